@@ -1,0 +1,1 @@
+"""Writes data once: corpora as published become prepared corpora."""

@@ -1,0 +1,1 @@
+"""Audio-Driven Emotional Video Portraits (EVP, CVPR 2021)."""

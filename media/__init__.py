@@ -1,0 +1,1 @@
+"""Sound, pictures and faces: what the papers of this project share."""

@@ -1,0 +1,1 @@
+"""What every run needs: configuration, run folder, seeds, checkpoints."""
