@@ -1,0 +1,72 @@
+"""Checkpoints: state dicts, step and generators, written beside and renamed, the last two kept."""
+
+import logging
+import pickle
+import typing as tp
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from runtime.files import replacing
+
+log = logging.getLogger(__name__)
+
+KEPT = 2  # the newest, and the one before it in case the newest is damaged
+
+
+class Stateful(tp.Protocol):
+    """What a checkpoint can hold: a module, an optimizer, a scheduler."""
+
+    def state_dict(self) -> dict[str, tp.Any]: ...
+    def load_state_dict(self, state_dict: tp.Any, /) -> tp.Any: ...
+
+
+def save(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
+    """Write `folder`/<step>.pt, whole or not at all, then drop all but the newest two."""
+    state = {name: part.state_dict() for name, part in parts.items()}
+    with replacing(folder / f"{step:09d}.pt") as temporary:
+        torch.save(
+            {"step": step, "rng": {"torch": torch.get_rng_state()}, "parts": state}, temporary
+        )
+    for old in _files(folder)[KEPT:]:
+        old.unlink()
+
+
+def newest(folder: Path) -> dict[str, tp.Any] | None:
+    """Return the newest whole checkpoint of a folder, or None where there is none.
+
+    A damaged file is passed over for the one before it, with a warning that names both.
+
+    Raises:
+        ValueError: there are checkpoints and every one of them is damaged.
+    """
+    files = _files(folder)
+    for path in files:
+        try:
+            state: dict[str, tp.Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).splitlines()[0]
+            log.warning("%s is damaged (%s); using the checkpoint before it", path, reason)
+            continue
+        return state
+    if files:
+        raise ValueError(f"every checkpoint in {folder} is damaged; delete the run and start anew")
+    return None
+
+
+def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful]) -> None:
+    """Load each named part from a checkpoint.
+
+    Raises:
+        KeyError: the checkpoint lacks a part; the message names it and those it has.
+    """
+    for name, part in parts.items():
+        if name not in state["parts"]:
+            known = ", ".join(state["parts"])
+            raise KeyError(f"the checkpoint has no part {name!r}; it has: {known}")
+        part.load_state_dict(state["parts"][name])
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9]*.pt"), reverse=True)

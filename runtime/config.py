@@ -1,0 +1,157 @@
+"""Fill frozen dataclasses from YAML and `key.sub=value` arguments; refuse what does not fit.
+
+Order, later wins: dataclass defaults, the file named by `base:`, the file itself, the arguments.
+Mappings merge key by key, any other value is replaced whole. A refusal names the key, the file,
+what was found, what is allowed, and for an unknown key the nearest known one.
+"""
+
+import argparse
+import contextlib
+import dataclasses as dc
+import difflib
+import types
+import typing as tp
+from pathlib import Path
+
+import yaml
+
+from runtime.files import write_text
+
+T = tp.TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration names an unknown key or holds a value that does not fit."""
+
+
+def config_from_argv(cls: type[T], doc: str | None, argv: tp.Sequence[str] | None = None) -> T:
+    """Read `CONFIG.yaml [key.sub=value ...]` from the command line; `doc` is what --help prints.
+
+    A configuration that does not fit ends the program with its message and exit status 2.
+    """
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=doc, formatter_class=keep_layout)
+    parser.add_argument("config", type=Path, help="a file in configs/")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    args = parser.parse_args(argv)
+    try:
+        return load_config(cls, args.config, args.overrides)
+    except ConfigError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T:
+    """Return `cls` filled from the YAML file at `path`, then from `key.sub=value` strings.
+
+    Raises:
+        ConfigError: the file is missing or no YAML mapping, a key is unknown, a value does not fit.
+    """
+    data = _read(Path(path))
+    source = str(path)
+    for item in overrides:
+        dotted, equals, text = item.partition("=")
+        if not equals:
+            raise ConfigError(f"{item!r} is not of the form key.sub=value")
+        value = _parse(text, f"the argument {item!r}")
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        data = _merge(data, value)
+        source = f"{path} with {' '.join(overrides)}"
+    try:
+        return _build(cls, data)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def dump_config(config: tp.Any, path: Path) -> None:
+    """Write every value of `config`, defaults included, as YAML that `load_config` reads back."""
+    write_text(path, yaml.safe_dump(plain(config), sort_keys=False))
+
+
+def plain(config: tp.Any) -> tp.Any:
+    """Return `config` as mappings, lists and scalars, fit for YAML and JSON."""
+    value = (
+        dc.asdict(config) if dc.is_dataclass(config) and not isinstance(config, type) else config
+    )
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read(path: Path) -> dict[str, tp.Any]:
+    if not path.is_file():
+        raise ConfigError(f"no configuration file {path}; the project's own are in configs/")
+    data = _parse(path.read_text(encoding="utf-8"), str(path)) or {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} holds {type(data).__name__}, not a mapping of keys to values")
+    base = data.pop("base", None)
+    return data if base is None else _merge(_read(path.parent / base), data)
+
+
+def _parse(text: str, what: str) -> tp.Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{what} is not YAML: {error}") from None
+
+
+def _merge(old: dict[str, tp.Any], new: dict[str, tp.Any]) -> dict[str, tp.Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _build(cls: type[T], data: dict[str, tp.Any], where: str = "") -> T:
+    hints = tp.get_type_hints(cls)
+    for key in data:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1)
+            known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(hints)}"
+            raise ConfigError(f"unknown key '{where}{key}'; {known}")
+    fields = dc.fields(cls)  # type: ignore[arg-type]
+    for field in fields:
+        needed = field.default is dc.MISSING and field.default_factory is dc.MISSING
+        if needed and field.name not in data:
+            raise ConfigError(f"the key '{where}{field.name}' is missing")
+    values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in data.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:  # a dataclass may refuse a combination in __post_init__
+        raise ConfigError(f"{where or 'the configuration'}: {error}") from None
+
+
+def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
+    origin, args = tp.get_origin(hint), tp.get_args(hint)
+    if origin in (tp.Union, types.UnionType):  # only `X | None` is used here
+        inner = next(arg for arg in args if arg is not type(None))
+        return None if value is None else _convert(inner, value, where)
+    if dc.is_dataclass(hint) and isinstance(value, dict):
+        return _build(tp.cast(type, hint), value, f"{where}.")
+    if origin is tuple and isinstance(value, (list, tuple)):
+        kinds = args[:1] * len(value) if args[-1] is ... else args
+        if len(kinds) == len(value):
+            return tuple(
+                _convert(kind, item, f"{where}[{i}]")
+                for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
+            )
+    if hint in (float, Path) and type(value) in (str, int, float):
+        with contextlib.suppress(ValueError, TypeError):
+            return hint(value)  # YAML 1.1 reads 1e-4, without a dot, as a string
+    if origin is tp.Literal:
+        if any(value == arg and type(value) is type(arg) for arg in args):
+            return value
+        near = difflib.get_close_matches(str(value), [str(arg) for arg in args], n=1)
+        hint_text = f"; did you mean {near[0]!r}?" if near else ""
+        choices = ", ".join(repr(arg) for arg in args)
+        raise ConfigError(f"{where} is {value!r}, not one of {choices}{hint_text}")
+    if type(value) is hint:
+        return value
+    raise ConfigError(f"{where} is {value!r}, which is not {_name(hint)}")
+
+
+def _name(hint: tp.Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not tp.get_args(hint) else str(hint)

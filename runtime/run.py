@@ -1,0 +1,226 @@
+"""One training run: folder, seeds, endless batches, checkpoints, metrics.
+
+The stage keeps its own `for` loop and its own optimizer steps; `Run` supplies the batches, counts
+them and saves between them. The folder is DESIGN's: config.yaml, run.json, metrics.jsonl,
+checkpoints/, TensorBoard events, pictures/.
+"""
+
+import logging
+import random
+import typing as tp
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from runtime import checkpoint
+from runtime.config import ConfigError, dump_config, load_config, plain
+from runtime.provenance import write_provenance
+from runtime.report import Report
+
+log = logging.getLogger(__name__)
+
+FREE_KEYS = {"steps", "device", "workers", "log_every", "save_every", "threads", "progress"}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What every run is told; the keys in FREE_KEYS may change when a stopped run goes on."""
+
+    out: Path  # the run folder
+    seed: int = 0
+    device: tp.Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
+    steps: int = 100_000
+    batch_size: int = 16
+    workers: int = 2  # loader processes; 0 loads in the main process
+    log_every: int = 100  # steps
+    save_every: int = 5_000  # steps
+    threads: int | None = None  # torch's CPU threads; None leaves torch's own choice
+    progress: bool = True  # a tqdm bar on stderr
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "log_every", "save_every"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} is {getattr(self, key)}, wanted at least 1")
+
+
+class StageConfig(tp.Protocol):
+    """A stage's whole configuration: a frozen dataclass that holds a RunConfig as `run`."""
+
+    @property
+    def run(self) -> RunConfig: ...
+
+
+class EndlessDraws(Sampler[int]):
+    """Draw numbers without end: draw % length is the item, each once an epoch, shuffled.
+
+    The order depends on the seed and the position alone. A dataset takes its random choices from
+    (seed, draw), so that a run continued at `start` sees what an unstopped run would have seen.
+    """
+
+    def __init__(self, length: int, seed: int, start: int = 0) -> None:
+        self.length, self.seed, self.start = length, seed, start
+
+    def __iter__(self) -> Iterator[int]:
+        epoch, skip = divmod(self.start, self.length)
+        while True:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.length)
+            yield from (epoch * self.length + order[skip:]).tolist()
+            epoch, skip = epoch + 1, 0
+
+
+class Run:
+    """One training run; create it before the model, so that the model is seeded."""
+
+    def __init__(self, stage: StageConfig) -> None:
+        """Make or reopen the run folder and seed every generator.
+
+        Raises:
+            ConfigError: the folder holds a run of another configuration; the message names the
+                first key that differs.
+        """
+        self.config = config = stage.run
+        self.step = 0
+        self.device = pick_device(config.device)
+        self.parts: dict[str, checkpoint.Stateful] = {}
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        _claim_folder(stage, config.out)
+        write_provenance(config.out / "run.json", self.device)
+        self.report = Report(config.out, config.log_every)
+        _seed_everything(config.seed)
+
+    def keep(self, **parts: checkpoint.Stateful) -> None:
+        """Save these parts at every checkpoint; load them now from the newest whole one, if any."""
+        self.parts = parts
+        state = checkpoint.newest(self.config.out / "checkpoints")
+        if state is not None:
+            checkpoint.load_parts(state, parts)
+            torch.set_rng_state(state["rng"]["torch"])
+            self.step = state["step"]
+            log.info("continuing %s after step %d", self.config.out, self.step)
+        self.report.forget_after(self.step)
+
+    def batches(self, dataset: Dataset[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+        """Yield batches on the device until `steps` are done, saving between them."""
+        config, length = self.config, len(dataset)  # type: ignore[arg-type]
+        if length == 0:
+            raise ValueError(f"{type(dataset).__name__} is empty: there is nothing to train on")
+        draws = EndlessDraws(length, config.seed, self.step * config.batch_size)
+        loader = DataLoader(
+            dataset,
+            config.batch_size,
+            sampler=draws,
+            num_workers=config.workers,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator().manual_seed(config.seed),  # keep off the global one
+        )
+        bar = tqdm(
+            desc=config.out.name,
+            total=config.steps,
+            initial=self.step,
+            unit="step",
+            disable=not config.progress,
+            mininterval=1.0,
+        )
+        batches = iter(loader)
+        with bar:
+            while self.step < config.steps:
+                batch = next(batches)
+                self.step += 1
+                yield {
+                    name: value.to(self.device, non_blocking=True) for name, value in batch.items()
+                }
+                bar.update()
+                bar.set_postfix_str(self.report.headline, refresh=False)
+                if self.due(config.save_every):
+                    self.save()
+        self.report.close()
+
+    def due(self, every: int) -> bool:
+        """Return whether something done every `every` steps, and at the last, is due now."""
+        return self.step % every == 0 or self.step == self.config.steps
+
+    def log(self, **values: Tensor | float) -> None:
+        """Check that every scalar is finite; every `log_every` steps, write them down.
+
+        Raises:
+            FloatingPointError: a value is NaN or infinite; the step and all terms are named, the
+                line is written first, and no checkpoint of this step is saved.
+        """
+        self.report.log(self.step, values)
+
+    def record(self, **values: float) -> None:
+        """Write these figures down at once, as one line of metrics.jsonl and as curves."""
+        self.report.record(self.step, values)
+
+    def picture(self, name: str, image_HWC: NDArray[np.uint8]) -> None:
+        """Write an RGB picture to pictures/ and to TensorBoard."""
+        self.report.picture(self.step, name, image_HWC)
+
+    def save(self) -> None:
+        """Write a checkpoint of every kept part at this step."""
+        checkpoint.save(self.config.out / "checkpoints", self.step, self.parts)
+
+
+def restore(run_dir: Path, **parts: checkpoint.Stateful) -> int:
+    """Load the named parts from the newest whole checkpoint of a run folder; return its step.
+
+    Raises:
+        FileNotFoundError: no checkpoint there.
+        KeyError, RuntimeError: the checkpoint lacks a part, or the part has other weights.
+    """
+    state = checkpoint.newest(run_dir / "checkpoints")
+    if state is None:
+        raise FileNotFoundError(f"no checkpoint in {run_dir / 'checkpoints'}; train this run first")
+    checkpoint.load_parts(state, parts)
+    return int(state["step"])
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device named `auto`, `cpu` or `cuda`.
+
+    Raises:
+        ConfigError: cuda is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("run.device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu'")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _claim_folder(stage: StageConfig, out: Path) -> None:
+    path = out / "config.yaml"
+    if path.exists():
+        kept = load_config(type(stage), path)
+        free = {key: getattr(stage.run, key) for key in FREE_KEYS}
+        kept_run = replace(kept.run, out=out, **free)
+        kept = replace(kept, run=kept_run)  # type: ignore[type-var]
+        key = _first_difference(plain(kept), plain(stage))
+        if key is not None:
+            raise ConfigError(
+                f"{out} holds a run of another configuration: {key}; "
+                "give this run another run.out, or delete that folder"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    dump_config(stage, path)
+
+
+def _first_difference(old: tp.Any, new: tp.Any, where: str = "") -> str | None:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found = (_first_difference(old[key], new[key], f"{where}{key}.") for key in new)
+        return next((item for item in found if item), None)
+    return None if old == new else f"{where[:-1]} is {old!r} there and {new!r} here"
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
+    torch.manual_seed(seed)
