@@ -78,7 +78,7 @@ def affine(transform: Similarity) -> Array:
 
 
 def rotation_matrix(vector: Array) -> Array:
-    """Return the rotations (..., 3, 3) of rotation vectors (..., 3), radians: Rodrigues' formula."""
+    """Return rotations (..., 3, 3) of rotation vectors (..., 3), radians (Rodrigues)."""
     vector = np.asarray(vector, float)
     angle = np.linalg.norm(vector, axis=-1)[..., None, None]
     K = cross_matrix(vector)
@@ -107,7 +107,8 @@ def rotation_vector(matrix: Array) -> Array:
     axis = quaternion[..., 1:]
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
     angle = 2 * np.arctan2(sine, quaternion[..., :1])
-    return axis * np.where(sine < 1e-8, 2.0, angle / np.maximum(sine, 1e-8))
+    vector: Array = axis * np.where(sine < 1e-8, 2.0, angle / np.maximum(sine, 1e-8))
+    return vector
 
 
 def rotation_angle_deg(first: Array, second: Array) -> Array:

@@ -1,0 +1,95 @@
+"""The config loader refuses by name what does not fit, and merges in the stated order."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from runtime.config import ConfigError, config_from_argv, dump_config, load_config
+
+
+@dataclass(frozen=True)
+class Optim:
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.5, 0.999)
+    milestones: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Config:
+    out: Path
+    norm: Literal["l1", "l2"] = "l2"
+    weights: Path | None = None
+    amp: bool = False
+    optim: Optim = field(default_factory=Optim)
+
+    def __post_init__(self):
+        if self.norm == "l1" and self.amp:
+            raise ValueError("amp needs norm l2")
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "base.yaml").write_text("out: runs/a\noptim: {lr: 2e-4, milestones: [1, 2]}\n")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub/ablation.yaml").write_text("base: ../base.yaml\nnorm: l1\noptim: {lr: 3e-4}\n")
+    return tmp_path / "sub/ablation.yaml"
+
+
+def test_defaults_then_base_then_file_then_arguments(path):
+    config = load_config(Config, path)
+    assert config == Config(Path("runs/a"), "l1", optim=Optim(lr=3e-4, milestones=(1, 2)))
+    config = load_config(Config, path, ["optim.lr=1e-5", "optim.milestones=[7]", "norm=l2"])
+    assert (config.optim.lr, config.optim.milestones, config.norm) == (1e-5, (7,), "l2")
+
+
+def test_a_dumped_config_reads_back_equal(path, tmp_path):
+    config = load_config(Config, path, ["weights=weights/x.npz"])
+    dump_config(config, tmp_path / "dump.yaml")
+    assert load_config(Config, tmp_path / "dump.yaml") == config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.ler=1", "unknown key 'optim.ler'; did you mean 'lr'?"),
+        ("zzz=1", "unknown key 'zzz'; known: out"),
+        ("optim.lr=true", "optim.lr is True, which is not float"),
+        ("optim.lr=fast", "optim.lr is 'fast', which is not float"),
+        ("optim.betas=[0.9]", "optim.betas is [0.9]"),
+        ("optim.milestones=[1, x]", "optim.milestones[1] is 'x', which is not int"),
+        ("norm=l3", "norm is 'l3', not one of 'l1', 'l2'"),
+        ("norm=l22", "norm is 'l22', not one of 'l1', 'l2'; did you mean 'l2'?"),
+        ("amp=1", "amp is 1, which is not bool"),
+        ("optim=3", "optim is 3"),
+        ("out", "'out' is not of the form key.sub=value"),
+        ("norm=[", "the argument 'norm=[' is not YAML"),
+        ("amp=true", "amp needs norm l2"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(path, override, message):
+    with pytest.raises(ConfigError) as error:
+        load_config(Config, path, [override])
+    assert message in str(error.value)
+
+
+def test_the_message_names_the_file(path):
+    path.write_text("norm: l7\nout: x\n")
+    with pytest.raises(ConfigError, match=r"ablation\.yaml"):
+        load_config(Config, path)
+
+
+def test_a_missing_key_and_a_missing_file_are_named(tmp_path):
+    (tmp_path / "empty.yaml").write_text("")
+    with pytest.raises(ConfigError, match="the key 'out' is missing"):
+        load_config(Config, tmp_path / "empty.yaml")
+    with pytest.raises(ConfigError, match=r"no configuration file .*nowhere\.yaml"):
+        load_config(Config, tmp_path / "nowhere.yaml")
+
+
+def test_a_wrong_command_line_ends_with_the_message_not_a_traceback(path, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        config_from_argv(Config, "doc", [str(path), "optim.ler=1"])
+    assert exit_info.value.code == 2
+    assert "did you mean 'lr'" in capsys.readouterr().err

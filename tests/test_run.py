@@ -1,0 +1,212 @@
+"""A run continues exactly, survives a damaged checkpoint and stops at what is not finite."""
+
+import errno
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from runtime.config import ConfigError
+from runtime.files import (
+    load_npy,
+    read_jsonl,
+    replacing,
+    replacing_folder,
+    save_npy,
+    sha256,
+    write_json,
+)
+from runtime.run import EndlessDraws, Run, RunConfig, restore
+
+
+class Noise(Dataset):
+    """Ten items whose noise depends on the draw, as an augmentation does."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, draw):
+        noise = np.random.default_rng((3, draw)).normal(size=4)
+        return {"x": torch.tensor(noise + draw % 10, dtype=torch.float32)}
+
+
+@dataclass(frozen=True)
+class Config:
+    run: RunConfig
+    lr: float = 0.05
+    explode_at: int = 0
+
+
+def train(cfg):
+    run = Run(cfg)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(model.parameters(), cfg.lr)
+    run.keep(model=model, optimizer=optimizer)
+    for batch in run.batches(Noise()):
+        total = model(batch["x"]).square().mean()
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        factor = float("nan") if run.step == cfg.explode_at else 1.0
+        run.log(total=total * factor, weight=0.5)
+    return model
+
+
+@pytest.fixture
+def config(tmp_path):
+    run = RunConfig(
+        tmp_path / "run", device="cpu", steps=12, batch_size=3, workers=0, log_every=1, save_every=5
+    )
+    return Config(replace(run, progress=False))
+
+
+def history(config):
+    rows = read_jsonl(config.run.out / "metrics.jsonl")
+    return [{key: row[key] for key in row if key != "time"} for row in rows]
+
+
+def with_run(config, **changes):
+    return replace(config, run=replace(config.run, **changes))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_continues_bit_for_bit(config, workers):
+    whole = train(config)
+    stopped = with_run(config, out=config.run.out / "stopped", steps=7, workers=workers)
+    train(stopped)
+    continued = train(with_run(stopped, steps=12))
+    assert history(stopped) == history(config)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, continued.state_dict()[name]), name
+
+
+def test_lines_after_the_last_checkpoint_are_written_once(config):
+    exploding = replace(config, explode_at=8)
+    with pytest.raises(FloatingPointError, match=r"step 8: .*'total': nan.*'weight': 0.5"):
+        train(exploding)
+    assert [row["step"] for row in history(config)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    # checkpoint 5 is the last before the explosion: the run goes on there, and stops there again
+    with pytest.raises(FloatingPointError, match="step 8"):
+        train(exploding)
+    assert [row["step"] for row in history(config)] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_checkpoint_cut_in_half_falls_back_to_the_one_before_and_says_so(config, caplog):
+    train(config)
+    expected = history(config)
+    newest = sorted((config.run.out / "checkpoints").glob("*.pt"))[-1]
+    newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])
+    train(config)
+    assert "is damaged" in caplog.text
+    assert newest.name in caplog.text
+    assert history(config) == expected
+
+
+def test_only_damaged_checkpoints_is_an_error(config):
+    train(config)
+    for path in (config.run.out / "checkpoints").glob("*.pt"):
+        path.write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged"):
+        train(config)
+
+
+def test_a_folder_of_another_config_is_refused_by_key(config):
+    train(config)
+    with pytest.raises(ConfigError, match=r"lr is 0\.05 there and 0\.1 here"):
+        train(replace(config, lr=0.1))
+    train(with_run(config, steps=13, log_every=2, workers=0))  # these may change
+
+
+def test_the_order_depends_on_seed_and_position_alone():
+    def take(seed, start, count):
+        order = iter(EndlessDraws(7, seed, start))
+        return [next(order) for _ in range(count)]
+
+    assert take(0, 10, 20) == take(0, 0, 30)[10:]
+    assert take(0, 0, 30) != take(1, 0, 30)
+    assert sorted(draw % 7 for draw in take(0, 0, 7)) == list(range(7))
+    assert sorted(take(0, 0, 14))[7:] == list(range(7, 14))  # a second epoch draws anew
+
+
+def test_restore_wants_the_parts_it_names(config):
+    model = train(config)
+    other = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
+    assert restore(config.run.out, model=other) == 12
+    assert torch.equal(other[0].weight, model[0].weight)
+    with pytest.raises(KeyError, match="no part 'generator'; it has: model, optimizer"):
+        restore(config.run.out, generator=other)
+    with pytest.raises(FileNotFoundError, match="train this run first"):
+        restore(config.run.out / "nowhere", model=other)
+
+
+def test_cuda_without_a_cuda_device_is_refused(config, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="torch sees no CUDA device"):
+        Run(with_run(config, device="cuda"))
+
+
+def test_a_picture_and_a_record_are_written_down(config):
+    run = Run(config)
+    run.picture("sample", np.full((4, 6, 3), 200, np.uint8))
+    run.record(accuracy=0.5)
+    run.report.close()
+    assert (config.run.out / "pictures/sample_000000000.png").stat().st_size > 0
+    assert history(config)[-1] == {"step": 0, "accuracy": 0.5}
+    assert list(config.run.out.glob("events.out.tfevents*"))
+
+
+def fill_disk_while_writing(context, path):
+    with context(path) as temporary:
+        (temporary / "x" if temporary.is_dir() else temporary).write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(OSError, match="No space"):
+        fill_disk_while_writing(replacing, path)
+    assert json.loads(path.read_text()) == {"a": 1}
+    with pytest.raises(OSError, match="No space"):
+        fill_disk_while_writing(replacing_folder, tmp_path / "clip")
+    assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_while_a_checkpoint_is_written_keeps_the_one_before(config, monkeypatch):
+    train(with_run(config, steps=5))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        train(config)
+    names = [path.name for path in (config.run.out / "checkpoints").iterdir()]
+    assert names == ["000000005.pt"]
+
+
+def test_arrays_are_checked_when_read(tmp_path):
+    path = tmp_path / "landmarks.npy"
+    with pytest.raises(FileNotFoundError, match=r"landmarks\.npy is missing; run prepare"):
+        load_npy(path, (None, 2), "run prepare")
+    save_npy(path, np.zeros((3, 2)))
+    assert load_npy(path, (None, 2), "run prepare").shape == (3, 2)
+    with pytest.raises(ValueError, match=r"shape \(3, 2\), wanted \('any', 3\)"):
+        load_npy(path, (None, 3), "run prepare")
+    save_npy(path, np.array([[0.0, np.nan]]))
+    with pytest.raises(ValueError, match=r"NaN or infinity, first at index \[0, 1\]"):
+        load_npy(path, (None, 2), "run prepare")
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ValueError, match="is damaged"):
+        load_npy(path, (None, 2), "run prepare")
+
+
+def test_sha256_is_the_known_one(tmp_path):
+    path = Path(tmp_path / "abc")
+    path.write_bytes(b"abc")
+    assert sha256(path).startswith("ba7816bf8f01cfea")
