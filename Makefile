@@ -1,0 +1,46 @@
+# make demo   sets up .venv, runs EVP's whole chain on the embedded corpus, writes runs/demo/report.html
+# make test   sets up .venv, lints, checks types, tests
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := runtime media evp data_prep metrics benchmarks $(wildcard *.py)
+# One thread a process: two small thread pools on two cores fight, and tests repeat exactly.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint types unit clean
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+demo: .venv/ready
+	$(BIN)/python demo.py configs/demo/demo.yaml
+
+test: lint types unit
+
+lint: .venv/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/ready-dev
+	$(BIN)/mypy $(CODE)
+
+unit: .venv/ready-dev
+	$(BIN)/python -m pytest
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "Affekt needs Python 3.11 or 3.12; found $$($(PYTHON) --version). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv --help >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip' || \
+	  { echo "Python's venv is missing. Try: sudo apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m runtime.doctor
+	@touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv
