@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "eamm": {"media", "runtime"},
     "data_prep": {"media", "runtime"},
     "metrics": {"media", "runtime"},
+    "showcase": {"evp", "eamm", "data_prep", "metrics", "media", "runtime"},
 }
 SCRIPTS = {path.stem for path in ROOT.glob("*.py")}
 

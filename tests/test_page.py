@@ -1,0 +1,79 @@
+"""The report opens in a real browser, with every video and picture shown."""
+
+import re
+import shutil
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+
+from media.video import VideoWriter
+from showcase.page import Figure, Row, Section, write_page
+
+CHROMIUM = next(
+    (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
+)
+QUIET = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def page(folder, row=None):
+    with VideoWriter(folder / "clip.mp4", (64, 48), np.zeros(16_000, np.float32)) as writer:
+        for k in range(25):
+            writer.write(np.full((48, 64, 3), 10 * k, np.uint8))
+    cv2.imwrite(str(folder / "sheet.png"), np.zeros((8, 8, 3), np.uint8))
+    figures = [Figure("a clip", folder / "clip.mp4", 6), Figure("a sheet", folder / "sheet.png", 6)]
+    rows = [row or Row("landmark.mouth_r", "mouth", ">= 0.85", "0.91", True)]
+    write_page(
+        folder / "report.html", "Demo", "What <b> it did.", rows, [Section("One", "", figures)]
+    )
+    return folder / "report.html"
+
+
+def opened(path, profile):
+    """Return the page's source after its script has run, as a headless browser prints it."""
+    command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", "--virtual-time-budget=20000"]
+    done = subprocess.run(
+        [*command, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    return done.stdout
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: apt-get install chromium")
+def test_a_browser_shows_every_video_and_picture(tmp_path):
+    path = page(tmp_path)
+    assert 'data-state="ready"' in opened(path, tmp_path / "profile")
+    whole = path.read_text()
+    path.write_text(re.sub(r"data:video/mp4;base64,.{60}", "data:video/mp4;base64,AAAA", whole))
+    source = opened(path, tmp_path / "profile")
+    assert 'data-state="broken"' in source
+    assert "1 videos, 1 images, 1 not shown" in source
+
+
+def test_the_page_is_self_contained_and_escaped(tmp_path):
+    text = page(tmp_path, Row("k", "1 < 2 & <script>", "", "3", None)).read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert "What &lt;b&gt; it did." in text
+    assert "1 &lt; 2 &amp; &lt;script&gt;" in text
+
+
+def test_a_missed_bar_is_marked(tmp_path):
+    text = page(tmp_path, Row("k", "w", ">= 1", "0.5", False)).read_text()
+    assert '<tr class="missed"><td>k</td>' in text
+
+
+def test_an_unknown_kind_of_figure_is_refused(tmp_path):
+    (tmp_path / "x.gif").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"x\.gif: the page shows \.png, \.jpg, \.mp4 only"):
+        write_page(
+            tmp_path / "r.html", "t", "", [], [Section("s", "", [Figure("c", tmp_path / "x.gif")])]
+        )
