@@ -38,11 +38,13 @@ class Crop:
 
     def to_stored(self, points: Array) -> Array:
         """Map points (..., 2) from source to stored pixels."""
-        return points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        stored: Array = points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return stored
 
     def to_source(self, points: Array) -> Array:
         """Map points (..., 2) from stored to source pixels."""
-        return (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+        source: Array = (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+        return source
 
     @property
     def scale(self) -> float:

@@ -1,0 +1,89 @@
+"""Pictures of a demo's report: training curves, landmark tracks, strips of frames."""
+
+import typing as tp
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+
+from media.corpus import FRAME_RATE
+from media.points import POLYLINES
+from runtime.files import read_jsonl, replacing
+
+mpl.use("Agg")  # pictures go to files; no display is needed
+from matplotlib import pyplot as plt
+
+Array = NDArray[tp.Any]
+Image = NDArray[np.uint8]
+
+LABEL_HEIGHT = 22  # pixels above a labelled frame
+SKETCH_COLOUR = (90, 230, 150)  # RGB of a landmark preview's lines
+
+
+def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
+    """Draw one metrics.jsonl figure of several runs over their steps, each in its own panel."""
+    columns = min(3, len(runs))
+    rows = -(-len(runs) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 2.6 * rows), squeeze=False)
+    for axis in axes.flat[len(runs) :]:
+        axis.axis("off")
+    for axis, (name, run) in zip(axes.flat, runs.items(), strict=False):
+        points = [row for row in read_jsonl(run / "metrics.jsonl") if key in row]
+        axis.plot([row["step"] for row in points], [row[key] for row in points], linewidth=1)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("step", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+    save(figure, path)
+
+
+def tracks(path: Path, title: str, lines: Mapping[str, Array]) -> None:
+    """Draw figures of one clip over its seconds, each (T,)."""
+    figure, axis = plt.subplots(figsize=(9, 2.6))
+    for name, values in lines.items():
+        axis.plot(np.arange(len(values)) / FRAME_RATE, values, label=name, linewidth=1.2)
+    axis.set_title(title, fontsize=10)
+    axis.set_xlabel("seconds", fontsize=8)
+    axis.legend(fontsize=8, ncols=min(5, len(lines)))
+    axis.grid(alpha=0.3)
+    save(figure, path)
+
+
+def save(figure: tp.Any, path: Path) -> None:
+    """Write a matplotlib figure as a PNG file and close it."""
+    figure.tight_layout()
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    plt.close(figure)
+
+
+def labelled(frame: Image, text: str) -> Image:
+    """Return the frame with its name on a strip above it."""
+    strip = np.zeros((LABEL_HEIGHT, frame.shape[1], 3), np.uint8)
+    scale = 0.45 * min(1.0, frame.shape[1] / (10 * max(1, len(text))))
+    colour = (255, 255, 255)
+    cv2.putText(strip, text, (4, 15), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+    return np.concatenate([strip, frame])
+
+
+def beside(frames: Sequence[Image], texts: Sequence[str]) -> Image:
+    """Return labelled frames of one size side by side."""
+    return np.concatenate([labelled(f, t) for f, t in zip(frames, texts, strict=True)], axis=1)
+
+
+def landmark_picture(landmarks: Array, size: int) -> Image:
+    """Return a face of landmarks (68, 2), pixels of a picture of `size` a side, as a sketch."""
+    canvas = np.zeros((size, size, 3), np.uint8)
+    for _, indices, closed in POLYLINES:
+        line = np.rint(landmarks[list(indices)] * 16).astype(np.int32)
+        cv2.polylines(canvas, [line], closed, SKETCH_COLOUR, 1, cv2.LINE_AA, shift=4)
+    return canvas
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Write an RGB picture."""
+    with replacing(path) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
