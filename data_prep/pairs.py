@@ -1,0 +1,265 @@
+"""Pseudo training pairs of EVP (CVPR 2021, Sec. 3.2): the same sentence in all emotions, aligned.
+
+    python -m data_prep.pairs data/mini
+    python -m data_prep.pairs data/mead --table data_prep/mead_sentences.csv
+    python -m data_prep.pairs data/mead --reference neutral --no-energy --max-cost 60
+
+For every speaker and sentence the MFCC of each emotion's clip are warped by DTW to the length of
+the reference emotion's clip. Writes <corpus>/pairs/<speaker>/<sentence>/<emotion>.npy, (rows, 13)
+float32, and pairs/pairs.jsonl, a line each: speaker, sentence, emotion, reference (its emotion),
+clip and reference_clip (ids), split, rows, cost (of a step of the path; 0 for the reference), file
+(relative to pairs/). What was left out, and why, stands in pairs/left_out.jsonl. Clips of different
+splits are never paired; training reads the rows whose split is `train`. A second run makes only
+what is missing or made with other settings.
+
+Where a corpus numbers its files differently from emotion to emotion (MEAD), --table names a CSV
+file with the columns speaker, emotion, number, sentence; without it, --max-cost drops pairs that
+align badly. Needs a prepared corpus (data_prep.prepare).
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import typing as tp
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from data_prep.sentence_table import plain_number, read_table, spelled
+from media.corpus import Clip, Corpus
+from media.dtw import Metric, dtw_path, warp
+from media.emotions import EMOTIONS
+from runtime.files import read_jsonl, save_npy, write_jsonl
+
+log = logging.getLogger(__name__)
+
+Group = tuple[str, str, str]  # speaker, sentence, split
+Row = dict[str, tp.Any]  # a line of pairs.jsonl or left_out.jsonl
+Array = NDArray[tp.Any]
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """How clips become pairs; the defaults are those of EVP's release."""
+
+    reference: str | None = None  # emotion; where it is missing, and by default, the first label
+    metric: Metric = "l1"
+    energy: bool = True  # the distance sees column 0, the log energy, too
+    table: Path | None = None  # CSV: which file numbers are the same sentence
+    max_cost: float | None = None  # per step of the path; None keeps every pair
+
+
+@dataclass
+class Pairs:
+    """What a run wrote: lines of pairs.jsonl, lines of left_out.jsonl, how many were at hand."""
+
+    rows: list[Row] = field(default_factory=list)
+    left_out: list[Row] = field(default_factory=list)
+    kept: int = 0
+
+    def leave_out(self, clip: Clip, reason: str) -> None:
+        """Note that this clip is in no pair."""
+        self.left_out.append({"clip": clip.id, "reason": reason})
+
+    def summary(self) -> str:
+        """Return counts by split, and of what was left out by reason, as lines of text."""
+        made = len(self.rows) - self.kept
+        lines = [f"{len(self.rows)} aligned clips ({made} made now, {self.kept} at hand)"]
+        for split in sorted({row["split"] for row in self.rows}):
+            rows = [row for row in self.rows if row["split"] == split]
+            sentences = {(row["speaker"], row["sentence"]) for row in rows}
+            costs = [row["cost"] for row in rows if row["clip"] != row["reference_clip"]]
+            lines.append(
+                f"  {split}: {len(rows)} clips of {len(sentences)} sentences, "
+                f"median cost of a step {np.median(costs):.1f}"
+            )
+        for reason in sorted({row["reason"] for row in self.left_out}):
+            count = sum(row["reason"] == reason for row in self.left_out)
+            lines.append(f"  left out: {count} clips, {reason}")
+        return "\n".join(lines)
+
+
+def make_pairs(root: Path, config: PairsConfig, progress: bool = True) -> Pairs:
+    """Write the aligned MFCC of the corpus at `root`, and return what was written.
+
+    A clip that cannot be read is left out and listed; it does not stop the others.
+
+    Raises:
+        ValueError: an emotion or a table that does not fit the corpus.
+        FileNotFoundError: no prepared corpus, or no table, there.
+    """
+    corpus = Corpus(root)
+    order = _emotion_order(corpus.emotions, config.reference)
+    pairs, folder = Pairs(), root / "pairs"
+    groups = _groups(corpus, config.table, pairs)
+    at_hand = _at_hand(folder)
+    for group in tqdm(sorted(groups), desc="pairs", unit="sentence", disable=not progress):
+        clips = sorted(groups[group], key=lambda clip: order.index(clip.emotion))
+        _pair(group, clips, config, folder, at_hand, pairs)
+    pairs.rows.sort(
+        key=lambda row: (row["speaker"], row["sentence"], corpus.emotions.index(row["emotion"]))
+    )
+    write_jsonl(folder / "pairs.jsonl", pairs.rows)
+    write_jsonl(folder / "left_out.jsonl", pairs.left_out)
+    return pairs
+
+
+def _emotion_order(emotions: Sequence[str], reference: str | None) -> list[str]:
+    """Return the emotions in the order in which they serve as reference."""
+    if reference is None:
+        return list(emotions)
+    if (wanted := spelled(reference)) not in emotions:
+        raise ValueError(f"no emotion {reference!r} in this corpus; it has {', '.join(emotions)}")
+    return [wanted, *(emotion for emotion in emotions if emotion != wanted)]
+
+
+def _groups(corpus: Corpus, table_path: Path | None, pairs: Pairs) -> dict[Group, list[Clip]]:
+    """Collect the clips by speaker, sentence and split; of an emotion's, the strongest level."""
+    table = None if table_path is None else read_table(table_path)
+    groups: dict[Group, list[Clip]] = defaultdict(list)
+    used: set[tuple[str, str, str]] = set()
+    for clip in sorted(corpus.clips(), key=lambda clip: (-clip.level, clip.id)):
+        sentence: str | None = clip.sentence
+        if table is not None:
+            sentence = table.get((clip.speaker, clip.emotion, plain_number(clip.sentence)))
+        if not sentence:
+            pairs.leave_out(clip, "no known sentence")
+        elif (clip.speaker, sentence, clip.emotion) in used:
+            pairs.leave_out(clip, "another clip of its sentence and emotion is used")
+        else:
+            used.add((clip.speaker, sentence, clip.emotion))
+            groups[clip.speaker, sentence, clip.split].append(clip)
+    if table is not None and not groups:
+        raise ValueError(f"{table_path} names no clip of {corpus.root}")
+    return groups
+
+
+def _at_hand(folder: Path) -> dict[str, Row]:
+    """Return the lines of an earlier run whose files are still there, by what they were made of."""
+    index = folder / "pairs.jsonl"
+    rows = read_jsonl(index) if index.is_file() else []
+    return {row["made_from"]: row for row in rows if (folder / row["file"]).is_file()}
+
+
+def _pair(
+    group: Group,
+    clips: Sequence[Clip],
+    config: PairsConfig,
+    folder: Path,
+    at_hand: dict[str, Row],
+    pairs: Pairs,
+) -> None:
+    """Align the clips of one sentence to the first of them that can be read."""
+    readable = _read(clips, pairs)
+    near: list[tuple[Clip, Row, Array | None]] = []  # None: the file is at hand
+    for clip, mfcc in readable:
+        reference, reference_rows = readable[0]
+        row = _row(group, clip, mfcc, reference, reference_rows, config)
+        old, aligned = at_hand.get(row["made_from"]), None
+        if old is None:
+            aligned, row["cost"] = _aligned(mfcc, reference_rows, config)
+        if config.max_cost is not None and row["cost"] > config.max_cost:
+            pairs.leave_out(clip, f"it costs more than {config.max_cost} a step")
+            continue
+        near.append((clip, old or row, aligned))
+    if len(near) < 2:
+        for clip, _, _ in near:
+            pairs.leave_out(clip, "its sentence has no other emotion in this split")
+        return
+    for _, row, aligned in near:
+        pairs.kept += aligned is None
+        if aligned is not None:
+            save_npy(folder / row["file"], aligned)
+        pairs.rows.append(row)
+
+
+def _read(clips: Sequence[Clip], pairs: Pairs) -> list[tuple[Clip, Array]]:
+    readable = []
+    for clip in clips:
+        try:
+            readable.append((clip, clip.mfcc()))
+        except (OSError, ValueError) as error:
+            log.warning("%s is left out: %s", clip.id, error)
+            pairs.leave_out(clip, "its mfcc.npy cannot be read")
+    return readable
+
+
+def _row(
+    group: Group,
+    clip: Clip,
+    mfcc: Array,
+    reference: Clip,
+    reference_rows: Array,
+    config: PairsConfig,
+) -> Row:
+    """Return a clip's line of pairs.jsonl, without its cost."""
+    speaker, sentence, split = group
+    place = Path(_folder_name(speaker)) / _folder_name(sentence) / f"{clip.emotion}.npy"
+    settings = json.dumps([config.metric, config.energy, config.max_cost])
+    made_from = hashlib.sha256(settings.encode())
+    for part in (str(place).encode(), split.encode(), mfcc.tobytes(), reference_rows.tobytes()):
+        made_from.update(hashlib.sha256(part).digest())
+    return {
+        "speaker": speaker,
+        "sentence": sentence,
+        "emotion": clip.emotion,
+        "reference": reference.emotion,
+        "clip": clip.id,
+        "reference_clip": reference.id,
+        "split": split,
+        "rows": len(reference_rows),
+        "cost": 0.0,
+        "file": place.as_posix(),
+        "made_from": made_from.hexdigest()[:16],
+    }
+
+
+def _folder_name(name: str) -> str:
+    """Return a name that is one folder on every file system, whatever the manifest says."""
+    return quote(name, safe=" ").replace(".", "%2E")
+
+
+def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> tuple[Array, float]:
+    """Return the MFCC at the reference's length, all 13 columns, and the cost of a step."""
+    first = 0 if config.energy else 1
+    path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.metric)
+    return warp(mfcc, path, len(reference)), cost / len(path)
+
+
+def _config_from_argv() -> tuple[Path, PairsConfig]:
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser.add_argument("corpus", type=Path, help="a prepared corpus, data/<name>")
+    parser.add_argument(
+        "--reference", help=f"emotion whose timing all take (default: first of {EMOTIONS})"
+    )
+    parser.add_argument("--metric", choices=("l1", "l2"), default="l1", help="distance of two rows")
+    parser.add_argument("--no-energy", action="store_true", help="12 columns, not the release's 13")
+    parser.add_argument("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
+    parser.add_argument("--max-cost", type=float, help="leave out pairs above it, per step")
+    args = parser.parse_args()
+    return args.corpus, PairsConfig(
+        args.reference, args.metric, not args.no_energy, args.table, args.max_cost
+    )
+
+
+def main() -> None:
+    """Run from the command line."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    root, config = _config_from_argv()
+    try:
+        pairs = make_pairs(root, config)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"data_prep.pairs: {error}") from None
+    print(pairs.summary())
+
+
+if __name__ == "__main__":
+    main()
