@@ -1,0 +1,295 @@
+"""Fit a face model to the landmarks of a clip, and give a face another head's pose (EVP Sec. 3.3).
+
+EVP recovers pose, geometry (199) and expression (29) of each pair of predicted and detected
+landmarks by non-linear optimisation (supplement Sec. 1.2). Here geometry is shared over the clip,
+because a skull does not change from frame to frame and one frame cannot tell its depth.
+
+Ours, since the paper names neither solver nor priors: the objective and solver of
+media/gauss_newton.py; landmark noise in units of the face, so that a clip fits alike at any
+resolution; no scale mode in the geometry (media/face_model.py).
+
+Letters: T frames, K identity modes, E expression modes.
+"""
+
+import functools
+import typing as tp
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from media import geometry, points
+from media.face_model import FaceModel, project
+from media.gauss_newton import Problem, State, minimise, residuals
+
+Array = NDArray[tp.Any]
+Residual = tp.Literal["keep", "drop"]
+
+KEYFRAMES = 24  # frames that find a first geometry before all frames take part
+ROUGH = 1e-3  # relative gain at which that first geometry is good enough
+START_ITERATIONS = 2  # of all frames under it
+
+
+@dataclass(frozen=True)
+class PointWeights:
+    """How far each group is trusted: one over its standard deviation relative to `noise`."""
+
+    jaw: float = 0.2  # contour points slide over the skin as the head turns
+    brows: float = 1.0
+    nose: float = 1.0
+    eyes: float = 1.0
+    mouth: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(vars(self).values()) < 0 or self.nose == 0 or self.eyes == 0:
+            raise ValueError(f"{self}: weights are 0 or more, those of nose and eyes above 0")
+
+    def per_point(self) -> Array:
+        """Return the weights of the 68 points."""
+        weights = np.zeros(points.COUNT)
+        for group, members in points.GROUPS.items():
+            weights[list(members)] = getattr(self, group)
+        return weights
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Priors and limits of a fit."""
+
+    noise: float = 0.01  # standard deviation of a landmark in outer-eye distances: 1.2 px at 256
+    weights: PointWeights = field(default_factory=PointWeights)
+    identity_weight: float = 1.0  # of the Gaussian priors on coefficients over their std
+    expression_weight: float = 1.0
+    range_weight: float = 10.0  # of expression outside the model's range
+    # A clip counts as at most this many frames against the geometry's prior: neighbours repeat each
+    # other's errors, and without a limit geometry takes over ever more expression as clips grow.
+    independent_frames: int = 50
+    geometry_frames: int = 400  # of a longer clip this many, evenly spread, find the geometry
+    tolerance: float = 1e-5  # relative gain of the objective at which the fit ends; gains fall
+    # about a hundredfold a step, so the end is within 1e-7 of the optimum
+    iterations: int = 40
+
+    def __post_init__(self) -> None:
+        above_zero = ("noise", "identity_weight", "expression_weight", "independent_frames")
+        for key in (*above_zero, "geometry_frames", "iterations"):
+            if getattr(self, key) <= 0:
+                raise ValueError(f"{key} is {getattr(self, key)}, wanted more than 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted clip; `model.shapes(fit.identity, fit.expression)` are its faces."""
+
+    pose: Array  # (T, 6): rotation vector, log scale, tx, ty, in the landmarks' pixels
+    identity: Array  # (K,)
+    expression: Array  # (T, E)
+    residual_px: Array  # (T,), root mean square distance over the points of weight above 0
+
+
+def fit_clip(
+    model: FaceModel,
+    landmarks: Array,
+    config: FitConfig | None = None,
+    identity: Array | None = None,
+) -> Fit:
+    """Fit pose and expression of each frame and one geometry to landmarks (T, 68, 2), in pixels.
+
+    `identity` (K,) holds the geometry fixed, for a speaker who is known already.
+
+    Raises:
+        ValueError: no frames, a wrong shape, NaN or infinity, or points all on one spot; the
+            message names the first such frame.
+    """
+    config = config or FitConfig()
+    landmarks = _checked(landmarks)
+    with _blas().limit(limits=1, user_api="blas"):
+        return _fit(model, landmarks, config, identity)
+
+
+def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array | None) -> Fit:
+    scale, rotation, translation = weak_perspective(model, landmarks, config.weights.per_point())
+    unit, centre = float(np.median(scale)), translation.mean(axis=0)
+    problem = _problem(model, (landmarks - centre) / unit, config)
+    no_expression = np.zeros((len(landmarks), len(model.expression)))
+    log_scale, offset = np.log(scale / unit), (translation - centre) / unit
+    state = State(np.zeros(len(model.identity)), no_expression, rotation, log_scale, offset)
+    spread = _identity_spread(model, config)
+    if identity is None:
+        state = _solve(problem, state, config)
+    else:
+        known = replace(state, identity=identity / spread)
+        state = _answer(problem, known, config.tolerance, config.iterations)
+
+    distance = np.square(residuals(problem, state)).sum(axis=1)[:, config.weights.per_point() > 0]
+    vector = geometry.rotation_vector(state.rotation)
+    moved = unit * state.translation + centre
+    pose = np.column_stack([vector, state.log_scale + np.log(unit), moved])
+    return Fit(
+        pose,
+        state.identity * spread,
+        state.expression * model.expression_std,
+        unit * np.sqrt(distance.mean(axis=1)),
+    )
+
+
+def weak_perspective(
+    model: FaceModel, landmarks: Array, weights: Array
+) -> tuple[Array, Array, Array]:
+    """Return scale (T,), rotation (T, 3, 3), translation (T, 2) of the mean face in (T, 68, 2).
+
+    The least-squares affine camera, then the nearest scaled rotation: the first pass of POS
+    (DeMenthon and Davis 1995, Model-based object pose in 25 lines of code).
+    """
+    share = np.square(weights) / np.square(weights).sum()
+    middle = share @ model.mean
+    centres = np.einsum("n,tnd->td", share, landmarks)
+    shape = model.mean - middle
+    lever = np.linalg.solve(shape.T @ (share[:, None] * shape), (share[:, None] * shape).T)
+    camera = (lever @ (landmarks - centres[:, None])).swapaxes(1, 2)  # (T, 2, 3)
+    left, singular, right = np.linalg.svd(camera, full_matrices=False)
+    rows = left @ right
+    rotation = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], axis=1)
+    scale = singular.mean(axis=1)
+    return scale, rotation, centres - scale[:, None] * (rows @ middle)
+
+
+def replace_pose(
+    model: FaceModel,
+    predicted: Array,
+    target_pose: Array,
+    config: FitConfig | None = None,
+    residual: Residual = "keep",
+    identity: Array | None = None,
+) -> Array:
+    """Return predicted landmarks (T, 68, 2) under the poses (T, 6) of a target video (EVP Eq. 8).
+
+        l_p = s_t Pr R_t L_p + t_t
+
+    `drop` is that equation on the fitted face L_p. The paper notes (Sec. 3.3) that fitted
+    expressions do not represent detailed emotions and that its model serves alignment alone, so
+    `keep`, the default and ours, carries what the fit leaves over: predicted minus refitted
+    points, taken as displacements parallel to the predicted image plane, turned with the head
+    (R_t R_p^T), scaled by s_t / s_p and projected. With the predicted pose itself as the target,
+    `keep` returns the predicted points.
+
+    Raises:
+        ValueError: as `fit_clip`, or the numbers of frames differ.
+    """
+    target_pose = np.asarray(target_pose, float)
+    if target_pose.shape != (len(predicted), 6):
+        wanted = (len(predicted), 6)
+        raise ValueError(f"target poses have shape {target_pose.shape}, wanted {wanted}")
+    fit = fit_clip(model, predicted, config, identity)
+    faces = model.shapes(fit.identity, fit.expression)
+    moved = project(faces, target_pose)
+    if residual == "drop":
+        return moved
+    detail = np.asarray(predicted, float) - project(faces, fit.pose)
+    to_target = geometry.rotation_matrix(target_pose[:, :3])
+    from_predicted = geometry.rotation_matrix(fit.pose[:, :3]).swapaxes(1, 2)
+    in_plane = (to_target @ from_predicted)[:, :2, :2]
+    growth = np.exp(target_pose[:, 3] - fit.pose[:, 3])[:, None, None]
+    carried: Array = moved + growth * (detail @ in_plane.swapaxes(1, 2))
+    return carried
+
+
+def rotation_error_deg(pose: Array, truth_pose: Array) -> Array:
+    """Return the angle (T,) between the rotations of poses (T, 6) and of the truth, in degrees.
+
+    A face model's frontal view is a convention: two models, or a model and a renderer's head,
+    differ by a constant rotation Q of the head's own axes, R = R_truth Q. It is estimated as the
+    mean of R_truth^T R over the frames given and removed: pass the frames of one speaker at once.
+    A constant `pose` (all zero, say) gives the error of assuming that the head does not turn.
+    """
+    found = geometry.rotation_matrix(np.asarray(pose, float)[:, :3])
+    truth = geometry.rotation_matrix(np.asarray(truth_pose, float)[:, :3])
+    left, _, right = np.linalg.svd((truth.swapaxes(1, 2) @ found).mean(axis=0))
+    left[:, 2] *= np.linalg.det(left) * np.linalg.det(right)
+    return geometry.rotation_angle_deg(found, truth @ (left @ right))
+
+
+def px_at_256(pose: Array) -> Array:
+    """Return the factor (...) from pixels of poses (..., 6) to those of a 256 px aligned face."""
+    eyes = geometry.RIGID_TEMPLATE[[4, 7], 0]  # the outer corners, 1 unit of the model apart
+    factor: Array = (eyes[1] - eyes[0]) / np.exp(pose[..., 3])
+    return factor
+
+
+def _checked(landmarks: Array) -> Array:
+    landmarks = np.asarray(landmarks, float)
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (points.COUNT, 2) or not len(landmarks):
+        raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (1 or more, 68, 2)")
+    faults = {
+        "NaN or infinite": ~np.isfinite(landmarks).all(axis=(1, 2)),
+        "all on one line": (landmarks.max(axis=1) == landmarks.min(axis=1)).any(axis=1),
+    }
+    for fault, frames in faults.items():
+        if frames.any():
+            first = int(np.argmax(frames))
+            raise ValueError(f"landmarks of frame {first} are {fault}; fit frames with a face only")
+    return landmarks
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """BLAS with two threads is 4 to 30 times slower than with one on matrices this small."""
+    return ThreadpoolController()
+
+
+def _identity_spread(model: FaceModel, config: FitConfig) -> Array:
+    spread: Array = model.identity_std / np.sqrt(config.identity_weight)
+    return spread
+
+
+def _problem(model: FaceModel, landmarks: Array, config: FitConfig) -> Problem:
+    weights = config.weights.per_point() / config.noise
+    identity = model.identity * _identity_spread(model, config)[:, None, None]
+    expression = model.expression * model.expression_std[:, None, None]
+    return Problem(
+        points=np.ascontiguousarray(landmarks.swapaxes(1, 2)),
+        weights=np.broadcast_to(weights, landmarks.shape[:2]),
+        mean=np.ascontiguousarray(model.mean.T),
+        identity=np.ascontiguousarray(identity.swapaxes(1, 2)),
+        expression=np.ascontiguousarray(expression.swapaxes(1, 2)),
+        expression_range=model.expression_range.T / model.expression_std,
+        expression_weight=config.expression_weight,
+        range_weight=config.range_weight,
+        frame_weight=1.0,
+    )
+
+
+def _shared(problem: Problem, config: FitConfig) -> Problem:
+    """Return the problem with its frames weighed against the geometry's prior."""
+    return replace(problem, frame_weight=min(1.0, config.independent_frames / len(problem.points)))
+
+
+def _solve(problem: Problem, state: State, config: FitConfig) -> State:
+    """Find geometry on few frames, then on all; beyond `geometry_frames`, answer it alone."""
+    T = len(problem.points)
+    if T > KEYFRAMES:
+        few = _spread_frames(T, KEYFRAMES)
+        rough = minimise(problem.take(few), state.take(few), ROUGH, config.iterations)
+        state = _answer(problem, replace(state, identity=rough.identity), ROUGH, START_ITERATIONS)
+    if config.geometry_frames >= T:
+        return minimise(_shared(problem, config), state, config.tolerance, config.iterations)
+    many = _spread_frames(T, config.geometry_frames)
+    some = _shared(problem.take(many), config)
+    found = minimise(some, state.take(many), config.tolerance, config.iterations)
+    return _answer(
+        problem, replace(state, identity=found.identity), config.tolerance, config.iterations
+    )
+
+
+def _answer(problem: Problem, state: State, tolerance: float, iterations: int) -> State:
+    """Fit each frame under the geometry of `state`."""
+    E = state.expression.shape[1]
+    neutral = problem.mean + np.tensordot(state.identity, problem.identity, 1)
+    held = replace(problem, mean=neutral, identity=problem.identity[:0])
+    alone = replace(state, identity=np.zeros(0), expression=state.expression.reshape(-1, E))
+    fitted = minimise(held, alone, tolerance, iterations)
+    return replace(fitted, identity=state.identity)
+
+
+def _spread_frames(total: int, count: int) -> Array:
+    return np.linspace(0, total - 1, count).round().astype(int)
