@@ -14,11 +14,11 @@ n m / 4 bytes in all, a hundredth of what a matrix of costs and its copies take.
 """
 
 import typing as tp
-from collections.abc import Callable
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from media.compiled import compiled
 
 Metric = tp.Literal["l1", "l2"]
 Array = NDArray[tp.Any]
@@ -77,16 +77,7 @@ def _checked(sequence: ArrayLike, name: str) -> Array:
     return rows
 
 
-def _compiled(kernel: Callable[..., tp.Any]) -> Callable[..., tp.Any]:
-    """Compile without the GIL; keep the machine code on disk where a folder can be written."""
-    try:
-        compiled: Callable[..., tp.Any] = numba.njit(nogil=True, cache=True)(kernel)
-    except RuntimeError:  # "no locator available": neither here nor in the user's cache folder
-        compiled = numba.njit(nogil=True)(kernel)
-    return compiled
-
-
-@_compiled
+@compiled
 def _distances(row: Array, columns: Array, euclidean: bool, out: Array) -> None:
     """Write the distances from `row` (d,) to all of `columns` (d, m) to `out` (m,)."""
     d, m = columns.shape
@@ -114,7 +105,7 @@ def _distances(row: Array, columns: Array, euclidean: bool, out: Array) -> None:
             out[j] = np.sqrt(out[j])
 
 
-@_compiled
+@compiled
 def _steps(a: Array, columns: Array, euclidean: bool) -> Array:
     """Return the best step into each cell, (ceil(n / 4), m + 3) uint8.
 
@@ -133,7 +124,7 @@ def _steps(a: Array, columns: Array, euclidean: bool) -> Array:
     return steps
 
 
-@_compiled
+@compiled
 def _advance(c0: Array, c1: Array, c2: Array, c3: Array, above: Array, steps: Array) -> None:
     """Walk four rows to the right, each one column behind the row above it.
 
@@ -155,7 +146,7 @@ def _advance(c0: Array, c1: Array, c2: Array, c3: Array, above: Array, steps: Ar
         above[t] = left3
 
 
-@_compiled
+@compiled
 def _choose(diagonal: float, up: float, left: float, cost: float) -> tuple[float, int]:
     """Compare after the cost is added, as the library does: rounding then makes ties of its own."""
     diagonal, up, left = diagonal + cost, up + cost, left + cost
@@ -164,7 +155,7 @@ def _choose(diagonal: float, up: float, left: float, cost: float) -> tuple[float
     return best, (1 if diagonal > other else 0) | (2 if left > up else 0)
 
 
-@_compiled
+@compiled
 def _best_path(a: Array, columns: Array, euclidean: bool) -> tuple[Array, float]:
     """Follow the steps back from the ends, then sum the distances in the order of the path."""
     steps = _steps(a, columns, euclidean)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.dtw import _compiled, dtw_path, warp
+from media.compiled import compiled
+from media.dtw import dtw_path, warp
 
 METRICS = {"l1": "cityblock", "l2": "euclidean"}
 
@@ -142,7 +143,7 @@ def test_threads_do_not_disturb_each_other():
 def test_the_kernel_works_where_no_machine_code_can_be_kept():
     space = {}
     exec("def double(x):\n    return 2 * x", space)  # no file, so numba has nowhere to cache
-    assert _compiled(space["double"])(21) == 42
+    assert compiled(space["double"])(21) == 42
 
 
 def test_bad_input_is_refused_by_name():
