@@ -1,0 +1,160 @@
+"""Look at a prepared corpus: a contact sheet and counts.
+
+    python -m data_prep.inspect data/mini
+    python -m data_prep.inspect data/mead --speakers M003 M030 --split train --out sheet.png
+
+The sheet has a row for each speaker and a column for each emotion: the middle frame of the first
+clip, with its landmarks. It is the quickest way to see a wrong crop, wrong colours, or landmarks
+that do not sit. A corpus of sounds has no sheet.
+"""
+
+import argparse
+import sys
+import typing as tp
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from media.corpus import FRAME_RATE, SPLITS, Clip, Corpus
+from media.points import POLYLINES
+from runtime.files import read_json, read_jsonl, replacing
+
+Array = NDArray[tp.Any]
+Image = NDArray[np.uint8]
+
+CELL = 256  # pixels of a picture in the sheet
+MARGIN = 96  # pixels at the left, for the speakers' names
+HEAD = 26  # pixels on top, for the emotions
+LINE, POINT, PAPER, INK = (90, 255, 90), (255, 60, 60), (245, 245, 245), (20, 20, 20)  # RGB
+SUBPIXEL = 4  # bits: OpenCV draws at sixteenths of a pixel
+
+
+def contact_sheet(corpus: Corpus, clips: Sequence[Clip]) -> Image:
+    """Return the sheet, (rows, columns, 3) RGB: a row a speaker, a column an emotion."""
+    speakers = sorted({clip.speaker for clip in clips})
+    emotions = [name for name in corpus.emotions if any(clip.emotion == name for clip in clips)]
+    shape = (HEAD + CELL * len(speakers), MARGIN + CELL * len(emotions), 3)
+    sheet = np.full(shape, PAPER, np.uint8)
+    for column, emotion in enumerate(emotions):
+        _write(sheet, emotion, MARGIN + column * CELL + 6, HEAD - 8)
+    for row, speaker in enumerate(speakers):
+        top = HEAD + row * CELL
+        _write(sheet, speaker, 4, top + CELL // 2)
+        for column, emotion in enumerate(emotions):
+            chosen = [c for c in clips if (c.speaker, c.emotion) == (speaker, emotion)]
+            if chosen:
+                left = MARGIN + column * CELL
+                sheet[top : top + CELL, left : left + CELL] = cell(chosen[0])
+    return sheet
+
+
+def cell(clip: Clip) -> Image:
+    """Return the middle frame of a clip with its landmarks, (CELL, CELL, 3) RGB."""
+    middle = clip.frames // 2
+    picture = clip.store()[middle]
+    scale = CELL / picture.shape[0]
+    shrinks = scale < 1
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    small = cv2.resize(picture, (CELL, CELL), interpolation=method).astype(np.uint8)
+    points = scale * (clip.stored_landmarks()[middle] + 0.5) - 0.5
+    return draw_landmarks(small, points)
+
+
+def draw_landmarks(picture: Image, points: Array) -> Image:
+    """Return a copy of a picture (H, W, 3) with the landmarks (68, 2) drawn on it."""
+    drawn = picture.copy()
+    fixed = np.rint(points * 2**SUBPIXEL).astype(np.int32)
+    for _, members, closed in POLYLINES:
+        line = fixed[list(members)]
+        cv2.polylines(drawn, [line], closed, LINE, 1, cv2.LINE_AA, SUBPIXEL)
+    for x, y in fixed:
+        cv2.circle(drawn, (int(x), int(y)), 2**SUBPIXEL, POINT, -1, cv2.LINE_AA, SUBPIXEL)
+    return drawn
+
+
+def counts(corpus: Corpus, clips: Sequence[Clip]) -> str:
+    """Return a table of clips by speaker and emotion, with minutes and splits."""
+    emotions = [name for name in corpus.emotions if any(clip.emotion == name for clip in clips)]
+    table = Counter((clip.speaker, clip.emotion) for clip in clips)
+    header = ["speaker", *emotions, "clips", "minutes", *SPLITS]
+    rows = [header]
+    for speaker in [*sorted({clip.speaker for clip in clips}), None]:
+        own = [clip for clip in clips if speaker in (None, clip.speaker)]
+        per_emotion = [
+            table[speaker, name] if speaker else sum(clip.emotion == name for clip in own)
+            for name in emotions
+        ]
+        minutes = sum(clip.frames for clip in own) / FRAME_RATE / 60
+        per_split = [sum(clip.split == name for clip in own) for name in SPLITS]
+        figures = [*per_emotion, len(own), f"{minutes:.1f}", *per_split]
+        rows.append([speaker or "all", *map(str, figures)])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
+    return "\n".join(
+        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+
+
+def state(corpus: Corpus, clips: Sequence[Clip]) -> str:
+    """Return durations, frames whose landmarks were filled in, and what was refused."""
+    seconds = np.array([clip.frames for clip in clips]) / FRAME_RATE
+    filled = [len(read_json(clip.folder / "clip.json")["filled"]) for clip in clips]
+    total = sum(clip.frames for clip in clips)
+    lines = [
+        f"seconds a clip: {seconds.min():.2f} to {seconds.max():.2f}, median "
+        f"{np.median(seconds):.2f}",
+        f"frames filled in where no face was found: {sum(filled)} of {total} "
+        f"({sum(filled) / total:.2%}), in {sum(count > 0 for count in filled)} clips",
+    ]
+    refused = read_jsonl(corpus.root / "quarantine.jsonl")
+    reasons = Counter((row["stage"], row["reason"]) for row in refused)
+    lines.append(f"refused: {len(refused)}")
+    lines += [f"  {stage}, {reason}: {count}" for (stage, reason), count in reasons.most_common()]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("corpus", type=Path, help="a prepared corpus")
+    parser.add_argument("--out", type=Path, help="the sheet; default: <corpus>/contact_sheet.png")
+    parser.add_argument("--speakers", nargs="+", help="only these")
+    parser.add_argument("--split", choices=SPLITS, help="only this one")
+    args = parser.parse_args(argv)
+    try:
+        corpus = Corpus(args.corpus)
+        chosen = corpus.clips(split=args.split)
+        clips = [c for c in chosen if args.speakers is None or c.speaker in args.speakers]
+        if not clips:
+            raise ValueError(f"{args.corpus} has no clip of that choice; look at manifest.jsonl")
+        print(counts(corpus, clips))
+        print(state(corpus, clips))
+        if "frames" in corpus.info:
+            out = args.out or args.corpus / "contact_sheet.png"
+            save_picture(out, contact_sheet(corpus, clips))
+            print(f"contact sheet: {out}")
+    except (OSError, ValueError) as error:
+        print(f"inspect: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def save_picture(path: Path, picture: Image) -> None:
+    """Write a picture (H, W, 3) RGB, whole or not at all."""
+    with replacing(path) as temporary:
+        written = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
+        temporary.write_bytes(written.tobytes())
+
+
+def _write(sheet: Image, text: str, x: int, y: int) -> None:
+    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

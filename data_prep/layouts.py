@@ -1,0 +1,247 @@
+"""Where a published corpus keeps its clips, and what their names say.
+
+mead    <speaker>/video/<view>/<emotion>/level_<n>/<number>.mp4, with the sound beside it in
+        <speaker>/audio/<emotion>/level_<n>/<number>.m4a (of a view other than front:
+        <speaker>/audio_<view>/...). A clip without such a file uses the video's own sound.
+folder  videos (or sounds) anywhere under a folder; `pattern` reads their names.
+list    a CSV file with the columns video, audio, speaker, emotion, level, sentence; paths are
+        relative to it, an empty audio means the video's own sound.
+"""
+
+import csv
+import re
+import typing as tp
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.sentence_table import plain_number, read_table
+from media.emotions import EMOTIONS, NEUTRAL, canonical
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mpg", ".mpeg", ".avi", ".mkv", ".webm", ".m4v", ".wmv", ".flv")
+SOUND_SUFFIXES = (".wav", ".m4a", ".mp3", ".flac", ".ogg", ".aac", ".aif", ".aiff", ".mov", ".mp4")
+LIST_COLUMNS = ("video", "audio", "speaker", "emotion", "level", "sentence")
+FRONT = "front"
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What is read, and how its names are understood."""
+
+    layout: tp.Literal["mead", "folder", "list"]
+    root: Path  # a folder; of the layout list, the CSV file
+    views: tuple[str, ...] = (FRONT,)  # mead: camera folders
+    speakers: tuple[str, ...] = ()  # empty: all
+    emotions: tuple[str, ...] = ()  # empty: all
+    levels: tuple[int, ...] = ()  # intensities; empty: all. Neutral, which has one, is always kept
+    sentence_table: Path | None = None  # CSV: which file numbers hold the same sentence
+    sound: tp.Literal["required", "optional"] = "required"  # optional: a clip without is silent
+    pictures: bool = True  # false: sound files only (DTW, disentanglement): no faces, no frames
+    pattern: str = (
+        r"(?P<number>.+)"  # folder: of the whole name without suffix; others are left out
+    )
+    sound_folder: Path | None = None  # folder: sounds of the same relative names, other suffix
+    speaker: str = ""  # folder: where the pattern names none; empty: the name of the file's folder
+    spellings: tuple[tuple[str, str], ...] = ()  # pairs (the corpus's name, emotion): [[W, angry]]
+    classes: tuple[str, ...] = EMOTIONS  # the labels in order; a corpus may bring its own
+
+    def __post_init__(self) -> None:
+        try:
+            groups = set(re.compile(self.pattern).groupindex)
+        except re.error as error:
+            raise ValueError(
+                f"pattern {self.pattern!r} is no regular expression: {error}"
+            ) from None
+        unknown = groups - {"speaker", "emotion", "level", "number", "sentence"}
+        if unknown:
+            raise ValueError(
+                f"pattern has groups {sorted(unknown)}; known: speaker, emotion, level, number, "
+                "sentence"
+            )
+
+
+@dataclass(frozen=True)
+class Source:
+    """One clip as published."""
+
+    video: Path | None  # None: sound only
+    audio: Path | None  # None: the video's own sound
+    speaker: str
+    emotion: str  # of the corpus's classes
+    level: int
+    number: str  # what the corpus calls the file
+    sentence: str
+    view: str = FRONT
+
+    @property
+    def id(self) -> str:
+        """The clip's name: speaker, emotion, level, number and a view other than front."""
+        view = () if self.view == FRONT else (self.view,)
+        parts = (self.speaker, self.emotion, str(self.level), self.number, *view)
+        return re.sub(r"[^\w.+-]+", "-", "_".join(parts))
+
+    @property
+    def path(self) -> Path:
+        """The file that the clip is named after."""
+        path = self.video or self.audio
+        assert path is not None
+        return path
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The clips of a corpus, sorted by id, and the files that were left out by the pattern."""
+
+    sources: tuple[Source, ...]
+    unmatched: tuple[Path, ...] = ()
+
+
+def find_sources(config: CorpusConfig) -> Listing:
+    """List the clips that the config chooses.
+
+    Raises:
+        FileNotFoundError: no such root, or no clip under it.
+        ValueError: an emotion that is none of the classes, or two files with one id.
+    """
+    root = config.root
+    if not root.exists():
+        raise FileNotFoundError(f"corpus.root {root} does not exist")
+    finders = {"mead": _find_mead, "folder": _find_folder, "list": _find_list}
+    unmatched: list[Path] = []
+    sources = list(finders[config.layout](config, unmatched))
+    sources = list(_with_sentences(_chosen(sources, config), config.sentence_table))
+    if not sources:
+        left_out = f"; the pattern fits none of {len(unmatched)} files" if unmatched else ""
+        raise FileNotFoundError(
+            f"no clip of the layout {config.layout!r} under {root} fits the config{left_out}"
+        )
+    by_id: dict[str, Source] = {}
+    for source in sources:
+        if not re.fullmatch(r"\w[\w.+ -]*", source.speaker):
+            raise ValueError(f"{source.path}: {source.speaker!r} cannot name a speaker's folder")
+        twin = by_id.setdefault(source.id, source)
+        if twin is not source:
+            raise ValueError(f"{twin.path} and {source.path} have the same id {source.id!r}")
+    return Listing(tuple(by_id[name] for name in sorted(by_id)), tuple(unmatched))
+
+
+def _find_mead(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
+    for view in config.views:
+        for path in _files(config.root.glob(f"*/video/{view}/*/*/*"), VIDEO_SUFFIXES):
+            speaker, _, _, emotion, level, _ = path.relative_to(config.root).parts
+            digits = re.fullmatch(r"level_(\d+)", level)
+            if digits is None:
+                unmatched.append(path)
+                continue
+            folder = "audio" if view == FRONT else f"audio_{view}"
+            beside = config.root / speaker / folder / emotion / level / path.name
+            yield Source(
+                video=path,
+                audio=_sound_beside(beside),
+                speaker=speaker,
+                emotion=_class_of(emotion, path, config),
+                level=int(digits[1]),
+                number=path.stem,
+                sentence=path.stem,
+                view=view,
+            )
+
+
+def _find_folder(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
+    suffixes = VIDEO_SUFFIXES if config.pictures else SOUND_SUFFIXES
+    for path in _files(config.root.rglob("*"), suffixes):
+        match = re.fullmatch(config.pattern, path.stem)
+        if match is None:
+            unmatched.append(path)
+            continue
+        named = {key: value for key, value in match.groupdict().items() if value is not None}
+        number = named.get("number", path.stem)
+        sound = None if config.pictures else path
+        if config.sound_folder is not None and config.pictures:
+            sound = _sound_beside(config.sound_folder / path.relative_to(config.root))
+        yield Source(
+            video=path if config.pictures else None,
+            audio=sound,
+            speaker=named.get("speaker") or config.speaker or path.parent.name,
+            emotion=_class_of(named.get("emotion", NEUTRAL), path, config),
+            level=int(named.get("level", 1)),
+            number=number,
+            sentence=named.get("sentence", number),
+        )
+
+
+def _find_list(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
+    with config.root.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in LIST_COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{config.root} has no column {', '.join(missing)}: {LIST_COLUMNS}")
+        for line, row in enumerate(reader, 2):
+            if not row["video"] or not (row["level"] or "").isdigit():
+                raise ValueError(f"{config.root}, line {line}: no video, or a level not a number")
+            video = config.root.parent / row["video"]
+            yield Source(
+                video=video,
+                audio=config.root.parent / row["audio"] if row["audio"] else None,
+                speaker=row["speaker"],
+                emotion=_class_of(row["emotion"], config.root, config),
+                level=int(row["level"]),
+                number=video.stem,
+                sentence=row["sentence"],
+            )
+
+
+def _chosen(sources: Iterable[Source], config: CorpusConfig) -> Iterator[Source]:
+    emotions = {_class_of(name, Path("corpus.emotions"), config) for name in config.emotions}
+    for source in sources:
+        right_level = source.level in config.levels or source.emotion == NEUTRAL
+        if (
+            (not config.speakers or source.speaker in config.speakers)
+            and (not emotions or source.emotion in emotions)
+            and (not config.levels or right_level)
+        ):
+            yield source
+
+
+def _with_sentences(sources: Iterable[Source], table_path: Path | None) -> Iterator[Source]:
+    """Yield the sources with the sentence of the table.
+
+    A file that the table does not know gets a sentence of its own: file numbers of two emotions
+    say nothing, and a wrong pair is worse than none.
+    """
+    if table_path is None:
+        yield from sources
+        return
+    table = read_table(table_path)
+    for source in sources:
+        key = source.speaker, source.emotion, plain_number(source.number)
+        own = f"{source.emotion} {source.number}"
+        yield Source(**{**vars(source), "sentence": table.get(key, own)})
+
+
+def _class_of(name: str, where: Path, config: CorpusConfig) -> str:
+    spelled = dict(config.spellings).get(name, name)
+    if spelled in config.classes:
+        return spelled
+    try:
+        emotion = canonical(spelled)
+    except ValueError as error:
+        raise ValueError(
+            f"{where}: {error}; corpus.spellings and corpus.classes can tell"
+        ) from None
+    if emotion not in config.classes:
+        raise ValueError(f"{where}: {emotion!r} is none of corpus.classes {config.classes}")
+    return emotion
+
+
+def _files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(
+        path
+        for path in paths
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _sound_beside(path: Path) -> Path | None:
+    candidates = (path.with_suffix(suffix) for suffix in SOUND_SUFFIXES)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

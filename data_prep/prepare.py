@@ -1,0 +1,295 @@
+"""From a corpus as published to a prepared corpus: one folder a clip, at 25 fps and 16 kHz.
+
+    python -m data_prep.prepare configs/data/mini.yaml
+    python -m data_prep.prepare configs/data/mead.yaml corpus.root=/data/MEAD workers=8
+    python -m data_prep.prepare configs/data/folder.yaml corpus.root=/data/clips out=data/mine
+
+Reads any container and frame rate, finds 68 landmarks in every frame, cuts the pictures out, and
+computes the MFCC. Writes corpus.json, manifest.jsonl, quarantine.jsonl and
+clips/<speaker>/<clip id>/ (see docs and media/corpus.py, which reads them), and clip.json in each:
+the frames whose landmarks were filled in, and the state of the source.
+
+The same command again prepares what is missing and what changed in the source. A source that was
+refused is tried again when it changed, or with retry=true. A corpus is of one setting: other
+settings need another `out`.
+
+Next: python -m data_prep.inspect, python -m data_prep.face_model, python -m data_prep.pose.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import typing as tp
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.clip import FramesConfig
+from data_prep.layouts import CorpusConfig, Source, find_sources
+from data_prep.splits import SplitConfig, split_of
+from data_prep.workers import (
+    DetectorConfig,
+    Job,
+    Outcome,
+    clip_folder,
+    outcomes,
+    stamp,
+)
+from media.container import is_disk_error
+from media.corpus import FRAME_RATE, SAMPLE_RATE, SCHEMA
+from media.landmarks import detector_version
+from runtime.config import config_from_argv, plain
+from runtime.files import read_json, read_jsonl, write_json, write_jsonl
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, tp.Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What becomes of a corpus; every field but the last four makes it another prepared corpus."""
+
+    corpus: CorpusConfig
+    split: SplitConfig = field(default_factory=SplitConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    frames: FramesConfig = field(default_factory=FramesConfig)
+    out: Path = Path("data/prepared")
+    workers: int = 2  # processes; 0: none but this one
+    retry: bool = False  # try refused sources again, though they did not change
+    progress: bool = True  # a bar
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a prepared corpus holds after a run."""
+
+    manifest: list[Row]
+    quarantine: list[Row]
+    made: int  # clips that this run prepared
+
+
+def prepare(config: Config) -> Result:
+    """Prepare what is missing of a corpus.
+
+    Raises:
+        FileNotFoundError: no corpus there, or the detector's weights are missing.
+        ValueError: `out` holds a corpus of other settings, or names do not fit the layout.
+        OSError: the disk is full; the same command goes on where it stopped.
+    """
+    listing = find_sources(config.corpus)
+    splits = {source.id: split_of(source, config.split) for source in listing.sources}
+    with _locked(config.out):
+        _claim(config)
+        refused = _refused(config)
+        todo = [
+            source
+            for source in listing.sources
+            if not _is_ready(config.out, source) and not _is_settled(source, refused)
+        ]
+        job = Job(
+            config.out,
+            config.frames,
+            config.detector if config.corpus.pictures else None,
+            config.corpus.sound == "required",
+        )
+        made = 0
+        try:
+            for outcome in _shown(outcomes(todo, job, config.workers), len(todo), config):
+                made += outcome.reason is None
+                refused.pop(outcome.source.id, None)
+                if outcome.reason is not None:
+                    refused[outcome.source.id] = _refusal(outcome)
+        finally:
+            result = _write_lists(config, listing.sources, splits, refused, made)
+    if listing.unmatched:
+        first, count = listing.unmatched[0], len(listing.unmatched)
+        log.warning("%d files do not fit corpus.pattern and are left out, as %s", count, first)
+    return result
+
+
+def summary(result: Result, out: Path) -> str:
+    """Return what a prepared corpus holds, for people."""
+    clips = result.manifest
+    frames = sum(row["frames"] for row in clips)
+    minutes = frames / FRAME_RATE / 60
+    splits = Counter(row["split"] for row in clips)
+    speakers, emotions = ({row[key] for row in clips} for key in ("speaker", "emotion"))
+    lines = [
+        f"{out}: {len(clips)} clips ({result.made} new), {frames} frames, {minutes:.1f} minutes, "
+        f"{len(speakers)} speakers, {len(emotions)} emotions",
+        "splits: " + (", ".join(f"{name} {n}" for name, n in sorted(splits.items())) or "none"),
+    ]
+    reasons = Counter(row["reason"] for row in result.quarantine)
+    if reasons:
+        counts = ", ".join(f"{name} {n}" for name, n in reasons.most_common())
+        lines.append(f"refused {len(result.quarantine)} ({counts}); see {out / 'quarantine.jsonl'}")
+        lines += [f"  {row['reason']}: {row['message']}" for row in result.quarantine[:10]]
+        if len(result.quarantine) > 10:
+            lines.append(f"  ... and {len(result.quarantine) - 10} more")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 if the corpus holds at least one clip, else 1."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    config = config_from_argv(Config, __doc__, argv)
+    try:
+        result = prepare(config)
+    except (OSError, ValueError) as error:
+        print(f"prepare: {error}", file=sys.stderr)
+        if is_disk_error(error):
+            print("what is done is kept: make room, then run the same command", file=sys.stderr)
+        return 1
+    print(summary(result, config.out))
+    return 0 if result.manifest else 1
+
+
+def settings(config: Config) -> Row:
+    """Return what decides the contents of a prepared corpus, as plain values."""
+    values: Row = plain(config)
+    for name in ("out", "workers", "retry", "progress"):
+        del values[name]
+    del values["corpus"]["root"]  # a corpus may move
+    del values["detector"]["device"], values["detector"]["weights"]
+    if not config.corpus.pictures:
+        del values["detector"], values["frames"]
+        return values
+    values["detector"]["version"] = detector_version(config.detector.name)
+    return values
+
+
+def _claim(config: Config) -> None:
+    """Write corpus.json, or check that the one there is of the same settings."""
+    path = config.out / "corpus.json"
+    wanted = settings(config)
+    if not path.exists():
+        write_json(path, _corpus_record(config, wanted))
+        return
+    found = read_json(path).get("settings", {})
+    differing = [f"{key} = {old!r}, now {new!r}" for key, old, new in _differences(found, wanted)]
+    if differing:
+        raise ValueError(
+            f"{config.out} was prepared with other settings ({'; '.join(differing)}); "
+            "choose another out=, or delete that folder"
+        )
+
+
+def _corpus_record(config: Config, values: Row) -> Row:
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    frames = config.frames
+    pictures = {
+        "frames": {"profile": frames.profile, "size": frames.size, "store": frames.store},
+        "detector": detector_version(config.detector.name),
+    }
+    return {
+        "schema": SCHEMA,
+        "fps": FRAME_RATE,
+        "sample_rate": SAMPLE_RATE,
+        "emotions": list(config.corpus.classes),
+        **(pictures if config.corpus.pictures else {}),
+        "settings_sha256": digest,
+        "settings": values,
+    }
+
+
+def _differences(old: tp.Any, new: tp.Any, where: str = "") -> Iterator[tuple[str, tp.Any, tp.Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))
+    elif old != new:
+        yield where, old, new
+
+
+def _refused(config: Config) -> dict[str, Row]:
+    path = config.out / "quarantine.jsonl"
+    if config.retry or not path.exists():
+        return {}
+    return {row["id"]: row for row in read_jsonl(path)}
+
+
+def _is_ready(out: Path, source: Source) -> bool:
+    path = clip_folder(out, source) / "clip.json"
+    return path.is_file() and read_json(path)["stamp"] == stamp(source)
+
+
+def _is_settled(source: Source, refused: dict[str, Row]) -> bool:
+    row = refused.get(source.id)
+    return row is not None and row["stamp"] == stamp(source)
+
+
+def _refusal(outcome: Outcome) -> Row:
+    return {
+        "id": outcome.source.id,
+        "path": str(outcome.source.path),
+        "stage": outcome.stage,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "stamp": stamp(outcome.source),
+    }
+
+
+def _write_lists(
+    config: Config,
+    sources: Sequence[Source],
+    splits: dict[str, str],
+    refused: dict[str, Row],
+    made: int,
+) -> Result:
+    """Write manifest and quarantine of the sources listed now, from what lies on the disk."""
+    ready = [source for source in sources if _is_ready(config.out, source)]
+    manifest = [_manifest_row(config.out, source, splits[source.id]) for source in ready]
+    listed = {source.id for source in sources} - {row["id"] for row in manifest}
+    quarantine = [refused[name] for name in sorted(refused.keys() & listed)]
+    write_jsonl(config.out / "manifest.jsonl", manifest)
+    write_jsonl(config.out / "quarantine.jsonl", quarantine)
+    return Result(manifest, quarantine, made)
+
+
+def _manifest_row(out: Path, source: Source, split: str) -> Row:
+    record = read_json(clip_folder(out, source) / "clip.json")
+    return {
+        "id": source.id,
+        "speaker": source.speaker,
+        "emotion": source.emotion,
+        "level": source.level,
+        "sentence": source.sentence,
+        "split": split,
+        "frames": record["frames"],
+        "sha256": record["sha256"],
+        "source": str(source.path),
+    }
+
+
+def _shown(found: Iterator[Outcome], total: int, config: Config) -> Iterator[Outcome]:
+    with tqdm(total=total, desc="prepare", unit="clip", disable=not config.progress) as bar:
+        for outcome in found:
+            bar.update()
+            if outcome.reason is not None:
+                bar.write(f"refused, {outcome.reason}: {outcome.message}")
+            yield outcome
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; remove what a killed one left half-written."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is preparing {out}; wait for it") from None
+        for left in out.glob("clips/*/.*"):
+            shutil.rmtree(left)
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Which clips are held out: people, sentences, and a part of the rest for validation.
+
+Later stages learn from `train` alone; that holds for means, PCA, face models and codes too.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from data_prep.layouts import Source
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """The first rule that fits a clip decides; a clip that none fits is `train`."""
+
+    test_speakers: tuple[str, ...] = ()  # unseen people (EAMM: M003, M030, W009, W015)
+    test_sentences: tuple[str, ...] = ()  # unseen sentences of known people
+    test_numbers_below: int = 0  # files numbered below this; EVP holds out those below 10
+    val_share: float = 0.0  # share of (speaker, sentence) groups, 0 to 1, drawn by a hash
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.val_share < 1:
+            raise ValueError(f"val_share is {self.val_share}, not in [0, 1)")
+
+
+def split_of(source: Source, config: SplitConfig) -> str:
+    """Return train, val, test_sentence or test_speaker.
+
+    Raises:
+        ValueError: files are to be held out by number and this one has none.
+    """
+    if source.speaker in config.test_speakers:
+        return "test_speaker"
+    if source.sentence in config.test_sentences or _numbered_below(source, config):
+        return "test_sentence"
+    group = f"{source.speaker}/{source.sentence}"
+    digest = hashlib.sha256(group.encode()).digest()
+    drawn = int.from_bytes(digest[:8], "big") / 2**64  # the same in every run and on every machine
+    return "val" if drawn < config.val_share else "train"
+
+
+def _numbered_below(source: Source, config: SplitConfig) -> bool:
+    if not config.test_numbers_below:
+        return False
+    if not source.number.isdigit():
+        raise ValueError(
+            f"{source.path}: {source.number!r} is no number, so split.test_numbers_below "
+            "cannot hold it out; use split.test_sentences"
+        )
+    return int(source.number) < config.test_numbers_below

@@ -1,0 +1,176 @@
+"""Prepare clips in several processes; whatever one clip does, the others are finished.
+
+A clip that cannot be used ends in an `Outcome` with a reason. Only what concerns all clips stops
+the run: a full disk, a missing detector, the user.
+"""
+
+import logging
+import multiprocessing
+import shutil
+import traceback
+import typing as tp
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from data_prep.clip import FramesConfig, prepare_clip
+from data_prep.layouts import Source
+from media.container import MediaError, is_disk_error
+from media.landmarks import Detector, DetectorName, make_detector
+from runtime.files import replacing_folder, write_json
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, tp.Any]
+# Where a clip failed: what to look at first.
+STAGES = {
+    "no_audio": "sound",
+    "silent": "sound",
+    "audio_short": "sound",
+    "no_face": "face",
+    "face_vanishes": "face",
+    "face_jumps": "face",
+}
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """Which detector finds the landmarks, and where it runs."""
+
+    name: DetectorName = "mediapipe"
+    device: str = "cpu"  # of face_alignment: cpu, cuda
+    weights: Path | None = (
+        None  # folder of face_alignment's files; null: $AFFEKT_WEIGHTS, ./weights
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every clip of a corpus is prepared with."""
+
+    out: Path
+    frames: FramesConfig
+    detector: DetectorConfig | None  # None: sound only
+    sound_required: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one source: prepared, or refused with a reason."""
+
+    source: Source
+    reason: str | None = None
+    message: str = ""
+
+    @property
+    def stage(self) -> str:
+        """The part of the preparation that refused the source."""
+        return STAGES.get(self.reason or "", "read")
+
+
+def clip_folder(out: Path, source: Source) -> Path:
+    """Return where a clip lives in a prepared corpus."""
+    return out / "clips" / source.speaker / source.id
+
+
+def stamp(source: Source) -> list[list[int] | None]:
+    """Return size and time of change of the source's files, by which a new version is known."""
+    found: list[list[int] | None] = []
+    for path in (source.video, source.audio):
+        if path is None or not path.exists():
+            found.append(None)
+            continue
+        status = path.stat()
+        found.append([status.st_size, status.st_mtime_ns])
+    return found
+
+
+def outcomes(sources: Sequence[Source], job: Job, workers: int) -> Iterator[Outcome]:
+    """Prepare the sources and yield what became of each, in any order.
+
+    Args:
+        sources: what to prepare.
+        job: how.
+        workers: processes; 0: in this one.
+
+    Raises:
+        OSError: the disk is full or cannot be written.
+        FileNotFoundError: the detector's weights are missing.
+    """
+    if not workers:
+        _start(job)
+        for source in sources:
+            yield _prepare(source)
+        return
+    left = dict(enumerate(sources))
+    try:
+        yield from _in_pool(left, job, workers)
+    except BrokenProcessPool:
+        log.warning("a worker died; the %d clips left are prepared one by one", len(left))
+        for key, source in list(left.items()):
+            yield from _alone(key, source, job)
+
+
+def _in_pool(left: dict[int, Source], job: Job, workers: int) -> Iterator[Outcome]:
+    spawn = multiprocessing.get_context("spawn")  # mediapipe's threads do not survive a fork
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(job,))
+    try:
+        futures = {pool.submit(_prepare, source): key for key, source in left.items()}
+        for future in as_completed(futures):
+            outcome = future.result()
+            del left[futures[future]]
+            yield outcome
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _alone(key: int, source: Source, job: Job) -> Iterator[Outcome]:
+    """Prepare one source in a process of its own, which it may take down."""
+    try:
+        yield from _in_pool({key: source}, job, 1)
+    except BrokenProcessPool:
+        yield Outcome(source, "failed", f"{source.path}: the process that read it died")
+
+
+_job: Job
+_detector: Detector | None
+
+
+def _start(job: Job) -> None:
+    global _job, _detector
+    cv2.setNumThreads(1)  # clips run side by side, by processes
+    _job, _detector = job, None
+
+
+def _loaded_detector() -> Detector | None:
+    """Load the detector, once in every process; what is wrong with it concerns all clips."""
+    global _detector
+    if _detector is None and _job.detector is not None:
+        config = _job.detector
+        _detector = make_detector(config.name, config.device, config.weights)
+    return _detector
+
+
+def _prepare(source: Source) -> Outcome:
+    detector = _loaded_detector()
+    folder = clip_folder(_job.out, source)
+    known = stamp(source)
+    try:
+        with replacing_folder(folder) as temporary:
+            record = prepare_clip(source, temporary, detector, _job.frames, _job.sound_required)
+            write_json(temporary / "clip.json", record | {"stamp": known})
+    except MediaError as error:
+        reason, message = str(error.reason), error.message
+    except Exception as error:  # one clip's fault, whatever it is, must not stop the others
+        if is_disk_error(error):
+            raise
+        log.warning("%s failed:\n%s", source.path, traceback.format_exc())
+        reason, message = "failed", f"{source.path}: {type(error).__name__}: {error}"
+    else:
+        return Outcome(source)
+    shutil.rmtree(folder, ignore_errors=True)  # an older version of a source that is now bad
+    return Outcome(source, reason, message)
