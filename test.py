@@ -1,7 +1,9 @@
 """Evaluate videos against the truth: the papers' tables, with controls beside them.
 
-python test.py run --results runs/evp/videos --truth data/mead_test --out results/evp
-python test.py table results/evp results/baseline
+    python test.py run --results runs/evp/videos --truth data/mead_test --out results/evp
+    python test.py table results/evp results/baseline
+
+Each command has its own --help.
 """
 
 import argparse
@@ -90,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--alignment", choices=("2d", "3d"), default="2d", help="2d: the paper's; 3d: ours"
     )
-    one.add_argument("--no-controls", action="store_true", help="3 times faster, less to go by")
+    one.add_argument(
+        "--no-controls", action="store_true", help="half the time, and nothing to read figures by"
+    )
     one.add_argument("--min-coverage", type=float, default=0.98, help="share, default 0.98")
     several = commands.add_parser(
         "table", help="tables of finished evaluations", description=TABLE, formatter_class=keep
