@@ -23,9 +23,10 @@ Image = NDArray[np.uint8]
 
 def picture_pair(side: int) -> tuple[Image, Image]:
     """Return a picture as smooth as a face is, and the same one blurred."""
-    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    first = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 3), None, 0, 255, cv2.NORM_MINMAX)
-    return first.astype(np.uint8), cv2.GaussianBlur(first, (0, 0), 1.5).astype(np.uint8)
+    noise = np.random.default_rng(0).uniform(0, 255, (side, side, 3))
+    smooth = 128 + 12 * (cv2.GaussianBlur(noise, (0, 0), 3) - 128)
+    first = np.clip(smooth, 0, 255).astype(np.uint8)
+    return first, cv2.GaussianBlur(first, (0, 0), 1.5).astype(np.uint8)
 
 
 def reference(result: Image, truth: Image) -> float:

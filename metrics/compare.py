@@ -204,14 +204,12 @@ def _image_scores(pair: Pair, size: tuple[int, int], copy: Path | None) -> dict[
         truth, before, still = tee(truth, 3)  # read in step: each frame is held once
         others[controls.RE_ENCODED] = controls.cut(read_video(copy), size)
         others |= {controls.LATE: controls.late(before), controls.FROZEN: controls.frozen(still)}
-    totals = {name: dict.fromkeys(IMAGE_METRICS, 0.0) for name in others}
-    frames = 0
-    for picture, *pictures in zip(truth, *others.values(), strict=True):
-        frames += 1
-        for total, other in zip(totals.values(), pictures, strict=True):
-            for metric, measure in IMAGE_METRICS.items():
-                total[metric] += measure(other, picture)
+    values: dict[str, list[list[float]]] = {name: [] for name in others}
+    for number, (picture, *pictures) in enumerate(zip(truth, *others.values(), strict=True)):
+        for name, other in zip(others, pictures, strict=True):
+            if number or name not in controls.FIRST_IS_THE_TRUTHS:
+                values[name].append([measure(other, picture) for measure in IMAGE_METRICS.values()])
     return {
-        name: {metric: value / frames for metric, value in total.items()}
-        for name, total in totals.items()
+        name: dict(zip(IMAGE_METRICS, np.mean(rows, axis=0).tolist(), strict=True))
+        for name, rows in values.items()
     }

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from media.audio import read_audio
 from media.compiled import compiled
 from media.dtw import dtw_path, warp
+from media.mfcc import mfcc
 
 METRICS = {"l1": "cityblock", "l2": "euclidean"}
 
@@ -164,3 +166,17 @@ def test_bad_input_is_refused_by_name():
     for values, way, length in ((good, path, 5), (np.zeros((5, 3)), path, 4), (good, path[:0], 4)):
         with pytest.raises(ValueError, match="the path leads from"):
             warp(values, way, length)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("columns", [slice(0, 13), slice(1, 13)], ids=["with energy", "without"])
+def test_real_utterances_of_a_sentence_have_the_librarys_path(media_root, columns):
+    files = sorted((media_root / "emodb/wav").glob("03a01*.wav"))
+    if len(files) < 3:
+        pytest.skip("fewer than three utterances of sentence a01 by speaker 03")
+    features = [mfcc(read_audio(file))[:, columns] for file in files]
+    for moved in features[1:]:
+        path, cost = dtw_path(moved, features[0])
+        library_path, library_cost = library(moved, features[0], "l1")
+        np.testing.assert_array_equal(path, library_path)
+        assert cost == library_cost
