@@ -1,0 +1,164 @@
+"""What codes hold and what a changed emotion does: pure measures on arrays.
+
+Letters: N samples, D channels of a code, K classes, T frames.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from media.points import EMOTION, MOUTH, mouth_opening
+
+Array = NDArray[Any]
+
+PENALTY = 1e-3  # of a probe's squared weights, against its mean cross entropy
+ITERATIONS = 200  # of L-BFGS; the penalised problem is convex and converges in fewer
+FLAT = 1e-6  # pixels; a mouth that moves less has no correlation with anything
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Multinomial logistic regression on standardised codes."""
+
+    mean: Array  # (D,)
+    deviation: Array  # (D,)
+    weights: Array  # (D, K)
+    bias: Array  # (K,)
+
+    def predict(self, codes_ND: Array) -> Array:
+        """Return the class of each code, (N,) int."""
+        scores = (codes_ND - self.mean) / self.deviation @ self.weights + self.bias
+        classes: Array = scores.argmax(axis=1)
+        return classes
+
+
+def nearest_mean_accuracy(
+    train_ND: Array, train_labels: ArrayLike, test_ND: Array, test_labels: ArrayLike
+) -> float:
+    """Return the share of test codes nearest, by Euclidean distance, to their class's mean."""
+    train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
+    classes = np.unique(train_labels)
+    means_KD = np.stack([train_ND[train_labels == label].mean(axis=0) for label in classes])
+    distances_NK = np.linalg.norm(test_ND[:, None] - means_KD, axis=2)
+    return float((classes[distances_NK.argmin(axis=1)] == test_labels).mean())
+
+
+def fit_probe(codes_ND: Array, labels: ArrayLike, penalty: float = PENALTY) -> Probe:
+    """Fit a linear probe: mean cross entropy + penalty x squared weights, by L-BFGS in float64.
+
+    Channels are standardised by the given codes; one that never changes counts for nothing.
+    """
+    mean, deviation = codes_ND.mean(axis=0), codes_ND.std(axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    codes = torch.from_numpy((codes_ND - mean) / deviation).double()
+    wanted = torch.from_numpy(np.asarray(labels)).long()
+    classes = int(wanted.max()) + 1
+    weights = torch.zeros(codes.shape[1], classes, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(codes @ weights + bias, wanted) + penalty * weights.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return Probe(mean, deviation, weights.detach().numpy(), bias.detach().numpy())
+
+
+def probe_accuracy(
+    train_ND: Array,
+    train_labels: ArrayLike,
+    test_ND: Array,
+    test_labels: ArrayLike,
+    penalty: float = PENALTY,
+) -> float:
+    """Return the share of test codes whose label a linear probe of the training codes reads."""
+    probe = fit_probe(train_ND, train_labels, penalty)
+    return float((probe.predict(test_ND) == np.asarray(test_labels)).mean())
+
+
+def probe_accuracy_across(codes_ND: Array, labels: ArrayLike, groups: ArrayLike) -> float:
+    """Return the accuracy of probes that never saw the group they are tested on, over all groups.
+
+    Raises:
+        ValueError: fewer than two groups.
+    """
+    labels, groups = np.asarray(labels), np.asarray(groups)
+    names = np.unique(groups)
+    if len(names) < 2:
+        raise ValueError(f"leaving one group out needs two groups, got {len(names)}")
+    hits = 0
+    for name in names:
+        test = groups == name
+        probe = fit_probe(codes_ND[~test], labels[~test])
+        hits += int((probe.predict(codes_ND[test]) == labels[test]).sum())
+    return hits / len(labels)
+
+
+def silhouette(codes_ND: Array, labels: ArrayLike) -> float:
+    """Return the mean silhouette of the labels' clusters, -1 to 1 (Rousseeuw 1987), Euclidean.
+
+    For each code, a is its mean distance to its own cluster's others, b the least mean distance
+    to another cluster; the silhouette is (b - a) / max(a, b), and 0 in a cluster of one.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    labels = np.asarray(labels)
+    classes, index = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"a silhouette needs two classes, got {len(classes)}")
+    distances = torch.cdist(
+        torch.from_numpy(codes_ND).double(), torch.from_numpy(codes_ND).double()
+    )
+    member_NK = np.eye(len(classes))[index]
+    sums_NK, counts_K = distances.numpy() @ member_NK, member_NK.sum(axis=0)
+    rows = np.arange(len(labels))
+    own = sums_NK[rows, index] / np.maximum(counts_K[index] - 1, 1)
+    means_NK = sums_NK / counts_K
+    means_NK[rows, index] = np.inf
+    other = means_NK.min(axis=1)
+    larger = np.maximum(own, other)
+    score = np.divide(other - own, larger, out=np.zeros_like(own), where=larger > 0)
+    return float(np.where(counts_K[index] > 1, score, 0.0).mean())
+
+
+def mouth_correlation(first: Array, second: Array) -> float:
+    """Return the correlation of the mouth openings of two clips (T, 68, 2), NaN where one is still.
+
+    NaN rather than 0: a clip without speech says nothing; take the median over clips without NaN.
+    """
+    a, b = mouth_opening(first), mouth_opening(second)
+    if min(a.std(), b.std()) < FLAT:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
+
+
+def point_distance(first: Array, second: Array, points: tuple[int, ...] = MOUTH) -> float:
+    """Return the mean Euclidean distance of the named points of (..., 68, 2) landmarks."""
+    chosen = list(points)
+    return float(np.linalg.norm(first[..., chosen, :] - second[..., chosen, :], axis=-1).mean())
+
+
+def moved_toward(swapped: Array, source_mean: Array, target_mean: Array) -> bool:
+    """Return whether a clip's face is nearer the target emotion than the source emotion.
+
+    Compared is the clip's mean over time of brows, lids and mouth corners, by the mean distance
+    of these points to the true mean face of either emotion.
+
+    Args:
+        swapped: the predicted clip under the target emotion, (T, 68, 2).
+        source_mean: true mean face (68, 2) of the speaker in the clip's own emotion.
+        target_mean: the same in the emotion that was asked for.
+    """
+    face = swapped.mean(axis=0)
+    return point_distance(face, target_mean, EMOTION) < point_distance(face, source_mean, EMOTION)

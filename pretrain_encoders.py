@@ -1,0 +1,137 @@
+"""EVP, before stage 1: pretrain the emotion encoder or the content encoder (paper Sec. 4).
+
+    python pretrain_encoders.py configs/evp/pretrain_emotion.yaml
+    python pretrain_encoders.py configs/evp/pretrain_content.yaml run.out=runs/try run.steps=200
+
+`target: emotion` classifies single windows; `target: content` predicts landmarks from the sound of
+neutral clips. The paper pretrains content on LRW, a lip-reading corpus with barely any emotion; any
+prepared corpus with neutral clips serves here. Needs a prepared corpus (data_prep.prepare). The
+same command continues a stopped run.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig, predict_faces
+from evp.data import Augmentation, EmotionWindows, LandmarkClips, clips_of, labels_of
+from evp.encoders import (
+    ContentEncoder,
+    EmotionClassifier,
+    EmotionEncoder,
+    EncodersConfig,
+    EncodersDescription,
+    save_description,
+)
+from evp.held_out import HeldOut, class_accuracy, held_out_clips, landmark_figures
+from evp.landmark_space import fit_space
+from evp.losses import Norm, Reduction, classification, distance
+from evp.optim import OptimConfig, make_optimizer, set_learning_rate
+from media.corpus import Clip, Corpus
+from media.emotions import NEUTRAL
+from media.geometry import View
+from runtime.config import config_from_argv
+from runtime.run import Run, RunConfig
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run; what concerns the other target is ignored."""
+
+    run: RunConfig
+    target: Literal["emotion", "content"]
+    corpus: Path = Path("data/mead")
+    encoders: EncodersConfig = field(default_factory=EncodersConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)  # emotion
+    head: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)  # content; discarded
+    view: View = "2d"  # content: how landmarks are aligned
+    frames: int = 16  # content: of a training sequence; the release's audio-to-landmark has 16
+    norm: Norm = "l2"  # content: of eq. 7
+    reduction: Reduction = "sample"
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    held_out: HeldOut = field(default_factory=HeldOut)
+
+
+def train(cfg: Config) -> None:
+    corpus = Corpus(cfg.corpus)
+    if cfg.target == "emotion":
+        train_emotion(cfg, corpus)
+    else:
+        train_content(cfg, corpus)
+
+
+def train_emotion(cfg: Config, corpus: Corpus) -> None:
+    run = Run(cfg)
+    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
+    windows = EmotionWindows(corpus, "train", cfg.run.seed, cfg.augmentation)
+    measured = held_out_clips(corpus, cfg.held_out)
+    labels = labels_of(measured, corpus)
+
+    encoder = EmotionEncoder(cfg.encoders.emotion).to(run.device)
+    classifier = EmotionClassifier(cfg.encoders.emotion.dim, len(corpus.emotions)).to(run.device)
+    parameters = [*encoder.parameters(), *classifier.parameters()]
+    optimizer = make_optimizer(parameters, cfg.optim)
+    run.keep(emotion_encoder=encoder, classifier=classifier, optimizer=optimizer)
+
+    for batch in run.batches(windows):
+        set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+        logits = classifier(encoder(batch["window"]))
+        loss = classification(logits, batch["emotion"])
+
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
+        optimizer.step()
+
+        accuracy = (logits.argmax(dim=1) == batch["emotion"]).float().mean()
+        run.log(classification=loss, window_accuracy=accuracy, total=loss, grad_norm=grad_norm)
+        if measured and run.due(cfg.held_out.every):
+            run.record(held_out_accuracy=class_accuracy(encoder, classifier, measured, labels))
+
+
+def train_content(cfg: Config, corpus: Corpus) -> None:
+    run = Run(cfg)
+    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
+    space = fit_space(corpus, cfg.view, cfg.head.components)
+    neutral = [clip for clip in clips_of(corpus, "train") if clip.emotion == NEUTRAL]
+    clips = LandmarkClips(neutral, space, cfg.view, cfg.frames, "window", cfg.run.seed)
+    measured = held_out_clips(corpus, cfg.held_out, NEUTRAL)
+
+    encoder = ContentEncoder(cfg.encoders.content).to(run.device)
+    head = Audio2Landmark(cfg.head, cfg.encoders.content.dim, space).to(run.device)
+    parameters = [*encoder.parameters(), *head.parameters()]
+    optimizer = make_optimizer(parameters, cfg.optim)
+    run.keep(content_encoder=encoder, head=head, optimizer=optimizer)
+
+    def predict(clip: Clip) -> NDArray[np.float32]:
+        neutral_face = space.neutral_of(clip.speaker)
+        return predict_faces(head, encoder, clip.windows(), np.zeros(0), neutral_face)
+
+    for batch in run.batches(clips):
+        set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+        content = encoder(batch["windows"])
+        no_emotion = content[..., :0]
+        faces = head(content, no_emotion, batch["neutral"])
+        loss = distance(
+            faces.flatten(0, 1), batch["landmarks"].flatten(0, 1), cfg.norm, cfg.reduction
+        )
+
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
+        optimizer.step()
+
+        run.log(position=loss, total=loss, grad_norm=grad_norm)
+        if measured and run.due(cfg.held_out.every):
+            figures = landmark_figures(predict, measured, space, cfg.view)
+            run.record(**figures)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    train(config_from_argv(Config, __doc__))

@@ -1,0 +1,144 @@
+"""EVP stage 2: landmarks of a talking face from content and emotion codes (paper Sec. 3.3, eq. 7).
+
+    python train_audio2lm.py configs/evp/audio2lm.yaml
+    python train_audio2lm.py configs/evp/ablations/audio2lm_finetune.yaml optim.lr=2e-4
+
+Needs a prepared corpus with landmarks (data_prep.prepare) and a run of train_disentangle.py. The
+same command continues a stopped run. Afterwards: python -m evp.emotion_codes RUN.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from evp.audio2lm import (
+    Audio2Landmark,
+    Audio2LandmarkConfig,
+    predict_faces,
+    save_network,
+)
+from evp.data import EmotionFrom, LandmarkClips, clips_of
+from evp.emotion_codes import check_emotions, clip_codes
+from evp.encoders import EncodersDescription, load_encoders, save_description
+from evp.held_out import HeldOut, held_out_clips, landmark_figures
+from evp.landmark_space import fit_space, unflatten
+from evp.losses import Norm, Reduction, distance, velocity
+from evp.optim import OptimConfig, make_optimizer, set_learning_rate
+from evp.pictures import faces_picture
+from media.corpus import Clip, Corpus
+from media.geometry import View
+from runtime.config import config_from_argv
+from runtime.run import Run, RunConfig
+
+PICTURED = 4  # frames of a batch, one a sequence
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights, where 0 switches a term off, and what the norms are."""
+
+    position: float = 1.0  # eq. 7
+    velocity: float = 0.0  # ours: see losses.velocity
+    norm: Norm = "l2"  # the release has l2_squared
+    reduction: Reduction = "sample"  # see losses.distance; a sample is a frame
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    run: RunConfig
+    corpus: Path = Path("data/mead")
+    encoders: Path = Path("runs/evp/disentangle")  # the run whose encoders are taken
+    content_encoder: Literal["frozen", "finetune"] = "frozen"  # the release fine-tunes both
+    emotion_encoder: Literal["frozen", "finetune"] = "frozen"
+    emotion_from: EmotionFrom = "window"  # see evp.data.LandmarkClips and `emotion_codes`
+    view: View = "2d"  # how landmarks are aligned; 3d takes the head's rotation out
+    frames: int = 16  # of a training sequence; the release's
+    model: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    held_out: HeldOut = field(default_factory=HeldOut)
+
+
+def train(cfg: Config) -> None:
+    corpus = Corpus(cfg.corpus)
+    check_emotions(cfg.encoders, corpus)
+    space = fit_space(corpus, cfg.view, cfg.model.components)
+    clips = LandmarkClips(
+        clips_of(corpus, "train"), space, cfg.view, cfg.frames, cfg.emotion_from, cfg.run.seed
+    )
+    measured = held_out_clips(corpus, cfg.held_out)
+
+    run = Run(cfg)
+    encoders = load_encoders(cfg.encoders).to(run.device)
+    sizes = encoders.config
+    model = Audio2Landmark(cfg.model, sizes.content.dim + sizes.emotion.dim, space).to(run.device)
+    save_description(cfg.run.out, EncodersDescription(sizes, corpus.emotions))
+    save_network(cfg.run.out, cfg.model, space, cfg.view)
+    parameters = [*model.parameters()]
+    parameters += learned(encoders.content, cfg.content_encoder)
+    parameters += learned(encoders.emotion, cfg.emotion_encoder)
+    optimizer = make_optimizer(parameters, cfg.optim)
+    run.keep(
+        model=model,
+        content_encoder=encoders.content,
+        emotion_encoder=encoders.emotion,
+        optimizer=optimizer,
+    )
+
+    def predict(clip: Clip) -> NDArray[np.float32]:
+        code = clip_codes(encoders.emotion, [clip])[0]
+        neutral = space.neutral_of(clip.speaker)
+        return predict_faces(model, encoders.content, clip.windows(), code, neutral)
+
+    for batch in run.batches(clips):
+        set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+        content = encoders.content(batch["windows"])
+        emotion = emotion_codes(encoders.emotion, batch["emotion_windows"], cfg.emotion_from)
+        faces, truth = model(content, emotion, batch["neutral"]), batch["landmarks"]
+
+        norm, reduction = cfg.loss.norm, cfg.loss.reduction
+        terms = {"position": distance(faces.flatten(0, 1), truth.flatten(0, 1), norm, reduction)}
+        total = cfg.loss.position * terms["position"]
+        if cfg.loss.velocity:
+            terms["velocity"] = velocity(faces, truth, norm, reduction)
+            total = total + cfg.loss.velocity * terms["velocity"]
+
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
+        optimizer.step()
+
+        run.log(**terms, total=total, grad_norm=grad_norm)
+        if measured and run.due(cfg.held_out.every):
+            run.record(**landmark_figures(predict, measured, space, cfg.view))
+            shown = [unflatten(f[:PICTURED, -1].detach().cpu().numpy()) for f in (truth, faces)]
+            run.picture("faces", faces_picture(*shown))
+
+
+def learned(encoder: nn.Module, mode: Literal["frozen", "finetune"]) -> list[nn.Parameter]:
+    """Prepare an encoder and return what the optimizer may change.
+
+    A frozen encoder stays in evaluation mode: its batch statistics do not move either.
+    """
+    encoder.train(mode == "finetune")
+    encoder.requires_grad_(mode == "finetune")
+    return [*encoder.parameters()] if mode == "finetune" else []
+
+
+def emotion_codes(encoder: nn.Module, windows: Tensor, source: EmotionFrom) -> Tensor:
+    """Return emotion codes (B, T, E): of each window, or one code, the mean over the windows."""
+    codes: Tensor = encoder(windows)
+    return codes if source == "window" else codes.mean(dim=1, keepdim=True).expand_as(codes)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    train(config_from_argv(Config, __doc__))

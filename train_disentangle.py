@@ -1,0 +1,96 @@
+"""EVP stage 1: content and emotion codes by cross reconstruction (paper Sec. 3.2, eq. 2-6).
+
+    python train_disentangle.py configs/evp/disentangle.yaml
+    python train_disentangle.py configs/evp/ablations/disentangle_no_cross.yaml optim.lr=2e-4
+
+Needs a prepared corpus with aligned sentences (data_prep.pairs), and the runs of both encoder
+pretrainings unless `content_from` or `emotion_from` is null. The same command continues a stopped
+run.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from evp.data import Squares, labels_of
+from evp.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
+from evp.emotion_codes import check_emotions
+from evp.encoders import EncodersDescription, load_pretrained, save_description
+from evp.held_out import HeldOut, class_accuracy, held_out_clips
+from evp.optim import OptimConfig, make_optimizer, set_learning_rate
+from evp.pictures import windows_picture
+from media.corpus import Corpus
+from runtime.config import config_from_argv
+from runtime.run import Run, RunConfig, restore
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    run: RunConfig
+    corpus: Path = Path("data/mead")
+    content_from: Path | None = Path("runs/evp/pretrain_content")  # null: from scratch
+    emotion_from: Path | None = Path("runs/evp/pretrain_emotion")
+    model: DisentanglementConfig = field(default_factory=DisentanglementConfig)
+    sampling: SchemeName = "paper"
+    shift: int = 0  # up to so many rows of 10 ms between frames, 0 to 3; ours
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    held_out: HeldOut = field(default_factory=HeldOut)
+
+
+def train(cfg: Config) -> None:
+    corpus = Corpus(cfg.corpus)
+    squares = Squares(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift)
+    measured = held_out_clips(corpus, cfg.held_out)
+    labels = labels_of(measured, corpus)
+
+    run = Run(cfg)
+    save_description(cfg.run.out, EncodersDescription(cfg.model.encoders, corpus.emotions))
+    model = Disentanglement(cfg.model, len(corpus.emotions), cfg.sampling).to(run.device)
+    start_from_pretrained(cfg, model, corpus)
+    optimizer = make_optimizer(model.parameters(), cfg.optim)
+    run.keep(
+        content_encoder=model.encoders.content,
+        emotion_encoder=model.encoders.emotion,
+        decoder=model.decoder,
+        classifier=model.classifier,
+        optimizer=optimizer,
+    )
+
+    weights = cfg.loss.weights()
+    for batch in run.batches(squares):
+        set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+        terms = model(batch["windows"], batch["emotions"], cfg.loss)
+        total = torch.stack(
+            [weights[name] * terms[name] for name in weights if name in terms]
+        ).sum()
+
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
+        optimizer.step()
+
+        run.log(**terms, total=total, grad_norm=grad_norm)
+        if measured and run.due(cfg.held_out.every):
+            accuracy = class_accuracy(model.encoders.emotion, model.classifier, measured, labels)
+            run.record(held_out_accuracy=accuracy)
+            run.picture("windows", windows_picture(model.show(batch["windows"][:4]).cpu().numpy()))
+
+
+def start_from_pretrained(cfg: Config, model: Disentanglement, corpus: Corpus) -> None:
+    """Copy the pretrained encoders and the classifier; what decoded in pretraining is discarded."""
+    if cfg.content_from is not None:
+        load_pretrained(model.encoders, "content", cfg.content_from)
+    if cfg.emotion_from is not None:
+        check_emotions(cfg.emotion_from, corpus)
+        load_pretrained(model.encoders, "emotion", cfg.emotion_from)
+        restore(cfg.emotion_from, classifier=model.classifier)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    train(config_from_argv(Config, __doc__))
