@@ -2,15 +2,15 @@
 
     python -m data_prep.pairs data/mini
     python -m data_prep.pairs data/mead --table data_prep/mead_sentences.csv
-    python -m data_prep.pairs data/mead --reference neutral --no-energy --max-cost 60
+    python -m data_prep.pairs data/mead --reference neutral --no-energy --max-cost 150
 
-For every speaker and sentence the MFCC of each emotion's clip are warped by DTW to the length of
+For every speaker and sentence the MFCC of each emotion's clips are warped by DTW to the length of
 the reference emotion's clip. Writes <corpus>/pairs/<speaker>/<sentence>/<emotion>.npy, (rows, 13)
-float32, and pairs/pairs.jsonl, a line each: speaker, sentence, emotion, reference (its emotion),
-clip and reference_clip (ids), split, rows, cost (of a step of the path; 0 for the reference), file
-(relative to pairs/). What was left out, and why, stands in pairs/left_out.jsonl. Clips of different
-splits are never paired; training reads the rows whose split is `train`. A second run makes only
-what is missing or made with other settings.
+float32 (a second recording of an emotion: <emotion>_2.npy), and pairs/pairs.jsonl, a line each:
+speaker, sentence, emotion, reference (its emotion), clip and reference_clip (ids), split, rows,
+cost (of a step of the path; 0 for the reference), file (relative to pairs/). What was left out, and
+why, stands in pairs/left_out.jsonl. Clips of different splits are never paired; training reads the
+rows whose split is `train`. A second run makes only what is missing or made with other settings.
 
 Where a corpus numbers its files differently from emotion to emotion (MEAD), --table names a CSV
 file with the columns speaker, emotion, number, sentence; without it, --max-cost drops pairs that
@@ -56,6 +56,13 @@ class PairsConfig:
     max_cost: float | None = None  # per step of the path; None keeps every pair
 
 
+class Take(tp.NamedTuple):
+    """A clip, and which recording of its speaker, sentence and emotion it is: 1, 2, ..."""
+
+    clip: Clip
+    number: int
+
+
 @dataclass
 class Pairs:
     """What a run wrote: lines of pairs.jsonl, lines of left_out.jsonl, how many were at hand."""
@@ -96,46 +103,53 @@ def make_pairs(root: Path, config: PairsConfig, progress: bool = True) -> Pairs:
         FileNotFoundError: no prepared corpus, or no table, there.
     """
     corpus = Corpus(root)
-    order = _emotion_order(corpus.emotions, config.reference)
+    order = _emotion_order(corpus, config.reference)
     pairs, folder = Pairs(), root / "pairs"
     groups = _groups(corpus, config.table, pairs)
     at_hand = _at_hand(folder)
     for group in tqdm(sorted(groups), desc="pairs", unit="sentence", disable=not progress):
-        clips = sorted(groups[group], key=lambda clip: order.index(clip.emotion))
-        _pair(group, clips, config, folder, at_hand, pairs)
+        takes = sorted(groups[group], key=lambda take: order.index(take.clip.emotion))
+        _pair(group, takes, config, folder, at_hand, pairs)
+    labels = corpus.emotions.index
     pairs.rows.sort(
-        key=lambda row: (row["speaker"], row["sentence"], corpus.emotions.index(row["emotion"]))
+        key=lambda row: (row["speaker"], row["sentence"], labels(row["emotion"]), row["file"])
     )
     write_jsonl(folder / "pairs.jsonl", pairs.rows)
     write_jsonl(folder / "left_out.jsonl", pairs.left_out)
     return pairs
 
 
-def _emotion_order(emotions: Sequence[str], reference: str | None) -> list[str]:
+def _emotion_order(corpus: Corpus, reference: str | None) -> list[str]:
     """Return the emotions in the order in which they serve as reference."""
+    listed = ", ".join(corpus.emotions)
+    for clip in corpus.clips():
+        if clip.emotion not in corpus.emotions:
+            raise ValueError(f"{clip.id} is {clip.emotion!r}; {corpus.root} lists {listed}")
     if reference is None:
-        return list(emotions)
-    if (wanted := spelled(reference)) not in emotions:
-        raise ValueError(f"no emotion {reference!r} in this corpus; it has {', '.join(emotions)}")
-    return [wanted, *(emotion for emotion in emotions if emotion != wanted)]
+        return list(corpus.emotions)
+    if (wanted := spelled(reference)) not in corpus.emotions:
+        raise ValueError(f"no emotion {reference!r} in this corpus; it has {listed}")
+    return [wanted, *(emotion for emotion in corpus.emotions if emotion != wanted)]
 
 
-def _groups(corpus: Corpus, table_path: Path | None, pairs: Pairs) -> dict[Group, list[Clip]]:
-    """Collect the clips by speaker, sentence and split; of an emotion's, the strongest level."""
+def _groups(corpus: Corpus, table_path: Path | None, pairs: Pairs) -> dict[Group, list[Take]]:
+    """Collect the clips by speaker, sentence and split; of each emotion, the strongest level."""
     table = None if table_path is None else read_table(table_path)
-    groups: dict[Group, list[Clip]] = defaultdict(list)
-    used: set[tuple[str, str, str]] = set()
+    groups: dict[Group, list[Take]] = defaultdict(list)
+    takes: dict[tuple[str, str, str], list[Clip]] = defaultdict(list)
     for clip in sorted(corpus.clips(), key=lambda clip: (-clip.level, clip.id)):
         sentence: str | None = clip.sentence
         if table is not None:
             sentence = table.get((clip.speaker, clip.emotion, plain_number(clip.sentence)))
         if not sentence:
             pairs.leave_out(clip, "no known sentence")
-        elif (clip.speaker, sentence, clip.emotion) in used:
-            pairs.leave_out(clip, "another clip of its sentence and emotion is used")
-        else:
-            used.add((clip.speaker, sentence, clip.emotion))
-            groups[clip.speaker, sentence, clip.split].append(clip)
+            continue
+        same = takes[clip.speaker, sentence, clip.emotion]
+        if same and same[0].level > clip.level:
+            pairs.leave_out(clip, "a stronger level of its sentence and emotion is used")
+            continue
+        same.append(clip)
+        groups[clip.speaker, sentence, clip.split].append(Take(clip, len(same)))
     if table is not None and not groups:
         raise ValueError(f"{table_path} names no clip of {corpus.root}")
     return groups
@@ -150,26 +164,25 @@ def _at_hand(folder: Path) -> dict[str, Row]:
 
 def _pair(
     group: Group,
-    clips: Sequence[Clip],
+    takes: Sequence[Take],
     config: PairsConfig,
     folder: Path,
     at_hand: dict[str, Row],
     pairs: Pairs,
 ) -> None:
     """Align the clips of one sentence to the first of them that can be read."""
-    readable = _read(clips, pairs)
+    readable = _read(takes, pairs)
     near: list[tuple[Clip, Row, Array | None]] = []  # None: the file is at hand
-    for clip, mfcc in readable:
-        reference, reference_rows = readable[0]
-        row = _row(group, clip, mfcc, reference, reference_rows, config)
+    for take, mfcc in readable:
+        row = _row(group, take, mfcc, readable[0], config)
         old, aligned = at_hand.get(row["made_from"]), None
         if old is None:
-            aligned, row["cost"] = _aligned(mfcc, reference_rows, config)
+            aligned, row["cost"] = _aligned(mfcc, readable[0][1], config)
         if config.max_cost is not None and row["cost"] > config.max_cost:
-            pairs.leave_out(clip, f"it costs more than {config.max_cost} a step")
+            pairs.leave_out(take.clip, f"it costs more than {config.max_cost} a step")
             continue
-        near.append((clip, old or row, aligned))
-    if len(near) < 2:
+        near.append((take.clip, old or row, aligned))
+    if len({clip.emotion for clip, _, _ in near}) < 2:
         for clip, _, _ in near:
             pairs.leave_out(clip, "its sentence has no other emotion in this split")
         return
@@ -180,29 +193,26 @@ def _pair(
         pairs.rows.append(row)
 
 
-def _read(clips: Sequence[Clip], pairs: Pairs) -> list[tuple[Clip, Array]]:
+def _read(takes: Sequence[Take], pairs: Pairs) -> list[tuple[Take, Array]]:
     readable = []
-    for clip in clips:
+    for take in takes:
         try:
-            readable.append((clip, clip.mfcc()))
+            readable.append((take, take.clip.mfcc()))
         except (OSError, ValueError) as error:
-            log.warning("%s is left out: %s", clip.id, error)
-            pairs.leave_out(clip, "its mfcc.npy cannot be read")
+            log.warning("%s is left out: %s", take.clip.id, error)
+            pairs.leave_out(take.clip, "its mfcc.npy cannot be read")
     return readable
 
 
 def _row(
-    group: Group,
-    clip: Clip,
-    mfcc: Array,
-    reference: Clip,
-    reference_rows: Array,
-    config: PairsConfig,
+    group: Group, take: Take, mfcc: Array, reference: tuple[Take, Array], config: PairsConfig
 ) -> Row:
     """Return a clip's line of pairs.jsonl, without its cost."""
     speaker, sentence, split = group
-    place = Path(_folder_name(speaker)) / _folder_name(sentence) / f"{clip.emotion}.npy"
-    settings = json.dumps([config.metric, config.energy, config.max_cost])
+    clip, (reference_take, reference_rows) = take.clip, reference
+    name = clip.emotion if take.number == 1 else f"{clip.emotion}_{take.number}"
+    place = Path(_folder_name(speaker)) / _folder_name(sentence) / f"{name}.npy"
+    settings = json.dumps([config.metric, config.energy, config.max_cost, clip.id])
     made_from = hashlib.sha256(settings.encode())
     for part in (str(place).encode(), split.encode(), mfcc.tobytes(), reference_rows.tobytes()):
         made_from.update(hashlib.sha256(part).digest())
@@ -210,9 +220,9 @@ def _row(
         "speaker": speaker,
         "sentence": sentence,
         "emotion": clip.emotion,
-        "reference": reference.emotion,
+        "reference": reference_take.clip.emotion,
         "clip": clip.id,
-        "reference_clip": reference.id,
+        "reference_clip": reference_take.clip.id,
         "split": split,
         "rows": len(reference_rows),
         "cost": 0.0,

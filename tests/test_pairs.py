@@ -169,7 +169,7 @@ def test_a_cost_limit_drops_pairs_that_align_badly(root):
     assert [row["emotion"] for row in rows] == ["angry", "happy"]
 
 
-def test_of_two_takes_the_stronger_level_is_used(root):
+def test_of_two_levels_the_stronger_is_used(root):
     clips = read_jsonl(root / "manifest.jsonl")
     add_clip(clips, root, "M901_sad_001", 20, id="M901_sad_a_001", level=1)
     write_corpus(root, clips)
@@ -177,6 +177,19 @@ def test_of_two_takes_the_stronger_level_is_used(root):
     used = {row["clip"] for row in rows_of(root)}
     assert "M901_sad_001" in used
     assert "M901_sad_a_001" not in used
+
+
+def test_all_recordings_of_one_level_are_used_and_two_alone_are_no_pair(root):
+    clips = read_jsonl(root / "manifest.jsonl")
+    add_clip(clips, root, "M901_sad_001", 20, id="M901_sad_b_001")
+    add_clip(clips, root, "W902_fear_005", 20, id="W902_fear_b_005")
+    write_corpus(root, clips)
+    make_pairs(root, PairsConfig(), progress=False)
+    sad = {row["clip"]: row["file"] for row in rows_of(root) if row["emotion"] == "sad"}
+    assert sad["M901_sad_001"] == "M901/001/sad.npy"
+    assert sad["M901_sad_b_001"] == "M901/001/sad_2.npy"
+    assert np.load(root / "pairs/M901/001/sad_2.npy").shape == (4 * 26 + 24, 13)
+    assert "fear" not in {row["emotion"] for row in rows_of(root)}
 
 
 def test_a_table_says_which_numbers_are_the_same_sentence(root, tmp_path):
