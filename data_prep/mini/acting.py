@@ -1,0 +1,92 @@
+"""What the face does over a clip: speech, emotion, blinks and glances, as mode strengths."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from data_prep.mini.expression import EXPRESSION_INDEX, EXPRESSIONS
+from data_prep.mini.speech import Phoneme
+from data_prep.mini.surface import Array
+from data_prep.mini.visemes import SHAPE, closure_at, frame_times, shapes_at
+
+# full-strength poses, after the prototypes of Ekman & Friesen (1978); amounts ours
+POSES: dict[str, dict[str, float]] = {
+    "angry": {"brow_down": 1.0, "lid_raise": 0.15, "squint": 0.55, "frown": 0.35, "press": 0.35,
+              "lower_lip_down": 0.15},
+    "contempt": {"smirk": 1.0, "brow_one_up": 0.75, "squint": 0.2, "blink": 0.15},
+    "disgusted": {"sneer": 1.0, "lip_curl": 0.8, "brow_down": 0.5, "squint": 0.9, "cheek_up": 0.7,
+                  "frown": 0.45},
+    "fear": {"brow_inner_up": 1.0, "brow_outer_up": 0.35, "lid_raise": 0.85, "wide": 0.55,
+             "frown": 0.25, "lower_lip_down": 0.20},
+    "happy": {"smile": 1.0, "cheek_up": 0.8, "squint": 0.45, "brow_outer_up": 0.2},
+    "neutral": {},
+    "sad": {"brow_inner_up": 0.85, "brow_down": 0.15, "frown": 0.85, "pout": 0.25, "blink": 0.28},
+    "surprised": {"brow_inner_up": 1.15, "brow_outer_up": 1.25, "lid_raise": 1.0,
+                  "jaw_open": 0.18, "round": 0.2},
+}  # fmt: skip
+# how widely each emotion opens the mouth in speech
+OPENNESS = {"angry": 1.1, "contempt": 0.9, "disgusted": 0.95, "fear": 0.95, "sad": 0.85,
+            "surprised": 1.1}  # fmt: skip
+OPENERS = ("jaw_open", "upper_lip_up", "lower_lip_down", "lip_curl", "tuck")
+BLINK_EVERY = 2.6  # seconds, mean
+BLINK_SHAPE = np.array([0.45, 1.0, 0.9, 0.45, 0.12])  # strength frame by frame
+
+
+def act(
+    phonemes: Sequence[Phoneme],
+    frames: int,
+    emotion: str,
+    strength: float,
+    random: np.random.Generator,
+) -> Array:
+    """Mode strengths (T, E) of a clip, E as in `expression.EXPRESSIONS`."""
+    times = frame_times(frames)
+    openness = 1 + strength * (OPENNESS.get(emotion, 1.0) - 1)
+    spoken = shapes_at(phonemes, times) * openness
+    closure = closure_at(phonemes, times)
+    face = np.zeros((frames, len(EXPRESSIONS)))
+    for name, track in zip(SHAPE, spoken.T, strict=True):
+        face[:, EXPRESSION_INDEX[name]] += track
+    _add(face, POSES[emotion], strength * (1 + 0.10 * random.normal()) * _breathing(times, random))
+    for name in OPENERS:
+        face[:, EXPRESSION_INDEX[name]] *= 1 - closure
+    for name in ("round", "wide"):
+        face[:, EXPRESSION_INDEX[name]] *= 1 - 0.35 * closure
+    face[:, EXPRESSION_INDEX["press"]] += 0.75 * closure
+    _look(face, times, random)
+    return face
+
+
+def _add(face: Array, pose: Mapping[str, float], strength: Array) -> None:
+    for name, amount in pose.items():
+        face[:, EXPRESSION_INDEX[name]] += amount * strength
+
+
+def _breathing(times: Array, random: np.random.Generator) -> Array:
+    """Slow swell (T,) around 1, so that no expression is frozen."""
+    return np.asarray(1 + 0.07 * np.sin(2 * np.pi * (0.6 * times + random.random())))
+
+
+def _look(face: Array, times: Array, random: np.random.Generator) -> None:
+    """Blinks and small glances."""
+    blink = np.zeros(len(times))
+    at = random.exponential(BLINK_EVERY)
+    while at < times[-1]:
+        first = int(at * 25)
+        shape = BLINK_SHAPE[: len(times) - first]
+        blink[first : first + len(shape)] = shape
+        at += 0.5 + random.exponential(BLINK_EVERY)
+    column = EXPRESSION_INDEX["blink"]
+    face[:, column] = face[:, column] + (1 - face[:, column]) * blink
+    for name in ("lid_raise", "squint"):
+        face[:, EXPRESSION_INDEX[name]] *= 1 - blink
+    for name, spread in (("gaze_x", 0.22), ("gaze_y", 0.12)):
+        face[:, EXPRESSION_INDEX[name]] += _glances(times, spread, random)
+
+
+def _glances(times: Array, spread: float, random: np.random.Generator) -> Array:
+    """Gaze (T,) that rests and jumps, with jumps rounded to two frames."""
+    holds = random.exponential(0.9, 12).cumsum()
+    levels = random.normal(0, spread, 13).clip(-2 * spread, 2 * spread)
+    steps = levels[np.searchsorted(holds, times)]
+    return np.convolve(np.pad(steps, (1, 1), mode="edge"), [0.25, 0.5, 0.25], mode="valid")

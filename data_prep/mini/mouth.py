@@ -1,0 +1,114 @@
+"""Lips, teeth, tongue and the dark behind them."""
+
+import numpy as np
+
+from data_prep.mini.eyes import skin_point
+from data_prep.mini.parts import Part, grid, mixed, solid
+from data_prep.mini.surface import Array, smoothstep
+
+SLIT_Y = 7.55  # height of the closed mouth, cm
+HALF_WIDTH = 2.55
+UPPER_LIP, LOWER_LIP = 0.66, 0.86  # thickness at the middle, cm
+COLUMNS = 48  # around the mouth
+# share of the way from the outer border to the slit, then depth behind it in cm
+RINGS = (0.0, 0.10, 0.30, 0.55, 0.80, 1.0)
+INSIDE = (0.30, 0.75)
+
+
+def jaw_weight(x: Array, y: Array) -> Array:
+    """Share of the jaw's motion at a frontal position: 0 above the slit, 1 below.
+
+    The step is sharp between the lips and spreads in the cheek.
+    """
+    spread = 0.12 + 1.5 * smoothstep(1.6, 5.5, np.abs(x))
+    return smoothstep(-spread, spread, y - SLIT_Y)
+
+
+def lip_columns() -> tuple[Array, Array]:
+    """u in [-1, 1] across the mouth and side (-1 upper, +1 lower), clockwise from the left."""
+    angle = 2 * np.pi * np.arange(COLUMNS) / COLUMNS
+    return -np.cos(angle), np.where(angle < np.pi, -1.0, 1.0)
+
+
+def _borders() -> tuple[Array, Array]:
+    """Outer border and slit, (COLUMNS, 2) each."""
+    u, side = lip_columns()
+    arch = (1 - np.abs(u) ** 2.0) ** 0.85
+    bow = 0.12 * np.exp(-((u / 0.13) ** 2)) - 0.05 * np.exp(-(((np.abs(u) - 0.3) / 0.2) ** 2))
+    upper = -UPPER_LIP * arch + bow
+    lower = LOWER_LIP * arch
+    slit = SLIT_Y + 0.06 * np.cos(np.pi * u) * (1 - u * u) + 0.05 * u * u
+    x = u * HALF_WIDTH
+    outer = np.stack([x, SLIT_Y + 0.05 * u * u + np.where(side < 0, upper, lower)], axis=-1)
+    return outer, np.stack([x, slit], axis=-1)
+
+
+def lip_side() -> Array:
+    """-1 for the columns of the upper lip, +1 for those of the lower, 0 at the corners."""
+    u, side = lip_columns()
+    return np.asarray(side * (1 - np.abs(u) ** 2.4) ** 0.75)
+
+
+def lips() -> tuple[Part, slice]:
+    """The lip patch, and the slice of its points that are its outer border."""
+    outer, slit = _borders()
+    u, side = lip_columns()
+    middle = 1 - u**4
+    rows, paints = [], []
+    for t in RINGS:
+        xy = outer * (1 - t) + slit * t
+        point = skin_point(xy[:, 0], xy[:, 1])
+        fullness = np.where(side < 0, 0.30, 0.42)
+        point[:, 2] -= fullness * middle * np.sin(np.pi * (0.08 + 0.72 * t)) * (t > 0)
+        rows.append(point)
+        paints.append(mixed(solid(COLUMNS, "lip"), "skin", np.full(COLUMNS, float(t == 0.0))))
+    paints[-1] = mixed(paints[-1], "inner_lip", np.full(COLUMNS, 0.6))
+    for depth in INSIDE:
+        rows.append(rows[-1] + np.array([0.0, 0.0, depth]))
+        paints.append(solid(COLUMNS, "inner_lip"))
+    points = np.concatenate(rows)
+    count = len(RINGS) + len(INSIDE)
+    jaw = np.tile(0.5 + 0.5 * lip_side(), count)
+    outer_jaw = jaw_weight(points[:COLUMNS, 0], points[:COLUMNS, 1])
+    jaw[:COLUMNS] = 0.5 * (jaw[:COLUMNS] + outer_jaw)
+    part = Part(points, grid(count, COLUMNS, closed=True), np.concatenate(paints), jaw, soft=True)
+    return part, slice(0, COLUMNS)
+
+
+def inside_mouth() -> list[Part]:
+    """Cavity, tongue and both rows of teeth."""
+    return [_cavity(), _teeth(-1.0), _teeth(1.0), _tongue()]
+
+
+def _sheet(xs: Array, ys: Array, z: Array, material: str, jaw: Array) -> Part:
+    x, y = np.meshgrid(xs, ys)
+    points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+    return Part(points, grid(len(ys), len(xs)), solid(len(points), material), jaw.reshape(-1))
+
+
+def _cavity() -> Part:
+    xs, ys = np.linspace(-3.0, 3.0, 7), np.linspace(SLIT_Y - 1.3, SLIT_Y + 1.2, 6)
+    z = np.full((6, 7), -6.4)
+    jaw = np.repeat(np.linspace(0, 1, 6)[:, None], 7, axis=1)
+    return _sheet(xs, ys, z, "cavity", jaw)
+
+
+def _teeth(side: float) -> Part:
+    xs = np.linspace(-1.9, 1.9, 15)
+    top, bottom = (SLIT_Y - 0.95, SLIT_Y + 0.08) if side < 0 else (SLIT_Y + 0.34, SLIT_Y + 1.1)
+    ys = np.linspace(top, bottom, 5)
+    x, _ = np.meshgrid(xs, ys)
+    z = -8.75 + 0.24 * x * x + (0.25 if side > 0 else 0.0)
+    part = _sheet(xs, ys, z, "teeth", np.full(z.shape, float(side > 0)))
+    edge = 0.10 * (np.abs(part.points[:, 0]) / 1.9) ** 2 * side
+    part.points[:, 1] += edge
+    dark = smoothstep(0.9, 1.9, np.abs(part.points[:, 0])) * 0.6
+    part.paint = mixed(part.paint, "cavity", dark)
+    return part
+
+
+def _tongue() -> Part:
+    xs, ys = np.linspace(-1.6, 1.6, 9), np.linspace(SLIT_Y + 0.24, SLIT_Y + 1.3, 6)
+    x, y = np.meshgrid(xs, ys)
+    z = -8.0 + 0.30 * x * x - 0.4 * (y - SLIT_Y)
+    return _sheet(xs, ys, z, "tongue", np.full(z.shape, 0.85))

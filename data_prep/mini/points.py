@@ -1,0 +1,100 @@
+"""Where the 68 iBUG points sit on the mesh.
+
+They follow the points that the pipeline's detector derives from its own mesh (measured on rendered
+faces), so that "true" means what a perfect detector would report. The jaw is a line of the head
+itself, not its silhouette. Given for the image-right half and mirrored.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.mini import eyes, mouth
+from data_prep.mini.parts import Part
+from data_prep.mini.surface import Array
+from media.points import FLIP
+
+CORNERS = 4  # vertices that carry a landmark
+
+# Frontal positions on the neutral average head, cm: iBUG index -> (x, y)
+FACE = {
+    8: (0.0, 11.37), 9: (2.34, 10.85), 10: (4.0, 9.73), 11: (5.53, 8.04), 12: (6.0, 6.73),
+    13: (6.41, 4.98), 14: (6.64, 3.33), 15: (6.84, 1.8), 16: (7.01, 0.33), 22: (1.42, -2.19),
+    23: (2.94, -2.61), 24: (4.11, -2.64), 25: (4.98, -2.35), 26: (5.56, -1.78), 27: (0.0, -0.43),
+    28: (0.0, 1.39), 29: (0.0, 2.99), 30: (0.0, 3.97), 33: (0.0, 5.28), 34: (0.76, 5.25),
+    35: (1.25, 4.9),
+}  # fmt: skip
+# On the lids: iBUG index -> (u across the eye from inner to outer corner, side, ring)
+LIDS = {
+    42: (-1.0, -1, 0.0), 43: (-0.25, -1, 0.5), 44: (0.45, -1, 0.0),
+    45: (1.0, -1, 0.0), 46: (0.33, 1, 0.5), 47: (-0.38, 1, 0.0),
+}  # fmt: skip
+# On the lips: iBUG index -> (u across the mouth, side, ring)
+LIPS = {
+    51: (0.0, -1, 0.0), 52: (0.28, -1, 0.0), 53: (0.55, -1, 0.0), 54: (1.0, -1, 5.0),
+    55: (0.55, 1, 0.5), 56: (0.3, 1, 0.75), 57: (0.0, 1, 1.25), 62: (0.0, -1, 5.0),
+    63: (0.23, -1, 5.0), 64: (0.85, -1, 5.0), 65: (0.25, 1, 5.0), 66: (0.0, 1, 5.0),
+}  # fmt: skip
+
+Anchor = tuple[NDArray[np.int64], Array]
+
+
+def attach(skin: Part) -> Anchor:
+    """Vertices (68, 4) of the skin part and weights (68, 4) that carry the landmarks."""
+    vertices = np.zeros((68, CORNERS), dtype=np.int64)
+    weights = np.zeros((68, CORNERS))
+    lids = eyes.COLUMNS * len(eyes.RINGS)
+    for k in range(68):
+        right = k in FACE or k in LIDS or k in LIPS
+        source = k if right else FLIP[k]
+        flip = 1.0 if right else -1.0
+        if source in FACE:
+            x, y = FACE[source]
+            vertices[k], weights[k] = _on_face(skin, flip * x, y)
+        elif source in LIDS:
+            u, side, ring = LIDS[source]
+            at = _on_grid(eyes.lid_columns(), u, side, ring)
+            vertices[k], weights[k] = at[0] + (0 if right else lids), at[1]
+        else:
+            u, side, ring = LIPS[source]
+            at = _on_grid(mouth.lip_columns(), flip * u, side, ring)
+            vertices[k], weights[k] = at[0] + 2 * lids, at[1]
+    return vertices, weights
+
+
+def _on_face(skin: Part, x: float, y: float) -> Anchor:
+    """The foremost triangle at a frontal position, and the barycentric weights there."""
+    a, b, c = np.moveaxis(skin.points[skin.triangles], 1, 0)
+    area = _cross(b - a, c - a)
+    seen = np.where(area < -1e-6, area, -np.inf)
+    at = np.array([x, y, 0.0]) - a
+    wb, wc = _cross(at, c - a) / seen, _cross(b - a, at) / seen
+    hit = np.isfinite(seen) & (wb >= -1e-9) & (wc >= -1e-9) & (wb + wc <= 1 + 1e-9)
+    depth = np.where(hit, a[:, 2] + wb * (b - a)[:, 2] + wc * (c - a)[:, 2], np.inf)
+    best = int(depth.argmin())
+    assert hit[best], f"no skin at ({x}, {y})"
+    shares = np.array([1 - wb[best] - wc[best], wb[best], wc[best], 0.0])
+    return np.append(skin.triangles[best], skin.triangles[best][0]).astype(np.int64), shares
+
+
+def _cross(p: Array, q: Array) -> Array:
+    return np.asarray(p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0])
+
+
+def _on_grid(columns: tuple[Array, Array], u: float, side: int, ring: float) -> Anchor:
+    """Between two columns of one side and two rings of a closed patch."""
+    across, sides = columns
+    count = len(across)
+    own = np.flatnonzero((sides == side) | (np.abs(across) == 1))
+    own = own[np.argsort(across[own])]
+    right = int(np.clip(np.searchsorted(across[own], u), 1, len(own) - 1))
+    left = right - 1
+    span = across[own[right]] - across[own[left]]
+    share = float(np.clip((u - across[own[left]]) / span, 0, 1))
+    inner = min(int(ring), int(np.ceil(ring)))
+    part = ring - inner
+    rings = np.array([inner, inner, inner + (part > 0), inner + (part > 0)])
+    pair = np.array([own[left], own[right], own[left], own[right]])
+    weights = np.array([1 - share, share, 1 - share, share]) * np.array(
+        [1 - part, 1 - part, part, part]
+    )
+    return rings * count + pair, weights

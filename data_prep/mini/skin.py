@@ -1,0 +1,210 @@
+"""The skin of the head: lids and lips joined by a triangulated face, ears, neck and torso."""
+
+import numpy as np
+from scipy.spatial import Delaunay
+
+from data_prep.mini import eyes, mouth
+from data_prep.mini.parts import Part, Triangles, grid, mirrored, mixed, solid
+from data_prep.mini.surface import (
+    SKULL,
+    TORSO,
+    Array,
+    Outline,
+    both_sides,
+    bump,
+    relief,
+    smoothstep,
+)
+
+DOMAIN = np.array([6.5, 32.0])  # cm of theta (radians) and of row, so that triangles keep shape
+SPACING, NOSE_SPACING = 0.60, 0.30  # cm between free points
+
+
+def skin() -> Part:
+    """One soft part: lids, lips, and the face and skull between them."""
+    right_lids, rim = eyes.eyelids()
+    left_lids = mirrored(right_lids)
+    lips, border = mouth.lips()
+    patches = [right_lids, left_lids, lips]
+    starts = np.cumsum([0] + [len(patch.points) for patch in patches])
+    loops = [np.arange(starts[k], starts[k + 1])[part] for k, part in enumerate((rim, rim, border))]
+    shared = np.concatenate(loops)
+    fixed = np.concatenate([patch.points for patch in patches])
+    outlines = [fixed[loop][:, :2] for loop in loops]
+
+    theta, row, points = _free_points(outlines)
+    fixed_theta, fixed_row = SKULL.locate(fixed[shared][:, 0], fixed[shared][:, 1])
+    domain = DOMAIN * np.stack([np.append(fixed_theta, theta), np.append(fixed_row, row)], axis=-1)
+    triangles = _triangulate(domain, len(shared), [len(loop) for loop in loops])
+    index = np.append(shared, starts[-1] + np.arange(len(points)))
+
+    every = np.concatenate([fixed, points])
+    count = len(points)
+    jaw = mouth.jaw_weight(points[:, 0], points[:, 1])
+    modes = {
+        name: np.concatenate(
+            [patch.modes.get(name, np.zeros_like(patch.points)) for patch in patches]
+            + [np.zeros((count, 3))]
+        )
+        for name in right_lids.modes
+    }
+    return Part(
+        every,
+        np.concatenate(
+            [patch.triangles + start for patch, start in zip(patches, starts, strict=False)]
+            + [index[triangles]]
+        ).astype(np.int32),
+        np.concatenate([patch.paint for patch in patches] + [_make_up(points)]),
+        np.concatenate([patch.jaw for patch in patches] + [jaw]),
+        soft=True,
+        modes=modes,
+    )
+
+
+def _free_points(outlines: list[Array]) -> tuple[Array, Array, Array]:
+    """theta, row and position of the points outside the outlines of eyes and mouth."""
+    x, y = _hexagons((-7.5, 7.5), (-7.6, 11.4), SPACING)
+    inner = np.abs(x) < 0.86 * SKULL.half_width(y)
+    nose_box = (np.abs(x) < 2.1) & (y > -1.2) & (y < 6.0)
+    x, y = x[inner & ~nose_box], y[inner & ~nose_box]
+    nx, ny = _hexagons((-2.1, 2.1), (-1.2, 6.0), NOSE_SPACING)
+    x, y = np.append(x, nx), np.append(y, ny)
+    keep = np.ones(len(x), dtype=bool)
+    for outline in outlines:
+        centre = outline.mean(axis=0)
+        keep &= ~inside(centre + 1.10 * (outline - centre), np.stack([x, y], axis=-1))
+    x, y = x[keep], y[keep]
+    theta, row = SKULL.locate(x, y)
+
+    around, along = np.meshgrid(np.linspace(-np.pi, np.pi, 53), np.linspace(0, 1, 45))
+    around, along = around.ravel(), along.ravel()
+    at = SKULL.point(around, along)
+    front = np.abs(around) < np.pi / 2
+    covered = front & (at[:, 1] > -7.5) & (at[:, 1] < 11.45)
+    covered &= np.abs(at[:, 0]) < 0.90 * SKULL.half_width(at[:, 1])
+    theta, row = np.append(theta, around[~covered]), np.append(row, along[~covered])
+
+    points = SKULL.point(theta, row)
+    faces = np.cos(theta) > 0
+    points[faces, 2] -= relief(points[faces]) * smoothstep(0.0, 0.25, np.cos(theta[faces]))
+    return theta, row, points
+
+
+def _hexagons(xs: tuple[float, float], ys: tuple[float, float], step: float) -> tuple[Array, Array]:
+    rows = np.arange(ys[0], ys[1] + 1e-9, step * np.sqrt(3) / 2)
+    columns = np.arange(0, (xs[1] - xs[0]) / 2 + 1e-9, step)
+    columns = np.append(-columns[:0:-1], columns)
+    x, y = np.meshgrid(columns, rows)
+    x = x + np.where(np.arange(len(rows)) % 2, step / 2, 0.0)[:, None]
+    return x.ravel(), y.ravel()
+
+
+def inside(polygon: Array, points: Array) -> Array:
+    """Whether points (N, 2) lie in a polygon (M, 2): the crossing rule."""
+    x, y = points[:, 0:1], points[:, 1:2]
+    x0, y0 = polygon.T
+    x1, y1 = np.roll(polygon, -1, axis=0).T
+    spans = (y0 > y) != (y1 > y)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = x < (x1 - x0) * (y - y0) / (y1 - y0) + x0
+    return np.asarray((spans & crossing).sum(axis=1) % 2 == 1)
+
+
+def _triangulate(domain: Array, shared: int, loop_sizes: list[int]) -> Triangles:
+    """Triangles of the domain points; the first `shared` are loops around holes."""
+    triangles = Delaunay(domain).simplices
+    centres = domain[triangles].mean(axis=1)
+    holes = np.zeros(len(triangles), dtype=bool)
+    start = 0
+    for size in loop_sizes:
+        holes |= inside(domain[start : start + size], centres)
+        start += size
+    triangles = triangles[~holes]
+    a, b, c = np.moveaxis(domain[triangles], 1, 0)
+    area = np.cross(b - a, c - a)
+    triangles = triangles[np.abs(area) > 1e-6]
+    turned = area[np.abs(area) > 1e-6] > 0
+    triangles[turned] = triangles[turned][:, ::-1]
+    return np.asarray(triangles, dtype=np.int32)
+
+
+def _make_up(points: Array) -> Array:
+    """Paint of the face: blush on cheeks and nose, nostrils, shade under nose, lip and brows."""
+    paint = solid(len(points), "skin")
+    front = (points[:, 2] < -1).astype(np.float64)
+    blush = 0.55 * both_sides(points, (4.1, 3.4), (1.8, 1.4)) + 0.35 * bump(
+        points, (0.0, 4.2), (1.2, 0.9)
+    )
+    paint = mixed(paint, "blush", blush * front)
+    shade = 0.30 * bump(points, (0.0, 9.0), (1.3, 0.35)) + 0.70 * both_sides(
+        points, (0.60, 5.22), (0.28, 0.15)
+    )
+    return mixed(paint, "shade", shade * front)
+
+
+def torso(collar: float, neck_width: float) -> list[Part]:
+    """Neck (skin) and shirt, which stay with the body; the neck's top turns with the head."""
+    theta, row = np.meshgrid(np.linspace(-np.pi, np.pi, 49), np.linspace(0, 1, 40))
+    narrow = _narrowed(TORSO, neck_width)
+    points = narrow.point(theta.ravel(), row.ravel())
+    follow = 1 - smoothstep(6.0, 15.0, points[:, 1])
+    shadow = (1 - smoothstep(9.5, 14.0, points[:, 1])) * 0.65
+    neck = Part(
+        points,
+        grid(40, 49),
+        mixed(solid(len(points), "skin"), "shade", shadow),
+        np.zeros(len(points)),
+        follow=follow,
+    )
+    return [neck, _shirt(narrow, collar)]
+
+
+def _narrowed(outline: Outline, neck_width: float) -> Outline:
+    rows = [
+        (y, width * (neck_width if y < 15 else 1.0), front, back)
+        for y, width, front, back in outline.rows
+    ]
+    return Outline(tuple(rows))
+
+
+def _shirt(outline: Outline, collar: float) -> Part:
+    columns, rows = 61, 26
+    theta = np.linspace(-np.pi, np.pi, columns)
+    edge = collar + 1.3 * np.cos(theta)
+    share = np.linspace(0, 1, rows)[:, None] ** 1.5
+    y = edge + share * (29.5 - edge)
+    points = outline.point(np.broadcast_to(theta, y.shape), outline.row_at(y)).reshape(-1, 3)
+    out = np.where(np.arange(rows) == 0, -0.15, 0.38)
+    side = np.stack([np.sin(theta), 0 * theta, -np.cos(theta)], axis=-1)
+    points += (out[:, None, None] * side).reshape(-1, 3)
+    points[:, 1] -= np.repeat(out, columns) * 0.5
+    hem = np.repeat(np.where(np.arange(rows) <= 2, 1.0, 0.0), columns)
+    paint = mixed(solid(len(points), "shirt"), "shirt_dark", hem)
+    follow = np.zeros(len(points))
+    return Part(points, grid(rows, columns), paint, np.zeros(len(points)), follow=follow)
+
+
+def ear() -> Part:
+    """The right ear: a flattened shell with a darker hollow."""
+    columns, rings = 20, 7
+    angle = 2 * np.pi * np.arange(columns) / columns
+    radius = np.linspace(0.02, 1.0, rings)[:, None]
+    narrowing = 1 - 0.28 * np.sin(angle)  # the lobe is narrower than the top
+    across = radius * np.cos(angle) * 1.15 * narrowing
+    down = -radius * np.sin(angle) * 2.7
+    bulge = (
+        0.55 * np.sqrt(np.clip(1 - radius**2, 0, 1))
+        - 0.45 * np.exp(-((radius / 0.45) ** 2))
+        + 0 * across
+    )
+    points = np.stack([7.25 + 0.75 * across + 0.5 * bulge, 1.2 + down - 0.2 * across,
+                       0.9 + 1.0 * across * 0.8 - bulge], axis=-1).reshape(-1, 3)  # fmt: skip
+    hollow = np.repeat(np.exp(-((radius[:, 0] / 0.5) ** 2)), columns) * 0.6
+    paint = mixed(mixed(solid(len(points), "skin"), "shade", hollow), "blush",
+                  np.full(len(points), 0.2))  # fmt: skip
+    return Part(points, grid(rings, columns, closed=True), paint, np.zeros(len(points)))
+
+
+def ears() -> list[Part]:
+    """Both ears."""
+    return [ear(), mirrored(ear())]
