@@ -1,7 +1,7 @@
 """media.mfcc against python_speech_features, on noise with pauses of 3, 20 and 60 seconds.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.mfcc
-    OMP_NUM_THREADS=1 python -m benchmarks.mfcc --json
+    python -m benchmarks.mfcc
+    python -m benchmarks.mfcc --json
 
 Wanted: equal to 1e-10, at least 2 times faster at 3 s and 3 times at 60 s.
 """
