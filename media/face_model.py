@@ -27,8 +27,10 @@ Array = NDArray[tp.Any]
 
 OUTER_EYES = (36, 45)  # iBUG-68, image left and right
 FORMAT = "affekt-face-model-1"
-ICT_EXPRESSION_STD = 0.25  # ours: blend weights of ICT lie in [0, 1] and mostly near 0
-RANGE_STDS = 3.0  # expression_range of a model that states none
+ICT_EXPRESSION_STD = 0.15  # ours: blend weights of ICT lie in [0, 1], nearly all near 0
+# ICT's weights are meant for [0, 1]. A little below is let through: opposite modes are apart there,
+# and a bound at 0, where the prior's centre is, makes half of the weights sit on it.
+ICT_EXPRESSION_RANGE = (-0.3, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def without_similarity(modes: Array, mean: Array) -> Array:
     directions += [np.cross(axis, centred) for axis in np.eye(3)]
     directions.append(centred)
     basis, _ = np.linalg.qr(np.stack(directions).reshape(7, -1).T)
-    flat = modes.reshape(len(modes), -1)
+    flat = modes.reshape(len(modes), 3 * N)
     cleaned: Array = (flat - flat @ basis @ basis.T).reshape(modes.shape)
     return cleaned
 
@@ -175,7 +177,7 @@ def _ict(arrays: dict[str, Array], path: Path) -> FaceModel:
         expression * to_image,
         np.ones(len(identity)),
         np.full(E, ICT_EXPRESSION_STD),
-        np.tile([0.0, 1.0], (E, 1)),
+        np.tile(ICT_EXPRESSION_RANGE, (E, 1)),
         f"ICT-FaceKit {len(identity)}+{E}",
     )
 

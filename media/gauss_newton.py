@@ -36,6 +36,7 @@ Array = NDArray[tp.Any]
 CHUNK = 32  # frames; with E = 53 their largest array is 3 MB
 POSE = 6  # unknowns of a pose
 FIRST_DAMPING, MOST_DAMPING = 1e-4, 1e8  # of the diagonal, once a step has failed
+SLOW = 0.2  # gain over the gain before, from which new normal equations pay
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,40 +80,48 @@ class State:
 
 
 class _Chunk(tp.NamedTuple):
-    """Some frames, linearised, with their own unknowns eliminated."""
+    """Some frames with their own unknowns eliminated."""
 
     factor: Array  # (C, P, P), the inverse of the Cholesky factor of each frame's normal matrix
-    whitened: Array  # (C, P, 3N), Z
-    gradient: Array  # (C, P), factor times the frame's gradient
+    carried: Array  # (C, P, 3N), Z
 
 
-class _Shared(tp.NamedTuple):
-    """What is left of the normal equations for the geometry, in model coordinates."""
+class _Factors(tp.NamedTuple):
+    """The normal equations of one state, factorised."""
 
-    matrix: Array  # (3N, 3N)
-    gradient: Array  # (3N,)
+    chunks: list[_Chunk]
+    geometry: Array  # (K, K), the reduced matrix
 
 
 def minimise(problem: Problem, start: State, tolerance: float, iterations: int) -> State:
     """Return the state where a step lowers the objective by less than `tolerance`, relatively.
 
-    A step that raises the objective is thrown away and tried again with damping.
+    The normal equations are formed anew only where steps by the old ones stop to gain fast: such a
+    step costs a fifth of a whole one, and gradients are always new, so that both end at the same
+    state. A step that raises the objective is thrown away, and tried with damping if its equations
+    were new.
     """
-    state, damping = start, 0.0
-    value = objective(problem, state)
+    state, value = start, objective(problem, start)
+    factors, damping, last_gain = None, 0.0, np.inf
     for _ in range(iterations):
-        moved = _step(problem, state, damping)
+        fresh = factors is None
+        factors = factors or _factors(problem, state, damping)
+        moved = _step(problem, state, factors)
         moved_value = objective(problem, moved)
         if not moved_value <= value:  # NaN counts as a failure
-            if damping >= MOST_DAMPING:
+            factors = None
+            if fresh and damping >= MOST_DAMPING:
                 break
-            damping = max(FIRST_DAMPING, 10 * damping)
+            damping = max(FIRST_DAMPING, 10 * damping) if fresh else damping
             continue
         gain = value - moved_value
-        state, value = moved, moved_value
-        damping = damping / 10 if damping > FIRST_DAMPING else 0.0
-        if gain <= tolerance * value:
+        slow = gain > SLOW * last_gain
+        state, value, last_gain = moved, moved_value, gain
+        if gain <= tolerance * value and (fresh or not slow):
             break
+        if slow or damping:
+            factors = None
+        damping = damping / 10 if damping > FIRST_DAMPING else 0.0
     return state
 
 
@@ -154,51 +163,79 @@ def _outside(problem: Problem, state: State) -> Array:
     return outside
 
 
-def _step(problem: Problem, state: State, damping: float) -> State:
-    chunks, shared = [], _Shared(np.zeros((0, 0)), np.zeros(0))
-    T, K = len(state.expression), len(problem.identity)
-    for first in range(0, T, CHUNK):
-        frames = slice(first, first + CHUNK)
+def _factors(problem: Problem, state: State, damping: float) -> _Factors:
+    N, K = problem.mean.shape[1], len(problem.identity)
+    shared = np.zeros((3 * N, 3 * N) if K else (0, 0))
+    chunks = []
+    for frames in _chunks(len(state.expression)):
         chunk, part = _eliminate(problem.take(frames), state.take(frames), damping)
         chunks.append(chunk)
+        shared += part
+    if not K:
+        return _Factors(chunks, shared)
+    G = problem.identity.reshape(K, -1)
+    reduced = G @ shared @ G.T
+    reduced[np.diag_indices(K)] += 1 / problem.frame_weight
+    reduced[np.diag_indices(K)] *= 1 + damping
+    return _Factors(chunks, reduced)
+
+
+def _eliminate(problem: Problem, state: State, damping: float) -> tuple[_Chunk, Array]:
+    """Return the frames' factors and their part of the reduced matrix in model coordinates."""
+    _, turned = _residual(problem, state)
+    jacobian, back = _jacobian(problem, state, turned)
+    C, P, _, N = jacobian.shape
+    flat = jacobian.reshape(C, P, 2 * N)
+    normal = flat @ flat.swapaxes(1, 2)
+    diagonal = np.einsum("cpp->cp", normal)  # a writable view
+    diagonal[:, POSE:] += problem.expression_weight
+    diagonal[:, POSE:] += problem.range_weight * (_outside(problem, state) != 0)
+    diagonal *= 1 + damping
+    factor = _inverse_cholesky(normal)
+    if not len(problem.identity):
+        return _Chunk(factor, np.zeros((C, P, 0))), np.zeros((0, 0))
+    whitened = (factor @ flat).reshape(C, P, 2, N) * problem.weights[:, None, None]
+    carried = (back[:, None] @ whitened).reshape(C, P, 3 * N)
+    rows = carried.reshape(C * P, 3 * N)
+    return _Chunk(factor, carried), _model_matrix(back, problem.weights) - rows.T @ rows
+
+
+def _step(problem: Problem, state: State, factors: _Factors) -> State:
+    """Return the state after one step against the gradient at `state`."""
+    N, K = problem.mean.shape[1], len(problem.identity)
+    pulled, whitened = np.zeros(3 * N if K else 0), []
+    parts = list(zip(_chunks(len(state.expression)), factors.chunks, strict=True))
+    for frames, chunk in parts:
+        own, shared = _gradients(problem.take(frames), state.take(frames))
+        whitened.append(chunk.factor @ own[:, :, None])
         if K:
-            shared = part if not first else _Shared(*map(np.add, shared, part))
+            pulled += shared - whitened[-1].ravel() @ chunk.carried.reshape(-1, 3 * N)
     towards = np.zeros(K)
     if K:
         G = problem.identity.reshape(K, -1)
-        prior = np.eye(K) / problem.frame_weight
-        matrix = G @ shared.matrix @ G.T + prior
-        matrix[np.diag_indices(K)] *= 1 + damping
-        towards = -np.linalg.solve(matrix, G @ shared.gradient + prior @ state.identity)
-    return _moved(problem, state, chunks, towards)
+        gradient = G @ pulled + state.identity / problem.frame_weight
+        towards = -np.linalg.solve(factors.geometry, gradient)
+        pull = towards @ G
+        whitened = [
+            y + (chunk.carried @ pull)[:, :, None]
+            for (_, chunk), y in zip(parts, whitened, strict=True)
+        ]
+    steps = [
+        -chunk.factor.swapaxes(1, 2) @ y for (_, chunk), y in zip(parts, whitened, strict=True)
+    ]
+    return _moved(state, towards, np.concatenate(steps)[:, :, 0])
 
 
-def _eliminate(problem: Problem, state: State, damping: float) -> tuple[_Chunk, _Shared]:
+def _gradients(problem: Problem, state: State) -> tuple[Array, Array]:
+    """Return each frame's own gradient (C, P), and the geometry's in model coordinates (3N,)."""
     residual, turned = _residual(problem, state)
     jacobian, back = _jacobian(problem, state, turned)
     C, P, _, N = jacobian.shape
-    flat, flat_residual = jacobian.reshape(C, P, 2 * N), residual.reshape(C, 2 * N, 1)
-    normal = flat @ flat.swapaxes(1, 2)
-    gradient = (flat @ flat_residual)[:, :, 0]
-    outside = _outside(problem, state)
-    diagonal = np.einsum("cpp->cp", normal)  # a writable view
-    diagonal[:, POSE:] += problem.expression_weight + problem.range_weight * (outside != 0)
-    diagonal *= 1 + damping
-    gradient[:, POSE:] += problem.expression_weight * state.expression
-    gradient[:, POSE:] += problem.range_weight * outside
-
-    factor = _inverse_cholesky(normal)
-    gradient = (factor @ gradient[:, :, None])[:, :, 0]
-    if not len(problem.identity):
-        return _Chunk(factor, np.zeros((C, P, 0)), gradient), _Shared(np.zeros(0), np.zeros(0))
-    whitened = (factor @ flat).reshape(C, P, 2, N) * problem.weights[:, None, None]
-    carried = (back[:, None] @ whitened).reshape(C * P, 3 * N)
+    own = (jacobian.reshape(C, P, 2 * N) @ residual.reshape(C, 2 * N, 1))[:, :, 0]
+    own[:, POSE:] += problem.expression_weight * state.expression
+    own[:, POSE:] += problem.range_weight * _outside(problem, state)
     pulled = back @ (problem.weights[:, None] * residual)  # A^T r, (C, 3, N)
-    shared = _Shared(
-        _model_matrix(back, problem.weights) - carried.T @ carried,
-        pulled.sum(axis=0).ravel() - gradient.ravel() @ carried,
-    )
-    return _Chunk(factor, carried.reshape(C, P, 3 * N), gradient), shared
+    return own, pulled.sum(axis=0).ravel()
 
 
 def _jacobian(problem: Problem, state: State, turned: Array) -> tuple[Array, Array]:
@@ -238,14 +275,8 @@ def _inverse_cholesky(normal: Array) -> Array:
     return factor
 
 
-def _moved(problem: Problem, state: State, chunks: list[_Chunk], towards: Array) -> State:
-    """Return the state after the geometry's step `towards` (K,) and the frames' answer to it."""
-    pull = towards @ problem.identity.reshape(len(towards), -1) if len(towards) else np.zeros(0)
-    steps = [
-        -(chunk.factor.swapaxes(1, 2) @ (chunk.gradient + chunk.whitened @ pull)[:, :, None])
-        for chunk in chunks
-    ]
-    step = np.concatenate(steps)[:, :, 0]
+def _moved(state: State, towards: Array, step: Array) -> State:
+    """Return the state moved by `towards` (K,) and by `step` (T, P)."""
     return State(
         state.identity + towards,
         state.expression + step[:, POSE:],
@@ -253,3 +284,7 @@ def _moved(problem: Problem, state: State, chunks: list[_Chunk], towards: Array)
         state.log_scale + step[:, 3],
         state.translation + step[:, 4:6],
     )
+
+
+def _chunks(total: int) -> list[slice]:
+    return [slice(first, first + CHUNK) for first in range(0, total, CHUNK)]

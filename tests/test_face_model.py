@@ -88,7 +88,7 @@ def test_a_file_of_ict_axes_is_turned_to_the_image(tmp_path):
     np.testing.assert_allclose(model.mean, wanted.mean, atol=1e-6)
     np.testing.assert_allclose(model.identity, wanted.identity, atol=1e-6)
     np.testing.assert_allclose(model.expression, wanted.expression, atol=1e-6)
-    np.testing.assert_array_equal(model.expression_range, [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(model.expression_range, [[-0.3, 1], [-0.3, 1]])
 
 
 @pytest.mark.parametrize(

@@ -230,4 +230,4 @@ def test_the_ict_basis_fits_lively_heads(media_root):
     fit = fit_clip(ict, landmarks)
     assert rotation_error_deg(fit.pose, pose).mean() < 1.0
     assert abs(fit.pose[:, 3] - pose[:, 3]).mean() < 0.02
-    assert fit.residual_px.mean() < 0.8
+    assert fit.residual_px.mean() < 1.0

@@ -1,0 +1,191 @@
+"""Give every clip of a prepared corpus the pose of its head: pose.npy.
+
+    python -m data_prep.pose --corpus data/mini --model weights/mini/face_model.npz
+    python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8
+
+Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3; media/fit.py).
+Writes into each clip's folder pose.npy, (T, 6) float32, and pose.json: the model's name and hash,
+the settings, and the residual. <corpus>/pose.json sums up: clips, median residual, clips to look
+at, clips that failed. A second run fits only what is missing or was fitted with another model or
+other settings. A clip that cannot be fitted is reported and does not stop the others.
+
+Needs a prepared corpus and a face model (data_prep.face_model, or an imported one).
+"""
+
+import logging
+import multiprocessing
+import sys
+import typing as tp
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.command import config_or_flags
+from media.container import is_disk_error
+from media.corpus import Clip, Corpus
+from media.face_model import FaceModel, load_face_model
+from media.fit import FitConfig, fit_clip, px_at_256
+from runtime.config import plain
+from runtime.files import read_json, save_npy, sha256, write_json
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, tp.Any]
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is fitted with what."""
+
+    corpus: Path  # a prepared corpus
+    model: Path  # a face model that media.face_model reads
+    fit: FitConfig = field(default_factory=FitConfig)
+    most_residual: float = 5.0  # pixels at 256; a clip whose median is above is flagged
+    workers: int = 0  # processes; 0: this one
+    progress: bool = True
+
+
+@dataclass
+class Poses:
+    """What a run came to, by clip id."""
+
+    residuals: dict[str, float]  # median of the frames, pixels at 256
+    failed: dict[str, str]  # why
+    made: int  # clips fitted in this run
+
+    def flagged(self, most: float) -> list[str]:
+        """Return the clips whose residual is above `most`, the worst first."""
+        above = [clip_id for clip_id, value in self.residuals.items() if value > most]
+        return sorted(above, key=lambda clip_id: -self.residuals[clip_id])
+
+
+def fit_corpus(config: Config) -> Poses:
+    """Write what is missing of a corpus' poses, and its pose.json.
+
+    Raises:
+        FileNotFoundError, ValueError: no corpus, no face model, or a broken one.
+        OSError: the disk is full.
+    """
+    corpus, model = Corpus(config.corpus), load_face_model(config.model)
+    origin = {"model": model.name, "sha256": sha256(config.model), "fit": plain(config.fit)}
+    clips = corpus.clips()
+    poses = Poses({}, {}, 0)
+    for clip in clips:
+        record = _record(clip, origin)
+        if record is not None:
+            poses.residuals[clip.id] = record["residual_px"]
+    missing = [clip for clip in clips if clip.id not in poses.residuals]
+    bar = tqdm(total=len(missing), desc="pose", unit="clip", disable=not config.progress)
+    with bar:
+        for clip_id, residual, message in _fitted(missing, _Job(model, origin, config)):
+            bar.update()
+            if residual is None:
+                poses.failed[clip_id] = message
+                log.warning("%s has no pose: %s", clip_id, message)
+            else:
+                poses.residuals[clip_id] = residual
+                poses.made += 1
+    write_json(config.corpus / "pose.json", origin | _sum(poses, config))
+    return poses
+
+
+@dataclass(frozen=True)
+class _Job:
+    model: FaceModel
+    origin: Row  # goes into each clip's pose.json; another one makes the pose anew
+    config: Config
+
+
+Outcome = tuple[str, float | None, str]  # clip id, median residual at 256, why there is none
+
+
+def _record(clip: Clip, origin: Row) -> Row | None:
+    """Return the clip's pose.json if it is of this model and these settings."""
+    path = clip.folder / "pose.json"
+    if not path.is_file() or not (clip.folder / "pose.npy").is_file():
+        return None
+    try:
+        record: Row = read_json(path)
+        same = all(record[key] == value for key, value in origin.items())
+        return record if same and record["residual_px"] >= 0 else None
+    except (ValueError, KeyError, TypeError):  # damaged: made anew
+        return None
+
+
+def _fitted(clips: Sequence[Clip], job: _Job) -> Iterator[Outcome]:
+    if not job.config.workers:
+        yield from (_fit(clip, job) for clip in clips)
+        return
+    spawn = multiprocessing.get_context("spawn")  # BLAS' threads do not survive a fork
+    with ProcessPoolExecutor(job.config.workers, spawn) as pool:
+        try:
+            yield from pool.map(_fit, clips, [job] * len(clips), chunksize=4)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _fit(clip: Clip, job: _Job) -> Outcome:
+    try:
+        fit = fit_clip(job.model, clip.landmarks(), job.config.fit)
+        residual = fit.residual_px * px_at_256(fit.pose)
+        record = {
+            "residual_px": round(float(np.median(residual)), 4),
+            "worst_px": round(float(residual.max()), 4),
+            "worst_frame": int(residual.argmax()),
+        }
+        save_npy(clip.folder / "pose.npy", fit.pose.astype(np.float32))
+        write_json(clip.folder / "pose.json", job.origin | record)
+    except (OSError, ValueError, FloatingPointError, np.linalg.LinAlgError) as error:
+        if is_disk_error(error):
+            raise
+        for name in ("pose.npy", "pose.json"):  # of an earlier run; now they would mislead
+            (clip.folder / name).unlink(missing_ok=True)
+        return clip.id, None, str(error)
+    return clip.id, record["residual_px"], ""
+
+
+def _sum(poses: Poses, config: Config) -> Row:
+    values = list(poses.residuals.values())
+    return {
+        "clips": len(values),
+        "median_residual_px": round(float(np.median(values)), 4) if values else None,
+        "flagged": poses.flagged(config.most_residual),
+        "failed": poses.failed,
+    }
+
+
+def summary(poses: Poses, config: Config) -> str:
+    """Return counts, residuals and the clips to look at, as lines of text."""
+    values = list(poses.residuals.values())
+    lines = [f"{len(values)} clips have poses ({poses.made} made now)"]
+    if values:
+        median, worst = np.median(values), max(values)
+        lines.append(f"residual of a clip at 256 px: median {median:.2f}, largest {worst:.2f} px")
+    flagged = poses.flagged(config.most_residual)
+    lines += [f"  look at {name}: {poses.residuals[name]:.2f} px" for name in flagged[:20]]
+    if len(flagged) > 20:
+        lines.append(f"  and {len(flagged) - 20} more above {config.most_residual} px")
+    lines += [f"  failed {name}: {message}" for name, message in poses.failed.items()]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 if at least one clip has a pose, else 1."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    flags = {"corpus": "a prepared corpus", "model": "a face model, .npz"}
+    config = config_or_flags(Config, __doc__, flags, argv)
+    try:
+        poses = fit_corpus(config)
+    except (OSError, ValueError) as error:
+        print(f"pose: {error}", file=sys.stderr)
+        return 1
+    print(f"{config.corpus}: {summary(poses, config)}")
+    return 0 if poses.residuals else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
