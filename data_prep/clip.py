@@ -112,11 +112,7 @@ def cropped_frames(path: Path, crop: Crop) -> Iterator[Image]:
 
 
 def prepare_clip(
-    source: Source,
-    folder: Path,
-    detector: Detector | None,
-    config: FramesConfig,
-    sound_required: bool,
+    source: Source, folder: Path, detector: Detector, config: FramesConfig, sound_required: bool
 ) -> dict[str, tp.Any]:
     """Write what a prepared clip holds into `folder`; return its frames, sha256 and filled frames.
 
@@ -124,27 +120,21 @@ def prepare_clip(
         MediaError: the source cannot be used; `reason` says why.
     """
     samples = _sound(source, sound_required)
-    filled: tuple[int, ...] = ()
-    if source.video is None:
-        count = len(samples) // SAMPLES_PER_FRAME
-        _check_length(count, source.path)
-    else:
-        assert detector is not None
-        with frame_writer(folder, config.store) as write:
-            analysis = analyse_video(source.video, detector, config, write)
-        count, filled = len(analysis.landmarks), analysis.filled
-        if sound_required:
-            _check_sound_lasts(samples, count, source)
-        _write_analysis(folder, analysis)
-    samples = fitted(samples, count * SAMPLES_PER_FRAME)
-    write_wav(folder / "audio.wav", samples)
-    save_npy(folder / "mfcc.npy", clip_mfcc(samples, count))
-    return {"frames": count, "sha256": sha256(source.path), "filled": list(filled)}
+    with frame_writer(folder, config.store) as write:
+        analysis = analyse_video(source.video, detector, config, write)
+    count = len(analysis.landmarks)
+    if sound_required:
+        _check_sound_lasts(samples, count, source)
+    _write_analysis(folder, analysis)
+    stored = folder / "audio.wav"
+    write_wav(stored, fitted(samples, count * SAMPLES_PER_FRAME))
+    save_npy(folder / "mfcc.npy", clip_mfcc(read_audio(stored), count))  # of what is stored
+    return {"frames": count, "sha256": sha256(source.video), "filled": list(analysis.filled)}
 
 
 def _sound(source: Source, required: bool) -> Array:
     """Return the clip's sound; nothing where it has none and needs none."""
-    path = source.audio or source.path
+    path = source.audio or source.video
     try:
         samples = read_audio(path)
     except MediaError as error:
@@ -160,7 +150,7 @@ def _sound(source: Source, required: bool) -> Array:
 def _check_sound_lasts(samples: Array, count: int, source: Source) -> None:
     sound, pictures = len(samples) / SAMPLE_RATE, count / FRAME_RATE
     if sound < MIN_SOUND * pictures:
-        path = source.audio or source.path
+        path = source.audio or source.video
         text = f"{path}: the sound ends after {sound:.2f} s, the pictures after {pictures:.2f} s"
         raise MediaError("audio_short", text)
 

@@ -102,14 +102,15 @@ def counts(corpus: Corpus, clips: Sequence[Clip]) -> str:
 def state(corpus: Corpus, clips: Sequence[Clip]) -> str:
     """Return durations, frames whose landmarks were filled in, and what was refused."""
     seconds = np.array([clip.frames for clip in clips]) / FRAME_RATE
-    filled = [len(read_json(clip.folder / "clip.json")["filled"]) for clip in clips]
-    total = sum(clip.frames for clip in clips)
-    lines = [
-        f"seconds a clip: {seconds.min():.2f} to {seconds.max():.2f}, median "
-        f"{np.median(seconds):.2f}",
-        f"frames filled in where no face was found: {sum(filled)} of {total} "
-        f"({sum(filled) / total:.2%}), in {sum(count > 0 for count in filled)} clips",
-    ]
+    median = np.median(seconds)
+    lines = [f"seconds a clip: {seconds.min():.2f} to {seconds.max():.2f}, median {median:.2f}"]
+    if "profile" in corpus.info:  # it has pictures
+        filled = [len(read_json(clip.folder / "clip.json")["filled"]) for clip in clips]
+        total = sum(clip.frames for clip in clips)
+        lines.append(
+            f"frames filled in where no face was found: {sum(filled)} of {total} "
+            f"({sum(filled) / total:.2%}), in {sum(count > 0 for count in filled)} clips"
+        )
     refused = read_jsonl(corpus.root / "quarantine.jsonl")
     reasons = Counter((row["stage"], row["reason"]) for row in refused)
     lines.append(f"refused: {len(refused)}")
@@ -135,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"{args.corpus} has no clip of that choice; look at manifest.jsonl")
         print(counts(corpus, clips))
         print(state(corpus, clips))
-        if "frames" in corpus.info:
+        if "profile" in corpus.info:
             out = args.out or args.corpus / "contact_sheet.png"
             save_picture(out, contact_sheet(corpus, clips))
             print(f"contact sheet: {out}")

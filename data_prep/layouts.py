@@ -36,7 +36,6 @@ class CorpusConfig:
     levels: tuple[int, ...] = ()  # intensities; empty: all. Neutral, which has one, is always kept
     sentence_table: Path | None = None  # CSV: which file numbers hold the same sentence
     sound: tp.Literal["required", "optional"] = "required"  # optional: a clip without is silent
-    pictures: bool = True  # false: sound files only (DTW, disentanglement): no faces, no frames
     pattern: str = (
         r"(?P<number>.+)"  # folder: of the whole name without suffix; others are left out
     )
@@ -64,7 +63,7 @@ class CorpusConfig:
 class Source:
     """One clip as published."""
 
-    video: Path | None  # None: sound only
+    video: Path
     audio: Path | None  # None: the video's own sound
     speaker: str
     emotion: str  # of the corpus's classes
@@ -79,13 +78,6 @@ class Source:
         view = () if self.view == FRONT else (self.view,)
         parts = (self.speaker, self.emotion, str(self.level), self.number, *view)
         return re.sub(r"[^\w.+-]+", "-", "_".join(parts))
-
-    @property
-    def path(self) -> Path:
-        """The file that the clip is named after."""
-        path = self.video or self.audio
-        assert path is not None
-        return path
 
 
 @dataclass(frozen=True)
@@ -118,10 +110,10 @@ def find_sources(config: CorpusConfig) -> Listing:
     by_id: dict[str, Source] = {}
     for source in sources:
         if not re.fullmatch(r"\w[\w.+ -]*", source.speaker):
-            raise ValueError(f"{source.path}: {source.speaker!r} cannot name a speaker's folder")
+            raise ValueError(f"{source.video}: {source.speaker!r} cannot name a speaker's folder")
         twin = by_id.setdefault(source.id, source)
         if twin is not source:
-            raise ValueError(f"{twin.path} and {source.path} have the same id {source.id!r}")
+            raise ValueError(f"{twin.video} and {source.video} have the same id {source.id!r}")
     return Listing(tuple(by_id[name] for name in sorted(by_id)), tuple(unmatched))
 
 
@@ -148,19 +140,18 @@ def _find_mead(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
 
 
 def _find_folder(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
-    suffixes = VIDEO_SUFFIXES if config.pictures else SOUND_SUFFIXES
-    for path in _files(config.root.rglob("*"), suffixes):
+    for path in _files(config.root.rglob("*"), VIDEO_SUFFIXES):
         match = re.fullmatch(config.pattern, path.stem)
         if match is None:
             unmatched.append(path)
             continue
         named = {key: value for key, value in match.groupdict().items() if value is not None}
         number = named.get("number", path.stem)
-        sound = None if config.pictures else path
-        if config.sound_folder is not None and config.pictures:
+        sound = None
+        if config.sound_folder is not None:
             sound = _sound_beside(config.sound_folder / path.relative_to(config.root))
         yield Source(
-            video=path if config.pictures else None,
+            video=path,
             audio=sound,
             speaker=named.get("speaker") or config.speaker or path.parent.name,
             emotion=_class_of(named.get("emotion", NEUTRAL), path, config),

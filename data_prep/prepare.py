@@ -97,7 +97,7 @@ def prepare(config: Config) -> Result:
         job = Job(
             config.out,
             config.frames,
-            config.detector if config.corpus.pictures else None,
+            config.detector,
             config.corpus.sound == "required",
         )
         made = 0
@@ -159,9 +159,6 @@ def settings(config: Config) -> Row:
         del values[name]
     del values["corpus"]["root"]  # a corpus may move
     del values["detector"]["device"], values["detector"]["weights"]
-    if not config.corpus.pictures:
-        del values["detector"], values["frames"]
-        return values
     values["detector"]["version"] = detector_version(config.detector.name)
     return values
 
@@ -183,19 +180,16 @@ def _claim(config: Config) -> None:
 
 
 def _corpus_record(config: Config, values: Row) -> Row:
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    frames = config.frames
-    pictures = {
-        "frames": {"profile": frames.profile, "size": frames.size, "store": frames.store},
-        "detector": detector_version(config.detector.name),
-    }
     return {
         "schema": SCHEMA,
         "fps": FRAME_RATE,
         "sample_rate": SAMPLE_RATE,
         "emotions": list(config.corpus.classes),
-        **(pictures if config.corpus.pictures else {}),
-        "settings_sha256": digest,
+        "profile": config.frames.profile,
+        "size": config.frames.size,
+        "store": config.frames.store,
+        "detector": values["detector"]["version"],
+        "settings_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         "settings": values,
     }
 
@@ -228,7 +222,7 @@ def _is_settled(source: Source, refused: dict[str, Row]) -> bool:
 def _refusal(outcome: Outcome) -> Row:
     return {
         "id": outcome.source.id,
-        "path": str(outcome.source.path),
+        "path": str(outcome.source.video),
         "stage": outcome.stage,
         "reason": outcome.reason,
         "message": outcome.message,
@@ -264,7 +258,7 @@ def _manifest_row(out: Path, source: Source, split: str) -> Row:
         "split": split,
         "frames": record["frames"],
         "sha256": record["sha256"],
-        "source": str(source.path),
+        "source": str(source.video),
     }
 
 

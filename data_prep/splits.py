@@ -44,7 +44,7 @@ def _numbered_below(source: Source, config: SplitConfig) -> bool:
         return False
     if not source.number.isdigit():
         raise ValueError(
-            f"{source.path}: {source.number!r} is no number, so split.test_numbers_below "
+            f"{source.video}: {source.number!r} is no number, so split.test_numbers_below "
             "cannot hold it out; use split.test_sentences"
         )
     return int(source.number) < config.test_numbers_below

@@ -54,7 +54,7 @@ class Job:
 
     out: Path
     frames: FramesConfig
-    detector: DetectorConfig | None  # None: sound only
+    detector: DetectorConfig
     sound_required: bool
 
 
@@ -81,7 +81,7 @@ def stamp(source: Source) -> list[list[int] | None]:
     """Return size and time of change of the source's files, by which a new version is known."""
     found: list[list[int] | None] = []
     for path in (source.video, source.audio):
-        if path is None or not path.exists():
+        if path is None or not path.is_file():
             found.append(None)
             continue
         status = path.stat()
@@ -133,7 +133,7 @@ def _alone(key: int, source: Source, job: Job) -> Iterator[Outcome]:
     try:
         yield from _in_pool({key: source}, job, 1)
     except BrokenProcessPool:
-        yield Outcome(source, "failed", f"{source.path}: the process that read it died")
+        yield Outcome(source, "failed", f"{source.video}: the process that read it died")
 
 
 _job: Job
@@ -146,10 +146,10 @@ def _start(job: Job) -> None:
     _job, _detector = job, None
 
 
-def _loaded_detector() -> Detector | None:
+def _loaded_detector() -> Detector:
     """Load the detector, once in every process; what is wrong with it concerns all clips."""
     global _detector
-    if _detector is None and _job.detector is not None:
+    if _detector is None:
         config = _job.detector
         _detector = make_detector(config.name, config.device, config.weights)
     return _detector
@@ -168,8 +168,8 @@ def _prepare(source: Source) -> Outcome:
     except Exception as error:  # one clip's fault, whatever it is, must not stop the others
         if is_disk_error(error):
             raise
-        log.warning("%s failed:\n%s", source.path, traceback.format_exc())
-        reason, message = "failed", f"{source.path}: {type(error).__name__}: {error}"
+        log.warning("%s failed:\n%s", source.video, traceback.format_exc())
+        reason, message = "failed", f"{source.video}: {type(error).__name__}: {error}"
     else:
         return Outcome(source)
     shutil.rmtree(folder, ignore_errors=True)  # an older version of a source that is now bad

@@ -26,7 +26,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Array = NDArray[tp.Any]
@@ -249,6 +248,8 @@ def _weights_folder(given: Path | None) -> Path:
 @contextlib.contextmanager
 def _hub_of(folder: Path) -> Iterator[None]:
     """Let torch.hub, where face-alignment looks for its files, be a link to the weights folder."""
+    import torch  # comes with face_alignment; mediapipe does without, and starts 2 s sooner
+
     before = torch.hub.get_dir()
     with tempfile.TemporaryDirectory() as hub:
         (Path(hub) / "checkpoints").symlink_to(folder)

@@ -1,0 +1,119 @@
+"""What is cut out of a frame, and that its transform says where everything went."""
+
+import numpy as np
+import pytest
+
+from media.corpus import Crop
+from media.crop import EAMM_TEMPLATE, choose_crop, cut, square_crop
+from media.paste import paste
+from media.points import RIGID
+
+
+def face_points(left, right, top, bottom):
+    points = np.zeros((68, 2))
+    points[:] = ((left + right) / 2, (top + bottom) / 2)
+    points[0], points[16], points[19], points[8] = (
+        (left, top + 20),
+        (right, top + 20),
+        (left + 20, top),
+        ((left + right) / 2, bottom),
+    )
+    return points
+
+
+def test_the_portrait_square_by_hand():
+    # side 2.1 x 200 = 420, centre x 500, centre y (3 x 300 + 500) / 4 = 350
+    crop = choose_crop("portrait", face_points(400, 600, 300, 500), (1920, 1080), 210)
+    corners = crop.to_stored(np.array([[290.0, 140.0], [709.0, 559.0]]))  # first, last pixel
+    np.testing.assert_allclose(corners, [[-0.25, -0.25], [209.25, 209.25]])
+    assert crop.scale == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("points", "size", "square"),
+    [
+        (face_points(20, 120, 30, 130), (640, 360), (0, 0, 210)),  # pushed out of the corner
+        (face_points(500, 620, 200, 330), (640, 360), (388, 106, 252)),  # and of the other one
+        (face_points(60, 210, 70, 230), (256, 256), (0, 0, 256)),  # larger than the frame
+        (face_points(100, 300, 200, 400), (400, 640), (0, 50, 400)),  # wider than the frame
+    ],
+)
+def test_the_portrait_square_never_leaves_the_frame(points, size, square):
+    crop = choose_crop("portrait", points, size, 128)
+    left, top, side = square
+    corner = crop.to_source(np.array([[-0.5, -0.5], [127.5, 127.5]]))
+    np.testing.assert_allclose(corner, np.array([[left, top], [left + side, top + side]]) - 0.5)
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_the_eamm_crop_brings_the_rigid_points_to_the_template(size):
+    angle = np.radians(20)
+    turn = 1.7 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = np.random.default_rng(0).uniform(200, 400, (68, 2))
+    points[list(RIGID)] = EAMM_TEMPLATE @ turn.T + (300, 150)
+    crop = choose_crop("eamm", points, (900, 700), size)
+    wanted = (EAMM_TEMPLATE + 0.5) * size / 256 - 0.5
+    np.testing.assert_allclose(crop.to_stored(points[list(RIGID)]), wanted, atol=1e-9)
+
+
+def spot_picture(x, y, size=(500, 400)):
+    """A soft bright spot at a place that need not be whole."""
+    columns, rows = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    spot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 6**2))
+    return np.repeat((20 + 200 * spot).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def centre_of(picture):
+    weight = np.clip(picture[..., 0].astype(float) - 40, 0, None)
+    rows, columns = np.mgrid[: picture.shape[0], : picture.shape[1]]
+    return np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize("side", [100, 130, 211, 256, 387])
+def test_a_cut_picture_shows_a_spot_where_the_transform_says(side):
+    place = np.array([263.3, 201.8])
+    crop = square_crop(220, 160, side, (500, 400), 128) if side < 240 else None
+    crop = crop or square_crop(60, 10, side, (500, 400), 128)
+    shown = centre_of(cut(spot_picture(*place), crop))
+    assert np.abs(shown - crop.to_stored(place)).max() < 0.15
+
+
+def test_a_turned_cut_too():
+    angle = np.radians(25)
+    rotation = 0.4 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    place = np.array([263.3, 201.8])
+    crop = Crop(np.column_stack([rotation, 64 - rotation @ place]), (128, 128), (500, 400))
+    assert np.abs(centre_of(cut(spot_picture(*place), crop)) - 64).max() < 0.15
+
+
+def test_shrinking_does_not_alias():
+    stripes = np.zeros((400, 400, 3), np.uint8)
+    stripes[:, ::2] = 255  # finer than the stored picture can show: it must be even grey
+    stored = cut(stripes, square_crop(8, 8, 384, (400, 400), 96)).astype(float)
+    assert stored.std() < 3
+    assert stored.mean() == pytest.approx(127.5, abs=2)
+
+
+def test_outside_the_source_it_is_black_and_at_the_edge_it_is_not():
+    bright = np.full((100, 100, 3), 200, np.uint8)
+    whole = cut(bright, square_crop(0, 0, 100, (100, 100), 50))
+    assert whole.min() == 200
+    turned = Crop(np.array([[0.5, 0, 20], [0, 0.5, 20]]), (90, 90), (100, 100))
+    stored = cut(bright, turned)
+    assert stored[45, 45, 0] == 200
+    assert stored[:15].max() == stored[:, :15].max() == 0
+
+
+def test_what_is_cut_goes_back_where_it_was():
+    place = np.array([230.4, 190.7])
+    picture = spot_picture(*place, size=(480, 360))
+    crop = square_crop(100, 60, 256, (480, 360), 128)
+    empty = np.full_like(picture, 20)
+    back = paste(empty, cut(picture, crop), crop, np.ones((128, 128)))
+    assert np.abs(centre_of(back) - place).max() < 0.1
+
+
+def test_a_frame_of_another_size_is_refused():
+    crop = square_crop(0, 0, 64, (100, 100), 32)
+    with pytest.raises(ValueError, match="the picture is 80 x 100, its crop is of 100 x 100"):
+        cut(np.zeros((100, 80, 3), np.uint8), crop)
