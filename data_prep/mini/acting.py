@@ -11,16 +11,16 @@ from data_prep.mini.visemes import SHAPE, closure_at, frame_times, shapes_at
 
 # full-strength poses, after the prototypes of Ekman & Friesen (1978); amounts ours
 POSES: dict[str, dict[str, float]] = {
-    "angry": {"brow_down": 1.0, "lid_raise": 0.15, "squint": 0.55, "frown": 0.35, "press": 0.35,
+    "angry": {"brow_down": 1.15, "lid_raise": 0.55, "squint": 0.3, "frown": 0.15, "press": 0.35,
               "lower_lip_down": 0.15},
     "contempt": {"smirk": 1.0, "brow_one_up": 0.75, "squint": 0.2, "blink": 0.15},
-    "disgusted": {"sneer": 1.0, "lip_curl": 0.8, "brow_down": 0.5, "squint": 0.9, "cheek_up": 0.7,
-                  "frown": 0.45},
+    "disgusted": {"sneer": 1.0, "lip_curl": 0.8, "brow_down": 0.5, "squint": 1.0, "blink": 0.2,
+                  "cheek_up": 0.7, "frown": 0.75},
     "fear": {"brow_inner_up": 1.0, "brow_outer_up": 0.35, "lid_raise": 0.85, "wide": 0.55,
              "frown": 0.25, "lower_lip_down": 0.20},
-    "happy": {"smile": 1.0, "cheek_up": 0.8, "squint": 0.45, "brow_outer_up": 0.2},
+    "happy": {"smile": 1.0, "cheek_up": 0.8, "squint": 0.6, "brow_outer_up": 0.3},
     "neutral": {},
-    "sad": {"brow_inner_up": 0.85, "brow_down": 0.15, "frown": 0.85, "pout": 0.25, "blink": 0.28},
+    "sad": {"brow_inner_up": 1.0, "brow_down": 0.1, "frown": 0.85, "pout": 0.25, "blink": 0.33},
     "surprised": {"brow_inner_up": 1.15, "brow_outer_up": 1.25, "lid_raise": 1.0,
                   "jaw_open": 0.18, "round": 0.2},
 }  # fmt: skip

@@ -35,6 +35,7 @@ from runtime.files import replacing
 
 View = Literal["front", "lively"]
 VIEWS: tuple[View, ...] = ("front", "lively")
+PARTS = ("voice", "face", "head")  # each draws from a generator of its own
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,11 @@ class ClipName:
         """Strength of the emotion at the clip's level; neutral has only one."""
         return 1.0 if self.emotion == NEUTRAL else LEVEL_STRENGTH[self.level]
 
-    def random(self, seed: int, part: Literal["voice", "motion"]) -> np.random.Generator:
-        """The clip's own generator: no other clip, and no option of size, changes its draws."""
+    def random(self, seed: int, part: str) -> np.random.Generator:
+        """The generator of a part (`PARTS`) of the clip: nothing else changes its draws."""
         emotion, view = EMOTIONS.index(self.emotion), VIEWS.index(self.view)
-        return np.random.default_rng(
-            (seed, self.speaker, view, emotion, self.level, self.number, part == "motion")
-        )
+        key = (self.speaker, view, emotion, self.level, self.number, PARTS.index(part))
+        return np.random.default_rng((seed, *key))
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ class Performance:
 def perform(name: ClipName, settings: Settings) -> Performance:
     """Speech, face and head motion of a clip."""
     speech, manner = speak(name, settings)
-    random = name.random(settings.seed, "motion")
+    random = name.random(settings.seed, "face")
     frames = len(speech.samples) * 25 // SAMPLE_RATE
     strength = settings.face_strength * name.intensity()
     strengths = act(speech.phonemes, frames, name.emotion, strength, random)
     turn = motion.calm_turns if name.view == "front" else motion.lively_turns
-    turns, shifts = turn(frame_times(frames), random)
+    turns, shifts = turn(frame_times(frames), name.random(settings.seed, "head"))
     return Performance(
         speech,
         manner,

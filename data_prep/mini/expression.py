@@ -22,7 +22,7 @@ def jaw_turn(points: Array, jaw: Array) -> Array:
     arm = points - JAW_HINGE
     behind = smoothstep(2.5, -2.0, points[:, 2])
     turn = np.stack([0 * arm[:, 0], -arm[:, 2], arm[:, 1]], axis=-1) * JAW_ANGLE
-    return turn * (jaw * behind)[:, None]
+    return np.asarray(turn * (jaw * behind)[:, None])
 
 
 def jaw_open(points: Array, jaw: Array) -> Array:
@@ -68,7 +68,7 @@ def round_lips(points: Array, jaw: Array) -> Array:
     lips = bump(points, (0.0, SLIT_Y), (2.0, 1.3))
     moved = _moved(weight, -0.40 * points[:, 0], 0.0, 0.0)
     moved[:, 2] -= 0.75 * lips * smoothstep(-3.0, -6.0, points[:, 2])
-    moved[:, 1] += lips * (jaw - 0.5) * 0.30
+    moved[:, 1] += 0.22 * lips * (points[:, 1] - SLIT_Y)  # fuller; the slit stays closed
     return moved
 
 
@@ -131,9 +131,10 @@ def pout(points: Array, jaw: Array) -> Array:
 
 
 def brow_inner_up(points: Array, jaw: Array) -> Array:
-    """Inner ends of the brows up."""
-    weight = both_sides(points, (1.2, -2.4), (1.5, 1.7)) * _above_eyes(points)
-    return _moved(weight, 0.0, -1.0, -0.05)
+    """Inner ends of the brows up, outer ends a little down."""
+    weight = both_sides(points, (1.2, -2.4), (1.9, 1.7)) * _above_eyes(points)
+    outer = both_sides(points, (5.0, -2.2), (1.3, 1.3)) * _above_eyes(points)
+    return _moved(weight, 0.0, -1.0, -0.05) + _moved(outer, 0.0, 0.25, 0.0)
 
 
 def brow_outer_up(points: Array, jaw: Array) -> Array:

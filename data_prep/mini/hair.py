@@ -79,7 +79,7 @@ def shell(style: Style) -> Part:
     top = smoothstep(-4.0, -10.5, heights)
     volume = style.volume + style.crown * top
     lift = 0.12 + (volume - 0.12) * np.where(hanging, 1.0, rooted)
-    below = np.maximum(heights, 0) * hanging
+    below = np.where(hanging, heights, 0.0)
     lift = lift + 0.55 * smoothstep(0.0, 5.0, below) + 0.10 * np.sin(1.1 * below)
     if style.parting:
         line = np.exp(-(((np.degrees(theta) - style.parting) / 5.0) ** 2))

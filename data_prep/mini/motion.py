@@ -10,7 +10,7 @@ CALM_DEGREES = (2.1, 1.1, 0.9)  # standard deviations of yaw, pitch, roll, as in
 CALM_HERTZ = (0.15, 0.7)  # slowest and fastest sway
 CALM_SHIFT = 0.10  # cm
 LIVELY_DEGREES = (25.0, 15.0, 10.0)  # largest yaw, pitch, roll
-LIVELY_HOLD = (0.7, 1.3)  # seconds from one pose to the next
+LIVELY_HOLD = (0.9, 1.5)  # seconds from one pose to the next
 LIVELY_SHIFT = 0.5  # cm
 
 
@@ -22,20 +22,27 @@ def calm_turns(times: Array, random: np.random.Generator) -> tuple[Array, Array]
 
 
 def lively_turns(times: Array, random: np.random.Generator) -> tuple[Array, Array]:
-    """The same of a head that looks around; the largest yaw is reached to both sides."""
-    knots = [-0.5]
-    while knots[-1] < times[-1] + 0.5:
-        knots.append(knots[-1] + random.uniform(*LIVELY_HOLD))
+    """The same of a head that looks around; long clips reach the largest yaw to both sides."""
+    knots = _knots(times[-1], random)
     count = len(knots)
     side = np.where(np.arange(count) % 2, 1.0, -1.0) * random.choice([-1.0, 1.0])
     yaw = side * random.uniform(0.35, 1.0, count)
-    peak = 1 + int(random.integers(max(count - 3, 1)))
-    yaw[peak], yaw[peak + 1] = np.sign(yaw[peak]), np.sign(yaw[peak + 1])
+    seen = np.flatnonzero((knots >= times[0]) & (knots <= times[-1]))
+    first = int(random.integers(max(len(seen) - 1, 1)))
+    yaw[seen[first : first + 2]] = side[seen[first : first + 2]]
     others = random.uniform(-1, 1, (2, count))
     poses = np.stack([yaw, *others], axis=-1) * np.array(LIVELY_DEGREES)
     angles = PchipInterpolator(knots, poses)(times)
     shifts = PchipInterpolator(knots, random.uniform(-1, 1, (count, 2)) * LIVELY_SHIFT)(times)
     return _rotation_vectors(angles), np.asarray(shifts)
+
+
+def _knots(seconds: float, random: np.random.Generator) -> Array:
+    """Times at which poses are held, from before the clip until after it."""
+    knots = [-0.5]
+    while knots[-1] < seconds + 0.5:
+        knots.append(knots[-1] + random.uniform(*LIVELY_HOLD))
+    return np.array(knots)
 
 
 def _sway(times: Array, random: np.random.Generator) -> Array:

@@ -40,8 +40,8 @@ def solid(count: int, material: str) -> Array:
 
 def mixed(base: Array, material: str, weight: Array) -> Array:
     """Paint `base` with a share `weight` (V,) of a material over it."""
-    weight = np.clip(weight, 0, 1)[:, None]
-    return base * (1 - weight) + solid(len(base), material) * weight
+    share = np.clip(weight, 0, 1)[:, None]
+    return np.asarray(base * (1 - share) + solid(len(base), material) * share)
 
 
 def grid(rows: int, columns: int, *, closed: bool = False) -> Triangles:
@@ -53,7 +53,8 @@ def grid(rows: int, columns: int, *, closed: bool = False) -> Triangles:
     r, c = np.meshgrid(np.arange(rows - 1), np.arange(last), indexing="ij")
     a, b = r * columns + c, r * columns + (c + 1) % columns
     quads = np.stack([a, b, b + columns, a + columns], axis=-1).reshape(-1, 4)
-    return np.concatenate([quads[:, [0, 2, 1]], quads[:, [0, 3, 2]]]).astype(np.int32)
+    triangles = np.concatenate([quads[:, [0, 2, 1]], quads[:, [0, 3, 2]]])
+    return np.asarray(triangles, dtype=np.int32)
 
 
 def flipped(triangles: Triangles) -> Triangles:

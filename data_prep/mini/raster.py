@@ -1,8 +1,11 @@
 """A software rasteriser: orthographic, z-buffered, shaded per sample, 2 x 2 samples a pixel."""
 
-import numba
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
+
+from media.compiled import compiled
 
 SAMPLES = 2  # per pixel and axis
 
@@ -10,8 +13,10 @@ F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 I32 = NDArray[np.int32]
 
+fast = partial(compiled, fastmath=True)
 
-@numba.njit(cache=True, fastmath=True)
+
+@fast
 def vertex_normals(points: F32, triangles: I32, normals: F32) -> None:
     """Fill normals (V, 3) with unit normals, weighted by the area of the faces around."""
     normals[:] = 0
@@ -34,7 +39,7 @@ def vertex_normals(points: F32, triangles: I32, normals: F32) -> None:
         normals[v, 2] = z * scale
 
 
-@numba.njit(cache=True, fastmath=True)
+@fast
 def visible_faces(pixels: F32, triangles: I32, depth: F32, face: I32, weights: F32) -> None:
     """Fill, per sample, the nearest front-facing triangle and two barycentric weights.
 
@@ -76,7 +81,7 @@ def visible_faces(pixels: F32, triangles: I32, depth: F32, face: I32, weights: F
                 wc += step_c
 
 
-@numba.njit(cache=True, fastmath=True)
+@fast
 def shade(
     face: I32, weights: F32, triangles: I32, normals: F32, surface: F32, background: U8, image: U8
 ) -> None:

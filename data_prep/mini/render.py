@@ -52,6 +52,12 @@ def posed(points: NDArray[Any], pose: Array) -> Array:
     return np.asarray(moved)
 
 
+def _moved(vertices: F32, pose: Array) -> F32:
+    """`posed` for one frame in float32, for drawing."""
+    turn = np.exp(pose[3]) * rotation_matrix(pose[:3])
+    return np.asarray(vertices @ turn.T.astype(np.float32) + np.append(pose[4:], 0).astype(np.float32))
+
+
 def background(speaker: Speaker, size: int) -> U8:
     """The room of a speaker (size, size, 3): a lit wall with a picture frame and a shelf edge."""
     random = np.random.default_rng(speaker.room_seed)
@@ -89,10 +95,8 @@ class Renderer:
 
     def place(self, vertices: F32, pose: Array, body: Array) -> F32:
         """Vertices (V, 3) in pixels: those of the head posed, those of the body held back."""
-        turned = posed(vertices[None], pose[None])[0]
-        still = posed(vertices[None], body[None])[0]
         follow = self.head.follow[:, None]
-        return np.ascontiguousarray(still + follow * (turned - still), dtype=np.float32)
+        return _moved(vertices, pose) * follow + _moved(vertices, body) * (1 - follow)
 
     def draw(self, vertices: F32, pose: Array, body: Array) -> U8:
         """The picture (H, W, 3) of one frame's vertices (V, 3)."""

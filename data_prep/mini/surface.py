@@ -100,7 +100,7 @@ def bump(points: Array, centre: tuple[float, ...], radii: tuple[float, ...]) -> 
     """Gaussian weight (V,) of points (V, 3) around a centre, in as many axes as are given."""
     axes = len(centre)
     scaled = (points[..., :axes] - np.array(centre)) / np.array(radii)
-    return np.exp(-np.square(scaled).sum(axis=-1))
+    return np.asarray(np.exp(-np.square(scaled).sum(axis=-1)))
 
 
 def both_sides(points: Array, centre: tuple[float, ...], radii: tuple[float, ...]) -> Array:
