@@ -28,6 +28,7 @@ from media.emotions import EMOTIONS, NEUTRAL, canonical
 from runtime.files import read_json, write_json, write_text
 
 SETTINGS_FILE = "settings.json"
+VERSION = 1  # of what is rendered; raised when the same settings give other clips
 SIZES = (64, 1024)  # pixels, least and most
 
 
@@ -100,7 +101,7 @@ def _done(root: Path, names: Sequence[ClipName], settings: Settings, workers: in
 
 def _keep_settings(root: Path, settings: Settings) -> None:
     path = root / SETTINGS_FILE
-    wanted = asdict(settings)
+    wanted = {"version": VERSION} | asdict(settings)
     if not path.is_file():
         write_json(path, wanted)
         return

@@ -89,10 +89,10 @@ def tuck(points: Array, jaw: Array) -> Array:
 def smile(points: Array, jaw: Array) -> Array:
     """Corners up and outwards, cheeks up."""
     side = np.tanh(points[:, 0] / 1.2)
-    moved = _moved(_corners(points, 1.7, 1.5), 0.60 * side, -0.95, 0.35)
+    moved = _moved(_corners(points, 2.0, 1.6), 0.60 * side, -0.92, 0.35)
     moved += _moved(both_sides(points, (3.6, 4.0), (1.8, 1.5)), 0.10 * side, -0.35, -0.28)
     middle = bump(points, (0.0, SLIT_Y), (1.5, 1.0))
-    return moved + _moved(middle, 0.0, 0.05, 0.12)
+    return moved + _moved(middle, 0.0, 0.12, 0.12)
 
 
 def frown(points: Array, jaw: Array) -> Array:

@@ -117,5 +117,5 @@ def bun(style_name: str) -> list[Part]:
         return []
     around, down = np.meshgrid(np.linspace(-np.pi, np.pi, 25), np.linspace(0, np.pi, 13))
     x, y, z = np.sin(down) * np.sin(around), -np.cos(down), -np.sin(down) * np.cos(around)
-    points = np.stack([2.4 * x, 2.0 * y - 12.2, 2.4 * z + 3.0], axis=-1).reshape(-1, 3)
+    points = np.stack([2.4 * x, 2.0 * y - 11.2, 2.4 * z + 3.0], axis=-1).reshape(-1, 3)
     return [Part(points, grid(13, 25), solid(len(points), "hair"), np.zeros(len(points)))]

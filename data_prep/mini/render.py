@@ -55,7 +55,9 @@ def posed(points: NDArray[Any], pose: Array) -> Array:
 def _moved(vertices: F32, pose: Array) -> F32:
     """`posed` for one frame in float32, for drawing."""
     turn = np.exp(pose[3]) * rotation_matrix(pose[:3])
-    return np.asarray(vertices @ turn.T.astype(np.float32) + np.append(pose[4:], 0).astype(np.float32))
+    return np.asarray(
+        vertices @ turn.T.astype(np.float32) + np.append(pose[4:], 0).astype(np.float32)
+    )
 
 
 def background(speaker: Speaker, size: int) -> U8:
@@ -96,7 +98,7 @@ class Renderer:
     def place(self, vertices: F32, pose: Array, body: Array) -> F32:
         """Vertices (V, 3) in pixels: those of the head posed, those of the body held back."""
         follow = self.head.follow[:, None]
-        return _moved(vertices, pose) * follow + _moved(vertices, body) * (1 - follow)
+        return np.asarray(_moved(vertices, pose) * follow + _moved(vertices, body) * (1 - follow))
 
     def draw(self, vertices: F32, pose: Array, body: Array) -> U8:
         """The picture (H, W, 3) of one frame's vertices (V, 3)."""
