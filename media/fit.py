@@ -36,14 +36,12 @@ class PointWeights:
     """How far each group is trusted: one over its standard deviation relative to `noise`.
 
     The defaults are measured: of those tried, the smallest error of rotation of lively heads of the
-    mini corpus under a learned model (2.6 degrees; 3.1 with equal weights but for the jaw's 0.2).
+    mini corpus under a learned model (2.5 degrees; 2.9 with nose and eyes at 1, jaw at 0.3).
     """
 
-    jaw: float = 0.3  # contour points slide over the skin as the head turns
+    jaw: float = 0.2  # contour points slide over the skin as the head turns
     brows: float = 1.0
-    nose: float = (
-        0.4  # points of the bridge slide along it; their pitch comes out a third too small
-    )
+    nose: float = 0.3  # the bridge's points slide along it: they show a third too little pitch
     eyes: float = 2.0  # corners and lids are the sharpest edges of a face
     mouth: float = 1.0
 
@@ -63,14 +61,15 @@ class PointWeights:
 class FitConfig:
     """Priors and limits of a fit."""
 
-    noise: float = 0.02  # standard deviation of a landmark in outer-eye distances: 2.5 px at 256
+    noise: float = 0.0125  # standard deviation of a landmark, outer-eye distances: 1.5 px at 256
     weights: PointWeights = field(default_factory=PointWeights)
     identity_weight: float = 1.0  # of the Gaussian priors on coefficients over their std
     expression_weight: float = 1.0
     range_weight: float = 10.0  # of expression outside the model's range
-    # A clip counts as at most this many frames against the geometry's prior: neighbours repeat each
-    # other's errors, and without a limit geometry takes over ever more expression as clips grow.
-    independent_frames: int = 50
+    # A clip counts as at most this many frames against the geometry's prior: a detector's errors
+    # repeat from frame to frame, and without a limit geometry takes over ever more of the
+    # expression as clips grow (mini corpus, calm clips: 1.6 degrees of error with 5, 1.8 with 20).
+    independent_frames: int = 5
     geometry_frames: int = 400  # of a longer clip this many, evenly spread, find the geometry
     # Relative gain of the objective at which the fit ends: gains fall fivefold a step or faster, so
     # the end is within 1e-6 of the optimum.

@@ -118,21 +118,23 @@ def test_geometry_of_a_long_clip_comes_from_frames_all_over_it(model):
     assert rotation_error_deg(part.pose, pose).mean() < 1.0
 
 
-def test_a_known_geometry_is_held(model):
-    landmarks, pose, identity, _ = made_up_clip(model, T=40, noise=0.5, turn=0.1)
-    fit = fit_clip(model, landmarks, identity=identity)
-    np.testing.assert_allclose(fit.identity, identity)
-    free = fit_clip(model, landmarks)
-    held_error, free_error = (np.abs(f.pose[:, :3] - pose[:, :3]).mean() for f in (fit, free))
-    assert held_error < free_error
+def test_a_known_geometry_is_held_and_helps_a_short_clip(model):
+    held, free = [], []
+    for seed in range(1, 5):
+        landmarks, pose, identity, _ = made_up_clip(model, T=4, noise=0.5, seed=seed)
+        fit = fit_clip(model, landmarks, identity=identity)
+        np.testing.assert_allclose(fit.identity, identity)
+        held.append(np.abs(fit.pose[:, :3] - pose[:, :3]).mean())
+        free.append(np.abs(fit_clip(model, landmarks).pose[:, :3] - pose[:, :3]).mean())
+    assert np.mean(held) < 0.95 * np.mean(free)
 
 
 def test_expression_stays_near_its_range(model):
     _, pose, identity, expression = made_up_clip(model, T=20)
     far = project(model.shapes(identity, 4 * expression), pose)
     loose, bound = (fit_clip(model, far, FitConfig(range_weight=w)) for w in (0.0, 1e3))
-    assert np.abs(loose.expression).max() > 3.0
-    assert np.abs(bound.expression).max() < 2.8  # the range ends at 2.5
+    assert np.abs(loose.expression).max() > 3.5
+    assert np.abs(bound.expression).max() < 3.0  # the range ends at 2.5
 
 
 def test_points_of_weight_zero_have_no_say(model):
@@ -230,4 +232,4 @@ def test_the_ict_basis_fits_lively_heads(media_root):
     fit = fit_clip(ict, landmarks)
     assert rotation_error_deg(fit.pose, pose).mean() < 1.0
     assert abs(fit.pose[:, 3] - pose[:, 3]).mean() < 0.02
-    assert fit.residual_px.mean() < 1.0
+    assert fit.residual_px.mean() < 1.2
