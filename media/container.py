@@ -12,19 +12,19 @@ import av
 from av.container import InputContainer
 
 Reason = tp.Literal[
-    "missing",
-    "empty",
-    "truncated",
-    "damaged",
+    "missing",  # no such file
+    "empty",  # 0 bytes
+    "truncated",  # shorter than its own headers say: a partial copy
+    "damaged",  # no media file, or data that cannot be decoded
     "no_video",
     "no_audio",
-    "silent",
-    "audio_short",
+    "silent",  # sound that is zero throughout
+    "audio_short",  # sound that ends well before the pictures
     "too_short",
     "no_face",
-    "face_vanishes",
-    "face_jumps",
-    "failed",  # none of the above: a fault of the program or of a library
+    "face_vanishes",  # for longer than can be filled in
+    "face_jumps",  # a cut, or another face
+    "failed",  # none of these: a fault of the program or of a library
 ]
 # Top-level boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime); of others nothing is known.
 BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx", b"pdin")

@@ -1,10 +1,11 @@
 """The frames of a prepared clip: one file in the clip's folder, any frame at random.
 
-    kind   file          a frame at 256 px   16 frames in a row, against a folder of PNG files
-    jpeg   frames.jpegs  14 kB               4x faster: quality 95, all in one file with an index
-    raw    frames.npy    197 kB              80x faster: uint8, for a corpus that fits the disk
-    mp4    frames.mp4    1.5 kB              1.5x faster: H.264, a key frame every 8, for a huge one
+    kind   file          a frame  16 in a row  2 at random  good for
+    jpeg   frames.jpegs  15 kB    4x           4x           most: quality 95, one file with an index
+    raw    frames.npy    197 kB   80x          40x          a corpus that fits the disk: uint8
+    mp4    frames.mp4    1.5 kB   1x           1/8          a huge one: H.264, a key frame every 8
 
+The factors are speeds against a folder of PNG files, at 256 px (python -m benchmarks.frames).
 An open store holds no file descriptor and no state: it can be sent to DataLoader workers, and ten
 thousand of them cost no more than their indices.
 

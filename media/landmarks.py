@@ -5,8 +5,8 @@ by 0.7 to 1 px at 256 px, and is not used anywhere in this project.
 
 mediapipe (default; its models are inside its wheel): the face is located first, then its mesh is
 found in a square around it, scaled to one size. The same face so gives the same landmarks in a full
-1080p frame and in a crop of 256 px: they differ by 0.4 px at 256, against 0.8 px when each picture
-is given to the mesh whole (60 frames of each of five people).
+1080p frame and in a crop of 256 px: they differ by 0.4 to 0.5 px at 256, against 0.7 to 0.9 px when
+each picture is given to the mesh whole (four people, 40 frames each).
 
 face-alignment (the detector of most papers): needs two files in the weights folder, which nothing
 here downloads.
