@@ -275,7 +275,9 @@ def _solve(problem: Problem, state: State, config: FitConfig) -> State:
     T = len(problem.points)
     if T > KEYFRAMES:
         few = _spread_frames(T, KEYFRAMES)
-        rough = minimise(problem.take(few), state.take(few), ROUGH, config.iterations)
+        rough = minimise(
+            _shared(problem.take(few), config), state.take(few), ROUGH, config.iterations
+        )
         state = _answer(problem, replace(state, identity=rough.identity), ROUGH, START_ITERATIONS)
     if config.geometry_frames >= T:
         return minimise(_shared(problem, config), state, config.tolerance, config.iterations)
