@@ -59,6 +59,17 @@ def test_the_groups_are_where_ibug_has_them(detector):
     assert np.abs(back - points).mean() < 1.5
 
 
+def test_coordinates_count_from_the_centre_of_the_first_pixel(detector):
+    """The middle of a symmetric picture of W pixels is (W - 1) / 2; a corner's zero is 0.5 off."""
+    offsets = []
+    for size in (192, 256):
+        for height in (0.5, 0.6, 0.7):
+            points = detector.detect(draw_face(size, height=height)).points
+            middle = (points[:, 0] + points[list(FLIP), 0]).mean() / 2
+            offsets.append(middle - (size - 1) / 2)
+    assert abs(np.mean(offsets)) < 0.25
+
+
 def test_the_mouth_is_seen_opening(detector):
     openings = [
         mouth_opening(detector.detect(draw_face(256, mouth=amount)).points)
