@@ -1,0 +1,230 @@
+"""Frames and guidance maps of one person's clips, from a prepared corpus of profile `portrait`.
+
+Dimension letters: K consecutive frames of a clip, C guidance channels, H, W pixels, T frames.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from evp.generator import GuidanceConfig
+from media.corpus import Clip, Corpus
+from media.edges import guidance_map
+from media.frames import FrameStore
+from media.geometry import align_2d
+
+Image = NDArray[np.uint8]
+Points = NDArray[np.floating[Any]]
+
+PROFILE = "portrait"  # of data_prep's frame profiles, the one with head and shoulders
+
+
+@dataclass(frozen=True)
+class VideoDataConfig:
+    """Which clips of a corpus."""
+
+    corpus: Path  # a prepared corpus
+    speaker: str | None = None  # EVP's renderer knows one person; None: the corpus holds only one
+    frames: int = 1  # K, consecutive frames in an item
+
+
+class PortraitClips(Dataset[dict[str, Tensor]]):
+    """Every run of K consecutive frames of the clips is an item, float32:
+
+    frames (K, 3, H, W) in [-1, 1], guidance (K, C, H, W) in [0, 1].
+    """
+
+    def __init__(self, clips: Sequence[Clip], guidance: GuidanceConfig, frames: int = 1) -> None:
+        """Open the clips; their landmarks are kept, their frames are read when asked for.
+
+        Raises:
+            ValueError: no clip has K frames.
+        """
+        self.clips = [OpenClip(clip, guidance) for clip in clips if clip.frames >= frames]
+        if not self.clips:
+            raise ValueError(f"none of the {len(clips)} clips has {frames} frames")
+        self.frames = frames
+        runs = [len(clip) - frames + 1 for clip in self.clips]
+        self.ends = np.cumsum(runs)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        item = draw % len(self)
+        which = int(np.searchsorted(self.ends, item, side="right"))
+        start = item - (int(self.ends[which - 1]) if which else 0)
+        frames, guidance = self.clips[which].read(range(start, start + self.frames))
+        return {"frames": frames_to_tensor(frames), "guidance": guidance_to_tensor(guidance)}
+
+
+class OpenClip:
+    """A clip at the generator's size."""
+
+    def __init__(self, clip: Clip, guidance: GuidanceConfig) -> None:
+        self.clip, self.guidance = clip, guidance
+        self.store: FrameStore = clip.store()
+        self.landmarks = clip.stored_landmarks()
+
+    def __len__(self) -> int:
+        return self.clip.frames
+
+    def read(self, indices: Sequence[int]) -> tuple[Image, Image]:
+        """Return frames (K, H, W, 3) and guidance maps (K, C, H, W), uint8."""
+        stored = self.store.read(indices)
+        frames = resized(stored, self.guidance.size)
+        return frames, guidance_maps(stored, self.landmarks[list(indices)], self.guidance)
+
+
+def speaker_clips(data: VideoDataConfig, split: str) -> list[Clip]:
+    """Return the clips of the configured speaker in a split, sorted by id.
+
+    Raises:
+        ValueError: the corpus stores another frame profile, the speaker is unknown or not stated,
+            or has no clip in the split.
+    """
+    corpus = Corpus(data.corpus)
+    profile = corpus.info.get("profile")
+    if profile != PROFILE:
+        raise ValueError(
+            f"{data.corpus} stores frame profile {profile!r}, wanted {PROFILE!r}; "
+            "run python -m data_prep.prepare with frames.profile=portrait into another folder"
+        )
+    speaker, known = data.speaker, ", ".join(corpus.speakers)
+    if speaker is None and len(corpus.speakers) > 1:
+        raise ValueError(
+            f"{data.corpus} holds several speakers; set data.speaker to one of {known}"
+        )
+    if speaker is not None and speaker not in corpus.speakers:
+        raise ValueError(f"{data.corpus} has no speaker {speaker!r}; it has {known}")
+    clips = corpus.clips(split=split, speaker=speaker)
+    if not clips:
+        raise ValueError(f"{data.corpus} has no {split!r} clip of {speaker or known}")
+    return clips
+
+
+def resized(frames: Image, size: int) -> Image:
+    """Return frames (K, H, W, 3) resized to (K, size, size, 3).
+
+    Raises:
+        ValueError: the frames are not square.
+    """
+    K, H, W, _ = frames.shape
+    if H != W:
+        raise ValueError(
+            f"frames of {W}x{H} pixels are not square; profile portrait stores squares"
+        )
+    if size == H:
+        return frames
+    how = cv2.INTER_AREA if size < H else cv2.INTER_CUBIC
+    out = np.empty((K, size, size, 3), np.uint8)
+    for frame, small in zip(frames, out, strict=True):
+        cv2.resize(frame, (size, size), small, interpolation=how)
+    return out
+
+
+def guidance_maps(
+    frames: Image,
+    landmarks: Points,
+    config: GuidanceConfig,
+    also_cleared: Points | None = None,
+) -> Image:
+    """Return the guidance maps of frames, (K, C, size, size) uint8.
+
+    Args:
+        frames: (K, H, W, 3) RGB, as stored.
+        landmarks: (K, 68, 2) pixels of these frames, the faces to draw.
+        also_cleared: (K, 68, 2), the faces that are replaced, whose regions lose their edges.
+    """
+    scale = config.size / frames.shape[2]
+    small, points = resized(frames, config.size), scaled(landmarks, scale)
+    cleared = points if also_cleared is None else scaled(also_cleared, scale)
+    out = np.empty((len(small), config.channels, config.size, config.size), np.uint8)
+    for k, frame in enumerate(small):
+        out[k] = guidance_map(frame, points[k], config.form, cleared[k])
+    return out
+
+
+def scaled(landmarks: Points, scale: float) -> Points:
+    """Return landmarks in a picture resized by `scale`.
+
+    Whole numbers are centres of pixels, and a resized picture keeps its area.
+    """
+    return (landmarks + 0.5) * scale - 0.5
+
+
+def frames_to_tensor(frames: Image) -> Tensor:
+    """Return (..., 3, H, W) float32 in [-1, 1] of RGB frames (..., H, W, 3) uint8."""
+    channels_first = np.ascontiguousarray(np.moveaxis(frames, -1, -3))
+    return torch.from_numpy(channels_first).float() / 127.5 - 1
+
+
+def guidance_to_tensor(guidance: Image) -> Tensor:
+    """Return float32 in [0, 1] of guidance maps uint8, of the same shape."""
+    return torch.from_numpy(guidance).float() / 255
+
+
+def nearest_frames(train: Sequence[Clip], clip: Clip) -> list[tuple[Clip, int]]:
+    """Return, for each frame of a clip, the training frame with the nearest landmarks.
+
+    The generator's baseline: what a look-up in its training data would show. Distance: root mean
+    square over the 68 points after the 2D similarity on the rigid points.
+    """
+    known = np.concatenate([align_2d(one.landmarks()) for one in train]).reshape(-1, 136)
+    places = [(one, frame) for one in train for frame in range(one.frames)]
+    wanted = align_2d(clip.landmarks()).reshape(-1, 136)
+    squares = np.square(known).sum(axis=1) - 2 * wanted @ known.T  # less a constant of the face
+    return [places[best] for best in squares.argmin(axis=1)]
+
+
+@dataclass(frozen=True)
+class HeldOutFrames:
+    """Which frames are measured beside training, and how often; no choice is made by them."""
+
+    split: Literal["val", "test_sentence", "none"] = "test_sentence"
+    every: int = 1_000  # steps
+    frames: int = 64  # at most, evenly spread over the split
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Held-out frames at the generator's size, uint8."""
+
+    frames: Image  # (N, H, W, 3)
+    guidance: Image  # (N, C, H, W)
+    nearest: Image  # (N, H, W, 3), the training frames whose landmarks lie nearest
+
+
+def measured_frames(
+    data: VideoDataConfig, held_out: HeldOutFrames, guidance: GuidanceConfig
+) -> Measured | None:
+    """Return the held-out frames with their nearest training frames; None for split "none".
+
+    Raises:
+        ValueError: the split has no clip of the speaker.
+    """
+    if held_out.split == "none":
+        return None
+    train = speaker_clips(data, "train")
+    clips = speaker_clips(data, held_out.split)
+    stride = -(-sum(clip.frames for clip in clips) // held_out.frames)
+    next_one = stride // 2  # counted from the beginning of the clip at hand
+    read, nearest = [], []
+    for clip in clips:
+        chosen = range(next_one, clip.frames, stride)
+        next_one += len(chosen) * stride - clip.frames
+        if chosen:
+            read.append(OpenClip(clip, guidance).read(chosen))
+            closest = nearest_frames(train, clip)
+            nearest += [closest[frame] for frame in chosen]
+    looked_up = [resized(clip.store().read([frame]), guidance.size) for clip, frame in nearest]
+    frames, maps = (np.concatenate(part) for part in zip(*read, strict=True))
+    return Measured(frames, maps, np.concatenate(looked_up))

@@ -1,0 +1,69 @@
+"""Losses of the edge-to-video network (EVP supplement eq. 2-5): pure functions, weights in configs.
+
+The supplement's equations 2 and 4 exchange x and x-hat; here the network's output is `generated`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Reduction = Literal["rms", "norm", "mse"]
+
+EPSILON = 1e-8  # under the root, whose slope at 0 is infinite; in squares of [-1, 1]
+
+
+def reconstruction(generated: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+    """Return L_recon = ||target - generated||_2 (supplement eq. 2), a mean over the batch.
+
+    Args:
+        generated, target: (B, 3, H, W) in [-1, 1].
+        reduction: of a frame's D = 3 H W squared errors e^2:
+
+            norm  sqrt(sum e^2), as printed. At 512 px it is 887 times the next, and no GAN term
+                  of the printed weights is felt beside it.
+            rms   sqrt(sum e^2 / D), the same with the mean that VGG and GAN terms have. Default.
+            mse   sum e^2 / D, the squared error, which cares little for small errors.
+    """
+    squares = (generated - target).square().flatten(1)
+    if reduction == "mse":
+        return squares.mean()
+    total = squares.sum(dim=1) if reduction == "norm" else squares.mean(dim=1)
+    return (total + EPSILON).sqrt().mean()
+
+
+def vgg_distance(
+    generated: Sequence[tuple[float, Tensor]], target: Sequence[tuple[float, Tensor]]
+) -> Tensor:
+    """Return L_vgg = ||VGG(target) - VGG(generated)||_1 (supplement eq. 4).
+
+    Both are what Vgg returns: (weight, feature map) by layer. A layer's norm is a mean over its
+    values; the layers' weights are pix2pixHD's, since EVP does not print any.
+    """
+    terms = [
+        weight * (one - other.detach()).abs().mean()
+        for (weight, one), (_, other) in zip(generated, target, strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
+def lsgan_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Return the discriminator's least-squares loss, averaged over scales.
+
+        1/2 E[(D(x) - 1)^2] + 1/2 E[D(G(e))^2]
+
+    LSGAN (arXiv:1611.04076v3) eq. 2 with a = 0, b = 1, on the logits of every patch. `fake` must
+    come from detached frames; this function cannot tell. The average over scales keeps the weight
+    of the term when scales are added; pix2pixHD sums.
+    """
+    terms = [
+        0.5 * ((one - 1).square().mean() + other.square().mean())
+        for one, other in zip(real, fake, strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def lsgan_generator(fake: Sequence[Tensor]) -> Tensor:
+    """Return the generator's least-squares loss 1/2 E[(D(G(e)) - 1)^2], averaged over scales."""
+    return torch.stack([0.5 * (one - 1).square().mean() for one in fake]).mean()

@@ -1,0 +1,179 @@
+"""Generator and discriminator: what may influence what, and at which sizes."""
+
+import numpy as np
+import pytest
+import torch
+
+from evp.discriminator import Discriminator, DiscriminatorConfig
+from evp.generator import (
+    Generator,
+    GeneratorConfig,
+    GuidanceConfig,
+    RendererDescription,
+    averaged,
+    load_generator,
+    render,
+    save_description,
+)
+from runtime import checkpoint
+
+SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=1, enhancers=1, enhancer_blocks=1)
+
+
+def affected(network, size, spot, channels=1):
+    """Return rows where the answer changes when one spot of a map does, batch norm at rest."""
+    network.eval()
+    base = torch.rand(1, channels, size, size)
+    touched = base.clone()
+    touched[:, :, spot, spot] += 1
+    with torch.no_grad():
+        change = (network(touched) - network(base)).abs().amax(dim=(0, 1))
+    return (change.amax(dim=1) > 1e-6).nonzero().flatten()
+
+
+@pytest.mark.parametrize(("enhancers", "downsamplings"), [(0, 2), (1, 2), (2, 1)])
+def test_frames_have_the_size_of_the_map_and_lie_between_minus_one_and_one(
+    enhancers, downsamplings
+):
+    config = GeneratorConfig(4, downsamplings, 1, enhancers, 1)
+    frames = Generator(15, config)(100 * torch.rand(2, 15, 32, 48))
+    assert frames.shape == (2, 3, 32, 48)
+    assert frames.abs().max() <= 1
+    assert frames.std() > 0
+
+
+def test_a_size_that_does_not_halve_is_refused():
+    with pytest.raises(ValueError, match="36x32 pixels, wanted multiples of 8"):
+        Generator(1, SMALL)(torch.zeros(1, 1, 32, 36))
+
+
+def test_a_frame_follows_its_own_map_alone():
+    generator = Generator(1, SMALL)
+    maps = torch.rand(3, 1, 16, 16)
+    before = generator(maps)
+    maps[1] = torch.rand(1, 16, 16)
+    after = generator(maps)
+    torch.testing.assert_close(after[[0, 2]], before[[0, 2]])
+    assert (after[1] - before[1]).abs().max() > 1e-3
+
+
+def test_coarse_and_fine_paths_both_reach_the_frame():
+    """A board of single pixels and its negative look the same at half the resolution."""
+    board = ((torch.arange(64)[:, None] + torch.arange(64)) % 2)[None, None].float()
+    generator = Generator(1, GeneratorConfig(4, 1, 1, 1, 1, norm="batch")).eval()
+    middle = slice(28, 36)
+
+    def apart(one, two):
+        with torch.no_grad():
+            return (generator(one) - generator(two))[..., middle, middle].abs().max()
+
+    assert apart(board, 1 - board) > 1e-3  # the enhancer tells them apart
+    for parameter in generator.enhancers[0].down.parameters():
+        parameter.data.zero_()
+    assert apart(torch.zeros_like(board), torch.ones_like(board)) > 1e-3  # the coarse path is left
+
+
+def test_residual_blocks_widen_what_a_pixel_influences():
+    reach = []
+    for blocks in (0, 2):
+        config = GeneratorConfig(4, 2, blocks, 0, 1, norm="batch")
+        rows = affected(Generator(1, config), size=128, spot=64)
+        reach.append(int(rows.max() - rows.min()))
+    # each of four 3x3 convolutions at a quarter of the resolution reaches 4 pixels to either side
+    assert reach[1] - reach[0] == pytest.approx(4 * 2 * 4, abs=8)
+
+
+def test_with_batch_norm_at_rest_a_shifted_map_gives_a_shifted_frame():
+    generator = Generator(1, GeneratorConfig(4, 2, 1, 1, 1, norm="batch")).eval()
+    middle = torch.zeros(1, 1, 128, 128)
+    middle[:, :, 60:68, 60:68] = torch.rand(8, 8)
+    shift = generator.divisor
+    assert shift == 8
+    with torch.no_grad():
+        still, moved = generator(middle), generator(middle.roll(shift, dims=3))
+    torch.testing.assert_close(moved[..., 48:96], still[..., 40:88], atol=1e-5, rtol=1e-4)
+
+
+def test_there_is_one_answer_map_a_scale_each_half_as_large():
+    discriminator = Discriminator(1, DiscriminatorConfig(channels=4, layers=2, scales=3))
+    logits = discriminator(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64))
+    assert [tuple(each.shape) for each in logits] == [
+        (2, 1, 19, 19),
+        (2, 1, 11, 11),
+        (2, 1, 7, 7),
+    ]
+
+
+@pytest.mark.parametrize(("layers", "patch"), [(1, 16), (2, 34), (3, 70)])
+def test_a_logit_sees_a_patch_of_the_published_size(layers, patch):
+    network = Discriminator(1, DiscriminatorConfig(4, layers, 1, norm="batch")).scales[0].eval()
+    image = torch.rand(1, 4, 128, 128, requires_grad=True)
+    middle = network(image)
+    middle[0, 0, middle.shape[2] // 2, middle.shape[3] // 2].backward()
+    seen = (image.grad.abs().amax(dim=(0, 1, 3)) > 0).nonzero().flatten()
+    assert int(seen.max() - seen.min() + 1) == patch
+
+
+def test_the_discriminator_compares_frame_and_map():
+    discriminator = Discriminator(1, DiscriminatorConfig(4, 2, 2))
+    frame, maps = torch.rand(1, 3, 32, 32), torch.rand(2, 1, 32, 32)
+    one, two = (discriminator(frame, maps[k : k + 1]) for k in range(2))
+    for first, second in zip(one, two, strict=True):
+        assert (first - second).abs().max() > 1e-4
+
+
+def test_render_returns_the_grey_levels_of_the_frames():
+    generator = Generator(1, SMALL).eval()
+    maps = np.random.default_rng(0).integers(0, 256, (11, 1, 16, 16)).astype(np.uint8)
+    with torch.no_grad():
+        wanted = 127.5 * (generator(torch.from_numpy(maps).float() / 255) + 1)
+    pictures = render(generator, maps)
+    assert pictures.shape == (11, 16, 16, 3)
+    assert pictures.dtype == np.uint8
+    assert np.abs(pictures - wanted.permute(0, 2, 3, 1).numpy()).max() <= 0.5 + 1e-3
+
+
+def test_the_average_follows_slowly_and_forgets_its_start():
+    generator = Generator(1, SMALL)
+    parameter = generator.head.bias
+    average = averaged(generator, decay=0.9)
+    average.update_parameters(generator)  # the first one is copied
+    with torch.no_grad():
+        parameter += 1
+    start = average.module.head.bias.clone()
+    average.update_parameters(generator)  # after one update (1 + 1) / (10 + 1) is kept
+    torch.testing.assert_close(average.module.head.bias, parameter - 2 / 11 * (parameter - start))
+    for _ in range(200):
+        average.update_parameters(generator)
+    torch.testing.assert_close(average.module.head.bias, parameter)
+
+
+def test_without_an_average_the_last_weights_are_used():
+    generator = Generator(1, SMALL)
+    average = averaged(generator, decay=0.0)
+    for _ in range(2):
+        with torch.no_grad():
+            generator.head.bias += 1
+        average.update_parameters(generator)
+        torch.testing.assert_close(average.module.head.bias, generator.head.bias)
+
+
+def test_a_saved_generator_is_loaded_as_it_was(tmp_path):
+    generator = Generator(1, SMALL)
+    average = averaged(generator, 0.5)
+    average.update_parameters(generator)
+    description = RendererDescription(SMALL, GuidanceConfig("plain", 16), "M901")
+    save_description(tmp_path, description)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        load_generator(tmp_path)
+    checkpoint.save(tmp_path / "checkpoints", 1, {"average": average})
+    loaded, found = load_generator(tmp_path)
+    assert found == description
+    assert not loaded.training
+    maps = torch.rand(1, 1, 16, 16)
+    torch.testing.assert_close(loaded(maps), generator.eval()(maps))
+
+
+def test_a_folder_of_no_run_says_which_command_makes_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"train_edge2video\.py"):
+        load_generator(tmp_path)
