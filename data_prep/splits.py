@@ -16,11 +16,13 @@ class SplitConfig:
     test_speakers: tuple[str, ...] = ()  # unseen people (EAMM: M003, M030, W009, W015)
     test_sentences: tuple[str, ...] = ()  # unseen sentences of known people
     test_numbers_below: int = 0  # files numbered below this; EVP holds out those below 10
-    val_share: float = 0.0  # share of (speaker, sentence) groups, 0 to 1, drawn by a hash
+    test_share: float = 0.0  # share of (speaker, sentence) groups for test_sentence, by a hash
+    val_share: float = 0.0  # and for val
 
     def __post_init__(self) -> None:
-        if not 0 <= self.val_share < 1:
-            raise ValueError(f"val_share is {self.val_share}, not in [0, 1)")
+        shares = (self.test_share, self.val_share)
+        if min(shares) < 0 or sum(shares) >= 1:
+            raise ValueError(f"test_share and val_share are {shares}; wanted >= 0, in all below 1")
 
 
 def split_of(source: Source, config: SplitConfig) -> str:
@@ -36,7 +38,9 @@ def split_of(source: Source, config: SplitConfig) -> str:
     group = f"{source.speaker}/{source.sentence}"
     digest = hashlib.sha256(group.encode()).digest()
     drawn = int.from_bytes(digest[:8], "big") / 2**64  # the same in every run and on every machine
-    return "val" if drawn < config.val_share else "train"
+    if drawn < config.test_share:
+        return "test_sentence"
+    return "val" if drawn < config.test_share + config.val_share else "train"
 
 
 def _numbered_below(source: Source, config: SplitConfig) -> bool:

@@ -444,6 +444,11 @@ def test_splits_hold_out_people_sentences_and_a_steady_part(raw):
     many = [dataclasses.replace(sources[0], sentence=str(k)) for k in range(2000)]
     drawn = [split_of(source, SplitConfig(val_share=0.2)) for source in many]
     assert 0.17 < drawn.count("val") / 2000 < 0.23
+    both = [split_of(source, SplitConfig(test_share=0.3, val_share=0.2)) for source in many]
+    assert 0.26 < both.count("test_sentence") / 2000 < 0.34
+    assert 0.17 < both.count("val") / 2000 < 0.23
+    with pytest.raises(ValueError, match="in all below 1"):
+        SplitConfig(test_share=0.6, val_share=0.4)
     other = [dataclasses.replace(source, emotion="sad") for source in many]
     assert drawn == [split_of(source, SplitConfig(val_share=0.2)) for source in other]
     with pytest.raises(ValueError, match=r"'x' is no number"):
