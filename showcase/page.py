@@ -26,12 +26,16 @@ class Row:
     value: str
     met: bool | None  # None: no bar
 
+    @property
+    def mark(self) -> str:
+        """Whether the bar is met, in a word."""
+        return {True: "met", False: "missed", None: ""}[self.met]
+
     def cells(self) -> str:
         """Return the row as HTML."""
-        mark = {True: "met", False: "missed", None: ""}[self.met]
-        texts = (self.key, self.what, self.bar, self.value, mark)
+        texts = (self.key, self.what, self.bar, self.value, self.mark)
         cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
-        return f'<tr class="{mark}">{cells}</tr>'
+        return f'<tr class="{self.mark}">{cells}</tr>'
 
 
 @dataclass(frozen=True)

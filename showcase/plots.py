@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.corpus import FRAME_RATE
-from media.points import POLYLINES
 from runtime.files import read_jsonl, replacing
 
 mpl.use("Agg")  # pictures go to files; no display is needed
@@ -20,7 +19,6 @@ Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 
 LABEL_HEIGHT = 22  # pixels above a labelled frame
-SKETCH_COLOUR = (90, 230, 150)  # RGB of a landmark preview's lines
 
 
 def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
@@ -72,15 +70,6 @@ def labelled(frame: Image, text: str) -> Image:
 def beside(frames: Sequence[Image], texts: Sequence[str]) -> Image:
     """Return labelled frames of one size side by side."""
     return np.concatenate([labelled(f, t) for f, t in zip(frames, texts, strict=True)], axis=1)
-
-
-def landmark_picture(landmarks: Array, size: int) -> Image:
-    """Return a face of landmarks (68, 2), pixels of a picture of `size` a side, as a sketch."""
-    canvas = np.zeros((size, size, 3), np.uint8)
-    for _, indices, closed in POLYLINES:
-        line = np.rint(landmarks[list(indices)] * 16).astype(np.int32)
-        cv2.polylines(canvas, [line], closed, SKETCH_COLOUR, 1, cv2.LINE_AA, shift=4)
-    return canvas
 
 
 def write_png(path: Path, image: Image) -> None:

@@ -1,0 +1,160 @@
+"""From predicted faces to an edited target video: EVP's Target-Adaptive Face Synthesis, applied
+(paper Sec. 3.3, Fig. 2).
+
+Letters: T frames of the result, 25 per second; S pixels a side of a generated picture; H, W pixels
+of the target's full frames.
+"""
+
+import contextlib
+import itertools
+import tempfile
+import typing as tp
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evp.generator import Generator, GuidanceConfig, load_generator, render
+from evp.video_data import guidance_maps, scaled
+from media.corpus import Crop
+from media.crop import cut
+from media.face_model import FaceModel
+from media.fit import FitConfig, fit_clip, replace_pose
+from media.frames import open_frames, write_frames
+from media.geometry import apply, similarity
+from media.paste import border_mask, face_mask, palindrome, paste
+from media.points import RIGID
+from media.video import read_video
+from runtime.run import pick_device
+
+Array = NDArray[tp.Any]
+Image = NDArray[np.uint8]
+Alignment = tp.Literal["3d", "none"]
+Paste = tp.Literal["face", "crop"]
+
+BATCH = 8  # frames through the generator at once
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """A trained edge-to-video network and whom it draws."""
+
+    generator: Generator
+    guidance: GuidanceConfig
+    speaker: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A video of the person, with the faces that were found in it."""
+
+    path: Path
+    landmarks: Array  # (N, 68, 2), source pixels
+    crop: Crop  # the part that the renderer draws
+
+
+@dataclass(frozen=True)
+class EditedFrame:
+    """One frame of the result: the target's own, the generated crop and both faces in it."""
+
+    original: Image  # (H, W, 3), the target's full frame
+    crop: Crop
+    picture: Image  # (S, S, 3), generated
+    face: Array  # (68, 2), the new face, pixels of `picture`
+    replaced: Array  # (68, 2), the target's own face there
+
+    def pasted(self, part: Paste) -> Image:
+        """Return the full frame with the new face, or the whole new crop, blended in."""
+        side = self.picture.shape[0]
+        faces = (self.face, self.replaced)
+        mask = face_mask(faces, side) if part == "face" else border_mask(side)
+        return paste(self.original, self.picture, self.crop, mask)
+
+
+def load_renderer(run_dir: Path, device: str = "auto") -> Renderer:
+    """Read a run of train_edge2video.py.
+
+    Raises:
+        FileNotFoundError: not such a run, or it has no checkpoint yet.
+    """
+    generator, description = load_generator(run_dir, pick_device(device))
+    return Renderer(generator, description.guidance, description.speaker)
+
+
+def edit(
+    renderer: Renderer,
+    target: Target,
+    face: Array,
+    model: FaceModel | None,
+    alignment: Alignment = "3d",
+) -> Iterator[EditedFrame]:
+    """Yield the frames of a target video with another face, `BATCH` at a time through the network.
+
+    Args:
+        renderer: the person's edge-to-video network.
+        target: its frames are repeated to and fro where the face moves for longer.
+        face: (T, 68, 2), aligned landmarks in 256 px.
+        model: see `place_faces`.
+        alignment: see `place_faces`.
+    """
+    order = palindrome(len(target.landmarks), len(face))
+    replaced = target.landmarks[order]
+    placed = place_faces(face, replaced, model, alignment)
+    with frames_in_order(target.path, order) as frames:
+        yield from _drawn(renderer, frames, target.crop, placed, replaced)
+
+
+def place_faces(
+    predicted: Array, target: Array, model: FaceModel | None, alignment: Alignment
+) -> Array:
+    """Return the predicted faces in the target's frames, (T, 68, 2), source pixels.
+
+    Args:
+        predicted: (T, 68, 2), aligned faces in 256 px.
+        target: (T, 68, 2), the target's landmarks, source pixels.
+        model: the landmark face model; needed by `3d`.
+        alignment: `3d` gives each face the target's R, t and s of its frame (eq. 8); `none` moves
+            all of them by one 2D similarity and ignores how the head moves (Fig. 7, right).
+    """
+    if alignment == "none":
+        predicted_rigid, target_rigid = (each[:, RIGID].mean(0) for each in (predicted, target))
+        return apply(similarity(predicted_rigid, target_rigid), predicted)
+    if model is None:
+        raise ValueError("the 3D alignment needs a face model; name one, or use alignment none")
+    config = FitConfig()
+    fit = fit_clip(model, target, config)
+    # One person: the target's geometry, so that the new face keeps the target's size.
+    return replace_pose(model, predicted, fit.pose, config, identity=fit.identity)
+
+
+@contextlib.contextmanager
+def frames_in_order(path: Path, order: NDArray[np.int_]) -> Iterator[Iterable[Image]]:
+    """Give a video's frames, at 25 fps, in the order asked for.
+
+    A video that is long enough is read as a stream; one that runs to and fro is kept in a
+    temporary file of JPEG pictures, so that memory does not grow with its length.
+    """
+    if (np.diff(order) == 1).all():
+        yield itertools.islice(read_video(path), len(order))
+        return
+    with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
+        write_frames(Path(folder), read_video(path))
+        store = open_frames(Path(folder))
+        yield (store[int(k)] for k in order)
+
+
+def _drawn(
+    renderer: Renderer, frames: Iterable[Image], crop: Crop, faces: Array, replaced: Array
+) -> Iterator[EditedFrame]:
+    inside, outside = crop.to_stored(faces), crop.to_stored(replaced)
+    ratio = renderer.guidance.size / crop.size[0]
+    rows = zip(frames, inside, outside, strict=True)
+    while group := list(itertools.islice(rows, BATCH)):
+        stored = np.stack([cut(frame, crop) for frame, _, _ in group])
+        new, old = (np.stack([row[k] for row in group]) for k in (1, 2))
+        pictures = render(renderer.generator, guidance_maps(stored, new, renderer.guidance, old))
+        for k, picture in enumerate(pictures):
+            faces_there = scaled(new[k], ratio), scaled(old[k], ratio)
+            yield EditedFrame(group[k][0], crop, picture, *faces_there)

@@ -1,0 +1,75 @@
+"""Every YAML in configs/ names its command in its header and fits that command's schema."""
+
+import importlib
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runtime.config import dump_config, load_config
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "configs").rglob("*.yaml"))
+COMMAND = re.compile(r"python (?:-m )?([\w./]+?)(?:\.py)? (configs/[\w./]+\.yaml)")
+ABLATIONS = sorted((ROOT / "configs").glob("*/ablations/*.yaml"))
+# The rows of the paper's Table 2: each differs from the full method in one weight.
+TABLE_2 = {
+    "disentangle_no_cla": "loss.classification",
+    "disentangle_no_con": "loss.content",
+    "disentangle_no_self": "loss.self_reconstruction",
+    "disentangle_no_cross": "loss.cross_reconstruction",
+}
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def schema(path):
+    """The Config of the script that the header's command runs on this very file."""
+    header = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
+    commands = {file: script for script, file in COMMAND.findall(header)}
+    assert name_of(path) in commands, f"the header of {name_of(path)} does not show its command"
+    return importlib.import_module(commands[name_of(path)]).Config
+
+
+def flat(mapping, where=""):
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{where}{key}.")
+        else:
+            yield where + key, value
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_fits_its_script_and_survives_a_round_trip(path, tmp_path):
+    config = load_config(schema(path), path)
+    dump_config(config, tmp_path / "config.yaml")
+    assert load_config(schema(path), tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=name_of)
+def test_an_ablation_changes_exactly_the_keys_it_shows(path):
+    shown = yaml.safe_load(path.read_text())
+    base = path.parent / shown.pop("base")
+    full = dict(flat(asdict(load_config(schema(path), base))))
+    ablated = dict(flat(asdict(load_config(schema(path), path))))
+    changed = {key for key in full if full[key] != ablated[key]}
+    assert changed == {key for key, _ in flat(shown)}
+    assert "run.out" in changed
+    assert len(changed) >= 2
+
+
+@pytest.mark.parametrize(("name", "key"), TABLE_2.items())
+def test_a_row_of_table_2_switches_off_one_term(name, key):
+    path = ROOT / f"configs/evp/ablations/{name}.yaml"
+    shown = dict(flat(yaml.safe_load(path.read_text())))
+    assert shown.pop("base") == "../disentangle.yaml"
+    assert shown.pop("run.out")
+    assert shown == {key: 0.0}
+
+
+def test_there_are_configs_to_check():
+    assert len(FILES) >= 12

@@ -1,0 +1,100 @@
+"""A predicted face goes where the target's head is, and only the face of the target changes."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.made_up_faces import made_up_clip, made_up_model
+from evp.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.portrait import Renderer, Target, edit, frames_in_order, place_faces
+from media.corpus import Crop
+from media.face_model import project
+from media.geometry import align_3d
+from media.video import VideoWriter
+
+T = 12
+
+
+@pytest.fixture(scope="module")
+def model():
+    return made_up_model()
+
+
+def frontal(model, clip):
+    """The clip's own faces as an audio-to-landmark network would predict them: aligned."""
+    return align_3d(model.shapes(clip.identity, clip.expression))
+
+
+def test_3d_alignment_gives_the_face_the_targets_pose(model):
+    spoken, target = made_up_clip(model, T, seed=3), made_up_clip(model, T, seed=1)
+    truth = project(model.shapes(target.identity, spoken.expression), target.pose)
+    face = align_3d(model.shapes(target.identity, spoken.expression))
+    error = {
+        way: np.linalg.norm(place_faces(face, target.landmarks, model, way) - truth, axis=2).mean()
+        for way in ("3d", "none")
+    }
+    assert error["3d"] < 2.0
+    assert error["3d"] < 0.25 * error["none"]
+
+
+def test_without_alignment_the_face_does_not_follow_the_head(model):
+    target = made_up_clip(model, T)
+    face = np.repeat(frontal(model, target)[:1], T, axis=0)
+    placed = place_faces(face, target.landmarks, None, "none")
+    np.testing.assert_allclose(placed, placed[:1].repeat(T, axis=0), atol=1e-9)
+    assert np.abs(target.landmarks - target.landmarks[:1]).max() > 5
+
+
+def test_3d_alignment_without_a_model_is_refused(model):
+    clip = made_up_clip(model, T)
+    with pytest.raises(ValueError, match="needs a face model"):
+        place_faces(frontal(model, clip), clip.landmarks, None, "3d")
+
+
+def video(path, count):
+    with VideoWriter(path, (160, 128)) as writer:
+        for k in range(count):
+            writer.write(np.full((128, 160, 3), 20 * k + 10, np.uint8))
+
+
+def test_frames_come_as_a_stream_or_to_and_fro(tmp_path):
+    video(tmp_path / "v.mp4", 8)
+
+    def levels(order):
+        with frames_in_order(tmp_path / "v.mp4", np.array(order)) as frames:
+            return [round((float(frame.mean()) - 10) / 20) for frame in frames]
+
+    assert levels([0, 1, 2, 3]) == [0, 1, 2, 3]
+    assert levels([0, 1, 2, 2, 1, 0]) == [0, 1, 2, 2, 1, 0]
+
+
+@pytest.fixture
+def edited(model, tmp_path):
+    """A target shorter than the face, drawn by an untrained network."""
+    clip = made_up_clip(model, T)
+    video(tmp_path / "v.mp4", 8)
+    crop = Crop(np.array([[0.4, 0, -8.0], [0, 0.4, -4.0]]), (64, 64), (160, 128))
+    landmarks = crop.to_source((clip.landmarks[:8] - 128) * 0.2 + 32)
+    torch.manual_seed(0)
+    guidance = GuidanceConfig("plain", 32)
+    sizes = GeneratorConfig(channels=4, downsamplings=1, blocks=1, enhancers=0)
+    renderer = Renderer(Generator(1, sizes).eval(), guidance, "s")
+    target = Target(tmp_path / "v.mp4", landmarks, crop)
+    return list(edit(renderer, target, frontal(model, clip), model))
+
+
+def test_a_target_lasts_as_long_as_the_face(edited):
+    assert len(edited) == T
+    assert edited[0].picture.shape == (32, 32, 3)
+    np.testing.assert_array_equal(edited[8].original, edited[7].original)  # turned back
+    np.testing.assert_allclose(edited[8].replaced, edited[7].replaced)
+
+
+def test_pasting_the_face_leaves_the_rest_of_the_frame(edited):
+    frame = edited[2]
+    face, crop = frame.pasted("face"), frame.pasted("crop")
+    changed = np.abs(face.astype(int) - frame.original).max(axis=2) > 0
+    more = np.abs(crop.astype(int) - frame.original).max(axis=2) > 0
+    assert changed.any()
+    assert changed.sum() < more.sum()
+    assert not more[:, :15].any()  # left of the crop
