@@ -26,7 +26,7 @@ from media.audio import read_audio
 from media.edges import sketch
 from media.face_model import load_face_model
 from media.geometry import FACE_SIZE
-from media.landmarks import make_detector
+from media.landmarks import DetectorName, make_detector
 from media.video import VideoWriter, write_video
 
 Array = NDArray[Any]
@@ -55,6 +55,7 @@ class EvpJob:
     frame: str  # full: the target's frame; crop: the generator's picture alone
     part: Paste
     landmarks: Path | None  # a preview of the predicted landmarks goes there
+    detector: DetectorName  # the one that the corpus was prepared with
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def generate_evp(job: EvpJob, runs: EvpRuns, device: str = "auto", speaker: str 
     if job.landmarks is not None:
         write_video(job.landmarks, map(landmark_preview, face), samples)
 
-    found = analyse_video(job.target, make_detector())
+    found = analyse_video(job.target, make_detector(job.detector))
     target = Target(job.target, found.landmarks, found.crop)
     edited = edit(renderer, target, face, model, job.alignment)
     pictures = (finished(frame, job) for frame in edited)
@@ -155,6 +156,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evp.add_argument(
         "--landmarks", type=Path, metavar="FILE.mp4", help="also write the predicted landmarks"
     )
+    evp.add_argument(
+        "--detector",
+        choices=("mediapipe", "face_alignment"),
+        default="mediapipe",
+        help="of landmarks; take the one that the training corpus was prepared with",
+    )
     evp.add_argument("--speaker", default="", help="whose neutral face; default: the renderer's")
     evp.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")
     evp.add_argument("--edge2video", type=Path, help="default: RUN/edge2video")
@@ -180,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         frame=args.frame,
         part=args.paste,
         landmarks=args.landmarks,
+        detector=args.detector,
     )
     try:
         generate_evp(job, runs, args.device, args.speaker)
