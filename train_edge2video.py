@@ -32,7 +32,7 @@ from evp.video_data import (
     PortraitClips,
     VideoDataConfig,
     measured_frames,
-    speaker_clips,
+    training_clips,
 )
 from evp.video_losses import (
     Reduction,
@@ -78,7 +78,7 @@ class Config:
 
 
 def train(cfg: Config) -> None:
-    clips = speaker_clips(cfg.data, "train")
+    clips = training_clips(cfg.data)
     frames = PortraitClips(clips, cfg.guidance, cfg.data.frames)
     measured = measured_frames(cfg.data, cfg.held_out, cfg.guidance)
 

@@ -1,10 +1,11 @@
-"""Frames and guidance maps of one person's clips, from a prepared corpus of profile `portrait`.
+"""Frames and guidance maps of one person's clips, from prepared corpora of profile `portrait`.
 
 Dimension letters: K consecutive frames of a clip, C guidance channels, H, W pixels, T frames.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,11 +30,18 @@ PROFILE = "portrait"  # of data_prep's frame profiles, the one with head and sho
 
 @dataclass(frozen=True)
 class VideoDataConfig:
-    """Which clips of a corpus."""
+    """Which clips are learned from."""
 
-    corpus: Path  # a prepared corpus
-    speaker: str | None = None  # EVP's renderer knows one person; None: the corpus holds only one
+    corpora: tuple[Path, ...]  # prepared corpora, of profile portrait
+    repeats: tuple[int, ...] = ()  # how often an epoch goes through each corpus; empty: once
+    speaker: str | None = None  # EVP's renderer knows one person; None: there is only one
     frames: int = 1  # K, consecutive frames in an item
+
+    def __post_init__(self) -> None:
+        if not self.corpora:
+            raise ValueError("corpora is empty")
+        if self.repeats and len(self.repeats) != len(self.corpora):
+            raise ValueError(f"{len(self.repeats)} repeats for {len(self.corpora)} corpora")
 
 
 class PortraitClips(Dataset[dict[str, Tensor]]):
@@ -84,31 +92,39 @@ class OpenClip:
         return frames, guidance_maps(stored, self.landmarks[list(indices)], self.guidance)
 
 
-def speaker_clips(data: VideoDataConfig, split: str) -> list[Clip]:
-    """Return the clips of the configured speaker in a split, sorted by id.
+def speaker_clips(data: VideoDataConfig, split: str) -> list[list[Clip]]:
+    """Return the clips of the configured speaker in a split, by corpus, sorted by id.
 
     Raises:
-        ValueError: the corpus stores another frame profile, the speaker is unknown or not stated,
+        ValueError: a corpus stores another frame profile, the speaker is unknown or not stated,
             or has no clip in the split.
     """
-    corpus = Corpus(data.corpus)
-    profile = corpus.info.get("profile")
-    if profile != PROFILE:
-        raise ValueError(
-            f"{data.corpus} stores frame profile {profile!r}, wanted {PROFILE!r}; "
-            "run python -m data_prep.prepare with frames.profile=portrait into another folder"
-        )
-    speaker, known = data.speaker, ", ".join(corpus.speakers)
-    if speaker is None and len(corpus.speakers) > 1:
-        raise ValueError(
-            f"{data.corpus} holds several speakers; set data.speaker to one of {known}"
-        )
-    if speaker is not None and speaker not in corpus.speakers:
-        raise ValueError(f"{data.corpus} has no speaker {speaker!r}; it has {known}")
-    clips = corpus.clips(split=split, speaker=speaker)
-    if not clips:
-        raise ValueError(f"{data.corpus} has no {split!r} clip of {speaker or known}")
-    return clips
+    corpora = [Corpus(root) for root in data.corpora]
+    for corpus in corpora:
+        profile = corpus.info.get("profile")
+        if profile != PROFILE:
+            raise ValueError(
+                f"{corpus.root} stores frame profile {profile!r}, wanted {PROFILE!r}; run python "
+                "-m data_prep.prepare with frames.profile=portrait into another folder"
+            )
+    known = sorted({speaker for corpus in corpora for speaker in corpus.speakers})
+    names = ", ".join(known)
+    if data.speaker is None and len(known) > 1:
+        raise ValueError(f"there are several speakers; set data.speaker to one of {names}")
+    if data.speaker is not None and data.speaker not in known:
+        raise ValueError(f"there is no speaker {data.speaker!r}, only {names}")
+    found = [corpus.clips(split=split, speaker=data.speaker) for corpus in corpora]
+    if not any(found):
+        roots = ", ".join(str(root) for root in data.corpora)
+        raise ValueError(f"{roots} has no {split!r} clip of {data.speaker or names}")
+    return found
+
+
+def training_clips(data: VideoDataConfig) -> list[Clip]:
+    """Return the speaker's training clips, those of a corpus `repeats` times."""
+    by_corpus = speaker_clips(data, "train")
+    repeats = data.repeats or (1,) * len(by_corpus)
+    return [clip for clips, times in zip(by_corpus, repeats, strict=True) for clip in times * clips]
 
 
 def resized(frames: Image, size: int) -> Image:
@@ -213,8 +229,8 @@ def measured_frames(
     """
     if held_out.split == "none":
         return None
-    train = speaker_clips(data, "train")
-    clips = speaker_clips(data, held_out.split)
+    train = list(chain(*speaker_clips(data, "train")))
+    clips = list(chain(*speaker_clips(data, held_out.split)))
     stride = -(-sum(clip.frames for clip in clips) // held_out.frames)
     next_one = stride // 2  # counted from the beginning of the clip at hand
     read, nearest = [], []

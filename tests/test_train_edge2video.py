@@ -18,7 +18,7 @@ from evp.video_data import (
     VideoDataConfig,
     measured_frames,
     nearest_frames,
-    speaker_clips,
+    training_clips,
 )
 from media.corpus import Corpus
 from runtime.run import RunConfig
@@ -41,7 +41,7 @@ def config(tmp_path):
             save_every=5,
             progress=False,
         ),
-        data=VideoDataConfig(corpus=tmp_path / "corpus"),
+        data=VideoDataConfig((tmp_path / "corpus",)),
         guidance=PLAIN,
         generator=GeneratorConfig(8, 2, 2, 1, 1),
         discriminator=DiscriminatorConfig(4, 2, 2),
@@ -62,7 +62,7 @@ def test_it_learns_faces_that_it_has_not_seen(config):
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
-    seen = PortraitClips(speaker_clips(config.data, "train"), PLAIN)
+    seen = PortraitClips(training_clips(config.data), PLAIN)
     measured = measured_frames(config.data, quick.held_out, PLAIN)
     mean = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).mean(dim=0)
     grey = (127.5 * (mean + 1)).round().byte().permute(1, 2, 0).numpy()
@@ -119,7 +119,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(config):
 
 
 def test_an_item_is_a_run_of_frames_with_their_own_maps(config):
-    clips = speaker_clips(config.data, "train")
+    clips = training_clips(config.data)
     items = PortraitClips(clips, replace(PLAIN, size=SIZE), frames=3)
     assert len(items) == 3 * (12 - 2)
     second = items[10]  # the first run of the second clip
@@ -134,7 +134,7 @@ def test_an_item_is_a_run_of_frames_with_their_own_maps(config):
 
 
 def test_the_size_is_the_generators(config):
-    clip = speaker_clips(config.data, "train")[0]
+    clip = training_clips(config.data)[0]
     frames, maps = OpenClip(clip, GuidanceConfig("distance", 32)).read([4, 7])
     assert (frames.shape, maps.shape) == ((2, 32, 32, 3), (2, 15, 32, 32))
     large, _ = OpenClip(clip, GuidanceConfig("plain", SIZE)).read([4])
@@ -143,7 +143,7 @@ def test_the_size_is_the_generators(config):
 
 
 def test_the_nearest_frame_of_a_training_clip_is_itself(config):
-    clips = speaker_clips(config.data, "train")
+    clips = training_clips(config.data)
     found = nearest_frames(clips, clips[1])
     assert [clip.id for clip, _ in found] == [clips[1].id] * 12
     assert [frame for _, frame in found] == list(range(12))
@@ -151,7 +151,7 @@ def test_the_nearest_frame_of_a_training_clip_is_itself(config):
 
 def test_measured_frames_are_spread_evenly_over_the_held_out_clips(tmp_path):
     write_portraits(tmp_path, ("train", *["test_sentence"] * 5), frames=7)
-    data = VideoDataConfig(tmp_path)
+    data = VideoDataConfig((tmp_path,))
     assert len(measured_frames(data, HeldOutFrames(frames=100), PLAIN).frames) == 35
     few = measured_frames(data, HeldOutFrames(frames=4), PLAIN)  # every ninth of 35
     assert len(few.frames) == len(few.guidance) == len(few.nearest) == 4
@@ -166,7 +166,7 @@ def test_measured_frames_are_spread_evenly_over_the_held_out_clips(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"speaker": "M902"}, "no speaker 'M902'; it has M901"),
+        ({"speaker": "M902"}, "no speaker 'M902', only M901"),
         ({"frames": 13}, "none of the 3 clips has 13 frames"),
     ],
 )
@@ -175,16 +175,26 @@ def test_a_wrong_choice_of_clips_is_refused_by_name(config, data, message):
         train(replace(config, data=replace(config.data, **data)))
 
 
+def test_a_small_corpus_can_be_seen_more_often(config, tmp_path):
+    write_portraits(tmp_path / "lively", splits=("train",))
+    both = (tmp_path / "corpus", tmp_path / "lively")
+    clips = training_clips(VideoDataConfig(both, repeats=(1, 4)))
+    assert [clip.folder.parents[2].name for clip in clips] == ["corpus"] * 3 + ["lively"] * 4
+    assert len(training_clips(VideoDataConfig(both))) == 4
+    with pytest.raises(ValueError, match="1 repeats for 2 corpora"):
+        VideoDataConfig(both, repeats=(2,))
+
+
 def test_a_corpus_of_another_frame_profile_is_refused(config, tmp_path):
     write_portraits(tmp_path / "eamm", profile="eamm")
     with pytest.raises(ValueError, match=r"profile 'eamm', wanted 'portrait'"):
-        train(replace(config, data=VideoDataConfig(tmp_path / "eamm")))
+        train(replace(config, data=VideoDataConfig((tmp_path / "eamm",))))
 
 
 def test_a_corpus_without_clips_to_learn_from_is_refused(config, tmp_path):
     write_portraits(tmp_path / "held_out", splits=("test_sentence",))
     with pytest.raises(ValueError, match="no 'train' clip"):
-        train(replace(config, data=VideoDataConfig(tmp_path / "held_out")))
+        train(replace(config, data=VideoDataConfig((tmp_path / "held_out",))))
 
 
 def test_a_size_that_the_generator_cannot_halve_is_refused(config):
