@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from evp.audio2lm import Predictor, predict_faces
 from evp.emotion_codes import EmotionCodes, clip_codes
-from evp.encoders import load_encoders
+from evp.encoders import ContentEncoder, load_description
 from evp.landmark_space import unflatten
 from evp.probes import (
     mouth_correlation,
@@ -23,6 +23,7 @@ from evp.probes import (
 )
 from media.corpus import Clip, Corpus
 from media.points import GROUPS
+from runtime.run import restore
 
 Array = NDArray[tp.Any]
 TEST = "test_sentence"
@@ -128,7 +129,9 @@ def content_leaks(corpus: Corpus, runs: Path) -> dict[str, float]:
     }
     leaks = {}
     for key, run in names.items():
-        encoder = load_encoders(runs / run).content
+        encoder = ContentEncoder(load_description(runs / run).encoders.content)
+        restore(runs / run, content_encoder=encoder)
+        encoder.eval()
         codes, held_out = (clip_codes(encoder, clips) for clips in (train, test))
         leaks[key] = probe_accuracy(codes, labels, held_out, wanted)
     return leaks
