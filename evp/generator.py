@@ -54,7 +54,12 @@ class GeneratorConfig:
     blocks: int = 9  # residual blocks of the global generator
     enhancers: int = 1  # each halves the resolution of what lies below; 0: a global generator only
     enhancer_blocks: int = 3  # residual blocks of an enhancer
+    outer_kernel: int = 7  # pixels; of the first and last convolutions; odd
     norm: Norm = "instance"
+
+    def __post_init__(self) -> None:
+        if self.outer_kernel % 2 == 0:
+            raise ValueError(f"outer_kernel is {self.outer_kernel}, wanted an odd number")
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
@@ -84,7 +89,7 @@ class GlobalGenerator(nn.Module):
     def __init__(self, in_channels: int, channels: int, config: GeneratorConfig) -> None:
         super().__init__()
         widths = [channels << level for level in range(config.downsamplings + 1)]
-        layers = [_stem(in_channels, channels, config.norm)]
+        layers = [_stem(in_channels, channels, config)]
         layers += [_down(width, config.norm) for width in widths[:-1]]
         layers += [ResidualBlock(widths[-1], config.norm) for _ in range(config.blocks)]
         layers += [_up(width, config.norm) for width in reversed(widths[:-1])]
@@ -101,7 +106,7 @@ class LocalEnhancer(nn.Module):
     def __init__(self, in_channels: int, channels: int, config: GeneratorConfig) -> None:
         super().__init__()
         norm = config.norm
-        self.down = nn.Sequential(_stem(in_channels, channels, norm), _down(channels, norm))
+        self.down = nn.Sequential(_stem(in_channels, channels, config), _down(channels, norm))
         blocks = [ResidualBlock(2 * channels, norm) for _ in range(config.enhancer_blocks)]
         self.up = nn.Sequential(*blocks, _up(channels, norm))
 
@@ -121,7 +126,7 @@ class Generator(nn.Module):
         self.enhancers = nn.ModuleList(
             LocalEnhancer(in_channels, width, config) for width in reversed(widths[:-1])
         )
-        self.head = nn.Conv2d(config.channels, 3, 7, padding=3, padding_mode="reflect")
+        self.head = _outer(config.channels, 3, config)
 
     @property
     def divisor(self) -> int:
@@ -151,9 +156,14 @@ class Generator(nn.Module):
         return torch.tanh(self.head(features))
 
 
-def _stem(in_channels: int, channels: int, norm: Norm) -> nn.Module:
-    conv = nn.Conv2d(in_channels, channels, 7, padding=3, padding_mode="reflect")
-    return nn.Sequential(conv, norm_layer(norm, channels), nn.ReLU())
+def _outer(in_channels: int, channels: int, config: GeneratorConfig) -> nn.Conv2d:
+    kernel = config.outer_kernel
+    return nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, padding_mode="reflect")
+
+
+def _stem(in_channels: int, channels: int, config: GeneratorConfig) -> nn.Module:
+    conv = _outer(in_channels, channels, config)
+    return nn.Sequential(conv, norm_layer(config.norm, channels), nn.ReLU())
 
 
 def _down(channels: int, norm: Norm) -> nn.Module:

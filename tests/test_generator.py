@@ -177,3 +177,8 @@ def test_a_saved_generator_is_loaded_as_it_was(tmp_path):
 def test_a_folder_of_no_run_says_which_command_makes_one(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"train_edge2video\.py"):
         load_generator(tmp_path)
+
+
+def test_an_even_outer_kernel_is_refused():
+    with pytest.raises(ValueError, match="outer_kernel is 4"):
+        GeneratorConfig(outer_kernel=4)
