@@ -126,7 +126,7 @@ def showing_stages(cfg: Config) -> list[Stage]:
     return [
         Stage("inspect", sheet, ("prepare",)),
         Stage("videos", module("showcase.videos", str(cfg.out), *corpora), trained),
-        Stage("figures", figures, (*trained, "disentangle_no_cross")),
+        Stage("figures", figures, ("videos", "disentangle_no_cross")),
     ]
 
 

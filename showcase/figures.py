@@ -4,7 +4,7 @@
         --truth data/raw/mini/truth
 
 `speech` holds calm heads in every emotion, `lively` turning ones; both are prepared mini corpora,
-whose truth the stages never saw.
+whose truth the stages never saw. Needs OUT/media of showcase.videos.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from media.corpus import Corpus
 from media.face_model import load_face_model
 from runtime.files import write_json
 from showcase.page import Row
-from showcase.picture_figures import TEST, alignment_figures, video_figures
+from showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
 from showcase.speech_figures import emotion_figures, landmark_figures
 
 Results = dict[str, tp.Any]
@@ -71,6 +71,7 @@ BARS = (
     Bar("video.psnr", "the same, dB", ">=", 24.0),
     Bar("video.dssim_ratio", "(1 - SSIM) / that of the nearest training frame", "<=", 0.5),
     Bar("video.psnr_gain", "PSNR over that of the nearest training frame, dB", ">=", 4.0),
+    Bar("sync.behind_truth", "generated mouth behind the true one, frames", "<=", 1.0),
     Bar("wall_seconds", "the whole demo", "<=", 1200.0),
 )
 
@@ -113,6 +114,7 @@ def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
         "alignment": alignment_figures(lively, load_face_model(runs / "face_model.npz"), truth),
         "video": video_figures(renderer, both[0], speech.clips(TEST, speaker)),
         "video_turning": turning,
+        "sync": sync_figures(runs / "media"),
     }
 
 

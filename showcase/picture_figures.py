@@ -10,14 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.clip import analyse_video
 from evp.generator import render
 from evp.portrait import Renderer
 from evp.video_data import OpenClip, nearest_frames
+from media.audio import read_audio
 from media.corpus import Clip, Corpus
 from media.face_model import FaceModel, project
 from media.fit import fit_clip, px_at_256, rotation_error_deg
-from media.points import MOUTH
+from media.geometry import align_2d
+from media.landmarks import make_detector
+from media.points import MOUTH, mouth_opening
 from metrics.image import psnr, ssim
+from metrics.lag import loudness, opening_lag
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
@@ -97,6 +102,25 @@ def video_figures(
         "mouth_dssim_ratio": (1 - mouth[0]) / (1 - their_mouth[0]),
         "mouth_psnr_gain": mouth[1] - their_mouth[1],
         "frames": len(ours),
+    }
+
+
+def sync_figures(media: Path) -> dict[str, float]:
+    """Return by how many frames the mouth follows the sound in result.mp4 and in truth.mp4.
+
+    Both files are read, heard and looked at like any video; `behind_truth` is their difference.
+    """
+    detector = make_detector()
+    lags = {}
+    for name in ("result", "truth"):
+        path = media / f"{name}.mp4"
+        landmarks = analyse_video(path, detector).landmarks
+        level = loudness(read_audio(path))[: len(landmarks)]
+        lags[name] = opening_lag(mouth_opening(align_2d(landmarks[: len(level)])), level)
+    return {
+        "lag_frames": lags["result"],
+        "truth_lag_frames": lags["truth"],
+        "behind_truth": abs(lags["result"] - lags["truth"]),
     }
 
 

@@ -1,9 +1,19 @@
 """generate.py's command line: what it refuses and how it explains itself."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 import generate
 from evp.drive import Emotion, sound_windows
+from evp.portrait import EditedFrame
+from media.audio import read_audio, write_wav
+from media.corpus import Crop
+from media.video import probe, read_frames
+from metrics.lag import loudness, opening_lag
+
+FRAMES = 75
 
 
 def arguments(tmp_path, *more):
@@ -39,3 +49,60 @@ def test_the_emotion_comes_from_one_place(tmp_path, capsys):
 def test_no_sound_has_no_windows():
     with pytest.raises(ValueError, match="sound is empty"):
         sound_windows([])
+
+
+@pytest.fixture
+def loud_and_open(tmp_path, monkeypatch):
+    """Networks that open the mouth as far as the sound is loud; the pictures show the opening."""
+    rng = np.random.default_rng(0)
+    level = np.convolve(rng.uniform(0, 1, FRAMES), np.ones(3) / 3, "same")
+    tone = np.sin(np.arange(640 * FRAMES) * 0.3)
+    samples = (0.5 * level.repeat(640) * tone).astype(np.float32)
+    write_wav(tmp_path / "audio", samples)
+    crop = Crop(np.eye(2, 3), (64, 64), (64, 64))
+
+    def speaking_face(_predictor, _run, heard, _speaker, _emotion):
+        face = np.zeros((len(heard) // 640, 68, 2))
+        face[:, 65:68, 1] = 40 * np.exp(loudness(heard))[:, None]
+        return face
+
+    def edit(_renderer, _target, face, _model, _alignment):
+        for points in face:
+            picture = np.zeros((64, 64, 3), np.uint8)
+            picture[: 2 + int(3 * points[66, 1])] = 255
+            yield EditedFrame(picture, crop, picture, points, points)
+
+    analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
+    fakes = {
+        "speaking_face": speaking_face,
+        "edit": edit,
+        "load_predictor": lambda _: None,
+        "load_renderer": lambda *_: SimpleNamespace(speaker="s"),
+        "load_face_model": lambda _: None,
+        "analyse_video": lambda *_: analysis,
+        "make_detector": lambda _: None,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(generate, name, fake)
+
+
+def test_the_sound_of_the_written_video_is_in_step_with_its_pictures(loud_and_open, tmp_path):
+    preview = tmp_path / "preview.mp4"
+    more = ("--frame=crop", f"--landmarks={preview}")
+    assert generate.main(arguments(tmp_path, *more)) == 0
+    out = tmp_path / "out.mp4"
+    shown = probe(out)
+    assert (shown.fps, shown.frames, shown.has_audio) == (25.0, FRAMES, True)
+    opening = (read_frames(out)[:, :, 0, 0] > 128).sum(axis=1)
+    assert opening_lag(opening, loudness(read_audio(out))[:FRAMES]) == 0
+    assert probe(preview).frames == FRAMES
+
+
+def test_a_failure_midway_leaves_no_video(loud_and_open, tmp_path, monkeypatch):
+    def breaks(*_):
+        yield from ()
+        raise ValueError("the renderer broke")
+
+    monkeypatch.setattr(generate, "edit", breaks)
+    assert generate.main(arguments(tmp_path)) == 1
+    assert not list(tmp_path.glob("*out*"))
