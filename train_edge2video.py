@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from evp.discriminator import Discriminator, DiscriminatorConfig
 from evp.generator import (
@@ -29,6 +30,7 @@ from evp.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.perceptual import Vgg, VggConfig
 from evp.video_data import (
     HeldOutFrames,
+    Measured,
     PortraitClips,
     VideoDataConfig,
     measured_frames,
@@ -46,6 +48,7 @@ from runtime.config import config_from_argv
 from runtime.run import Run, RunConfig
 
 PICTURED = 4  # held-out frames in a sample picture
+EPSILON = 1e-9  # of a distance that another is divided by
 
 
 @dataclass(frozen=True)
@@ -118,10 +121,8 @@ def train(cfg: Config) -> None:
                 discriminator.requires_grad_(False)
                 terms["gan"] = lsgan_generator(discriminator(generated, guidance))
                 total = total + cfg.loss.gan * terms["gan"]
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(generator.parameters(), cfg.optim.clip_norm)
-        optimizer.step()
+        terms["total"] = total
+        terms["grad_norm"] = take_step(optimizer, total, generator, cfg.optim)
         average.update_parameters(generator)
 
         if adversarial:
@@ -130,23 +131,41 @@ def train(cfg: Config) -> None:
                 real = discriminator(truth, guidance)
                 fake = discriminator(generated.detach(), guidance)
                 terms["discriminator"] = lsgan_discriminator(real, fake)
-            discriminator_optimizer.zero_grad(set_to_none=True)
-            terms["discriminator"].backward()
-            discriminator_optimizer.step()
+            terms["discriminator_grad_norm"] = take_step(
+                discriminator_optimizer,
+                terms["discriminator"],
+                discriminator,
+                cfg.discriminator_optim,
+            )
 
-        run.log(**terms, total=total, grad_norm=grad_norm)
+        run.log(**terms)
         if measured is not None and run.due(cfg.held_out.every):
             average.module.eval()
             shown = render(average.module, measured.guidance)
-            figures = compared(shown, measured.frames)
-            baseline = compared(measured.nearest, measured.frames)
-            run.record(
-                held_out_ssim=figures["ssim"],
-                held_out_psnr=figures["psnr"],
-                held_out_dssim_ratio=(1 - figures["ssim"]) / max(1 - baseline["ssim"], 1e-9),
-                held_out_psnr_gain=figures["psnr"] - baseline["psnr"],
-            )
+            run.record(**held_out_figures(shown, measured))
             run.picture("held_out", sample_picture(measured.guidance, shown, measured.frames))
+
+
+def take_step(
+    optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module, config: OptimConfig
+) -> Tensor:
+    """Change the network by the loss's gradient; return the gradient's norm before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+    optimizer.step()
+    return norm
+
+
+def held_out_figures(result: Image, measured: Measured) -> dict[str, float]:
+    """Return SSIM and PSNR of the result, and both against the nearest training frames."""
+    ours, looked_up = (compared(each, measured.frames) for each in (result, measured.nearest))
+    return {
+        "held_out_ssim": ours["ssim"],
+        "held_out_psnr": ours["psnr"],
+        "held_out_dssim_ratio": (1 - ours["ssim"]) / max(1 - looked_up["ssim"], EPSILON),
+        "held_out_psnr_gain": ours["psnr"] - looked_up["psnr"],
+    }
 
 
 def compared(result: Image, truth: Image) -> dict[str, float]:

@@ -42,7 +42,7 @@ def vgg_distance(
     values; the layers' weights are pix2pixHD's, since EVP does not print any.
     """
     terms = [
-        weight * (one - other.detach()).abs().mean()
+        weight * (one - other.detach()).abs().float().mean()
         for (weight, one), (_, other) in zip(generated, target, strict=True)
     ]
     return torch.stack(terms).sum()

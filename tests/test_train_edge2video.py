@@ -113,6 +113,17 @@ def test_the_generator_step_leaves_the_discriminator_alone(config):
     assert all(torch.equal(born[key], again[key]) for key in born)
 
 
+def test_bfloat16_trains_nearly_as_float32(config):
+    short = replace(config.run, steps=5)
+    train(replace(config, run=short))
+    other = replace(short, out=config.run.out.with_name("bfloat16"))
+    train(replace(config, run=other, precision="bfloat16"))
+    exact, rough = (rows_of(run.out) for run in (short, other))
+    assert exact[0]["reconstruction"] != rough[0]["reconstruction"]
+    for one, two in zip(exact, rough, strict=True):
+        assert two["reconstruction"] == pytest.approx(one["reconstruction"], rel=0.05)
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(config):
     with pytest.raises(FloatingPointError, match="step 1"):
         train(replace(config, loss=replace(config.loss, reconstruction=float("inf"))))
