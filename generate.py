@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data_prep.clip import analyse_video
+from data_prep.clip import Analysis, analyse_video
 from evp.audio2lm import load_predictor
 from evp.drive import Emotion, speaking_face
 from evp.portrait import Alignment, EditedFrame, Paste, Target, edit, load_renderer
 from media.audio import read_audio
 from media.edges import sketch
 from media.face_model import load_face_model
-from media.geometry import FACE_SIZE
+from media.geometry import FACE_SIZE, align_2d, align_3d
 from media.landmarks import DetectorName, make_detector
 from media.video import VideoWriter, write_video
 
@@ -51,6 +51,7 @@ class EvpJob:
     target: Path
     out: Path
     emotion: Emotion
+    face: Path | None  # a video of the person whose face moves this way, instead of the sound
     alignment: Alignment
     frame: str  # full: the target's frame; crop: the generator's picture alone
     part: Paste
@@ -75,21 +76,31 @@ def generate_evp(job: EvpJob, runs: EvpRuns, device: str = "auto", speaker: str 
         FileNotFoundError: a part is not trained yet; the message names it.
         ValueError, KeyError: an unknown speaker, label or blend.
     """
-    predictor = load_predictor(runs.audio2lm)
     renderer = load_renderer(runs.edge2video, device)
     model = load_face_model(runs.face_model) if job.alignment == "3d" else None
-    speaker = speaker or renderer.speaker
+    detector = make_detector(job.detector)
 
     samples = read_audio(job.audio)
-    face = speaking_face(predictor, runs.audio2lm, samples, speaker, job.emotion)
+    if job.face is None:
+        predictor, speaker = load_predictor(runs.audio2lm), speaker or renderer.speaker
+        face = speaking_face(predictor, runs.audio2lm, samples, speaker, job.emotion)
+    else:
+        face = filmed_face(analyse_video(job.face, detector))
     if job.landmarks is not None:
         write_video(job.landmarks, map(landmark_preview, face), samples)
 
-    found = analyse_video(job.target, make_detector(job.detector))
+    found = analyse_video(job.target, detector)
     target = Target(job.target, found.landmarks, found.crop)
     edited = edit(renderer, target, face, model, job.alignment)
     pictures = (finished(frame, job) for frame in edited)
     write_pictures(job.out, tqdm(pictures, "frames", len(face), unit="frame"), samples)
+
+
+def filmed_face(found: Analysis) -> Array:
+    """Return a video's own face, aligned (T, 68, 2): what a perfect landmark network would say."""
+    if found.landmarks3d is None:
+        return align_2d(found.landmarks)
+    return align_3d(found.landmarks3d)
 
 
 def landmark_preview(landmarks: Array) -> Image:
@@ -134,6 +145,12 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this sound")
     emotion.add_argument(
         "--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3"
+    )
+    emotion.add_argument(
+        "--face",
+        type=Path,
+        metavar="VIDEO",
+        help="the face moves as in this video of the person, not as the sound says",
     )
     evp.add_argument(
         "--alignment",
@@ -183,6 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         target=args.target,
         out=args.out,
         emotion=emotion,
+        face=args.face,
         alignment=args.alignment,
         frame=args.frame,
         part=args.paste,
