@@ -32,7 +32,7 @@ def test_help_starts_with_an_example(capsys):
 def test_an_untrained_run_is_named_and_nothing_is_written(tmp_path, capsys):
     assert generate.main(arguments(tmp_path)) == 1
     error = capsys.readouterr().err
-    assert str(tmp_path / "run/audio2lm") in error
+    assert str(tmp_path / "run/edge2video") in error
     assert "Traceback" not in error
     assert not (tmp_path / "out.mp4").exists()
 
