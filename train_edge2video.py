@@ -82,7 +82,7 @@ class Config:
 
 def train(cfg: Config) -> None:
     clips = training_clips(cfg.data)
-    frames = PortraitClips(clips, cfg.guidance, cfg.data.frames)
+    frames = PortraitClips(clips, cfg.guidance, cfg.data.frames, cfg.data.shift, cfg.run.seed)
     measured = measured_frames(cfg.data, cfg.held_out, cfg.guidance)
 
     run = Run(cfg)

@@ -36,6 +36,9 @@ class VideoDataConfig:
     repeats: tuple[int, ...] = ()  # how often an epoch goes through each corpus; empty: once
     speaker: str | None = None  # EVP's renderer knows one person; None: there is only one
     frames: int = 1  # K, consecutive frames in an item
+    shift: int = (
+        0  # pixels; frame and landmarks are moved by up to this much. Ours, see PortraitClips
+    )
 
     def __post_init__(self) -> None:
         if not self.corpora:
@@ -48,9 +51,21 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
     """Every run of K consecutive frames of the clips is an item, float32:
 
     frames (K, 3, H, W) in [-1, 1], guidance (K, C, H, W) in [0, 1].
+
+    With a `shift`, each draw moves the run as a whole by so many pixels at most, to either side and
+    up or down, and repeats the border. Ours: a person's clips are cut around their first frame, so
+    that the head keeps its place in most of them; what the generator has only seen there it cannot
+    draw where a lively head goes.
     """
 
-    def __init__(self, clips: Sequence[Clip], guidance: GuidanceConfig, frames: int = 1) -> None:
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        guidance: GuidanceConfig,
+        frames: int = 1,
+        shift: int = 0,
+        seed: int = 0,
+    ) -> None:
         """Open the clips; their landmarks are kept, their frames are read when asked for.
 
         Raises:
@@ -59,7 +74,7 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         self.clips = [OpenClip(clip, guidance) for clip in clips if clip.frames >= frames]
         if not self.clips:
             raise ValueError(f"none of the {len(clips)} clips has {frames} frames")
-        self.frames = frames
+        self.frames, self.shift, self.seed = frames, shift, seed
         runs = [len(clip) - frames + 1 for clip in self.clips]
         self.ends = np.cumsum(runs)
 
@@ -70,7 +85,9 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         item = draw % len(self)
         which = int(np.searchsorted(self.ends, item, side="right"))
         start = item - (int(self.ends[which - 1]) if which else 0)
-        frames, guidance = self.clips[which].read(range(start, start + self.frames))
+        rng = np.random.default_rng((self.seed, draw))
+        right, down = rng.integers(-self.shift, self.shift + 1, 2).tolist()
+        frames, guidance = self.clips[which].read(range(start, start + self.frames), (right, down))
         return {"frames": frames_to_tensor(frames), "guidance": guidance_to_tensor(guidance)}
 
 
@@ -85,11 +102,18 @@ class OpenClip:
     def __len__(self) -> int:
         return self.clip.frames
 
-    def read(self, indices: Sequence[int]) -> tuple[Image, Image]:
-        """Return frames (K, H, W, 3) and guidance maps (K, C, H, W), uint8."""
+    def read(self, indices: Sequence[int], move: tuple[int, int] = (0, 0)) -> tuple[Image, Image]:
+        """Return frames (K, H, W, 3) and guidance maps (K, C, H, W), uint8.
+
+        Args:
+            indices: the frames wanted.
+            move: pixels to the right and down by which frames and landmarks are moved.
+        """
+        size = self.guidance.size
         stored = self.store.read(indices)
-        frames = resized(stored, self.guidance.size)
-        return frames, guidance_maps(stored, self.landmarks[list(indices)], self.guidance)
+        points = scaled(self.landmarks[list(indices)], size / stored.shape[2]) + np.array(move)
+        frames = moved(resized(stored, size), move)
+        return frames, guidance_maps(frames, points, self.guidance)
 
 
 def speaker_clips(data: VideoDataConfig, split: str) -> list[list[Clip]]:
@@ -145,6 +169,17 @@ def resized(frames: Image, size: int) -> Image:
     for frame, small in zip(frames, out, strict=True):
         cv2.resize(frame, (size, size), small, interpolation=how)
     return out
+
+
+def moved(frames: Image, move: tuple[int, int]) -> Image:
+    """Return frames (K, H, W, 3) moved right and down by whole pixels, their border repeated."""
+    if move == (0, 0):
+        return frames
+    H, W = frames.shape[1:3]
+    columns = np.clip(np.arange(W) - move[0], 0, W - 1)
+    rows = np.clip(np.arange(H) - move[1], 0, H - 1)
+    shifted: Image = frames[:, rows[:, None], columns]
+    return shifted
 
 
 def guidance_maps(

@@ -144,6 +144,31 @@ def test_an_item_is_a_run_of_frames_with_their_own_maps(config):
     assert set(second["guidance"].unique().tolist()) == {0.0, 1.0}
 
 
+def test_a_shift_moves_frame_and_map_together_and_depends_on_the_draw_alone(config):
+    clips = training_clips(config.data)
+    still, shaken = (PortraitClips(clips, PLAIN, shift=shift) for shift in (0, 5))
+    seen = set()
+    for draw in range(40):
+        frame, moved = still[draw]["frames"][0], shaken[draw]
+        again = PortraitClips(clips, PLAIN, shift=5)[draw]
+        assert torch.equal(moved["frames"], again["frames"])
+        places = [(x, y) for x in range(-5, 6) for y in range(-5, 6)]
+        inner = slice(6, -6)
+        fits = [
+            (x, y)
+            for x, y in places
+            if torch.equal(
+                moved["frames"][0][:, inner, inner],
+                frame.roll((y, x), dims=(1, 2))[:, inner, inner],
+            )
+        ]
+        assert len(fits) == 1
+        seen.add(fits[0])
+        drawn = still[draw]["guidance"][0, 0].roll(fits[0][::-1], dims=(0, 1))
+        assert (moved["guidance"][0, 0] != drawn)[inner, inner].float().mean() < 0.02
+    assert len(seen) > 20
+
+
 def test_the_size_is_the_generators(config):
     clip = training_clips(config.data)[0]
     frames, maps = OpenClip(clip, GuidanceConfig("distance", 32)).read([4, 7])
