@@ -48,6 +48,7 @@ class Config:
     corpus: Path = Path("data/mead")
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)  # emotion
+    label_smoothing: float = 0.0  # emotion: see losses.classification
     head: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)  # content; discarded
     view: View = "2d"  # content: how landmarks are aligned
     frames: int = 16  # content: of a training sequence; the release's audio-to-landmark has 16
@@ -81,7 +82,7 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
     for batch in run.batches(windows):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
         logits = classifier(encoder(batch["window"]))
-        loss = classification(logits, batch["emotion"])
+        loss = classification(logits, batch["emotion"], cfg.label_smoothing)
 
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from evp.data import Squares, labels_of
+from evp.data import Squares, Timing, labels_of
 from evp.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
 from evp.emotion_codes import check_emotions
 from evp.encoders import EncodersDescription, load_pretrained, save_description
@@ -37,6 +37,7 @@ class Config:
     model: DisentanglementConfig = field(default_factory=DisentanglementConfig)
     sampling: SchemeName = "paper"
     shift: int = 0  # up to so many rows of 10 ms between frames, 0 to 3; ours
+    timing: Timing = "reference"  # see evp.data.Squares; own is ours
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     held_out: HeldOut = field(default_factory=HeldOut)
@@ -44,7 +45,7 @@ class Config:
 
 def train(cfg: Config) -> None:
     corpus = Corpus(cfg.corpus)
-    squares = Squares(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift)
+    squares = Squares(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift, cfg.timing)
     measured = held_out_clips(corpus, cfg.held_out)
     labels = labels_of(measured, corpus)
 

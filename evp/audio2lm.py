@@ -37,6 +37,7 @@ from runtime.config import dump_config, load_config
 from runtime.run import restore
 
 DISPLACEMENT = 4 / FACE_SIZE  # face frames; 4 px, the size of a landmark's motion in speech
+COMPONENT = 8.0  # deviations; few outputs need larger steps than many to move a face as fast
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,11 @@ class Audio2Landmark(nn.Module):
 
     @torch.no_grad()
     def _settle(self, space: LandmarkSpace) -> None:
-        """Copy the training corpus's mean neutral face and motion basis (one deviation long)."""
+        """Copy the training corpus's mean neutral face and its scaled motion basis."""
         self.mean_L.copy_(torch.from_numpy(space.neutral.mean(axis=0)))
         if self.basis_KL is not None:
-            scaled = torch.from_numpy(space.basis * space.deviation[:, None])
-            self.basis_KL.copy_(scaled)
+            scaled = COMPONENT * space.deviation[:, None] * space.basis
+            self.basis_KL.copy_(torch.from_numpy(scaled))
 
 
 @dataclass(frozen=True)

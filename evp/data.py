@@ -27,6 +27,7 @@ from runtime.files import load_npy, read_jsonl
 
 Array = NDArray[Any]
 EmotionFrom = Literal["window", "clip", "other_clip"]
+Timing = Literal["reference", "own"]
 PAIRS = "run python -m data_prep.pairs"
 
 
@@ -79,12 +80,23 @@ class Squares(Dataset[dict[str, Tensor]]):
     item is the first corner: every window of every aligned sentence once an epoch. Another emotion
     of the same sentence gives the second content's emotion; the other contents are windows of
     other sentences of the speaker, where there are any.
+
+    Timing "reference" (the paper's) cuts windows from MFCC warped to the reference emotion's
+    length. "own" (ours) cuts them from the clips as they were spoken, around the row that the warp
+    takes there: so the encoders see every emotion at its own rate and without repeated or skipped
+    rows, as they will after training.
     """
 
     def __init__(
-        self, corpus: Corpus, split: str, scheme: SchemeName, seed: int, shift: int = 0
+        self,
+        corpus: Corpus,
+        split: str,
+        scheme: SchemeName,
+        seed: int,
+        shift: int = 0,
+        timing: Timing = "reference",
     ) -> None:
-        self.sentences = read_sentences(corpus, split)
+        self.sentences = read_sentences(corpus, split, timing)
         self.scheme, self.seed, self.shift = scheme, seed, shift
         self.places = [
             (s, emotion, take, frame)
@@ -105,7 +117,7 @@ class Squares(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.seed, draw))
         row = WINDOW_STEP * frame + int(rng.integers(self.shift + 1))
         n = int(rng.choice([emotion for emotion in self.sentences[first].takes if emotion != m]))
-        window_im = _at(self.sentences[first].takes[m][take], row)
+        window_im = self.sentences[first].takes[m][take].at(row)
         window_in = self._window(first, n, row, rng)
         if self.scheme == "release":
             emotions = (m, m, n, n)
@@ -140,7 +152,7 @@ class Squares(Dataset[dict[str, Tensor]]):
 
     def _window(self, sentence: int, emotion: int, row: int, rng: np.random.Generator) -> Array:
         takes = self.sentences[sentence].takes[emotion]
-        return _at(takes[int(rng.integers(len(takes)))], row)
+        return takes[int(rng.integers(len(takes)))].at(row)
 
 
 class LandmarkClips(Dataset[dict[str, Tensor]]):
@@ -204,16 +216,30 @@ class LandmarkClips(Dataset[dict[str, Tensor]]):
 
 
 @dataclass(frozen=True)
+class Take:
+    """A recording of a sentence, found by the rows of its reference recording."""
+
+    windows: Array  # (rows, 28, 12), at every row
+    starts: NDArray[np.int64]  # (reference rows,) the window that belongs to a reference row
+
+    def at(self, row: int) -> Array:
+        """Return the window of a reference row, or the last where a shift leads past the end."""
+        return _at(self.windows, int(self.starts[min(row, len(self.starts) - 1)]))
+
+
+@dataclass(frozen=True)
 class AlignedSentence:
-    """One sentence of one speaker in several emotions, all warped to the same length."""
+    """One sentence of one speaker in several emotions, aligned to the reference's frames."""
 
     speaker: str
     sentence: str
     frames: int
-    takes: dict[int, list[Array]]  # emotion label -> windows at every row, one array a recording
+    takes: dict[int, list[Take]]  # emotion label -> its recordings
 
 
-def read_sentences(corpus: Corpus, split: str) -> list[AlignedSentence]:
+def read_sentences(
+    corpus: Corpus, split: str, timing: Timing = "reference"
+) -> list[AlignedSentence]:
     """Read the aligned sentences of a split that at least two emotions share.
 
     Raises:
@@ -224,22 +250,49 @@ def read_sentences(corpus: Corpus, split: str) -> list[AlignedSentence]:
     path = folder / "pairs.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {PAIRS} for {corpus.root}")
-    groups: dict[tuple[str, str, str], dict[int, list[Array]]] = {}
+    groups: dict[tuple[str, str, str], dict[int, list[Take]]] = {}
     for row in read_jsonl(path):
         if row["split"] != split:
             continue
         label = label_of(row["emotion"], corpus)
-        rows = load_npy(folder / row["file"], (None, CEPSTRA), f"{PAIRS} for {corpus.root}")
+        warped = load_npy(folder / row["file"], (None, CEPSTRA), f"{PAIRS} for {corpus.root}")
+        own = corpus.clip(row["clip"]).mfcc() if timing == "own" else warped
         key = (row["speaker"], row["sentence"], row["reference"])
-        groups.setdefault(key, defaultdict(list))[label].append(every_row(rows))
+        take = Take(every_row(own), window_starts(own, warped))
+        groups.setdefault(key, defaultdict(list))[label].append(take)
     sentences = [
-        AlignedSentence(speaker, sentence, (len(next(iter(takes.values()))[0]) + 3) // 4, takes)
+        AlignedSentence(speaker, sentence, _frames(takes), takes)
         for (speaker, sentence, _), takes in sorted(groups.items())
         if len(takes) > 1
     ]
     if not sentences:
         raise ValueError(f"{path} has no sentence in two emotions in split {split!r}; {PAIRS}")
     return sentences
+
+
+def window_starts(own: Array, warped: Array) -> NDArray[np.int64]:
+    """Return the first row of the window of `own` that belongs to each window of `warped`.
+
+    A warp only repeats and skips rows, in their order, so the middle row of a warped window is
+    found again among the recording's own rows; the window around that row is the answer.
+
+    Raises:
+        ValueError: `warped` holds a row that `own` has not: the pairs were made from other clips.
+    """
+    source, found = 0, np.empty(len(warped), np.int64)
+    for j, row in enumerate(warped):
+        while source < len(own) and not np.array_equal(own[source], row):
+            source += 1
+        if source == len(own):
+            raise ValueError(f"row {j} of the pairs is not in the clip's MFCC; {PAIRS} again")
+        found[j] = source
+    middle = WINDOW_ROWS // 2
+    starts = found[middle : middle + len(warped) - WINDOW_ROWS + 1] - middle
+    return starts.clip(0, len(own) - WINDOW_ROWS)
+
+
+def _frames(takes: dict[int, list[Take]]) -> int:
+    return (len(next(iter(takes.values()))[0].starts) + WINDOW_STEP - 1) // WINDOW_STEP
 
 
 def clips_of(corpus: Corpus, split: str) -> list[Clip]:

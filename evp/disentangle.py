@@ -81,6 +81,7 @@ class LossConfig:
     norm: Norm = "l2"  # of the reconstructions; the release has l1
     reduction: Reduction = "sample"  # see losses.distance; the release has element
     content_loss: Literal["plain", "normalised"] = "plain"  # normalised: see losses.normalised
+    label_smoothing: float = 0.0  # see losses.classification
 
     def __post_init__(self) -> None:
         if min(self.weights().values()) < 0 or not any(self.weights().values()):
@@ -130,7 +131,7 @@ class Disentanglement(nn.Module):
 
         result = self._reconstructions(terms, content, emotion, windows_B4TM, loss)
         if loss.classification:
-            result["classification"] = self._classification(emotion, emotions_B4)
+            result["classification"] = self._classification(emotion, emotions_B4, loss)
         if loss.content:
             result["content"] = self._content(content, loss)
         if content:
@@ -190,10 +191,14 @@ class Disentanglement(nn.Module):
             if chosen
         }
 
-    def _classification(self, emotion: dict[int, Tensor], emotions_B4: Tensor) -> Tensor:
+    def _classification(
+        self, emotion: dict[int, Tensor], emotions_B4: Tensor, loss: LossConfig
+    ) -> Tensor:
         """Return eq. 4, summed over the corners whose emotion is classified."""
         each = [
-            classification(self.classifier(emotion[corner]), emotions_B4[:, corner])
+            classification(
+                self.classifier(emotion[corner]), emotions_B4[:, corner], loss.label_smoothing
+            )
             for corner in self.scheme.emotion_corners
         ]
         return torch.stack(each).sum()

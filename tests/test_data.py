@@ -1,5 +1,7 @@
 """Datasets on a corpus whose MFCC say where they come from: speaker, sentence, emotion, row."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from evp.data import (
     clips_of,
     every_row,
     read_sentences,
+    window_starts,
 )
 from evp.landmark_space import fit_space, flatten, unflatten
 from media.corpus import SCHEMA, Corpus
@@ -159,6 +162,31 @@ def test_a_speaker_of_one_sentence_takes_both_contents_from_it(corpus):
     (corpus.root / "pairs/pairs.jsonl").write_text("\n".join(rows) + "\n")
     item = Squares(corpus, "train", "paper", seed=0)[0]
     assert {tags(window)[1] for window in item["windows"]} == {1}
+
+
+def test_own_timing_finds_each_row_where_it_was_spoken(corpus):
+    """A recording of 80 rows whose warp repeats row 20 ten times and skips rows 50 to 59."""
+    own = telling_mfcc(1, 1, 0, frames=14)
+    source = np.array([*range(20), *[20] * 10, *range(20, 50), *range(60, 80)])
+    starts = window_starts(own, own[source])
+    assert len(starts) == len(source) - 27
+    middles = starts + 14
+    np.testing.assert_array_equal(middles[:6], [14, 15, 16, 17, 18, 19])
+    assert (middles[6:17] == 20).all()
+    np.testing.assert_array_equal(middles[17:], source[31 : 31 + len(middles[17:])].clip(14, 66))
+    with pytest.raises(ValueError, match=r"row 3 of the pairs is not in the clip's MFCC"):
+        window_starts(own, own[source] + 0.5 * (np.arange(len(source)) == 3)[:, None])
+
+
+def test_own_timing_of_an_unwarped_sentence_is_the_reference_timing(corpus):
+    path = corpus.root / "pairs/pairs.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        row["clip"] = row["file"].removesuffix(".npy")
+    write_jsonl(path, rows)
+    for timing in ("reference", "own"):
+        item = Squares(corpus, "train", "paper", seed=0, shift=3, timing=timing)[42]
+        assert torch.equal(item["windows"], Squares(corpus, "train", "paper", 0, 3)[42]["windows"])
 
 
 def test_missing_pairs_name_their_command(corpus):

@@ -45,6 +45,13 @@ def test_classification_is_the_mean_cross_entropy():
     torch.testing.assert_close(classification(logits, torch.tensor([1, 0])), torch.tensor(by_hand))
 
 
+def test_smoothing_takes_a_share_from_the_label_and_gives_it_to_all():
+    logits = torch.tensor([[math.log(3.0), 0.0]])  # chances 3/4 and 1/4
+    by_hand = -(0.9 * math.log(3 / 4) + 0.1 * math.log(1 / 4))  # 0.2 shared by two labels
+    loss = classification(logits, torch.tensor([0]), smoothing=0.2)
+    torch.testing.assert_close(loss, torch.tensor(by_hand))
+
+
 def test_collapsed_codes_have_no_spread():
     assert content_spread(torch.ones(4, 3)) == 0
     codes = torch.tensor([[0.0, 1.0], [2.0, 1.0]])  # deviations sqrt(2) and 0

@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from evp.probes import (
+    fit_probe,
+    mouth_correlation,
+    moved_toward,
+    nearest_mean_accuracy,
+    point_distance,
+    probe_accuracy,
+    probe_accuracy_across,
+    silhouette,
+)
+from media.points import BROWS
+
+
+def blobs(count=40, seed=0, apart=4.0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(3, size=count)
+    return apart * np.eye(5)[labels] + rng.normal(size=(count, 5)), labels
+
+
+def test_nearest_mean_by_hand():
+    train = np.array([[0.0], [2.0], [10.0]])
+    test = np.array([[5.0], [6.0], [0.0]])  # means 1 and 10 meet at 5.5
+    assert nearest_mean_accuracy(train, [4, 4, 7], test, [4, 7, 7]) == pytest.approx(2 / 3)
+
+
+def test_a_probe_finds_the_minimum_of_its_penalised_loss():
+    codes, labels = blobs(apart=1.0)
+    probe = fit_probe(codes, labels, penalty=0.05)
+    weights = torch.from_numpy(probe.weights).requires_grad_()
+    bias = torch.from_numpy(probe.bias).requires_grad_()
+    standard = torch.from_numpy((codes - codes.mean(0)) / codes.std(0))
+    scores = standard @ weights + bias
+    loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels))
+    (loss + 0.05 * weights.square().sum()).backward()
+    assert weights.grad.abs().max() < 1e-4
+    assert bias.grad.abs().max() < 1e-4
+
+
+def test_a_probe_reads_what_is_there_and_nothing_else():
+    train, labels = blobs(120, seed=0)
+    test, test_labels = blobs(120, seed=1)
+    assert probe_accuracy(train, labels, test, test_labels) > 0.95
+    noise = np.random.default_rng(2).normal(size=(240, 5))
+    assert probe_accuracy(noise[:120], labels, noise[120:], test_labels) < 0.55
+
+
+def test_a_probe_does_not_care_about_scale_offset_or_a_dead_channel():
+    codes, labels = blobs()
+    changed = np.column_stack([codes * 1e3 - 50, np.zeros(len(codes))])
+    guesses = fit_probe(codes, labels).predict(codes)
+    np.testing.assert_array_equal(fit_probe(changed, labels).predict(changed), guesses)
+
+
+def test_across_groups_the_probe_never_saw_the_group():
+    codes, labels = blobs(60)
+    groups = np.arange(60) % 2
+    assert probe_accuracy_across(codes, labels, groups) > 0.9
+    opposite = np.where(groups[:, None] == 1, np.roll(codes, 1, axis=1), codes)
+    assert probe_accuracy_across(opposite, labels, groups) < 0.4
+    with pytest.raises(ValueError, match="needs two groups, got 1"):
+        probe_accuracy_across(codes, labels, np.zeros(60))
+
+
+def test_silhouette_by_hand():
+    codes = np.array([[0.0], [1.0], [4.0], [9.0]])
+    # cluster 0 holds 0 and 1, cluster 1 holds 4, cluster 2 holds 9
+    first = (4 - 1) / 4
+    second = (3 - 1) / 3
+    assert silhouette(codes, [0, 0, 1, 2]) == pytest.approx((first + second + 0 + 0) / 4)
+    with pytest.raises(ValueError, match="needs two classes, got 1"):
+        silhouette(codes, [0, 0, 0, 0])
+
+
+def face(opening=0.0, brows=0.0, frames=8):
+    landmarks = np.random.default_rng(0).uniform(60, 190, (68, 2)) + np.zeros((frames, 1, 1))
+    landmarks[:, (61, 62, 63)] = landmarks[:, (67, 66, 65)]
+    landmarks[:, (67, 66, 65), 1] += np.reshape(opening, (-1, 1))
+    landmarks[:, BROWS, 1] -= brows
+    return landmarks
+
+
+def test_mouth_correlation_is_of_openings_and_unknown_for_a_still_mouth():
+    opening = np.array([0, 3, 6, 2, 1, 5, 4, 0.0])
+    assert mouth_correlation(face(opening), face(2 * opening)) == pytest.approx(1)
+    assert mouth_correlation(face(opening), face(10 - opening)) == pytest.approx(-1)
+    assert math.isnan(mouth_correlation(face(opening), face(0)))
+
+
+def test_point_distance_is_the_mean_over_the_named_points():
+    first = face()
+    second = first.copy()
+    second[:, 48] += (3, 4)
+    assert point_distance(first, second, (48, 49)) == pytest.approx(2.5)
+
+
+def test_a_swap_counts_when_it_ends_nearer_the_target():
+    source, target = face(brows=0)[0], face(brows=10)[0]
+    assert moved_toward(face(opening=7, brows=6), source, target)
+    assert not moved_toward(face(opening=7, brows=4), source, target)
