@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from evp.data import Squares, Timing, labels_of
+from evp.data import Squares, Tilted, Timing, labels_of
 from evp.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
 from evp.emotion_codes import check_emotions
 from evp.encoders import EncodersDescription, load_pretrained, save_description
@@ -37,6 +37,7 @@ class Config:
     model: DisentanglementConfig = field(default_factory=DisentanglementConfig)
     sampling: SchemeName = "paper"
     shift: int = 0  # up to so many rows of 10 ms between frames, 0 to 3; ours
+    content_tilt: float = 0.0  # deviation, in cepstra, of what E_c must not hear; see data.Tilted
     timing: Timing = "reference"  # see evp.data.Squares; own is ours
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -46,6 +47,7 @@ class Config:
 def train(cfg: Config) -> None:
     corpus = Corpus(cfg.corpus)
     squares = Squares(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift, cfg.timing)
+    tilted = Tilted(squares, cfg.content_tilt, cfg.run.seed)
     measured = held_out_clips(corpus, cfg.held_out)
     labels = labels_of(measured, corpus)
 
@@ -63,9 +65,10 @@ def train(cfg: Config) -> None:
     )
 
     weights = cfg.loss.weights()
-    for batch in run.batches(squares):
+    for batch in run.batches(tilted):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
-        terms = model(batch["windows"], batch["emotions"], cfg.loss)
+        windows, heard = batch["windows"], batch["content_windows"]
+        terms = model(windows, batch["emotions"], cfg.loss, heard)
         total = torch.stack(
             [weights[name] * terms[name] for name in weights if name in terms]
         ).sum()

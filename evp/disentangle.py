@@ -113,18 +113,23 @@ class Disentanglement(nn.Module):
         self.classifier = EmotionClassifier(sizes.emotion.dim, emotions)
 
     def forward(
-        self, windows_B4TM: Tensor, emotions_B4: Tensor, loss: LossConfig
+        self,
+        windows_B4TM: Tensor,
+        emotions_B4: Tensor,
+        loss: LossConfig,
+        content_windows_B4TM: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the terms of eq. 6 whose weight is not 0, unweighted, and `content_spread`.
 
         A term that is switched off is not computed: neither its reconstructions nor codes that
-        nothing else needs.
+        nothing else needs. E_c hears `content_windows_B4TM` where they are given (see data.Tilted).
         """
+        heard = windows_B4TM if content_windows_B4TM is None else content_windows_B4TM
         terms = self._wanted(loss)
         recipes = [recipe for recipes in terms.values() for recipe in recipes]
         pairs = self._pairs(loss)
         contents = {content for content, _, _ in recipes} | {c for pair in pairs for c in pair}
-        content = _codes(self.encoders.content, windows_B4TM, sorted(contents))
+        content = _codes(self.encoders.content, heard, sorted(contents))
         emotions = {emotion for _, emotion, _ in recipes}
         emotions |= {*self.scheme.emotion_corners} if loss.classification else set()
         emotion = _codes(self.encoders.emotion, windows_B4TM, sorted(emotions))

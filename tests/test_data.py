@@ -11,6 +11,7 @@ from evp.data import (
     EmotionWindows,
     LandmarkClips,
     Squares,
+    Tilted,
     augment,
     clips_of,
     every_row,
@@ -288,3 +289,17 @@ def test_a_speaker_without_neutral_clips_is_named(corpus):
 def test_an_unknown_speaker_is_refused_with_the_known_ones(corpus):
     with pytest.raises(KeyError, match=r"M903.*trained on M901, M902"):
         fit_space(corpus, "2d", 2).neutral_of("M903")
+
+
+def test_tilted_squares_change_what_the_content_encoder_hears_by_constants(corpus):
+    squares = Squares(corpus, "train", "paper", seed=0)
+    item = Tilted(squares, 5.0, seed=0)[7]
+    assert torch.equal(item["windows"], squares[7]["windows"])
+    tilt = item["content_windows"] - item["windows"]
+    torch.testing.assert_close(tilt, tilt[:, :1].expand_as(tilt), atol=1e-4, rtol=0)
+    assert 2 < tilt[:, 0].std() < 10
+    assert torch.equal(Tilted(squares, 5.0, seed=0)[7]["content_windows"], item["content_windows"])
+    plain = Tilted(squares, 0.0, seed=0)[7]
+    assert torch.equal(plain["content_windows"], plain["windows"])
+    with pytest.raises(ValueError, match="content_tilt is -1"):
+        Tilted(squares, -1, seed=0)
