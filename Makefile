@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := runtime media evp data_prep metrics showcase benchmarks $(wildcard *.py)
-# One thread a process: two small thread pools on two cores fight, and tests repeat exactly.
+## One thread a process: two small thread pools on two cores fight, and tests repeat exactly.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +53,8 @@ class EvpJob:
     emotion: Emotion
     face: Path | None  # a video of the person whose face moves this way, instead of the sound
     alignment: Alignment
-    frame: str  # full: the target's frame; crop: the generator's picture alone
-    part: Paste
+    frame: Literal["full", "crop"]  # the target's frame, or the generator's picture alone
+    paste: Paste
     landmarks: Path | None  # a preview of the predicted landmarks goes there
     detector: DetectorName  # the one that the corpus was prepared with
 
@@ -110,7 +110,7 @@ def landmark_preview(landmarks: Array) -> Image:
 
 def finished(edited: EditedFrame, job: EvpJob) -> Image:
     """Return the picture that goes into the video: the full frame, or the crop alone."""
-    return edited.picture if job.frame == "crop" else edited.pasted(job.part)
+    return edited.picture if job.frame == "crop" else edited.pasted(job.paste)
 
 
 def write_pictures(path: Path, pictures: Iterable[Image], samples: Array) -> None:
@@ -183,7 +183,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evp.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")
     evp.add_argument("--edge2video", type=Path, help="default: RUN/edge2video")
     evp.add_argument("--face-model", type=Path, help="default: RUN/face_model.npz")
-    evp.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    evp.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer"
+    )
     return parser.parse_args(argv)
 
 
@@ -203,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         face=args.face,
         alignment=args.alignment,
         frame=args.frame,
-        part=args.paste,
+        paste=args.paste,
         landmarks=args.landmarks,
         detector=args.detector,
     )

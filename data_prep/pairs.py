@@ -1,7 +1,7 @@
 """Pseudo training pairs of EVP (CVPR 2021, Sec. 3.2): the same sentence in all emotions, aligned.
 
     python -m data_prep.pairs data/mini
-    python -m data_prep.pairs data/mead --table data_prep/mead_sentences.csv
+    python -m data_prep.pairs data/mine --table sentences.csv
     python -m data_prep.pairs data/mead --reference neutral --no-energy --max-cost 150
 
 For every speaker and sentence the MFCC of each emotion's clips are warped by DTW to the length of
@@ -12,8 +12,9 @@ cost (of a step of the path; 0 for the reference), file (relative to pairs/). Wh
 why, stands in pairs/left_out.jsonl. Clips of different splits are never paired; training reads the
 rows whose split is `train`. A second run makes only what is missing or made with other settings.
 
-Where a corpus numbers its files differently from emotion to emotion (MEAD), --table names a CSV
-file with the columns speaker, emotion, number, sentence; without it, --max-cost drops pairs that
+Where a corpus numbers its files differently from emotion to emotion, --table names a CSV file with
+the columns speaker, emotion, number, sentence (not where data_prep.prepare had the table already,
+as configs/data/mead.yaml does); without it, --max-cost drops pairs that
 align badly. Needs a prepared corpus (data_prep.prepare).
 """
 

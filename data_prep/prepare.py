@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from data_prep.clip import FramesConfig
 from data_prep.layouts import CorpusConfig, Source, find_sources
-from data_prep.splits import SplitConfig, split_of
+from data_prep.splits import SplitConfig, splits_of
 from data_prep.workers import (
     DetectorConfig,
     Job,
@@ -85,7 +85,7 @@ def prepare(config: Config) -> Result:
         OSError: the disk is full; the same command goes on where it stopped.
     """
     listing = find_sources(config.corpus)
-    splits = {source.id: split_of(source, config.split) for source in listing.sources}
+    splits = splits_of(listing.sources, config.split)
     with _locked(config.out):
         _claim(config)
         refused = _refused(config)
@@ -280,7 +280,7 @@ def _locked(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another process is preparing {out}; wait for it") from None
-        for left in out.glob("clips/*/.*"):
+        for left in out.glob("clips/*/.*/"):
             shutil.rmtree(left)
         yield
 

@@ -4,6 +4,7 @@ Later stages learn from `train` alone; that holds for means, PCA, face models an
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_prep.layouts import Source
@@ -23,6 +24,23 @@ class SplitConfig:
         shares = (self.test_share, self.val_share)
         if min(shares) < 0 or sum(shares) >= 1:
             raise ValueError(f"test_share and val_share are {shares}; wanted >= 0, in all below 1")
+
+
+def splits_of(sources: Sequence[Source], config: SplitConfig) -> dict[str, str]:
+    """Return the split of every clip by its id.
+
+    A sentence of a speaker is held out whole: where one of its files is numbered below the limit,
+    its other emotions are too, whatever their numbers (MEAD numbers them differently).
+
+    Raises:
+        ValueError: see `split_of`.
+    """
+    splits = {source.id: split_of(source, config) for source in sources}
+    held = {(s.speaker, s.sentence) for s in sources if splits[s.id] == "test_sentence"}
+    for source in sources:
+        if splits[source.id] != "test_speaker" and (source.speaker, source.sentence) in held:
+            splits[source.id] = "test_sentence"
+    return splits
 
 
 def split_of(source: Source, config: SplitConfig) -> str:

@@ -35,11 +35,6 @@ class Emotion:
         if len(given) > 1:
             raise ValueError(f"the emotion comes from one place, not from {' and '.join(given)}")
 
-    @property
-    def needs_codes(self) -> bool:
-        """Whether the run's mean codes are asked for."""
-        return self.label is not None or self.blend is not None
-
 
 def sound_windows(samples: Array) -> Array:
     """Return the audio windows (T, 28, 12) of a sound at 16 kHz; the last frame may be part empty.

@@ -36,9 +36,7 @@ class VideoDataConfig:
     repeats: tuple[int, ...] = ()  # how often an epoch goes through each corpus; empty: once
     speaker: str | None = None  # EVP's renderer knows one person; None: there is only one
     frames: int = 1  # K, consecutive frames in an item
-    shift: int = (
-        0  # pixels; frame and landmarks are moved by up to this much. Ours, see PortraitClips
-    )
+    shift: int = 0  # pixels that frame and landmarks are moved by, at most; see PortraitClips
 
     def __post_init__(self) -> None:
         if not self.corpora:

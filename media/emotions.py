@@ -35,5 +35,5 @@ def canonical(name: str) -> str:
 
 
 def index(name: str) -> int:
-    """Return the label of an emotion in DESIGN's order, 0 to 7."""
+    """Return the label of an emotion by the order of EMOTIONS, 0 to 7."""
     return EMOTIONS.index(canonical(name))

@@ -16,7 +16,6 @@ BROWS = tuple(range(17, 27))
 NOSE = tuple(range(27, 36))  # bridge 27-30, nostrils 31-35
 EYES = tuple(range(36, 48))
 MOUTH = tuple(range(48, 68))
-INNER_MOUTH = tuple(range(60, 68))
 GROUPS = {"jaw": JAW, "brows": BROWS, "nose": NOSE, "eyes": EYES, "mouth": MOUTH}
 
 # Nose bridge and eye corners: what speech and emotion do not move, so the only points that a

@@ -25,10 +25,9 @@ class Stateful(tp.Protocol):
 def save(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
     """Write `folder`/<step>.pt, whole or not at all, then drop all but the newest two."""
     state = {name: part.state_dict() for name, part in parts.items()}
+    rng = {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
     with replacing(folder / f"{step:09d}.pt") as temporary:
-        torch.save(
-            {"step": step, "rng": {"torch": torch.get_rng_state()}, "parts": state}, temporary
-        )
+        torch.save({"step": step, "rng": rng, "parts": state}, temporary)
     for old in _files(folder)[KEPT:]:
         old.unlink()
 

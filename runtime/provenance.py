@@ -4,29 +4,37 @@ import hashlib
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
-from runtime.files import write_json
+from runtime.files import read_json, sha256, write_json
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "mediapipe", "av", "librosa")
 
 
-def write_provenance(path: Path, device: torch.device) -> None:
-    """Write run.json: the code, the packages and the machine that make this run."""
-    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    write_json(
-        path,
-        {
-            "commit": _git("rev-parse", "HEAD"),
-            "uncommitted": _digest(_git("diff", "HEAD")),
-            "python": platform.python_version(),
-            "packages": {name: _version(name) for name in PACKAGES},
-            "device": device_name,
-        },
-    )
+def write_provenance(path: Path, device: torch.device, corpora: Sequence[Path]) -> None:
+    """Add to run.json what makes this run, now: code, packages, data, machine.
+
+    A run that is continued has one record for each start.
+    """
+    record = {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted": _digest(_git("diff", "HEAD")),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "data": {str(root): _manifest(root) for root in corpora},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+    }
+    earlier = read_json(path)["starts"] if path.exists() else []
+    write_json(path, {"starts": [*earlier, record]})
+
+
+def _manifest(root: Path) -> str | None:
+    path = root / "manifest.jsonl"
+    return sha256(path) if path.is_file() else None
 
 
 def _git(*arguments: str) -> str | None:

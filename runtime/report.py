@@ -1,6 +1,7 @@
 """What a run writes down: metrics.jsonl always, TensorBoard curves and pictures beside it."""
 
 import json
+import logging
 import math
 import time
 import typing as tp
@@ -14,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from runtime.files import read_jsonl, replacing, write_jsonl
+from runtime.files import read_jsonl, replacing, write_jsonl, write_text
+
+log = logging.getLogger(__name__)
 
 
 class Report:
@@ -25,12 +28,22 @@ class Report:
         self.path = out / "metrics.jsonl"
         self.headline = ""  # the latest total, for the progress bar
         self._board: SummaryWriter | None = None
+        self._purge_after = 0  # curves of later steps, left by a stopped run, are hidden
 
     def forget_after(self, step: int) -> None:
-        """Drop lines of later steps, written by a run that stopped after its last checkpoint."""
-        if self.path.exists():
-            rows = read_jsonl(self.path)
-            write_jsonl(self.path, [row for row in rows if row["step"] <= step])
+        """Drop what a run that stopped after its last checkpoint wrote of later steps.
+
+        A last line that was cut short, by a full disk or a kill, goes too.
+        """
+        self._purge_after = step
+        if not self.path.exists():
+            return
+        text = self.path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            log.warning("%s ends in a line that is cut short; it is dropped", self.path)
+            write_text(self.path, text[: text.rfind("\n") + 1])
+        rows = read_jsonl(self.path)
+        write_jsonl(self.path, [row for row in rows if row["step"] <= step])
 
     def log(self, step: int, values: Mapping[str, Tensor | float]) -> None:
         """Check the scalars at every step, write them every `log_every` steps; see `Run.log`."""
@@ -52,7 +65,8 @@ class Report:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         for name, value in values.items():
-            self._writer().add_scalar(name, value, step)
+            if math.isfinite(value):
+                self._writer().add_scalar(name, value, step)
 
     def picture(self, step: int, name: str, image_HWC: NDArray[np.uint8]) -> None:
         """Write an RGB picture as pictures/<name>_<step>.png and to TensorBoard."""
@@ -68,7 +82,7 @@ class Report:
 
     def _writer(self) -> SummaryWriter:
         if self._board is None:
-            self._board = SummaryWriter(str(self.out))
+            self._board = SummaryWriter(str(self.out), purge_step=self._purge_after + 1)
         return self._board
 
 

@@ -1,8 +1,7 @@
 """One training run: folder, seeds, endless batches, checkpoints, metrics.
 
 The stage keeps its own `for` loop and its own optimizer steps; `Run` supplies the batches, counts
-them and saves between them. The folder is DESIGN's: config.yaml, run.json, metrics.jsonl,
-checkpoints/, TensorBoard events, pictures/.
+them and saves between them. The folder is described in docs/formats.md.
 """
 
 import logging
@@ -92,7 +91,7 @@ class Run:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         _claim_folder(stage, config.out)
-        write_provenance(config.out / "run.json", self.device)
+        write_provenance(config.out / "run.json", self.device, _corpora(stage))
         self.report = Report(config.out, config.log_every)
         _seed_everything(config.seed)
 
@@ -103,6 +102,8 @@ class Run:
         if state is not None:
             checkpoint.load_parts(state, parts)
             torch.set_rng_state(state["rng"]["torch"])
+            if torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["rng"]["cuda"][: torch.cuda.device_count()])
             self.step = state["step"]
             log.info("continuing %s after step %d", self.config.out, self.step)
         self.report.forget_after(self.step)
@@ -201,6 +202,13 @@ def _claim_folder(stage: StageConfig, out: Path) -> None:
     if path.exists():
         kept = load_config(type(stage), path)
         free = {key: getattr(stage.run, key) for key in FREE_KEYS}
+        if kept.run.steps != stage.run.steps:
+            log.warning(
+                "%s was to take %d steps, now %d: a learning rate that depends on the length jumps",
+                out,
+                kept.run.steps,
+                stage.run.steps,
+            )
         kept_run = replace(kept.run, out=out, **free)
         kept = replace(kept, run=kept_run)  # type: ignore[type-var]
         key = _first_difference(plain(kept), plain(stage))
@@ -211,6 +219,17 @@ def _claim_folder(stage: StageConfig, out: Path) -> None:
             )
     out.mkdir(parents=True, exist_ok=True)
     dump_config(stage, path)
+
+
+def _corpora(stage: StageConfig) -> list[Path]:
+    """Return the prepared corpora that a stage's configuration names, wherever it does."""
+    found: list[Path] = []
+    for name, value in vars(stage).items():
+        if name == "corpus" and isinstance(value, Path):
+            found.append(value)
+        if name == "data":
+            found += getattr(value, "corpora", ())
+    return found
 
 
 def _first_difference(old: tp.Any, new: tp.Any, where: str = "") -> str | None:

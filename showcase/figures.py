@@ -8,6 +8,7 @@ whose truth the stages never saw. Needs OUT/media of showcase.videos.
 """
 
 import argparse
+import math
 import operator
 import typing as tp
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ class Bar:
 
     def row(self, results: Results) -> Row:
         """Return the bar's line of the report."""
-        value = look_up(results, self.key)
+        value = look_up(results, self.key)  # NaN, of mouths that never move, meets nothing
         limit = look_up(results, self.limit) if isinstance(self.limit, str) else self.limit
         compare: Callable[[float, float], bool] = {
             "<=": operator.le,
@@ -95,7 +96,7 @@ def look_up(results: Results, key: str) -> float:
     value: tp.Any = results
     for part in key.split("."):
         value = value[part]
-    return float(value)
+    return math.nan if value is None else float(value)
 
 
 def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
@@ -118,7 +119,17 @@ def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
     }
 
 
-def _text(value: float) -> str:
+def finite(figures: Results) -> Results:
+    """Return figures with None in the place of NaN, which JSON lacks."""
+    return {
+        name: finite(value) if isinstance(value, dict) else None if math.isnan(value) else value
+        for name, value in figures.items()
+    }
+
+
+def _text(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "n/a"
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
@@ -133,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     results = measure(args.runs, Corpus(args.speech), Corpus(args.lively), args.truth)
-    write_json(args.runs / "figures.json", results)
+    write_json(args.runs / "figures.json", finite(results))
 
 
 if __name__ == "__main__":

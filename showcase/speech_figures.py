@@ -118,13 +118,15 @@ def swap_figures(predictor: Predictor, codes: EmotionCodes, corpus: Corpus) -> d
 def content_leaks(corpus: Corpus, runs: Path) -> dict[str, float]:
     """Return how well a linear probe reads the emotion from clips' content codes (chance 1 / K).
 
-    After disentanglement, after content pretraining alone, and with the cross term at 0.
+    After disentanglement, after content pretraining alone, after E_c has learned on with the
+    landmarks, and after disentanglement with the cross term at 0.
     """
     train, test = corpus.clips("train"), corpus.clips(TEST)
     labels, wanted = (_labels(clips, corpus) for clips in (train, test))
     names = {
         "content_leak": "disentangle",
         "content_leak_pretrained": "pretrain_content",
+        "content_leak_audio2lm": "audio2lm",
         "content_leak_no_cross": "disentangle_no_cross",
     }
     leaks = {}

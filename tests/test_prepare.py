@@ -20,7 +20,7 @@ from data_prep import workers
 from data_prep.clip import FramesConfig, analyse_video, cropped_frames
 from data_prep.layouts import CorpusConfig, Source, find_sources
 from data_prep.prepare import Config, main, prepare
-from data_prep.splits import SplitConfig, split_of
+from data_prep.splits import SplitConfig, split_of, splits_of
 from media.corpus import Corpus
 from media.landmarks import make_detector
 from media.mfcc import clip_mfcc
@@ -576,3 +576,21 @@ def test_a_1080p_clip_of_mead_is_prepared(media_root, tmp_path, one_detector):
     with pytest.raises(MediaError) as error:
         analyse_video(media_root / "edge/no_face.mp4", one_detector)
     assert error.value.reason == "no_face"
+
+
+def test_a_sentence_is_held_out_in_all_its_emotions_whatever_their_numbers(tmp_path):
+    def source(emotion, number, sentence, speaker="M003"):
+        path = tmp_path / f"{emotion}_{number}.mp4"
+        return Source(path, None, speaker, emotion, 3, number, sentence)
+
+    sources = [
+        source("angry", "001", "01"),
+        source("disgusted", "028", "01"),
+        source("angry", "020", "04"),
+        source("disgusted", "028", "01", speaker="W009"),
+    ]
+    splits = list(splits_of(sources, SplitConfig(test_numbers_below=10)).values())
+    assert splits[:3] == ["test_sentence", "test_sentence", "train"]
+    alone = splits_of(sources, SplitConfig(test_speakers=("M003",), test_numbers_below=10))
+    assert list(alone.values())[:3] == ["test_speaker"] * 3
+    assert list(alone.values())[3] == "train"

@@ -107,6 +107,23 @@ def test_a_checkpoint_cut_in_half_falls_back_to_the_one_before_and_says_so(confi
     assert history(config) == expected
 
 
+def test_a_metrics_line_cut_short_is_dropped_and_written_again(config, caplog):
+    train(with_run(config, steps=10))
+    path = config.run.out / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 11, "tot')
+    train(config)
+    assert [row["step"] for row in history(config)] == list(range(1, 13))
+    assert "cut short" in caplog.text
+
+
+def test_every_start_is_recorded(config):
+    train(with_run(config, steps=5))
+    train(config)
+    starts = json.loads((config.run.out / "run.json").read_text())["starts"]
+    assert len(starts) == 2
+    assert starts[0]["packages"]["torch"]
+
+
 def test_only_damaged_checkpoints_is_an_error(config):
     train(config)
     for path in (config.run.out / "checkpoints").glob("*.pt"):
