@@ -67,12 +67,14 @@ def write_page(
     Raises:
         FileNotFoundError, ValueError: a figure is missing or of an unknown kind.
     """
-    table = "\n".join(row.cells() for row in rows)
+    barred = "\n".join(row.cells() for row in rows if row.met is not None)
+    others = "\n".join(row.cells() for row in rows if row.met is None)
     body = "\n".join(_section(section) for section in sections)
     text = (
         _PAGE.replace("@TITLE@", html.escape(title))
         .replace("@LEAD@", html.escape(lead))
-        .replace("@ROWS@", table)
+        .replace("@ROWS@", barred)
+        .replace("@OTHERS@", others)
         .replace("@SECTIONS@", body)
     )
     write_text(path, text)
@@ -136,6 +138,14 @@ button { margin-left: 0.6rem; }
 </tbody>
 </table>
 @SECTIONS@
+<details>
+<summary>Every other figure</summary>
+<table>
+<tbody>
+@OTHERS@
+</tbody>
+</table>
+</details>
 <script>
 "use strict";
 for (const section of document.querySelectorAll("section")) {
