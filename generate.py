@@ -22,12 +22,14 @@ from data_prep.clip import Analysis, analyse_video
 from evp.audio2lm import load_predictor
 from evp.drive import Emotion, speaking_face
 from evp.portrait import Alignment, EditedFrame, Paste, Target, edit, load_renderer
-from media.audio import read_audio
+from media.audio import fitted, read_audio
+from media.container import MediaError
+from media.corpus import SAMPLES_PER_FRAME
 from media.edges import sketch
 from media.face_model import load_face_model
 from media.geometry import FACE_SIZE, align_2d, align_3d
 from media.landmarks import DetectorName, make_detector
-from media.video import VideoWriter, write_video
+from media.video import VideoWriter, probe, write_video
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]
@@ -80,7 +82,7 @@ def generate_evp(job: EvpJob, runs: EvpRuns, device: str = "auto", speaker: str 
     model = load_face_model(runs.face_model) if job.alignment == "3d" else None
     detector = make_detector(job.detector)
 
-    samples = read_audio(job.audio)
+    samples = driving_sound(job.audio)
     if job.face is None:
         predictor, speaker = load_predictor(runs.audio2lm), speaker or renderer.speaker
         face = speaking_face(predictor, runs.audio2lm, samples, speaker, job.emotion)
@@ -94,6 +96,21 @@ def generate_evp(job: EvpJob, runs: EvpRuns, device: str = "auto", speaker: str 
     edited = edit(renderer, target, face, model, job.alignment)
     pictures = (finished(frame, job) for frame in edited)
     write_pictures(job.out, tqdm(pictures, "frames", len(face), unit="frame"), samples)
+
+
+def driving_sound(path: Path) -> Array:
+    """Return the sound of a file, 16 kHz; that of a video lasts as long as its pictures.
+
+    AAC pads a sound to whole blocks, so that a video's own sound runs a frame or two over.
+    """
+    samples = read_audio(path)
+    try:
+        frames = probe(path).frames
+    except MediaError as error:
+        if error.reason != "no_video":
+            raise
+        return samples
+    return fitted(samples, frames * SAMPLES_PER_FRAME)
 
 
 def filmed_face(found: Analysis) -> Array:
@@ -136,10 +153,21 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="one person, any emotion",
         usage="generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]",
     )
+    _add_inputs(evp)
+    _add_emotion(evp)
+    _add_look(evp)
+    _add_parts(evp)
+    return parser.parse_args(argv)
+
+
+def _add_inputs(evp: argparse.ArgumentParser) -> None:
     evp.add_argument("--run", type=Path, required=True, help="folder of the trained parts")
     evp.add_argument("--audio", type=Path, required=True, help="what is said; any sound file")
     evp.add_argument("--target", type=Path, required=True, help="a video of the person")
     evp.add_argument("--out", type=Path, required=True, help="the .mp4 file to write")
+
+
+def _add_emotion(evp: argparse.ArgumentParser) -> None:
     emotion = evp.add_mutually_exclusive_group()
     emotion.add_argument("--emotion", help="the mean code of a label, such as happy")
     emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this sound")
@@ -152,6 +180,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="VIDEO",
         help="the face moves as in this video of the person, not as the sound says",
     )
+
+
+def _add_look(evp: argparse.ArgumentParser) -> None:
     evp.add_argument(
         "--alignment",
         choices=("3d", "none"),
@@ -173,6 +204,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evp.add_argument(
         "--landmarks", type=Path, metavar="FILE.mp4", help="also write the predicted landmarks"
     )
+
+
+def _add_parts(evp: argparse.ArgumentParser) -> None:
     evp.add_argument(
         "--detector",
         choices=("mediapipe", "face_alignment"),
@@ -186,7 +220,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     evp.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer"
     )
-    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from evp.drive import Emotion, sound_windows
 from evp.portrait import EditedFrame
 from media.audio import read_audio, write_wav
 from media.corpus import Crop
-from media.video import probe, read_frames
+from media.video import probe, read_frames, write_video
 from metrics.lag import loudness, opening_lag
 
 FRAMES = 75
@@ -96,6 +96,17 @@ def test_the_sound_of_the_written_video_is_in_step_with_its_pictures(loud_and_op
     opening = (read_frames(out)[:, :, 0, 0] > 128).sum(axis=1)
     assert opening_lag(opening, loudness(read_audio(out))[:FRAMES]) == 0
     assert probe(preview).frames == FRAMES
+
+
+def test_a_videos_own_sound_gives_as_many_frames_as_the_video(loud_and_open, tmp_path):
+    sound = read_audio(tmp_path / "audio")
+    (tmp_path / "audio").unlink()
+    said = tmp_path / "said.mp4"
+    write_video(said, np.full((33, 64, 64, 3), 9, np.uint8), sound)
+    (tmp_path / "audio").symlink_to(said)
+    assert len(read_audio(said)) > 33 * 640  # AAC's last block; else this test shows nothing
+    assert generate.main(arguments(tmp_path, "--frame=crop")) == 0
+    assert probe(tmp_path / "out.mp4").frames == 33
 
 
 def test_a_failure_midway_leaves_no_video(loud_and_open, tmp_path, monkeypatch):
