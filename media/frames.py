@@ -14,6 +14,7 @@ the index); the JPEG pictures, one after the other; the index, the count + 1 pla
 pictures begin, the last of which is the index's own place and the end of the last picture.
 """
 
+import abc
 import contextlib
 import struct
 import typing as tp
@@ -42,7 +43,7 @@ KEY_FRAME_EVERY = 8  # frames, of the mp4 kind: at most 7 are decoded in vain
 PREPARE = "run python -m data_prep.prepare"
 
 
-class FrameStore:
+class FrameStore(abc.ABC):
     """Stored frames: `store[i]` is (H, W, 3), `store[i:j]` is (j - i, H, W, 3), uint8 RGB."""
 
     def __init__(self, path: Path, count: int, size: tuple[int, int]) -> None:
@@ -72,8 +73,9 @@ class FrameStore:
             self._fill(frames, indices)
         return frames
 
+    @abc.abstractmethod
     def _fill(self, frames: Image, indices: Sequence[int]) -> None:
-        raise NotImplementedError
+        """Read the frames with these numbers into `frames`."""
 
 
 def write_frames(folder: Path, frames: Iterable[Image], kind: Kind = "jpeg") -> None:
@@ -93,7 +95,8 @@ def frame_writer(folder: Path, kind: Kind) -> Iterator[Write]:
         size: list[tuple[int, ...]] = []
 
         def write(frame: Image) -> None:
-            size.append(frame.shape) if not size else None
+            if not size:
+                size.append(frame.shape)
             if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape != size[0]:
                 found, wanted = f"{frame.dtype} {frame.shape}", f"uint8 {size[0]}"
                 raise ValueError(f"a frame for {path} is {found}, wanted {wanted} (H, W, 3)")
@@ -279,4 +282,8 @@ def _check(path: Path, fine: bool, complaint: str) -> None:
 
 
 _WRITERS = {"jpeg": _jpeg_writer, "raw": _raw_writer, "mp4": _video_writer}
-_STORES = {"jpeg": _JpegStore, "raw": _RawStore, "mp4": _VideoStore}
+_STORES: dict[Kind, Callable[[Path], FrameStore]] = {
+    "jpeg": _JpegStore,
+    "raw": _RawStore,
+    "mp4": _VideoStore,
+}
