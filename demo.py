@@ -7,8 +7,10 @@ Each stage is the command that its line shows, so it can be run, changed or repe
 the demo again does only what is missing. Writes OUT/report.html and OUT/results.json.
 """
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,21 +138,33 @@ def module(name: str, *arguments: str) -> tuple[str, ...]:
 
 def run_demo(cfg: Config) -> Results:
     """Run what is missing of the plan and write results.json and report.html."""
-    started = time.monotonic()
-    seconds = run_plan(plan(cfg), cfg.out / "logs", cfg.cores)
+    with spent(cfg.out / "spent.json") as wall:
+        seconds = run_plan(plan(cfg), cfg.out / "logs", cfg.cores)
     results: Results = read_json(cfg.out / "figures.json")
-    results |= _times(cfg.out / "results.json", seconds, time.monotonic() - started)
+    results |= _times(cfg.out / "results.json", seconds, wall[0])
     write_json(cfg.out / "results.json", results)
     write_report(cfg.out)
     return results
 
 
+@contextlib.contextmanager
+def spent(path: Path) -> Iterator[list[float]]:
+    """Add the seconds of this attempt, failed or not, to those of the attempts before it."""
+    before = read_json(path) if path.exists() else 0.0
+    started, total = time.monotonic(), [before]
+    try:
+        yield total
+    finally:
+        total[0] = round(before + time.monotonic() - started, 1)
+        write_json(path, total[0])
+
+
 def _times(path: Path, seconds: dict[str, float], wall: float) -> Results:
-    """Return the time of every stage and of the whole, the longest where a demo was run again."""
-    earlier: Results = read_json(path) if path.exists() else {}
-    known = earlier.get("seconds", {})
-    longest = {name: max(value, known.get(name, 0.0)) for name, value in seconds.items()}
-    return {"seconds": longest, "wall_seconds": max(round(wall), earlier.get("wall_seconds", 0))}
+    """Return the time of every stage and of the whole; a finished demo keeps those it had."""
+    if path.exists():
+        earlier: Results = read_json(path)
+        return {name: earlier[name] for name in ("seconds", "wall_seconds")}
+    return {"seconds": seconds, "wall_seconds": round(wall)}
 
 
 def main() -> int:

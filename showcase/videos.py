@@ -54,7 +54,8 @@ class Studio:
     @cached_property
     def target(self) -> Target:
         """The first held-out video of the renderer's person turning the head."""
-        return target_of(self.lively.clips(TEST, self.renderer.speaker)[0])
+        clip = self.lively.clips(TEST, self.renderer.speaker)[0]
+        return Target(Path(clip.source), clip.landmarks(), clip.crop())
 
     @cached_property
     def said(self) -> list[Clip]:
@@ -67,18 +68,13 @@ class Studio:
         run = self.runs / "audio2lm"
         return speaking_face(self.predictor, run, clip.audio(), self.renderer.speaker, emotion)
 
-    def edited(self, face: Array, target: Target | None = None) -> Iterable[EditedFrame]:
+    def edited(self, face: Array) -> Iterable[EditedFrame]:
         """Return the target's frames with this face."""
-        return edit(self.renderer, target or self.target, face, self.model)
+        return edit(self.renderer, self.target, face, self.model)
 
     def crops(self, clip: Clip, emotion: Emotion) -> list[Image]:
         """Return the generated crops of a clip's sound in an emotion, `TILE` pixels a side."""
         return [tile(frame.picture) for frame in self.edited(self.face(clip, emotion))]
-
-
-def target_of(clip: Clip) -> Target:
-    """Return a prepared clip's source video as a target."""
-    return Target(Path(clip.source), clip.landmarks(), clip.crop())
 
 
 def side_by_side(studio: Studio, folder: Path) -> None:
@@ -91,8 +87,6 @@ def side_by_side(studio: Studio, folder: Path) -> None:
         frames = studio.edited(studio.face(clip, emotion))
         pictures = (frame.pasted("face") for frame in frames)
         write_video(folder / f"{name}.mp4", tqdm(pictures, name, clip.frames), sound)
-    own = studio.edited(studio.face(clip, Emotion()), target_of(clip))
-    write_video(folder / "own_video.mp4", (frame.pasted("face") for frame in own), sound)
 
 
 def blend_strip(studio: Studio, folder: Path) -> None:
