@@ -9,7 +9,7 @@ prepared corpus with neutral clips serves here. Needs a prepared corpus (data_pr
 same command continues a stopped run.
 """
 
-import logging
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -35,8 +35,8 @@ from evp.optim import OptimConfig, make_optimizer, set_learning_rate
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.geometry import View
-from runtime.config import config_from_argv
 from runtime.run import Run, RunConfig
+from runtime.stage import run_stage
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,4 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    train(config_from_argv(Config, __doc__))
+    sys.exit(run_stage(train, Config, __doc__))

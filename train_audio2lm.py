@@ -7,7 +7,7 @@ Needs a prepared corpus with landmarks (data_prep.prepare) and a run of train_di
 same command continues a stopped run. Afterwards: python -m evp.emotion_codes RUN.
 """
 
-import logging
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -33,8 +33,8 @@ from evp.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.pictures import faces_picture
 from media.corpus import Clip, Corpus
 from media.geometry import View
-from runtime.config import config_from_argv
 from runtime.run import Run, RunConfig
+from runtime.stage import run_stage
 
 PICTURED = 4  # frames of a batch, one a sequence
 
@@ -140,5 +140,4 @@ def emotion_codes(encoder: nn.Module, windows: Tensor, source: EmotionFrom) -> T
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    train(config_from_argv(Config, __doc__))
+    sys.exit(run_stage(train, Config, __doc__))

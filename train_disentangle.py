@@ -8,7 +8,7 @@ pretrainings unless `content_from` or `emotion_from` is null. The same command c
 run.
 """
 
-import logging
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +22,8 @@ from evp.held_out import HeldOut, class_accuracy, held_out_clips
 from evp.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.pictures import windows_picture
 from media.corpus import Corpus
-from runtime.config import config_from_argv
 from runtime.run import Run, RunConfig, restore
+from runtime.stage import run_stage
 
 
 @dataclass(frozen=True)
@@ -96,5 +96,4 @@ def start_from_pretrained(cfg: Config, model: Disentanglement, corpus: Corpus) -
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    train(config_from_argv(Config, __doc__))
+    sys.exit(run_stage(train, Config, __doc__))

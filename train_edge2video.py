@@ -7,7 +7,7 @@ Needs a corpus prepared with frame profile portrait (data_prep.prepare), and VGG
 weights folder, or vgg.weights=random, or loss.vgg=0. The same command continues a stopped run.
 """
 
-import logging
+import sys
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,8 +44,8 @@ from evp.video_losses import (
     vgg_distance,
 )
 from metrics.image import psnr, ssim
-from runtime.config import config_from_argv
 from runtime.run import Run, RunConfig
+from runtime.stage import run_stage
 
 PICTURED = 4  # held-out frames in a sample picture
 EPSILON = 1e-9  # of a distance that another is divided by
@@ -186,5 +186,4 @@ def sample_picture(guidance: Image, result: Image, truth: Image) -> Image:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    train(config_from_argv(Config, __doc__))
+    sys.exit(run_stage(train, Config, __doc__))
