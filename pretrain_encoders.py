@@ -31,10 +31,10 @@ from evp.encoders import (
 from evp.held_out import HeldOut, class_accuracy, held_out_clips, landmark_figures
 from evp.landmark_space import fit_space
 from evp.losses import Norm, Reduction, classification, distance
-from evp.optim import OptimConfig, make_optimizer, set_learning_rate
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.geometry import View
+from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from runtime.run import Run, RunConfig
 from runtime.stage import run_stage
 

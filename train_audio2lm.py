@@ -29,10 +29,10 @@ from evp.encoders import EncodersDescription, load_encoders, save_description
 from evp.held_out import HeldOut, held_out_clips, landmark_figures
 from evp.landmark_space import fit_space, unflatten
 from evp.losses import Norm, Reduction, distance, velocity
-from evp.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.pictures import faces_picture
 from media.corpus import Clip, Corpus
 from media.geometry import View
+from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from runtime.run import Run, RunConfig
 from runtime.stage import run_stage
 

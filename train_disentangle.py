@@ -19,9 +19,9 @@ from evp.disentangle import Disentanglement, DisentanglementConfig, LossConfig, 
 from evp.emotion_codes import check_emotions
 from evp.encoders import EncodersDescription, load_pretrained, save_description
 from evp.held_out import HeldOut, class_accuracy, held_out_clips
-from evp.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.pictures import windows_picture
 from media.corpus import Corpus
+from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from runtime.run import Run, RunConfig, restore
 from runtime.stage import run_stage
 

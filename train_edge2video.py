@@ -26,8 +26,6 @@ from evp.generator import (
     render,
     save_description,
 )
-from evp.optim import OptimConfig, make_optimizer, set_learning_rate
-from evp.perceptual import Vgg, VggConfig
 from evp.video_data import (
     HeldOutFrames,
     Measured,
@@ -37,13 +35,16 @@ from evp.video_data import (
     training_clips,
 )
 from evp.video_losses import (
+    VGG_WEIGHTS,
     Reduction,
     lsgan_discriminator,
     lsgan_generator,
     reconstruction,
     vgg_distance,
 )
+from media.vgg import Vgg, VggConfig
 from metrics.image import psnr, ssim
+from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from runtime.run import Run, RunConfig
 from runtime.stage import run_stage
 
@@ -90,6 +91,7 @@ def train(cfg: Config) -> None:
     generator = Generator(cfg.guidance.channels, cfg.generator).to(device)
     discriminator = Discriminator(cfg.guidance.channels, cfg.discriminator).to(device)
     vgg = Vgg(cfg.vgg).to(device) if cfg.loss.vgg else None
+    layer_weights = [VGG_WEIGHTS[layer] for layer in cfg.vgg.layers]
     average = averaged(generator, cfg.average)
     optimizer = make_optimizer(generator.parameters(), cfg.optim)
     discriminator_optimizer = make_optimizer(discriminator.parameters(), cfg.discriminator_optim)
@@ -115,7 +117,8 @@ def train(cfg: Config) -> None:
             terms = {"reconstruction": reconstruction(generated, truth, cfg.loss.reduction)}
             total = cfg.loss.reconstruction * terms["reconstruction"]
             if vgg is not None:
-                terms["vgg"] = vgg_distance(vgg(generated), vgg(truth))
+                made, real = (vgg((frames + 1) / 2) for frames in (generated, truth))
+                terms["vgg"] = vgg_distance(made, real, layer_weights)
                 total = total + cfg.loss.vgg * terms["vgg"]
             if adversarial:
                 discriminator.requires_grad_(False)

@@ -9,8 +9,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from media.vgg import Layer
+
 Reduction = Literal["rms", "norm", "mse"]
 
+VGG_WEIGHTS: dict[Layer, float] = {  # of pix2pixHD and vid2vid
+    "relu1_1": 1 / 32,
+    "relu2_1": 1 / 16,
+    "relu3_1": 1 / 8,
+    "relu4_1": 1 / 4,
+    "relu5_1": 1.0,
+}
 EPSILON = 1e-8  # under the root, whose slope at 0 is infinite; in squares of [-1, 1]
 
 
@@ -34,16 +43,16 @@ def reconstruction(generated: Tensor, target: Tensor, reduction: Reduction) -> T
 
 
 def vgg_distance(
-    generated: Sequence[tuple[float, Tensor]], target: Sequence[tuple[float, Tensor]]
+    generated: Sequence[Tensor], target: Sequence[Tensor], weights: Sequence[float]
 ) -> Tensor:
     """Return L_vgg = ||VGG(target) - VGG(generated)||_1 (supplement eq. 4).
 
-    Both are what Vgg returns: (weight, feature map) by layer. A layer's norm is a mean over its
-    values; the layers' weights are pix2pixHD's, since EVP does not print any.
+    Both are the feature maps of the layers that `weights` are of. A layer's norm is a mean over
+    its values; the layers' weights are pix2pixHD's, since EVP does not print any.
     """
     terms = [
         weight * (one - other.detach()).abs().float().mean()
-        for (weight, one), (_, other) in zip(generated, target, strict=True)
+        for weight, one, other in zip(weights, generated, target, strict=True)
     ]
     return torch.stack(terms).sum()
 

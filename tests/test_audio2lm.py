@@ -30,8 +30,8 @@ from evp.encoders import (
 )
 from evp.held_out import HeldOut, landmark_figures
 from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
-from evp.optim import OptimConfig
 from runtime.checkpoint import save
+from runtime.optim import OptimConfig
 from runtime.run import RunConfig
 from train_audio2lm import Config, LossConfig, train
 

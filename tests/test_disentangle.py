@@ -27,8 +27,8 @@ from evp.encoders import (
     load_encoders,
 )
 from evp.held_out import HeldOut
-from evp.optim import OptimConfig
 from runtime.config import ConfigError, load_config
+from runtime.optim import OptimConfig
 from runtime.run import RunConfig, restore
 from train_disentangle import Config, train
 

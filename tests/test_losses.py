@@ -10,7 +10,6 @@ from evp.losses import (
     normalised,
     velocity,
 )
-from evp.optim import OptimConfig, make_optimizer, rate_factor, set_learning_rate
 
 
 @pytest.mark.parametrize(
@@ -72,35 +71,3 @@ def test_velocity_sees_jitter_and_not_a_constant_shift():
     jittered = target + 0.5 * torch.tensor([1.0, -1.0]).repeat(3)[None, :, None]
     assert velocity(shifted, target, "l1", "element") == 0
     torch.testing.assert_close(velocity(jittered, target, "l1", "element"), torch.tensor(1.0))
-
-
-def test_one_cycle_is_torchs():
-    weight = torch.nn.Parameter(torch.zeros(1))
-    ours, theirs = (torch.optim.SGD([weight], lr=1.0) for _ in range(2))
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        theirs, max_lr=0.3, total_steps=41, cycle_momentum=False
-    )
-    config = OptimConfig(lr=0.3, schedule="one_cycle")
-    for step in range(1, 42):
-        set_learning_rate(ours, config, step, 41)
-        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-6)
-        theirs.step()
-        if step < 41:
-            scheduler.step()
-
-
-def test_a_constant_rate_stays():
-    assert {rate_factor("constant", step, 10) for step in range(1, 11)} == {1.0}
-
-
-def test_the_default_optimizer_is_the_supplements_adam():
-    start = torch.randn(5)
-    weights = [torch.nn.Parameter(start.clone()) for _ in range(2)]
-    adam = torch.optim.Adam([weights[0]], lr=1e-4, betas=(0.5, 0.999))
-    ours = make_optimizer([weights[1]], OptimConfig())
-    for _ in range(3):
-        for weight, optimizer in zip(weights, (adam, ours), strict=True):
-            optimizer.zero_grad()
-            weight.square().sum().backward()
-            optimizer.step()
-    assert torch.equal(weights[0], weights[1])

@@ -9,8 +9,6 @@ from portrait_corpus import SIZE, picture, rows_of, write_portraits
 
 from evp.discriminator import DiscriminatorConfig
 from evp.generator import GeneratorConfig, GuidanceConfig, load_generator, render
-from evp.optim import OptimConfig
-from evp.perceptual import VggConfig
 from evp.video_data import (
     HeldOutFrames,
     OpenClip,
@@ -21,6 +19,8 @@ from evp.video_data import (
     training_clips,
 )
 from media.corpus import Corpus
+from media.vgg import VggConfig
+from runtime.optim import OptimConfig
 from runtime.run import RunConfig
 from train_edge2video import Config, LossConfig, compared, train
 

@@ -1,4 +1,4 @@
-"""The optimizer of EVP's landmark stages: Adam, with a constant or a one-cycle learning rate."""
+"""The optimizer of every stage: Adam, and how its learning rate changes."""
 
 import math
 from collections.abc import Iterable
@@ -12,16 +12,22 @@ WARM_UP = 0.3  # share of a cycle in which the rate rises
 START = 1 / 25  # of the highest rate; these three are torch.optim.lr_scheduler.OneCycleLR's
 END = 1e-4  # of the first rate
 
+MILESTONE_FACTOR = 0.1  # torch's MultiStepLR as FOMM's and EAMM's releases use it
+
+Schedule = Literal["constant", "one_cycle", "linear", "milestones"]
+
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """The defaults are the supplement's, Sec. 2.1."""
+    """The defaults are EVP's (supplement, Sec. 2.1)."""
 
     lr: float = 1e-4  # the highest one where the schedule is one_cycle
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 0.0  # decoupled from the gradient (AdamW); the paper has none
     clip_norm: float = math.inf  # of the whole gradient; infinity only measures it
-    schedule: Literal["constant", "one_cycle"] = "constant"
+    schedule: Schedule = "constant"
+    last_factor: float = 0.1  # linear: of the first rate, reached at the last step
+    milestones: tuple[int, ...] = ()  # milestones: steps after which the rate is divided by 10
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.Adam:
@@ -36,18 +42,24 @@ def set_learning_rate(
 ) -> None:
     """Set the rate of step 1 ... `steps`; it depends on the step alone, so resuming is exact."""
     for group in optimizer.param_groups:
-        group["lr"] = config.lr * rate_factor(config.schedule, step, steps)
+        group["lr"] = config.lr * rate_factor(config, step, steps)
 
 
-def rate_factor(schedule: Literal["constant", "one_cycle"], step: int, steps: int) -> float:
-    """Return the share of the highest learning rate at step 1 ... `steps`.
+def rate_factor(config: OptimConfig, step: int, steps: int) -> float:
+    """Return the share of the configured learning rate at step 1 ... `steps`.
 
     one_cycle rises over the first 30 % and falls over the rest, both along half a cosine
-    (Smith and Topin, arXiv:1708.07120; shape and constants as in torch's OneCycleLR).
+    (Smith and Topin, arXiv:1708.07120; shape and constants as in torch's OneCycleLR); linear goes
+    from 1 to `last_factor`; milestones divides by 10 after each.
     """
-    if schedule == "constant":
+    if config.schedule == "constant":
         return 1.0
-    done, peak, last = step - 1, WARM_UP * steps - 1, steps - 1
+    if config.schedule == "milestones":
+        return float(MILESTONE_FACTOR ** sum(step > each for each in config.milestones))
+    done, last = step - 1, steps - 1
+    if config.schedule == "linear":
+        return 1.0 + (config.last_factor - 1.0) * (done / last if last else 0.0)
+    peak = WARM_UP * steps - 1
     if done < peak:
         return _cosine(START, 1.0, done / peak)
     return _cosine(1.0, START * END, (done - peak) / (last - peak)) if last > peak else 1.0

@@ -1,0 +1,116 @@
+"""FOMM's occlusion-aware generator (arXiv:2003.00196, Sec. 3.2): the source's features are moved by
+the dense flow, masked where they are of no use, and decoded.
+
+Letters: B pictures, C channels, h, w pixels of a feature map, H, W of the pictures.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eamm.fomm.blocks import ConvBlock, ResBlock, resize_bilinear, warp
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.motion import DenseMotion, Motion, MotionConfig
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Sizes; the defaults are vox-256's."""
+
+    channels: int = 64
+    max_channels: int = 512
+    downsamplings: int = 2
+    blocks: int = 6  # residual
+    # Also move the source's finer features, and the source itself, past the residual blocks, mixed
+    # by the occlusion map: out = occlusion * moved + (1 - occlusion) * out. Not FOMM's: the skip
+    # connections of its successor (arXiv:2104.11280, Sec. 3.4), which learn much faster.
+    skips: bool = False
+
+    def width(self, level: int) -> int:
+        """Return the channels of a level; 0 has the picture's size."""
+        return min(self.max_channels, self.channels << level)
+
+
+class Source(NamedTuple):
+    """A picture and all that is computed from it once, however many frames it is animated for."""
+
+    frames: Tensor  # (B, 3, H, W)
+    features: tuple[Tensor, ...]  # the coarsest last; the finer ones are used by `skips` alone
+
+
+class Generated(NamedTuple):
+    """What the generator made of a source."""
+
+    prediction: Tensor  # (B, 3, H, W) in [0, 1]
+    deformed: Tensor  # (B, 3, H, W): the source moved by the flow alone
+    motion: Motion
+
+
+class Generator(nn.Module):
+    """A source and two sets of keypoints to the driving frame."""
+
+    def __init__(
+        self, count: int, config: GeneratorConfig, motion: MotionConfig, align_corners: bool
+    ) -> None:
+        super().__init__()
+        self.skips, self.align_corners = config.skips, align_corners
+        levels = range(config.downsamplings)
+        width = config.width
+        self.motion = DenseMotion(count, motion, align_corners)
+        self.first = ConvBlock(3, width(0), kernel=7)
+        self.down_blocks = nn.ModuleList(
+            ConvBlock(width(i), width(i + 1), resize="down") for i in levels
+        )
+        self.bottleneck = nn.Sequential(
+            *(ResBlock(width(config.downsamplings)) for _ in range(config.blocks))
+        )
+        self.up_blocks = nn.ModuleList(
+            ConvBlock(width(i + 1), width(i), resize="up") for i in reversed(levels)
+        )
+        self.final = nn.Conv2d(width(0), 3, 7, padding=3)
+
+    def forward(
+        self, source_BCHW: Tensor, source_kp: Keypoints, driving_kp: Keypoints
+    ) -> Generated:
+        """Return the source as the driving keypoints want it."""
+        motion = self.motion(source_BCHW, source_kp, driving_kp)
+        prediction = self.render(self.encode(source_BCHW), motion)
+        return Generated(prediction, self._moved(source_BCHW, motion), motion)
+
+    def encode(self, source_BCHW: Tensor) -> Source:
+        """Return the source's features, which no driving frame changes."""
+        features = [self.first(source_BCHW)]
+        for block in self.down_blocks:
+            features.append(block(features[-1]))
+        return Source(source_BCHW, tuple(features))
+
+    def render(self, source: Source, motion: Motion) -> Tensor:
+        """Return the picture, (B, 3, H, W) in [0, 1]."""
+        finer = list(source.features)
+        coarsest = finer.pop()
+        occlusion = resize_bilinear(motion.occlusion, _size(coarsest))
+        out = self.bottleneck(self._moved(coarsest, motion) * occlusion)
+        if self.skips:
+            out = self._mixed(out, coarsest, motion)
+        for block in self.up_blocks:
+            out = block(out)
+            if self.skips:
+                out = self._mixed(out, finer.pop(), motion)
+        prediction = torch.sigmoid(self.final(out))
+        return self._mixed(prediction, source.frames, motion) if self.skips else prediction
+
+    def _moved(self, features_BChw: Tensor, motion: Motion) -> Tensor:
+        flow = resize_bilinear(motion.flow.permute(0, 3, 1, 2), _size(features_BChw))
+        return warp(features_BChw, flow.permute(0, 2, 3, 1), self.align_corners)
+
+    def _mixed(self, drawn_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
+        """Return the moved features where the source shows what is needed, else what was drawn."""
+        occlusion = resize_bilinear(motion.occlusion, _size(features_BChw))
+        return torch.lerp(drawn_BChw, self._moved(features_BChw, motion), occlusion)
+
+
+def _size(maps_BChw: Tensor) -> tuple[int, int]:
+    h, w = maps_BChw.shape[2:]
+    return h, w

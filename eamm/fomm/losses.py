@@ -1,0 +1,73 @@
+"""Losses of FOMM (arXiv:2003.00196, Sec. 3.3 and appendix; weights and means of its release): pure
+functions whose weights live in the configuration.
+
+Letters: B pictures, K keypoints, H, W pixels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from eamm.fomm.discriminator import Verdict
+from eamm.fomm.keypoints import Keypoints, invert
+from eamm.fomm.transform import Transform
+from media.vgg import Vgg
+
+Pyramid = dict[int, Tensor]  # pictures by the factor they are smaller by
+
+
+def perceptual(vgg: Vgg, prediction: Pyramid, target: Pyramid) -> Tensor:
+    """Return sum over scales and VGG levels of mean |VGG_i(prediction) - VGG_i(target)|.
+
+    The reconstruction loss (eq. 7; Johnson et al., arXiv:1603.08155), at each of the pyramid's
+    scales. The release weighs every term by 10.
+    """
+    terms = [
+        (one - other.detach()).abs().mean()
+        for factor, frames in prediction.items()
+        for one, other in zip(vgg(frames), vgg(target[factor]), strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
+def pixels(prediction: Pyramid, target: Pyramid) -> Tensor:
+    """Return sum over scales of mean |prediction - target|. Ours, for the small setting."""
+    terms = [(frames - target[factor]).abs().mean() for factor, frames in prediction.items()]
+    return torch.stack(terms).sum()
+
+
+def equivariance_value(driving: Keypoints, warped: Keypoints, transform: Transform) -> Tensor:
+    """Return mean |p - T(p')|: keypoints of the frame and of the warped frame (eq. 9)."""
+    return (driving.value - transform.points(warped.value)).abs().mean()
+
+
+def equivariance_jacobian(driving: Keypoints, warped: Keypoints, transform: Transform) -> Tensor:
+    """Return mean |1 - J^-1 T'(p') J'| (eq. 11)."""
+    expected = transform.jacobian(warped.value) @ warped.jacobian
+    ratio = invert(driving.jacobian) @ expected
+    return (torch.eye(2, dtype=ratio.dtype, device=ratio.device) - ratio).abs().mean()
+
+
+def lsgan_generator(generated: Sequence[Verdict]) -> Tensor:
+    """Return sum over scales of mean (1 - D(generated))^2 (arXiv:1611.04076, without its 1/2)."""
+    return torch.stack([(1 - verdict.logits).square().mean() for verdict in generated]).sum()
+
+
+def lsgan_discriminator(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
+    """Return sum over scales of mean (1 - D(real))^2 + D(generated)^2; `generated` is detached."""
+    terms = [
+        ((1 - one.logits).square() + other.logits.square()).mean()
+        for one, other in zip(real, generated, strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
+def feature_matching(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
+    """Return sum over scales and layers of mean |features(real) - features(generated)|."""
+    terms = [
+        (one.detach() - other).abs().mean()
+        for truth, made in zip(real, generated, strict=True)
+        for one, other in zip(truth.features, made.features, strict=True)
+    ]
+    return torch.stack(terms).sum()

@@ -1,0 +1,95 @@
+"""A whole FOMM: its sizes, and how a trained or imported one is read."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from eamm.fomm.blocks import AntiAlias
+from eamm.fomm.generator import Generated, Generator, GeneratorConfig
+from eamm.fomm.keypoints import KeypointConfig, KeypointDetector
+from eamm.fomm.motion import MotionConfig
+from runtime.config import dump_config, load_config
+from runtime.run import restore
+
+DESCRIPTION = "fomm.yaml"  # what `load_fomm` needs to know, in a run folder or beside weights
+WEIGHTS = "fomm.safetensors"  # of an imported model
+
+
+@dataclass(frozen=True)
+class FommConfig:
+    """Sizes of detector and generator; the defaults are vox-256's."""
+
+    size: int = 256  # pixels a side of the pictures
+    keypoints: KeypointConfig = field(default_factory=KeypointConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    # What torch.nn.functional.grid_sample is told. The public weights were trained when torch
+    # knew only True, which is also the one that fits the coordinate grid (see blocks.warp).
+    align_corners: bool = True
+
+    @property
+    def heatmap_size(self) -> int:
+        """Pixels a side of a keypoint's heatmap: 58 at vox-256."""
+        return self.size // self.keypoints.downscale - self.keypoints.kernel + 1
+
+
+class Fomm(nn.Module):
+    """The two networks that animate a picture."""
+
+    def __init__(self, config: FommConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.detector = KeypointDetector(config.keypoints)
+        self.generator = Generator(
+            config.keypoints.count, config.generator, config.motion, config.align_corners
+        )
+
+    def forward(self, source_BCHW: Tensor, driving_BCHW: Tensor) -> Generated:
+        """Return the source in the driving frames' place, keypoints taken as they are found."""
+        keypoints = self.detector(source_BCHW), self.detector(driving_BCHW)
+        generated: Generated = self.generator(source_BCHW, *keypoints)
+        return generated
+
+
+class ImagePyramid(nn.Module):
+    """Pictures at several scales, each blurred before it is made smaller."""
+
+    def __init__(self, factors: tuple[int, ...] = (1, 2, 4, 8)) -> None:
+        super().__init__()
+        self.downs = nn.ModuleDict({str(factor): AntiAlias(3, factor) for factor in factors})
+
+    def forward(self, frames_BCHW: Tensor) -> dict[int, Tensor]:
+        """Return the pictures by the factor they are smaller by."""
+        return {int(factor): down(frames_BCHW) for factor, down in self.downs.items()}
+
+
+def save_fomm_description(folder: Path, config: FommConfig) -> None:
+    """Write the sizes where `load_fomm` finds them."""
+    dump_config(config, folder / DESCRIPTION)
+
+
+def load_fomm(path: Path, device: torch.device | str = "cpu") -> Fomm:
+    """Read a FOMM in evaluation mode; `.config` are its sizes.
+
+    Args:
+        path: a run folder of train_fomm.py, or a folder that eamm.import_released wrote.
+        device: where it goes.
+
+    Raises:
+        FileNotFoundError: neither of them; the message names the commands.
+    """
+    description = path / DESCRIPTION
+    if not description.is_file():
+        raise FileNotFoundError(
+            f"{description} is missing: {path} is neither a run of train_fomm.py nor a folder "
+            "that python -m eamm.import_released wrote"
+        )
+    fomm = Fomm(load_config(FommConfig, description))
+    if (path / WEIGHTS).is_file():
+        fomm.load_state_dict(load_file(path / WEIGHTS))
+    else:
+        restore(path, detector=fomm.detector, generator=fomm.generator)
+    return fomm.to(device).eval()

@@ -1,0 +1,56 @@
+"""The optimizer and its learning rates, against torch's own."""
+
+import pytest
+import torch
+
+from runtime.optim import OptimConfig, make_optimizer, rate_factor, set_learning_rate
+
+
+def test_one_cycle_is_torchs():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    ours, theirs = (torch.optim.SGD([weight], lr=1.0) for _ in range(2))
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        theirs, max_lr=0.3, total_steps=41, cycle_momentum=False
+    )
+    config = OptimConfig(lr=0.3, schedule="one_cycle")
+    for step in range(1, 42):
+        set_learning_rate(ours, config, step, 41)
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-6)
+        theirs.step()
+        if step < 41:
+            scheduler.step()
+
+
+def test_a_constant_rate_stays():
+    assert {rate_factor(OptimConfig(), step, 10) for step in range(1, 11)} == {1.0}
+
+
+def test_the_default_optimizer_is_the_supplements_adam():
+    start = torch.randn(5)
+    weights = [torch.nn.Parameter(start.clone()) for _ in range(2)]
+    adam = torch.optim.Adam([weights[0]], lr=1e-4, betas=(0.5, 0.999))
+    ours = make_optimizer([weights[1]], OptimConfig())
+    for _ in range(3):
+        for weight, optimizer in zip(weights, (adam, ours), strict=True):
+            optimizer.zero_grad()
+            weight.square().sum().backward()
+            optimizer.step()
+    assert torch.equal(weights[0], weights[1])
+
+
+def test_a_linear_rate_ends_at_its_last_factor():
+    config = OptimConfig(schedule="linear", last_factor=0.1)
+    rates = [rate_factor(config, step, 5) for step in range(1, 6)]
+    assert rates == pytest.approx([1.0, 0.775, 0.55, 0.325, 0.1])
+    assert rate_factor(config, 1, 1) == 1.0
+
+
+def test_milestones_divide_the_rate_by_ten_as_torch_does():
+    config = OptimConfig(lr=1.0, schedule="milestones", milestones=(3, 5))
+    weight = torch.nn.Parameter(torch.zeros(1))
+    theirs = torch.optim.SGD([weight], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(theirs, [3, 5], gamma=0.1)
+    for step in range(1, 8):
+        assert rate_factor(config, step, 7) == pytest.approx(theirs.param_groups[0]["lr"])
+        theirs.step()
+        scheduler.step()
