@@ -1,0 +1,301 @@
+"""Audio2Facial-Dynamics: keypoints of a talking face from one picture, sound and head pose (EAMM,
+supplement A.1; layers and sizes of its release).
+
+Identity, audio and pose encoder say what a frame should show; an LSTM reads them frame by frame;
+transposed convolutions make of each frame the feature map that FOMM's keypoint detector would have
+computed from a picture, and the detector's two heads read keypoints from it. The release's
+checkpoints hold a second, StyleGAN-like decoder of 3.48 M parameters that nothing uses; it is left
+out here. Batch norm sees all frames of a batch at once, where the release normalises frame by
+frame; in evaluation mode there is no difference.
+
+Dimension letters in this file:
+    B  clips in the batch
+    T  video frames of a clip, 25 per second
+    K  keypoints
+    F  numbers of a frame's code
+    C, h, w  channels and pixels of a feature map; H, W pixels of a picture
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from eamm.fomm.blocks import AntiAlias, ConvBlock, Hourglass
+from eamm.fomm.keypoints import KeypointConfig, KeypointDetector, KeypointHeads, Keypoints
+from eamm.fomm.model import FommConfig
+from runtime.config import ConfigError, dump_config, load_config
+from runtime.run import restore
+
+DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs to know, in a run folder or beside weights
+WEIGHTS = "a2fd.safetensors"  # of an imported model
+AUDIO_GAIN = 1.6  # by which the release multiplies the audio feature in its demo
+POSE_SIZE = 6  # yaw, pitch, roll, scale, tx, ty; see eamm/pose.py
+FIRST_PIXELS = 4  # a side, of the decoder's first map
+AUDIO_CELLS = 12 * 2  # what two poolings leave of 28 x 12
+
+Anchor = Literal["none", "source"]
+
+
+@dataclass(frozen=True)
+class A2fdWidths:
+    """Widths of the network's own layers; the defaults are the release's."""
+
+    identity_channels: int = 4  # of the first level; doubled at each, the last has identity_dim
+    identity_dim: int = 512  # f_I
+    audio_channels: tuple[int, int, int, int, int] = (64, 128, 256, 256, 512)
+    audio_hidden: int = 2048
+    audio_dim: int = 256  # f_a
+    pose_hidden: int = 128
+    pose_dim: int = 256  # f_p
+    hidden: int = 256  # of the LSTM
+    layers: int = 3  # of the LSTM
+    decoder_first: int = 256  # channels of the decoder's first map
+    decoder: int = 128  # channels of its further maps
+    # What the decoder's map is added to: nothing, as in the paper, or the feature map that the
+    # detector computes from the source. Ours: so a fresh network leaves the source as it is, and a
+    # face that was not learned from starts with its own keypoints.
+    anchor: Anchor = "none"
+
+
+@dataclass(frozen=True)
+class A2fdConfig:
+    """The whole network: its own widths, and what follows from the FOMM that it serves."""
+
+    widths: A2fdWidths = field(default_factory=A2fdWidths)
+    size: int = 256  # pixels a side of the source
+    keypoints: KeypointConfig = field(default_factory=KeypointConfig)
+    pose_mean: tuple[float, ...] = (0.0,) * POSE_SIZE  # taken from a pose, then
+    pose_scale: tuple[float, ...] = (1.0,) * POSE_SIZE  # divided by; as they are: raw, the paper's
+    teacher: str | None = None  # `fingerprint` of the detector that was imitated; None: unknown
+
+    def __post_init__(self) -> None:
+        if len(self.pose_mean) != POSE_SIZE or len(self.pose_scale) != POSE_SIZE:
+            raise ValueError(f"pose_mean and pose_scale hold {POSE_SIZE} numbers each")
+        side, ratio = self.feature_size, self.feature_size // FIRST_PIXELS
+        if side != FIRST_PIXELS * ratio or ratio < 1 or ratio & (ratio - 1):
+            raise ValueError(
+                f"the detector's feature map has {side} pixels a side, but the decoder makes 4, 8, "
+                f"16, ... ({self.size} px by keypoints.downscale {self.keypoints.downscale}); "
+                "train a FOMM of another size or downscale"
+            )
+
+    @property
+    def feature_size(self) -> int:
+        """Pixels a side of the detector's feature map: 64 at vox-256."""
+        return self.size // self.keypoints.downscale
+
+    @property
+    def features(self) -> int:
+        """Channels of the detector's feature map: 35 at vox-256."""
+        return self.keypoints.hourglass.channels + 3
+
+
+def config_for(widths: A2fdWidths, fomm: FommConfig) -> A2fdConfig:
+    """Return the network's configuration for a FOMM, with raw poses and no teacher named."""
+    return A2fdConfig(widths, fomm.size, fomm.keypoints)
+
+
+class A2fd(nn.Module):
+    """A picture, audio windows and poses to the keypoints of every frame."""
+
+    pose_mean: Tensor
+    pose_scale: Tensor
+
+    def __init__(self, config: A2fdConfig) -> None:
+        super().__init__()
+        self.config, widths = config, config.widths
+        self.identity = _identity_encoder(config.size, widths)
+        self.audio = _audio_encoder(widths)
+        self.audio_fc = nn.Sequential(
+            nn.Linear(widths.audio_channels[-1] * AUDIO_CELLS, widths.audio_hidden),
+            nn.ReLU(),
+            nn.Linear(widths.audio_hidden, widths.audio_dim),
+            nn.ReLU(),
+        )
+        self.pose = nn.Sequential(
+            nn.Linear(POSE_SIZE, widths.pose_hidden),
+            nn.ReLU(),
+            nn.Linear(widths.pose_hidden, widths.pose_dim),
+            nn.ReLU(),
+        )
+        code = widths.identity_dim + widths.audio_dim + widths.pose_dim
+        self.lstm = nn.LSTM(code, widths.hidden, widths.layers, batch_first=True)
+        self.decoder = _decoder(config)
+        self.heads = KeypointHeads(config.features, config.keypoints)
+        self.anchor = _anchor(config) if widths.anchor == "source" else None
+        if self.anchor is not None:
+            for parameter in self.decoder[-1].parameters():
+                nn.init.zeros_(parameter)  # a fresh network leaves the source as it is
+        for name in ("pose_mean", "pose_scale"):
+            constant = torch.tensor(getattr(config, name), dtype=torch.float32)
+            self.register_buffer(name, constant, persistent=False)
+
+    def forward(
+        self,
+        source_BCHW: Tensor,
+        windows_BTRC: Tensor,
+        pose_BTP: Tensor,
+        audio_gain: float = 1.0,
+    ) -> tuple[Keypoints, Tensor]:
+        """Return the keypoints of every frame and their heatmaps.
+
+        Args:
+            source_BCHW: the portrait, (B, 3, H, W) in [0, 1].
+            windows_BTRC: audio windows (B, T, 28, 12), see media/mfcc.py.
+            pose_BTP: (B, T, 6) in the release's convention, see eamm/pose.py.
+            audio_gain: the audio feature is multiplied by it; the release's demo has AUDIO_GAIN,
+                training 1.
+
+        Returns:
+            Keypoints of value (B, T, K, 2) and jacobian (B, T, K, 2, 2), heatmaps (B, T, K, h, w).
+        """
+        B, T = windows_BTRC.shape[:2]
+        code_BTF = torch.cat(
+            [
+                self.identity(source_BCHW).flatten(1)[:, None].expand(B, T, -1),
+                audio_gain * self._audio_feature(windows_BTRC),
+                self.pose((pose_BTP - self.pose_mean) / self.pose_scale),
+            ],
+            dim=2,
+        )
+        hidden_BTF, _ = self.lstm(code_BTF)
+        features_NChw = self.decoder(hidden_BTF.reshape(B * T, -1, 1, 1))
+        if self.anchor is not None:
+            features_NChw = features_NChw + self.anchor(source_BCHW).repeat_interleave(T, dim=0)
+        keypoints, heatmap = self.heads(features_NChw)
+        value, jacobian, heatmap = (part.unflatten(0, (B, T)) for part in (*keypoints, heatmap))
+        return Keypoints(value, jacobian), heatmap
+
+    def _audio_feature(self, windows_BTRC: Tensor) -> Tensor:
+        B, T, R, C = windows_BTRC.shape
+        maps = self.audio(windows_BTRC.reshape(B * T, 1, R, C))
+        feature: Tensor = self.audio_fc(maps.flatten(1)).unflatten(0, (B, T))
+        return feature
+
+    def train(self, mode: bool = True) -> "A2fd":
+        """Set training or evaluation mode; the anchor always stays in evaluation mode."""
+        super().train(mode)
+        if self.anchor is not None:
+            self.anchor.eval()
+        return self
+
+    def start_from(self, detector: KeypointDetector, heads: bool = True) -> None:
+        """Copy what a FOMM's detector gives: the heads, where wanted, and the anchor."""
+        if heads:
+            self.heads.load_state_dict(detector.heads.state_dict())
+        if self.anchor is not None:
+            parts = nn.Sequential(detector.down, detector.hourglass)
+            self.anchor.load_state_dict(parts.state_dict())
+
+
+def _identity_encoder(size: int, widths: A2fdWidths) -> nn.Sequential:
+    """Return blocks that halve the picture until a single pixel is left: 8 at 256 px."""
+    levels = size.bit_length() - 1
+    doubled = [min(widths.identity_channels << i, widths.identity_dim) for i in range(levels - 1)]
+    channels = [3, *doubled, widths.identity_dim]
+    return nn.Sequential(*(ConvBlock(*pair, resize="down") for pair in pairwise(channels)))
+
+
+def _audio_encoder(widths: A2fdWidths) -> nn.Sequential:
+    """Return convolutions from windows (N, 1, 28, 12) to maps (N, C, 12, 2)."""
+    first, second, third, fourth, last = widths.audio_channels
+    return nn.Sequential(
+        _audio_block(1, first),
+        _audio_block(first, second),
+        nn.MaxPool2d(3, stride=(1, 2)),
+        _audio_block(second, third),
+        _audio_block(third, fourth),
+        _audio_block(fourth, last),
+        nn.MaxPool2d(3, stride=(2, 2)),
+    )
+
+
+def _audio_block(in_channels: int, out_channels: int) -> nn.Sequential:
+    convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+def _decoder(config: A2fdConfig) -> nn.Sequential:
+    """Return transposed convolutions from one pixel to 4, 8, ... and the detector's feature map."""
+    widths, doublings = config.widths, (config.feature_size // FIRST_PIXELS).bit_length() - 1
+    channels = [widths.decoder_first, *[widths.decoder] * (doublings - 1)][:doublings]
+    channels.append(config.features)
+    layers: list[nn.Module] = [nn.ConvTranspose2d(widths.hidden, channels[0], 6, 2, 1)]
+    for before, after in pairwise(channels):
+        layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1)]
+    return nn.Sequential(*layers)
+
+
+def _anchor(config: A2fdConfig) -> nn.Sequential:
+    """Return the frozen part of the detector that computes a picture's feature map."""
+    keypoints = config.keypoints
+    parts = AntiAlias(3, keypoints.downscale), Hourglass(3, keypoints.hourglass)
+    return nn.Sequential(*parts).requires_grad_(False).eval()
+
+
+def fingerprint(detector: KeypointDetector) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a detector's weights and sizes.
+
+    Keypoints mean nothing to another FOMM, even to one of the same sizes.
+    """
+    digest = hashlib.sha256()
+    for name, value in detector.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_fomm(config: A2fdConfig, fomm: FommConfig, detector: KeypointDetector) -> None:
+    """Refuse an A2FD that was trained for another FOMM.
+
+    Raises:
+        ConfigError: other sizes, or other weights of the detector; the message names both.
+    """
+    ours, theirs = (config.size, config.keypoints), (fomm.size, fomm.keypoints)
+    if ours != theirs:
+        raise ConfigError(
+            f"the A2FD was made for a FOMM of {config.size} px with {config.keypoints}; this one "
+            f"has {fomm.size} px and {fomm.keypoints}; train A2FD on it, or take the other FOMM"
+        )
+    found = fingerprint(detector)
+    if config.teacher not in (None, found):
+        raise ConfigError(
+            f"the A2FD imitates the detector {config.teacher}, this FOMM's is {found}: of the same "
+            "sizes, but with other weights; train A2FD on it, or take the other FOMM"
+        )
+
+
+def save_a2fd_description(folder: Path, config: A2fdConfig) -> None:
+    """Write the sizes where `load_a2fd` finds them."""
+    dump_config(config, folder / DESCRIPTION)
+
+
+def load_a2fd(path: Path, device: torch.device | str = "cpu") -> A2fd:
+    """Read an A2FD in evaluation mode; `.config` are its sizes.
+
+    Args:
+        path: a run folder of train_a2fd.py, or a folder that eamm.import_released wrote.
+        device: where it goes.
+
+    Raises:
+        FileNotFoundError: neither of them; the message names the commands.
+    """
+    description = path / DESCRIPTION
+    if not description.is_file():
+        raise FileNotFoundError(
+            f"{description} is missing: {path} is neither a run of train_a2fd.py nor a folder "
+            "that python -m eamm.import_released wrote"
+        )
+    model = A2fd(load_config(A2fdConfig, description))
+    if (path / WEIGHTS).is_file():
+        model.load_state_dict(load_file(path / WEIGHTS))
+    else:
+        restore(path, model=model)
+    return model.to(device).eval()
