@@ -208,4 +208,5 @@ def _angles(rotation: Array) -> Array:
     yaw = np.arcsin(np.clip(-rotation[:, 2, 0], -1, 1))
     pitch = np.arctan2(rotation[:, 2, 1], rotation[:, 2, 2])
     roll = np.arctan2(-rotation[:, 1, 0], rotation[:, 0, 0])
-    return np.degrees(np.column_stack([yaw, pitch, roll]))
+    angles: Array = np.degrees(np.column_stack([yaw, pitch, roll]))
+    return angles
