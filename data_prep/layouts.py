@@ -6,6 +6,12 @@ mead    <speaker>/video/<view>/<emotion>/level_<n>/<number>.mp4, with the sound 
 folder  videos (or sounds) anywhere under a folder; `pattern` reads their names.
 list    a CSV file with the columns video, audio, speaker, emotion, level, sentence; paths are
         relative to it, an empty audio means the video's own sound.
+lrw     <WORD>/<train|val|test>/<WORD>_<nnnnn>.mp4, words cut from broadcasts: 29 frames at 25 fps,
+        256 x 256, with sound. Nobody knows who speaks, so every clip is a speaker of its own: what
+        a stage takes from another clip of the speaker can only come from the clip itself. The sets
+        published are kept: train and val by name, test as `test_speaker`. The same people may be
+        heard in all three. The sentence is the word, the emotion neutral. `pattern` can choose
+        words: '(ABOUT|AFTER)_.*'. The .txt beside a clip, which times the word in it, is not read.
 """
 
 import csv
@@ -22,13 +28,14 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mpg", ".mpeg", ".avi", ".mkv", ".webm", ".m4
 SOUND_SUFFIXES = (".wav", ".m4a", ".mp3", ".flac", ".ogg", ".aac", ".aif", ".aiff", ".mov", ".mp4")
 LIST_COLUMNS = ("video", "audio", "speaker", "emotion", "level", "sentence")
 FRONT = "front"
+LRW_SPLITS = {"train": "train", "val": "val", "test": "test_speaker"}  # LRW's name: the project's
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
     """What is read, and how its names are understood."""
 
-    layout: tp.Literal["mead", "folder", "list"]
+    layout: tp.Literal["mead", "folder", "list", "lrw"]
     root: Path  # a folder; of the layout list, the CSV file
     views: tuple[str, ...] = (FRONT,)  # mead: camera folders
     speakers: tuple[str, ...] = ()  # empty: all
@@ -37,7 +44,7 @@ class CorpusConfig:
     sentence_table: Path | None = None  # CSV: which file numbers hold the same sentence
     sound: tp.Literal["required", "optional"] = "required"  # optional: a clip without is silent
     pattern: str = (
-        r"(?P<number>.+)"  # folder: of the whole name without suffix; others are left out
+        r"(?P<number>.+)"  # folder, lrw: of the whole name without suffix; others are left out
     )
     sound_folder: Path | None = None  # folder: sounds of the same relative names, other suffix
     speaker: str = ""  # folder: where the pattern names none; empty: the name of the file's folder
@@ -71,6 +78,7 @@ class Source:
     number: str  # what the corpus calls the file
     sentence: str
     view: str = FRONT
+    split: str | None = None  # where the corpus itself says so
 
     @property
     def id(self) -> str:
@@ -98,7 +106,7 @@ def find_sources(config: CorpusConfig) -> Listing:
     root = config.root
     if not root.exists():
         raise FileNotFoundError(f"corpus.root {root} does not exist")
-    finders = {"mead": _find_mead, "folder": _find_folder, "list": _find_list}
+    finders = {"mead": _find_mead, "folder": _find_folder, "list": _find_list, "lrw": _find_lrw}
     unmatched: list[Path] = []
     sources = list(finders[config.layout](config, unmatched))
     sources = list(_with_sentences(_chosen(sources, config), config.sentence_table))
@@ -180,6 +188,26 @@ def _find_list(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
                 number=video.stem,
                 sentence=row["sentence"],
             )
+
+
+def _find_lrw(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
+    for path in _files(config.root.glob("*/*/*"), VIDEO_SUFFIXES):
+        word, part, _ = path.relative_to(config.root).parts
+        number = path.stem.removeprefix(f"{word}_")
+        named = path.stem == f"{word}_{number}" and number.isdigit() and part in LRW_SPLITS
+        if not named or re.fullmatch(config.pattern, path.stem) is None:
+            unmatched.append(path)
+            continue
+        yield Source(
+            video=path,
+            audio=None,
+            speaker=f"{word}-{part}-{number}",  # each set counts from 00001
+            emotion=_class_of(NEUTRAL, path, config),
+            level=1,
+            number=number,
+            sentence=word,
+            split=LRW_SPLITS[part],
+        )
 
 
 def _chosen(sources: Iterable[Source], config: CorpusConfig) -> Iterator[Source]:

@@ -12,7 +12,10 @@ from data_prep.layouts import Source
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """The first rule that fits a clip decides; a clip that none fits is `train`."""
+    """The first rule that fits a clip decides; a clip that none fits is `train`.
+
+    Where a corpus brings splits of its own (LRW), what it holds out stays so, whatever the rules.
+    """
 
     test_speakers: tuple[str, ...] = ()  # unseen people (EAMM: M003, M030, W009, W015)
     test_sentences: tuple[str, ...] = ()  # unseen sentences of known people
@@ -49,6 +52,8 @@ def split_of(source: Source, config: SplitConfig) -> str:
     Raises:
         ValueError: files are to be held out by number and this one has none.
     """
+    if source.split is not None and source.split != "train":
+        return source.split
     if source.speaker in config.test_speakers:
         return "test_speaker"
     if source.sentence in config.test_sentences or _numbered_below(source, config):
