@@ -1,5 +1,6 @@
-# make demo   sets up .venv, runs EVP's whole chain on the embedded corpus, writes runs/demo/report.html
-# make test   sets up .venv, lints, checks types, tests
+# make demo        sets up .venv, runs EVP's whole chain on the embedded corpus, writes runs/demo/report.html
+# make demo-eamm   the same for EAMM; its figures and videos join the report
+# make test        sets up .venv, lints, checks types, tests
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := runtime media evp eamm data_prep metrics showcase benchmarks $(wildcard *.py)
@@ -8,13 +9,16 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint types unit clean
+.PHONY: help demo demo-eamm test lint types unit clean
 
 help:
 	@sed -n 's/^# //p' Makefile
 
 demo: .venv/ready
-	$(BIN)/python demo.py configs/demo/demo.yaml
+	$(BIN)/python demo.py configs/demo/evp.yaml
+
+demo-eamm: .venv/ready
+	$(BIN)/python demo.py configs/demo/eamm.yaml
 
 test: lint types unit
 

@@ -1,10 +1,11 @@
-"""EVP from nothing to an edited portrait: make a corpus, train every stage, measure, show.
+"""A system from nothing to finished videos: make a corpus, train every stage, measure, show.
 
-    python demo.py configs/demo/demo.yaml
-    python demo.py configs/demo/demo.yaml cores=4
+    python demo.py configs/demo/evp.yaml
+    python demo.py configs/demo/eamm.yaml cores=4
 
 Each stage is the command that its line shows, so it can be run, changed or repeated alone; running
-the demo again does only what is missing. Writes OUT/report.html and OUT/results.json.
+the demo again does only what is missing. Both systems share one corpus, OUT/report.html and
+OUT/results.json.
 """
 
 import contextlib
@@ -13,136 +14,55 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from runtime.config import config_from_argv
 from runtime.files import read_json, write_json
 from runtime.processes import Stage, StageError, run_plan
-from showcase.figures import Results, rows
+from showcase.bars import Results, rows
+from showcase.commands import Setting
+from showcase.eamm_plan import EammDemo, eamm_plan
+from showcase.evp_plan import EvpDemo, evp_plan
 from showcase.report import write_report
-
-
-@dataclass(frozen=True)
-class CorpusConfig:
-    """The size of the mini corpus; every speaker says every sentence in every emotion."""
-
-    raw: Path = Path("data/raw/mini")
-    speakers: int = 3
-    sentences: int = 14
-    lively: int = 6  # target videos a speaker, with the head turning freely
-    seed: int = 0
 
 
 @dataclass(frozen=True)
 class Config:
     """What the demo makes, and on how many cores."""
 
+    system: Literal["evp", "eamm"]
     out: Path = Path("runs/demo")
-    configs: Path = Path("configs/demo")  # a YAML file for every stage
-    speech: Path = Path("data/mini")  # prepared: calm heads, every emotion
-    lively: Path = Path("data/mini_lively")  # prepared: target videos
+    raw: Path = Path("data/raw/mini")
+    seed: int = 0  # of the mini corpus
     cores: int = 2
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    evp: EvpDemo = field(default_factory=EvpDemo)
+    eamm: EammDemo = field(default_factory=EammDemo)
+
+    @property
+    def home(self) -> Path:
+        """The folder of the system's own runs, media and figures."""
+        return self.out if self.system == "evp" else self.out / self.system
 
 
 def plan(cfg: Config) -> list[Stage]:
     """Return the commands of the demo; those that others wait for come first."""
-    return [*data_stages(cfg), *training_stages(cfg), *showing_stages(cfg)]
-
-
-def data_stages(cfg: Config) -> list[Stage]:
-    corpus, cores = cfg.corpus, cfg.cores
-    keys = ("speakers", "sentences", "lively", "seed")
-    size = [f"--{key}={getattr(corpus, key)}" for key in keys]
-    render = module("data_prep.mini_corpus", f"--out={corpus.raw}", *size, f"--workers={cores}")
-    common = (f"corpus.root={corpus.raw}", f"workers={cores}")
-
-    def prepare(name: str, out: Path) -> tuple[str, ...]:
-        return module("data_prep.prepare", str(cfg.configs / name), f"out={out}", *common)
-
-    return [
-        Stage("corpus", render, cores=cores),
-        Stage("prepare", prepare("prepare.yaml", cfg.speech), ("corpus",), cores),
-        Stage("prepare_lively", prepare("prepare_lively.yaml", cfg.lively), ("prepare",), cores),
-    ]
-
-
-def training_stages(cfg: Config) -> list[Stage]:
-    out, speech, lively = cfg.out, str(cfg.speech), str(cfg.lively)
-    model = str(out / "face_model.npz")
-
-    def train(script: str, name: str, *arguments: str) -> tuple[str, ...]:
-        run = f"run.out={out / name}"
-        return (sys.executable, script, str(cfg.configs / f"{name}.yaml"), run, *arguments)
-
-    corpus = f"corpus={speech}"
-    pretrained = (
-        f"content_from={out / 'pretrain_content'}",
-        f"emotion_from={out / 'pretrain_emotion'}",
-    )
-    encoders = f"encoders={out / 'disentangle'}"
-    portraits = f"data.corpora=[{speech}, {lively}]"
-    learn = module("data_prep.face_model", "--corpus", speech, "--out", model)
-    return [
-        Stage("pairs", module("data_prep.pairs", speech), ("prepare",)),
-        Stage(
-            "pretrain_emotion",
-            train("pretrain_encoders.py", "pretrain_emotion", corpus),
-            ("pairs",),
-        ),
-        Stage(
-            "edge2video", train("train_edge2video.py", "edge2video", portraits), ("prepare_lively",)
-        ),
-        Stage(
-            "pretrain_content",
-            train("pretrain_encoders.py", "pretrain_content", corpus),
-            ("pretrain_emotion",),
-        ),
-        Stage(
-            "disentangle",
-            train("train_disentangle.py", "disentangle", corpus, *pretrained),
-            ("pretrain_content",),
-        ),
-        Stage(
-            "audio2lm", train("train_audio2lm.py", "audio2lm", corpus, encoders), ("disentangle",)
-        ),
-        Stage("emotion_codes", module("evp.emotion_codes", str(out / "audio2lm")), ("audio2lm",)),
-        Stage("face_model", learn, ("prepare_lively",)),
-        Stage(
-            "pose", module("data_prep.pose", "--corpus", lively, "--model", model), ("face_model",)
-        ),
-        Stage(
-            "disentangle_no_cross",
-            train("train_disentangle.py", "disentangle_no_cross", corpus, *pretrained),
-            ("pretrain_content",),
-        ),
-    ]
-
-
-def showing_stages(cfg: Config) -> list[Stage]:
-    media = cfg.out / "media"
-    corpora = ("--speech", str(cfg.speech), "--lively", str(cfg.lively))
-    truth = ("--truth", str(cfg.corpus.raw / "truth"))
-    sheet = module("data_prep.inspect", str(cfg.speech), "--out", str(media / "contact_sheet.png"))
-    trained = ("emotion_codes", "edge2video", "pose")
-    figures = module("showcase.figures", str(cfg.out), *corpora, *truth)
-    return [
-        Stage("inspect", sheet, ("prepare",)),
-        Stage("videos", module("showcase.videos", str(cfg.out), *corpora), trained),
-        Stage("figures", figures, ("videos", "disentangle_no_cross")),
-    ]
-
-
-def module(name: str, *arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", name, *arguments)
+    setting = Setting(cfg.home, cfg.raw, cfg.seed, cfg.cores)
+    if cfg.system == "evp":
+        return evp_plan(cfg.evp, setting)
+    return eamm_plan(cfg.eamm, setting)
 
 
 def run_demo(cfg: Config) -> Results:
-    """Run what is missing of the plan and write results.json and report.html."""
-    with spent(cfg.out / "spent.json") as wall:
-        seconds = run_plan(plan(cfg), cfg.out / "logs", cfg.cores)
-    results: Results = read_json(cfg.out / "figures.json")
-    results |= _times(cfg.out / "results.json", seconds, wall[0])
-    write_json(cfg.out / "results.json", results)
+    """Run what is missing of the plan; write results.json and report.html."""
+    with spent(cfg.home / "spent.json") as wall:
+        seconds = run_plan(plan(cfg), cfg.home / "logs", cfg.cores)
+    path = cfg.out / "results.json"
+    results: Results = read_json(path) if path.exists() else {}
+    mine: Results = results if cfg.system == "evp" else results.setdefault(cfg.system, {})
+    times = {"seconds": seconds, "wall_seconds": round(wall[0])}
+    kept = {name: mine[name] for name in times if name in mine}  # a finished demo keeps its times
+    mine |= read_json(cfg.home / "figures.json") | times | kept
+    write_json(path, results)
     write_report(cfg.out)
     return results
 
@@ -157,14 +77,6 @@ def spent(path: Path) -> Iterator[list[float]]:
     finally:
         total[0] = round(before + time.monotonic() - started, 1)
         write_json(path, total[0])
-
-
-def _times(path: Path, seconds: dict[str, float], wall: float) -> Results:
-    """Return the time of every stage and of the whole; a finished demo keeps those it had."""
-    if path.exists():
-        earlier: Results = read_json(path)
-        return {name: earlier[name] for name in ("seconds", "wall_seconds")}
-    return {"seconds": seconds, "wall_seconds": round(wall)}
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """EVP stage 3: portrait frames from guidance maps (paper Sec. 3.3, supplement 1.2, eq. 2-5).
 
     python train_edge2video.py configs/evp/edge2video.yaml data.speaker=M003
-    python train_edge2video.py configs/demo/edge2video.yaml data.speaker=W902 run.out=runs/w902
+    python train_edge2video.py configs/demo/evp/edge2video.yaml data.speaker=W902 run.out=runs/w902
 
 Needs a corpus prepared with frame profile portrait (data_prep.prepare), and VGG-19's weights in the
 weights folder, or vgg.weights=random, or loss.vgg=0. The same command continues a stopped run.

@@ -1,78 +1,29 @@
-"""The demo's page: every figure with its bar, curves, contact sheet, videos."""
+"""The demos' page: every figure with its bar, then the sections of each system that has run."""
 
 from pathlib import Path
 
 from runtime.files import read_json
-from showcase.figures import rows
-from showcase.page import Figure, Section, write_page
-from showcase.plots import curves
-
-STAGES = (
-    "pretrain_emotion",
-    "pretrain_content",
-    "disentangle",
-    "disentangle_no_cross",
-    "audio2lm",
-    "edge2video",
-)
+from showcase.bars import rows
+from showcase.eamm_report import eamm_sections
+from showcase.evp_report import evp_sections
+from showcase.page import Section, write_page
 
 
-def write_report(runs: Path) -> None:
-    """Write runs/report.html from runs/results.json and runs/media/.
+def write_report(out: Path) -> None:
+    """Write out/report.html from out/results.json and the systems' media folders.
 
     Raises:
-        FileNotFoundError: a stage of the demo has not run.
+        FileNotFoundError: a stage of a system's demo has not run.
     """
-    results, media = read_json(runs / "results.json"), runs / "media"
-    curves(media / "curves.png", {name: runs / name for name in STAGES})
-    minutes = results["wall_seconds"] / 60
-    lead = f"Emotional video portraits, from raw video to edited result in {minutes:.0f} minutes."
-    write_page(runs / "report.html", "Affekt: the EVP demo", lead, rows(results), _sections(runs))
-
-
-def _sections(runs: Path) -> list[Section]:
-    media = runs / "media"
-    pictures = sorted((runs / "edge2video" / "pictures").glob("held_out_*.png"))
-    return [
-        Section(
-            "From sound to an edited video",
-            "A sentence that no stage learned from. The target video shows the same person, "
-            "silent to us, turning the head; face and speech come from the sound alone.",
-            [
-                Figure("truth: the person saying it", media / "truth.mp4", 4),
-                Figure("result: the target video says it", media / "result.mp4", 4),
-                Figure("the same sound, another emotion", media / "swapped.mp4", 4),
-            ],
-        ),
-        Section(
-            "Blending emotions",
-            "Mean emotion codes of two labels, (1 - w) sad + w happy; the mouth keeps its timing.",
-            [
-                Figure("one sentence, five weights", media / "blend.mp4"),
-                Figure("the frame with the widest mouth", media / "blend.png"),
-                Figure("mouth opening under every weight", media / "blend_mouth.png"),
-            ],
-        ),
-        Section(
-            "Content by emotion",
-            "Two sentences down, emotions across (supplement, Fig. 2): a row shares its lips, "
-            "a column its expression.",
-            [Figure("all from one target video", media / "grid.mp4")],
-        ),
-        Section(
-            "3D alignment",
-            "The same predicted face, with the target's pose and without (the paper's Fig. 7).",
-            [
-                Figure("left aligned in 3D, right not at all", media / "alignment.mp4", 6),
-                Figure("guidance, generated, true: held out", pictures[-1], 6),
-            ],
-        ),
-        Section(
-            "Data and training",
-            "The corpus as prepared, with the landmarks the detector found, and every loss.",
-            [
-                Figure("a row a speaker, a column an emotion", media / "contact_sheet.png"),
-                Figure("total loss of every stage", media / "curves.png"),
-            ],
-        ),
-    ]
+    results = read_json(out / "results.json")
+    sections: list[Section] = []
+    leads = []
+    if "landmark" in results:
+        minutes = results["wall_seconds"] / 60
+        leads.append(f"EVP, from raw video to an edited portrait in {minutes:.0f} minutes.")
+        sections += evp_sections(out)
+    if "eamm" in results:
+        minutes = results["eamm"]["wall_seconds"] / 60
+        leads.append(f"EAMM, from raw video to an animated portrait in {minutes:.0f} minutes.")
+        sections += eamm_sections(out / "eamm")
+    write_page(out / "report.html", "Affekt: the demos", " ".join(leads), rows(results), sections)

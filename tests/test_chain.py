@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from test_page import CHROMIUM, opened
 
-from demo import Config, CorpusConfig, run_demo
+from demo import Config, run_demo
 from evp.portrait import load_renderer
 from generate import main as generate
 from media.video import probe
-from showcase.figures import BARS, look_up
+from showcase.bars import EVP_BARS, look_up
+from showcase.evp_plan import EvpDemo
 
 ROOT = Path(__file__).parent.parent
 STEPS = {
@@ -31,12 +32,12 @@ def tiny_configs(folder):
     """Write the demo's YAML files with fewer steps and less held out."""
     folder.mkdir()
     for name, sentences in HELD_OUT.items():
-        lines = [(ROOT / f"configs/demo/{name}.yaml").read_text().split("out: data")[0]]
+        lines = [(ROOT / f"configs/demo/evp/{name}.yaml").read_text().split("out: data")[0]]
         lines = [line for line in "".join(lines).splitlines() if "test_sentences" not in line]
         text = "\n".join(lines).replace("split:", f"split:\n  test_sentences: {sentences}")
         (folder / f"{name}.yaml").write_text(text + "\n")
     for name, steps in STEPS.items():
-        base = ROOT / f"configs/demo/{name}.yaml"
+        base = ROOT / f"configs/demo/evp/{name}.yaml"
         run = f"run: {{steps: {steps}, log_every: 2, save_every: {steps}, batch_size: 2}}"
         (folder / f"{name}.yaml").write_text(f"base: {base}\n{run}\n")
 
@@ -45,20 +46,21 @@ def tiny_configs(folder):
 def demo(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo")
     tiny_configs(root / "configs")
-    corpus = CorpusConfig(raw=root / "raw", speakers=1, sentences=4, lively=2)
-    config = Config(
-        out=root / "run",
+    evp = EvpDemo(
         configs=root / "configs",
         speech=root / "speech",
         lively=root / "lively",
-        corpus=corpus,
+        speakers=1,
+        sentences=4,
+        lively_clips=2,
     )
+    config = Config(system="evp", out=root / "run", raw=root / "raw", evp=evp)
     return config, run_demo(config)
 
 
 def test_every_bar_is_measured_and_written(demo):
     config, results = demo
-    for bar in BARS:
+    for bar in EVP_BARS:
         assert isinstance(look_up(results, bar.key), float)
     assert json.loads((config.out / "results.json").read_text()) == results
 
@@ -74,8 +76,8 @@ def test_the_report_plays_in_a_browser(demo, tmp_path):
 def test_the_command_line_makes_a_video_of_any_sound_on_any_target(demo, tmp_path):
     config, _ = demo
     speaker = load_renderer(config.out / "edge2video", "cpu").speaker
-    target = next((config.corpus.raw / speaker / "video/lively").rglob("*.mp4"))
-    sound = next((config.corpus.raw / speaker / "audio/sad").rglob("003.m4a"))
+    target = next((config.raw / speaker / "video/lively").rglob("*.mp4"))
+    sound = next((config.raw / speaker / "audio/sad").rglob("003.m4a"))
     out = tmp_path / "out.mp4"
     common = [f"--run={config.out}", f"--audio={sound}", f"--target={target}", f"--out={out}"]
     for more in (["--emotion=happy"], ["--emotion-blend=sad:happy:0.3", "--alignment=none"]):
@@ -94,7 +96,7 @@ def sound_video(sound):
 
 def test_a_wrong_label_is_refused_with_those_that_are_known(demo, tmp_path, capsys):
     config, _ = demo
-    video = next(config.corpus.raw.rglob("front/**/003.mp4"))
+    video = next(config.raw.rglob("front/**/003.mp4"))
     where = [f"--run={config.out}", f"--audio={video}", f"--target={video}"]
     out = tmp_path / "out.mp4"
     assert generate(["evp", *where, f"--out={out}", "--emotion=hapy"]) == 1

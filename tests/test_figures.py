@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from showcase.figures import BARS, Bar, look_up, rows
+from showcase.bars import EAMM_BARS, EVP_BARS, Bar, look_up, rows
 from showcase.picture_figures import mouth_box
+
+BARS = (*EVP_BARS, *EAMM_BARS)
 
 
 def results():
@@ -37,6 +39,14 @@ def test_a_bar_may_be_another_figure():
     bar = Bar("emotion.a", "a above b", ">", "emotion.b")
     assert bar.row({"emotion": {"a": 0.7, "b": 0.6}}).met
     assert not bar.row({"emotion": {"a": 0.6, "b": 0.6}}).met
+
+
+def test_only_the_systems_that_have_run_have_bars():
+    both = results()
+    assert len([row for row in rows(both) if row.bar]) == len(BARS)
+    del both["eamm"]
+    assert [row.key for row in rows(both) if row.bar] == [bar.key for bar in EVP_BARS]
+    assert rows({"eamm": results()["eamm"]})[0].key == EAMM_BARS[0].key
 
 
 def test_figures_without_a_bar_are_shown_too():

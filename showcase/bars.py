@@ -1,31 +1,12 @@
-"""Measure a demo's runs on clips that they did not learn from, and write OUT/figures.json.
+"""What the demos must reach, and the report's table of it."""
 
-    python -m showcase.figures runs/demo --speech data/mini --lively data/mini_lively \\
-        --truth data/raw/mini/truth
-
-`speech` holds calm heads in every emotion, `lively` turning ones; both are prepared mini corpora,
-whose truth the stages never saw. Needs OUT/media of showcase.videos.
-"""
-
-import argparse
 import math
 import operator
 import typing as tp
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-
-from evp.audio2lm import load_predictor
-from evp.emotion_codes import load_codes
-from evp.portrait import load_renderer
-from media.corpus import Corpus
-from media.face_model import load_face_model
-from runtime.files import write_json
 from showcase.page import Row
-from showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
-from showcase.speech_figures import emotion_figures, landmark_figures
 
 Results = dict[str, tp.Any]
 
@@ -54,7 +35,7 @@ class Bar:
         )
 
 
-BARS = (
+EVP_BARS = (
     Bar("landmark.m_ld_ratio", "M-LD / that of the speaker's training mean face", "<=", 0.5),
     Bar("landmark.m_ld_shuffled_ratio", "M-LD / that with another clip's sound", "<=", 0.7),
     Bar("landmark.mouth_r", "median correlation of mouth opening with the truth", ">=", 0.85),
@@ -77,18 +58,39 @@ BARS = (
 )
 
 
+EAMM_BARS = (
+    Bar("eamm.reenact_l1_ratio", "unseen people reenacted, L1 / of the frozen source", "<=", 0.6),
+    Bar("eamm.a2fd_keypoint_ratio", "A2FD keypoint error / of the source's own", "<=", 0.6),
+    Bar("eamm.a2fd_shuffled_ratio", "the same / with another clip's sound", "<=", 0.85),
+    Bar("eamm.mouth_r", "generated mouth opening against the truth, median", ">=", 0.7),
+    Bar("eamm.emotion_nearer", "brows and lids nearer to the true emotion's", ">=", 0.8),
+    Bar("eamm.emotion_mouth_r", "mouth opening with emotion against without", ">=", 0.9),
+    Bar("eamm.wall_seconds", "the whole EAMM demo", "<=", 1200.0),
+)
+
+
+def bars_of(results: Results) -> tuple[Bar, ...]:
+    """Return the bars of the systems whose demo has run."""
+    return (EVP_BARS if "landmark" in results else ()) + (EAMM_BARS if "eamm" in results else ())
+
+
 def rows(results: Results) -> list[Row]:
     """Return the report's table: every bar, then every other figure."""
-    barred = {bar.key for bar in BARS}
-    met = [bar.row(results) for bar in BARS]
+    bars = bars_of(results)
+    barred = {bar.key for bar in bars}
     others = [
-        Row(f"{section}.{name}", "", "", _text(value), None)
-        for section, figures in results.items()
-        if isinstance(figures, dict)
-        for name, value in figures.items()
-        if f"{section}.{name}" not in barred
+        Row(key, "", "", _text(value), None) for key, value in flat(results) if key not in barred
     ]
-    return met + others
+    return [bar.row(results) for bar in bars] + others
+
+
+def flat(results: Results, where: str = "") -> Iterator[tuple[str, float | None]]:
+    """Yield every figure of nested results by its dotted key."""
+    for name, value in results.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{where}{name}.")
+        else:
+            yield where + name, value
 
 
 def look_up(results: Results, key: str) -> float:
@@ -97,26 +99,6 @@ def look_up(results: Results, key: str) -> float:
     for part in key.split("."):
         value = value[part]
     return math.nan if value is None else float(value)
-
-
-def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
-    """Return every figure of a demo, by section."""
-    predictor = load_predictor(runs / "audio2lm")
-    codes = load_codes(runs / "audio2lm")
-    renderer = load_renderer(runs / "edge2video", "cpu")
-    speaker = renderer.speaker
-    both = [
-        [*speech.clips(split, speaker), *lively.clips(split, speaker)] for split in ("train", TEST)
-    ]
-    turning = video_figures(renderer, both[0], lively.clips(TEST, speaker))
-    return {
-        "landmark": landmark_figures(predictor, speech),
-        "emotion": emotion_figures(predictor, codes, speech, runs),
-        "alignment": alignment_figures(lively, load_face_model(runs / "face_model.npz"), truth),
-        "video": video_figures(renderer, both[0], speech.clips(TEST, speaker)),
-        "video_turning": turning,
-        "sync": sync_figures(runs / "media"),
-    }
 
 
 def finite(figures: Results) -> Results:
@@ -131,21 +113,3 @@ def _text(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "n/a"
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
-    parser.add_argument("runs", type=Path, help="folder of the demo's runs")
-    parser.add_argument("--speech", type=Path, required=True)
-    parser.add_argument("--lively", type=Path, required=True)
-    parser.add_argument("--truth", type=Path, required=True)
-    args = parser.parse_args(argv)
-    torch.set_num_threads(1)
-    results = measure(args.runs, Corpus(args.speech), Corpus(args.lively), args.truth)
-    write_json(args.runs / "figures.json", finite(results))
-
-
-if __name__ == "__main__":
-    main()
