@@ -108,7 +108,8 @@ class Generator(nn.Module):
     def _mixed(self, drawn_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
         """Return the moved features where the source shows what is needed, else what was drawn."""
         occlusion = resize_bilinear(motion.occlusion, _size(features_BChw))
-        return torch.lerp(drawn_BChw, self._moved(features_BChw, motion), occlusion)
+        moved = self._moved(features_BChw, motion)  # autocast: not always of drawn_BChw's type
+        return torch.lerp(drawn_BChw.to(moved.dtype), moved, occlusion.to(moved.dtype))
 
 
 def _size(maps_BChw: Tensor) -> tuple[int, int]:

@@ -1,0 +1,226 @@
+"""Pairs of frames of one person, from prepared corpora, as FOMM learns from them (arXiv:2003.00196,
+Sec. 3.3: source and driving are two frames of one video; sampling and augmentation of its release).
+
+Letters: N frames, H, W pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from media.corpus import Clip, Corpus
+from media.crop import Profile
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class JitterConfig:
+    """How far colours change at most; the defaults are the FOMM release's."""
+
+    brightness: float = 0.1  # factors 1 - x ... 1 + x
+    contrast: float = 0.1
+    saturation: float = 0.1
+    hue: float = 0.1  # turns of the colour circle, -x ... x
+
+
+@dataclass(frozen=True)
+class FrameDataConfig:
+    """Which pairs are learned from."""
+
+    corpora: tuple[Path, ...]  # prepared corpora, all of the same profile
+    # FOMM knows no profile and learns from either; EAMM's portraits are cut as `eamm`.
+    profile: Profile = "eamm"
+    sampling: Literal["identity", "clip"] = "identity"  # what an epoch goes through
+    repeats: int = 75  # pairs an identity (or clip) and epoch; the release's num_repeats
+    # Share of pairs whose frames come from two clips of the identity. Ours: in one clip a speaker
+    # keeps one emotion, so that brows and lids hardly move; between clips everything does.
+    across_clips: float = 0.0
+    flips: bool = True  # time p .5, else left and right p .5
+    jitter: JitterConfig = field(default_factory=JitterConfig)
+
+    def __post_init__(self) -> None:
+        if not self.corpora:
+            raise ValueError("corpora is empty")
+        if self.repeats < 1:
+            raise ValueError(f"repeats is {self.repeats}, wanted at least 1")
+        if not 0 <= self.across_clips <= 1:
+            raise ValueError(f"across_clips is {self.across_clips}, wanted 0 to 1")
+
+
+class FramePairs(Dataset[dict[str, Tensor]]):
+    """Pairs `source` and `driving`, float32 RGB (3, size, size) in [0, 1].
+
+    Within a clip the source is the earlier frame until time is flipped. Every choice is drawn from
+    (seed, draw).
+    """
+
+    def __init__(self, data: FrameDataConfig, size: int, seed: int, split: str = "train") -> None:
+        """Open the clips of the split; frames are read when asked for.
+
+        Raises:
+            ValueError: a corpus of another profile, or no clip with two frames in the split.
+        """
+        self.data, self.size, self.seed = data, size, seed
+        clips = [clip for clip in find_clips(data, split) if clip.frames >= 2]
+        if not clips:
+            roots = ", ".join(map(str, data.corpora))
+            raise ValueError(f"{roots} has no {split!r} clip of two frames or more")
+        self.groups = grouped(clips, data.sampling)
+        self.stores = {clip.folder: clip.store() for clip in clips}
+
+    def __len__(self) -> int:
+        return self.data.repeats * len(self.groups)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, draw))
+        group = self.groups[draw % len(self.groups)]
+        frames = self._augmented(self._pair(group, rng), rng)
+        source, driving = frames_to_tensor(frames)
+        return {"source": source, "driving": driving}
+
+    def _pair(self, group: Sequence[Clip], rng: np.random.Generator) -> Image:
+        """Return two frames, (2, size, size, 3)."""
+        if len(group) > 1 and rng.random() < self.data.across_clips:
+            chosen = [group[i] for i in rng.choice(len(group), 2, replace=False)]
+            read = [self.stores[c.folder].read([rng.integers(c.frames)]) for c in chosen]
+            return np.concatenate([resized(frames, self.size) for frames in read])
+        clip = group[rng.integers(len(group))]
+        places = np.sort(rng.choice(clip.frames, 2, replace=False))
+        return resized(self.stores[clip.folder].read(places.tolist()), self.size)
+
+    def _augmented(self, frames: Image, rng: np.random.Generator) -> Image:
+        flip_time, flip_sides = rng.random(2) < 0.5
+        if self.data.flips and flip_time:
+            frames = frames[::-1]
+        elif self.data.flips and flip_sides:
+            frames = frames[:, :, ::-1]
+        return jittered(np.ascontiguousarray(frames), draw_jitter(self.data.jitter, rng))
+
+
+def find_clips(data: FrameDataConfig, split: str) -> list[Clip]:
+    """Return the clips of a split in all corpora, by corpus and id.
+
+    Raises:
+        ValueError: a corpus stores another frame profile.
+    """
+    corpora = [Corpus(root) for root in data.corpora]
+    for corpus in corpora:
+        profile = corpus.info.get("profile")
+        if profile != data.profile:
+            raise ValueError(
+                f"{corpus.root} stores frame profile {profile!r}, wanted {data.profile!r}; run "
+                f"python -m data_prep.prepare with frames.profile={data.profile} into another "
+                "folder, or set data.profile"
+            )
+    return [clip for corpus in corpora for clip in corpus.clips(split=split)]
+
+
+def grouped(clips: Sequence[Clip], by: Literal["identity", "clip"]) -> list[list[Clip]]:
+    """Return the clips of each identity (a speaker of a corpus), or each clip alone."""
+    groups: dict[Path, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(clip.folder.parent if by == "identity" else clip.folder, []).append(clip)
+    return list(groups.values())
+
+
+def resized(frames: Image, size: int) -> Image:
+    """Return frames (N, H, W, 3) at (N, size, size, 3).
+
+    Raises:
+        ValueError: the frames are not square.
+    """
+    N, H, W, _ = frames.shape
+    if H != W:
+        raise ValueError(f"frames of {W}x{H} pixels are not square")
+    if size == H:
+        return frames
+    how = cv2.INTER_AREA if size < H else cv2.INTER_CUBIC
+    out = np.empty((N, size, size, 3), np.uint8)
+    for frame, other in zip(frames, out, strict=True):
+        cv2.resize(frame, (size, size), other, interpolation=how)
+    return out
+
+
+def frames_to_tensor(frames: Image) -> Tensor:
+    """Return (N, 3, H, W) float32 in [0, 1] of RGB frames (N, H, W, 3) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255
+
+
+def tensor_to_frames(frames_N3HW: Tensor) -> Image:
+    """Return RGB frames (N, H, W, 3) uint8 of (N, 3, H, W) in [0, 1]."""
+    levels = (frames_N3HW.detach().float().clamp(0, 1) * 255).round().byte()
+    shown: Image = levels.permute(0, 2, 3, 1).cpu().numpy()
+    return shown
+
+
+Operation = Callable[[Image, float], Image]
+
+
+def draw_jitter(config: JitterConfig, rng: np.random.Generator) -> list[tuple[str, float]]:
+    """Return the operations in a random order, each with its random factor."""
+    ranges = {
+        "brightness": (1 - config.brightness, 1 + config.brightness),
+        "contrast": (1 - config.contrast, 1 + config.contrast),
+        "saturation": (1 - config.saturation, 1 + config.saturation),
+        "hue": (-config.hue, config.hue),
+    }
+    drawn = [(name, rng.uniform(*limits)) for name, limits in ranges.items()]
+    return [drawn[i] for i in rng.permutation(len(drawn))]
+
+
+def jittered(frames: Image, operations: Sequence[tuple[str, float]]) -> Image:
+    """Return frames (N, H, W, 3) uint8 with these operations done to all, each through 8 bits.
+
+    As Pillow's ImageEnhance and torchvision's adjust_hue do them, to two grey levels.
+    """
+    if not any(factor != (0.0 if name == "hue" else 1.0) for name, factor in operations):
+        return frames
+    out = np.empty_like(frames)
+    for n, frame in enumerate(frames):
+        for name, factor in operations:
+            frame = OPERATIONS[name](frame, factor)
+        out[n] = frame
+    return out
+
+
+def _brightness(frame: Image, factor: float) -> Image:
+    return _away_from(frame, 0.0, factor)
+
+
+def _contrast(frame: Image, factor: float) -> Image:
+    grey = cv2.mean(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))[0]
+    return _away_from(frame, float(np.floor(grey + 0.5)), factor)
+
+
+def _away_from(frame: Image, level: float, factor: float) -> Image:
+    """Return level + factor (frame - level)."""
+    table = np.clip(level + factor * (np.arange(256) - level), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(frame, table), np.uint8)
+
+
+def _saturation(frame: Image, factor: float) -> Image:
+    grey = cv2.cvtColor(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.addWeighted(frame, factor, grey, 1 - factor, 0), np.uint8)
+
+
+def _hue(frame: Image, turns: float) -> Image:
+    hsv = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2HSV_FULL), np.uint8)
+    hsv[..., 0] += np.uint8(int(turns * 255) % 256)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "brightness": _brightness,
+    "contrast": _contrast,
+    "saturation": _saturation,
+    "hue": _hue,
+}

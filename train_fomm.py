@@ -1,0 +1,194 @@
+"""FOMM: a portrait moved by the keypoints of other frames (arXiv:2003.00196; EAMM's first stage).
+
+    python train_fomm.py configs/eamm/fomm_vox256.yaml
+    python train_fomm.py configs/demo/eamm/fomm.yaml run.out=runs/fomm_try run.steps=500
+
+Needs a corpus prepared with frame profile eamm (data_prep.prepare), and VGG-19's weights in the
+weights folder, or vgg.weights=random, or loss.perceptual=0. The same command continues a stopped
+run.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from eamm.fomm.data import FrameDataConfig, FramePairs
+from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
+from eamm.fomm.losses import (
+    Pyramid,
+    equivariance_jacobian,
+    equivariance_value,
+    feature_matching,
+    lsgan_discriminator,
+    lsgan_generator,
+    perceptual,
+    pixels,
+)
+from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure, sample_picture
+from eamm.fomm.model import Fomm, FommConfig, ImagePyramid, save_fomm_description
+from eamm.fomm.transform import TransformConfig, draw_transform
+from media.vgg import Vgg, VggConfig
+from runtime.config import ConfigError
+from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from runtime.run import Run, RunConfig
+from runtime.stage import run_stage
+
+RELEASE = OptimConfig(lr=2e-4, betas=(0.5, 0.999))  # of all three networks
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights, where 0 switches a term off; the defaults are vox-256's."""
+
+    perceptual: float = 10.0  # of every VGG level and scale
+    pixels: float = 0.0  # of every scale; ours
+    equivariance_value: float = 10.0
+    equivariance_jacobian: float = 10.0
+    gan: float = 0.0  # vox-adv: 1
+    feature_matching: float = 10.0  # where gan is not 0
+    scales: tuple[int, ...] = (1, 2, 4, 8)  # by how much the compared pictures are made smaller
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    run: RunConfig
+    data: FrameDataConfig
+    fomm: FommConfig = field(default_factory=FommConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    vgg: VggConfig = field(default_factory=VggConfig)
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    generator_optim: OptimConfig = RELEASE
+    detector_optim: OptimConfig = RELEASE
+    discriminator_optim: OptimConfig = RELEASE
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
+    channels_last: bool = False  # memory order of pictures and convolutions; faster on CUDA
+    held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+
+
+def train(cfg: Config) -> None:
+    check_sizes(cfg)
+    pairs = FramePairs(cfg.data, cfg.fomm.size, cfg.run.seed)
+    held_out = held_out_clips(cfg.data, cfg.held_out, cfg.fomm.size)
+
+    run = Run(cfg)
+    order = torch.channels_last if cfg.channels_last else torch.contiguous_format
+    fomm = Fomm(cfg.fomm).to(run.device, memory_format=order)  # type: ignore[call-overload]
+    discriminator = Discriminator(cfg.fomm.keypoints.count, cfg.discriminator).to(run.device)
+    vgg = Vgg(cfg.vgg).to(run.device) if cfg.loss.perceptual else None
+    pyramid = ImagePyramid(cfg.loss.scales).to(run.device)
+    generator_optimizer = make_optimizer(fomm.generator.parameters(), cfg.generator_optim)
+    detector_optimizer = make_optimizer(fomm.detector.parameters(), cfg.detector_optim)
+    discriminator_optimizer = make_optimizer(discriminator.parameters(), cfg.discriminator_optim)
+    run.keep(
+        generator=fomm.generator,
+        detector=fomm.detector,
+        discriminator=discriminator,
+        generator_optimizer=generator_optimizer,
+        detector_optimizer=detector_optimizer,
+        discriminator_optimizer=discriminator_optimizer,
+    )
+    save_fomm_description(cfg.run.out, cfg.fomm)
+    autocast = torch.autocast(run.device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16")
+
+    for batch in run.batches(pairs):
+        set_learning_rate(generator_optimizer, cfg.generator_optim, run.step, cfg.run.steps)
+        set_learning_rate(detector_optimizer, cfg.detector_optim, run.step, cfg.run.steps)
+        set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
+        source, driving = (batch[name].to(memory_format=order) for name in ("source", "driving"))
+        transform = draw_transform(len(driving), cfg.transform, driving)
+
+        with autocast:
+            source_keypoints, keypoints = fomm.detector(source), fomm.detector(driving)
+            generated = fomm.generator(source, source_keypoints, keypoints)
+            warped = fomm.detector(transform.frames(driving, cfg.fomm.align_corners))
+            made, real = pyramid(generated.prediction), pyramid(driving)
+            terms = reconstruction_terms(cfg.loss, vgg, made, real)
+            terms["equivariance_value"] = equivariance_value(keypoints, warped, transform)
+            terms["equivariance_jacobian"] = equivariance_jacobian(keypoints, warped, transform)
+            if cfg.loss.gan:
+                discriminator.requires_grad_(False)
+                place = keypoints.value.detach()
+                verdicts = discriminator(made, place)
+                terms["gan"] = lsgan_generator(verdicts)
+                terms["feature_matching"] = feature_matching(discriminator(real, place), verdicts)
+        terms["total"] = weighted(terms, cfg.loss)
+        generator_optimizer.zero_grad(set_to_none=True)
+        detector_optimizer.zero_grad(set_to_none=True)
+        terms["total"].backward()
+        terms["generator_grad_norm"] = clip(fomm.generator, cfg.generator_optim)
+        terms["detector_grad_norm"] = clip(fomm.detector, cfg.detector_optim)
+        generator_optimizer.step()
+        detector_optimizer.step()
+
+        if cfg.loss.gan:
+            discriminator.requires_grad_(True)
+            with autocast:
+                detached = {factor: frames.detach() for factor, frames in made.items()}
+                judged = discriminator(real, place), discriminator(detached, place)
+                terms["discriminator"] = lsgan_discriminator(*judged)
+            discriminator_optimizer.zero_grad(set_to_none=True)
+            terms["discriminator"].backward()
+            terms["discriminator_grad_norm"] = clip(discriminator, cfg.discriminator_optim)
+            discriminator_optimizer.step()
+
+        run.log(**terms)
+        if held_out and run.due(cfg.held_out.every):
+            fomm.eval()
+            figures = measure(fomm, held_out, cfg.held_out.view)
+            run.record(**{f"held_out_{name}": value for name, value in figures.items()})
+            run.picture("held_out", sample_picture(fomm, held_out))
+            fomm.train()
+
+
+def reconstruction_terms(
+    config: LossConfig, vgg: Vgg | None, made: Pyramid, real: Pyramid
+) -> dict[str, Tensor]:
+    """Return the terms that compare pictures, those whose weight is not 0."""
+    terms = {}
+    if vgg is not None:
+        terms["perceptual"] = perceptual(vgg, made, real)
+    if config.pixels:
+        terms["pixels"] = pixels(made, real)
+    return terms
+
+
+def weighted(terms: Mapping[str, Tensor], config: LossConfig) -> Tensor:
+    """Return the sum of the terms times their weights."""
+    total: Tensor = torch.stack([getattr(config, name) * terms[name] for name in terms]).sum()
+    return total
+
+
+def clip(network: nn.Module, config: OptimConfig) -> Tensor:
+    """Clip the gradient; return its norm before."""
+    return torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+
+
+def check_sizes(cfg: Config) -> None:
+    """Refuse a size of pictures that the networks cannot halve.
+
+    Raises:
+        ConfigError: which network, its size and the multiple that is wanted.
+    """
+    sizes = cfg.fomm
+    wanted = {
+        "keypoints": sizes.keypoints.downscale << sizes.keypoints.hourglass.blocks,
+        "motion": sizes.motion.downscale << sizes.motion.hourglass.blocks,
+        "generator": 1 << sizes.generator.downsamplings,
+    }
+    for name, multiple in wanted.items():
+        if sizes.size % multiple:
+            raise ConfigError(
+                f"fomm.size is {sizes.size}, wanted a multiple of {multiple} for fomm.{name}; "
+                "change the size, or its downscale or levels"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(train, Config, __doc__))
