@@ -1,0 +1,174 @@
+"""Measure EAMM's demo on people that it did not learn from, and write RUNS/figures.json.
+
+    python -m showcase.eamm_figures runs/demo/eamm --corpus data/mini_eamm
+
+RUNS holds fomm/, a2fd/ and displacement/. The test people's clips are made from their own sound
+and pose and a picture of theirs, an emotional clip with the emotion of another person.
+"""
+
+import argparse
+import typing as tp
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from eamm.a2fd import A2fd, load_a2fd
+from eamm.a2fd_held_out import a2fd_figures
+from eamm.displacement import Displacement, DisplacementDescription, load_displacement
+from eamm.displacement_data import clip_keypoints, read_frames
+from eamm.emotion_figures import (
+    EmotionFigures,
+    align_faces,
+    clip_figures,
+    detect_faces,
+    render_clip,
+    summary,
+)
+from eamm.emotion_held_out import (
+    HeldOutEmotions,
+    displacement_figures,
+    held_out_pairs,
+    prepare,
+    with_emotion,
+)
+from eamm.fomm.data import FrameDataConfig
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure
+from eamm.fomm.model import Fomm, load_fomm
+from eamm.pictures import Image, to_tensor
+from media.corpus import Clip, Corpus
+from media.emotions import NEUTRAL
+from media.landmarks import Detector, make_detector
+from media.points import mouth_opening
+from runtime.files import write_json
+from showcase.bars import Results, finite
+
+Array = NDArray[tp.Any]
+
+TEST = "test_speaker"
+SHOWN = 256  # pixels a side at which faces are looked for in generated frames
+
+
+class MouthFigures(tp.NamedTuple):
+    """How a generated clip's mouth opens, against the true clip's."""
+
+    r: float  # correlation
+    gain: float  # spread of the opening / of the true one
+    coverage: float  # share of the generated frames in which a face is found
+
+
+def mouth_figures(generated: Array, truth: Array) -> MouthFigures:
+    """Compare landmarks (T, 68, 2) of a generated clip, NaN without a face, with the truth's."""
+    found = ~np.isnan(generated).any(axis=(1, 2))
+    if found.sum() < 3:
+        return MouthFigures(float("nan"), float("nan"), float(found.mean()))
+    ours, true = (mouth_opening(align_faces(faces[found])) for faces in (generated, truth))
+    r = float(np.corrcoef(ours, true)[0, 1]) if ours.std() and true.std() else float("nan")
+    return MouthFigures(r, float(ours.std() / true.std()), float(found.mean()))
+
+
+def neutral_mouths(
+    fomm: Fomm, a2fd: A2fd, clips: Sequence[Clip], detector: Detector
+) -> list[MouthFigures]:
+    """Return the mouths of neutral clips, each made from its own first frame by A2FD alone."""
+    found = []
+    for clip in tqdm(clips, "neutral speech", unit="clip"):
+        picture = to_tensor(read_frames(clip, 0, 1, fomm.config.size))
+        neutral = Keypoints(
+            *(part[0] for part in clip_keypoints(fomm, a2fd, clip, picture).neutral)
+        )
+        made = detect_faces(detector, enlarged(render_clip(fomm, picture, neutral)))
+        found.append(mouth_figures(made, clip.landmarks()))
+    return found
+
+
+def emotional_clips(
+    networks: tuple[Fomm, A2fd, Displacement, DisplacementDescription],
+    corpus: Corpus,
+    detector: Detector,
+    count: int,
+) -> tuple[list[EmotionFigures], list[MouthFigures], dict[str, float]]:
+    """Return what emotion did to the faces, their mouths against the truth, keypoint errors."""
+    fomm, a2fd, model, description = networks
+    pairs = held_out_pairs(corpus, HeldOutEmotions(clips=count))
+    measured = [prepare(fomm, a2fd, pair) for pair in pairs]
+    faces, mouths = [], []
+    for each in tqdm(measured, "emotional speech", unit="clip"):
+        keypoints = (each.neutral, with_emotion(model, description, each))
+        without, emotional = (
+            detect_faces(detector, enlarged(render_clip(fomm, each.picture, one)))
+            for one in keypoints
+        )
+        clip, source = each.pair.clip, each.pair.source
+        truth = clip.landmarks()
+        name = (clip.id, clip.emotion)
+        faces.append(clip_figures(name, without, emotional, truth, source.landmarks()))
+        mouths.append(mouth_figures(emotional, truth))
+    return faces, mouths, displacement_figures(model, description, measured)
+
+
+def measure_runs(runs: Path, corpus: Corpus, clips: int) -> Results:
+    """Return every figure of EAMM's demo.
+
+    mouth_r is the median over neutral clips, made by A2FD alone, and emotional ones, made with
+    emotion; both medians stand beside it.
+    """
+    fomm, a2fd = load_fomm(runs / "fomm"), load_a2fd(runs / "a2fd")
+    model, description = load_displacement(runs / "displacement")
+    detector = make_detector()
+    neutral = corpus.clips(TEST, emotion=NEUTRAL)
+    calm = [clip for clip in neutral if not clip.id.endswith("lively")]
+    frames = FrameDataConfig((corpus.root,))
+    reenacted = measure(fomm, held_out_clips(frames, HeldOutConfig(), fomm.config.size))
+    learned = a2fd_figures(a2fd, fomm, calm)
+    without = neutral_mouths(fomm, a2fd, calm, detector)
+    networks = (fomm, a2fd, model, description)
+    faces, emotional, moved = emotional_clips(networks, corpus, detector, clips)
+    return {
+        "reenact_l1_ratio": reenacted.pop("l1_ratio"),
+        "a2fd_keypoint_ratio": learned.pop("keypoint_ratio"),
+        "a2fd_shuffled_ratio": learned.pop("shuffled_ratio"),
+        "mouth_r": _median(without + emotional, "r"),
+        "mouth_r_neutral": _median(without, "r"),
+        "mouth_r_emotional": _median(emotional, "r"),
+        "mouth_gain": _median(without + emotional, "gain"),
+        "mouth_coverage": float(np.mean([each.coverage for each in without + emotional])),
+        "mouth_clips": len(without + emotional),
+        **summary(faces),
+        "reenact": reenacted,
+        "a2fd": learned,
+        "displacement": moved,
+    }
+
+
+def enlarged(frames: Image) -> Image:
+    """Return frames (T, S, S, 3) at the size at which faces are looked for."""
+    size = (SHOWN, SHOWN)
+    large = [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames]
+    return np.asarray(large, np.uint8)
+
+
+def _median(figures: Sequence[MouthFigures], name: str) -> float:
+    return float(np.nanmedian([getattr(each, name) for each in figures]))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser.add_argument("runs", type=Path, help="folder of the demo's EAMM runs")
+    parser.add_argument("--corpus", type=Path, required=True, help="prepared, profile eamm")
+    parser.add_argument("--clips", type=int, default=28, help="emotional clips at most")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    results = measure_runs(args.runs, Corpus(args.corpus), args.clips)
+    write_json(args.runs / "figures.json", finite(results))
+
+
+if __name__ == "__main__":
+    main()
