@@ -69,7 +69,11 @@ def _training_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
 
 def _showing_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
     runs, corpus = str(setting.out), f"--corpus={demo.corpus}"
+    sheet = str(setting.out / "media" / "contact_sheet.png")
+    inspect = module("data_prep.inspect", str(demo.corpus), "--out", sheet)
     return [
+        Stage("inspect", inspect, ("prepare",)),
         Stage("videos", module("showcase.eamm_videos", runs, corpus), ("displacement",)),
+        Stage("analysis", module("eamm.analyse", runs, corpus), ("displacement",)),
         Stage("figures", module("showcase.eamm_figures", runs, corpus), ("displacement",)),
     ]
