@@ -2,6 +2,7 @@
 
     python -m data_prep.mini_corpus --out data/raw/mini --speakers 3 --sentences 14
     python -m data_prep.mini_corpus --out data/raw/tiny --speakers 1 --emotions happy sad
+    python -m data_prep.mini_corpus --out data/raw/mini --first-speaker 3 --speakers 20
 
 Writes <speaker>/video/front/<emotion>/level_<n>/<nnn>.mp4 and <speaker>/audio/... .m4a; the same
 number is the same sentence in every emotion. Lively target videos, heads turning to 25 degrees, go
@@ -41,6 +42,12 @@ class Extent:
     emotions: tuple[str, ...] = EMOTIONS
     levels: tuple[int, ...] = (3,)
     lively: int = 2  # target videos of each speaker
+    first_speaker: int = 0  # the number of the first of them: other people of the same corpus
+
+    @property
+    def people(self) -> range:
+        """The numbers of the speakers."""
+        return range(self.first_speaker, self.first_speaker + self.speakers)
 
 
 def clip_names(extent: Extent) -> Iterator[ClipName]:
@@ -49,7 +56,7 @@ def clip_names(extent: Extent) -> Iterator[ClipName]:
     Lively clips go through the emotions at the highest level, neutral first.
     """
     emotions = sorted(extent.emotions, key=lambda name: (name != NEUTRAL, name))
-    for speaker in range(extent.speakers):
+    for speaker in extent.people:
         for emotion in emotions:
             for level in levels_of(emotion, extent.levels):
                 for number in range(1, extent.sentences + 1):
@@ -73,7 +80,7 @@ def make_corpus(root: Path, extent: Extent, settings: Settings, workers: int) ->
     """
     _keep_settings(root, settings)
     _describe(root, extent, settings)
-    speakers = [make_speaker(settings.seed, k).name for k in range(extent.speakers)]
+    speakers = [make_speaker(settings.seed, k).name for k in range(extent.people.stop)]
     missing = [
         name
         for name in clip_names(extent)
@@ -123,7 +130,7 @@ def _describe(root: Path, extent: Extent, settings: Settings) -> None:
     write_text(root / "sentences.csv", table.getvalue())
     known = root / "speakers.json"
     have = len(read_json(known)) if known.is_file() else 0
-    count = max(have, extent.speakers)
+    count = max(have, extent.people.stop)
     write_json(known, [asdict(make_speaker(settings.seed, k)) for k in range(count)])
 
 
@@ -134,7 +141,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = Settings(options.seed, options.size, options.voice_strength, options.face_strength)
     emotions = tuple(dict.fromkeys(options.emotions))
     levels = tuple(sorted(set(options.levels)))
-    extent = Extent(options.speakers, options.sentences, emotions, levels, options.lively)
+    extent = Extent(
+        options.speakers,
+        options.sentences,
+        emotions,
+        levels,
+        options.lively,
+        options.first_speaker,
+    )
+    if extent.people.stop > MAX_SPEAKERS:
+        last = extent.people.stop - 1
+        parser.error(f"speakers {extent.people.start} to {last}: there are 0 to {MAX_SPEAKERS - 1}")
     try:
         made = make_corpus(options.out, extent, settings, options.workers)
     except ValueError as error:
@@ -153,6 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, required=True, help="folder of the corpus")
     add("--seed", type=_count(0), default=defaults.seed, help="of speakers and clips")
     add("--speakers", type=_count(1, MAX_SPEAKERS), default=extent.speakers)
+    add("--first-speaker", type=_count(0, MAX_SPEAKERS - 1), default=extent.first_speaker,
+        help="number of the first one: more people for a corpus that is there")  # fmt: skip
     add("--sentences", type=_count(1, len(SENTENCES)), default=extent.sentences)
     add("--emotions", type=_emotion, nargs="+", default=list(EMOTIONS), metavar="EMOTION",
         help=f"of {', '.join(EMOTIONS)}")  # fmt: skip

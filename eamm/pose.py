@@ -28,7 +28,8 @@ Conventions, which shift a number by a constant:
     square  `clip`, the default and ours, keeps the square where the clip's crop has the face of the
             first frame: tx, ty and scale then say how the head moves, which keypoints depend on.
             `face` lets it follow the head as the release does, where tx and ty follow from yaw and
-            pitch alone: nearer to what released weights have seen where a head moves far.
+            pitch alone: nearer to what released weights have seen where a head moves far. Networks
+            want the poses that they learned from, the release's files are of the second kind.
 """
 
 import typing as tp

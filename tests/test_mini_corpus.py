@@ -145,6 +145,30 @@ def test_a_folder_of_other_settings_is_refused(corpus):
     assert snapshot(corpus) == before
 
 
+def test_later_speakers_join_a_corpus_as_if_all_had_been_asked_for(corpus, tmp_path):
+    wanted = dataclasses.replace(TWO, speakers=2, emotions=("neutral",), lively=0)
+    assert make_corpus(tmp_path / "all", wanted, SMALL, workers=1) == 2
+    joined = tmp_path / "joined"
+    assert make_corpus(joined, dataclasses.replace(wanted, speakers=1), SMALL, workers=1) == 1
+    before = {path: path.stat().st_mtime_ns for path in joined.rglob("0*.*")}
+    later = dataclasses.replace(wanted, speakers=1, first_speaker=1)
+    assert make_corpus(joined, later, SMALL, workers=1) == 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    found = {path.relative_to(joined): content for path, content in snapshot(joined).items()}
+    expected = {
+        path.relative_to(tmp_path / "all"): content
+        for path, content in snapshot(tmp_path / "all").items()
+    }
+    assert found == expected  # speakers.json as well
+    assert make_corpus(joined, dataclasses.replace(wanted, speakers=1), SMALL, workers=1) == 0
+    assert len(json.loads((joined / "speakers.json").read_text())) == 2  # nobody is forgotten
+
+
+def test_the_first_speaker_is_counted_from_zero():
+    extent = Extent(2, 1, ("neutral",), lively=1, first_speaker=5)
+    assert [name.speaker for name in clip_names(extent)] == [5, 5, 6, 6]
+
+
 def test_neutral_has_one_level_and_lively_clips_their_own_names():
     extent = Extent(2, 3, ("neutral", "sad"), (1, 3), lively=3)
     names = list(clip_names(extent))
@@ -164,6 +188,9 @@ def test_neutral_has_one_level_and_lively_clips_their_own_names():
         (["--sentences", "99"], f"at most {len(SENTENCES)}"),
         (["--voice-strength", "-1"], "wanted 0 to 1.5"),
         (["--speekers", "2"], "unrecognized arguments"),
+        (["--first-speaker", "-1"], "wanted at least 0"),
+        (["--first-speaker", "98"], "at most 97"),
+        (["--first-speaker", "96", "--speakers", "3"], "speakers 96 to 98: there are 0 to 97"),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_is_written(tmp_path, capsys, arguments, message):
