@@ -12,9 +12,9 @@ from torch import nn
 from evp.data import clips_of
 from evp.encoders import encode
 from evp.landmark_space import LandmarkSpace, unflatten
-from evp.probes import mouth_correlation, point_distance
 from media.corpus import Clip, Corpus
 from media.geometry import View
+from media.probes import mouth_correlation, point_distance
 
 Array = NDArray[Any]
 

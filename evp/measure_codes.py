@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from evp.data import clips_of, labels_of
 from evp.emotion_codes import check_emotions, clip_codes, corpus_of
 from evp.encoders import Encoders, load_description
-from evp.probes import nearest_mean_accuracy, probe_accuracy, probe_accuracy_across, silhouette
 from media.corpus import Clip, Corpus
+from media.probes import nearest_mean_accuracy, probe_accuracy, probe_accuracy_across, silhouette
 from runtime.files import write_json
 from runtime.run import restore
 

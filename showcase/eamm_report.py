@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from media.plots import curves
 from showcase.page import Figure, Section
-from showcase.plots import curves
 
 STAGES = ("fomm", "a2fd", "displacement")
 

@@ -29,8 +29,8 @@ from eamm.fomm.model import load_fomm
 from eamm.pictures import to_tensor
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
+from media.plots import beside, write_png
 from media.video import write_video
-from showcase.plots import beside, write_png
 
 Image = NDArray[np.uint8]
 

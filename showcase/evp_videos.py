@@ -24,9 +24,9 @@ from evp.drive import Emotion, speaking_face
 from evp.portrait import EditedFrame, Target, edit, load_renderer
 from media.corpus import Clip, Corpus
 from media.face_model import load_face_model
+from media.plots import beside, tracks, write_png
 from media.points import mouth_opening
 from media.video import read_frames, write_video
-from showcase.plots import beside, tracks, write_png
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

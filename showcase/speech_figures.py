@@ -14,15 +14,15 @@ from evp.audio2lm import Predictor, predict_faces
 from evp.emotion_codes import EmotionCodes, clip_codes
 from evp.encoders import ContentEncoder, load_description
 from evp.landmark_space import unflatten
-from evp.probes import (
+from media.corpus import Clip, Corpus
+from media.points import GROUPS
+from media.probes import (
     mouth_correlation,
     moved_toward,
     nearest_mean_accuracy,
     point_distance,
     probe_accuracy,
 )
-from media.corpus import Clip, Corpus
-from media.points import GROUPS
 from runtime.run import restore
 
 Array = NDArray[tp.Any]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evp.probes import (
+from media.points import BROWS
+from media.probes import (
     fit_probe,
     mouth_correlation,
     moved_toward,
@@ -14,7 +15,6 @@ from evp.probes import (
     probe_accuracy_across,
     silhouette,
 )
-from media.points import BROWS
 
 
 def blobs(count=40, seed=0, apart=4.0):

@@ -1,4 +1,4 @@
-"""Pictures of a demo's report: training curves, landmark tracks, strips of frames."""
+"""Pictures of figures: training curves, tracks over time, labelled strips of frames."""
 
 import typing as tp
 from collections.abc import Mapping, Sequence
