@@ -1,0 +1,169 @@
+"""EAMM stage 3: how an emotion source moves A2FD's neutral keypoints (supplement A.1, A.2).
+
+    python train_emotion_displacement.py configs/eamm/displacement.yaml
+    python train_emotion_displacement.py configs/demo/eamm/displacement.yaml run.out=runs/again
+
+Needs a corpus prepared with frame profile eamm and its poses (data_prep.prepare, data_prep.pose), a
+run of train_fomm.py and one of train_a2fd.py on it, both of which stay as they are. Which keypoints
+move with emotion depends on that FOMM: run python -m eamm.face_keypoints first and name its file as
+`measured`, or give indices as `model.moved`. The same command continues a stopped run.
+"""
+
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
+from eamm.augment import AugmentConfig
+from eamm.displacement import (
+    Displacement,
+    DisplacementConfig,
+    DisplacementDescription,
+    apply_displacement,
+    save_displacement_description,
+    select,
+)
+from eamm.displacement_data import DisplacementDataConfig, EmotionClips, cached_keypoints
+from eamm.displacement_losses import Reduction, classification, error_ratios, keypoint_terms
+from eamm.emotion_held_out import HeldOutEmotions, displacement_figures, held_out_pairs, prepare
+from eamm.face_keypoints import keep_choice, read_choice
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.model import Fomm, load_fomm
+from media.corpus import Corpus
+from runtime.config import ConfigError
+from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from runtime.run import Run, RunConfig
+from runtime.stage import run_stage
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights, where 0 switches a term off, and what the norms are."""
+
+    value: float = 1.0
+    jacobian: float = 1.0
+    reduction: Reduction = "frame"  # see displacement_losses.keypoint_terms
+    classification: float = 0.0  # cross entropy of the emotion feature; needs model.classes
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    run: RunConfig
+    corpus: Path = Path("data/mead_eamm")
+    fomm: Path = Path("runs/eamm/fomm")  # whose detector is the teacher
+    a2fd: Path = Path("runs/eamm/a2fd")  # that gives the neutral keypoints
+    measured: Path | None = None  # a file of eamm.face_keypoints; decides over model.moved
+    model: DisplacementConfig = field(default_factory=DisplacementConfig)
+    gains: tuple[float, ...] = ()  # of the moved keypoints when the run is used; empty: 1
+    data: DisplacementDataConfig = field(default_factory=DisplacementDataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    held_out: HeldOutEmotions = field(default_factory=HeldOutEmotions)
+
+
+def train(cfg: Config) -> None:
+    corpus = Corpus(cfg.corpus)
+    fomm, a2fd = load_fomm(cfg.fomm), load_a2fd(cfg.a2fd)
+    check_fomm(a2fd.config, fomm.config, fomm.detector)
+    sizes = model_config(cfg, fomm, corpus.emotions)
+    clips = EmotionClips(corpus, cfg.data, cfg.augment, fomm.config.size, cfg.run.seed)
+    pairs = held_out_pairs(corpus, cfg.held_out)
+
+    run = Run(cfg)
+    for network in (fomm, a2fd):
+        freeze(network).to(run.device)
+    model = Displacement(sizes).to(run.device)
+    optimizer = make_optimizer(model.parameters(), cfg.optim)
+    run.keep(model=model, optimizer=optimizer)
+    description = DisplacementDescription(
+        sizes,
+        fomm.config.size,
+        cfg.gains,
+        cfg.augment.mouth,
+        corpus.emotions if sizes.classes else (),
+        fingerprint(fomm.detector),
+    )
+    save_displacement_description(cfg.run.out, description)
+    keep_choice(cfg.run.out, cfg.measured)
+    if cfg.data.cached_pictures:
+        clips.cache = cached_keypoints(cfg.run.out / "keypoints.safetensors", clips, fomm, a2fd)
+    measured = [prepare(fomm, a2fd, pair) for pair in pairs]
+
+    for batch in run.batches(clips):
+        set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+        neutral, teacher = keypoints_of(batch, fomm, a2fd)
+        features = model.extractor(batch["emotion"].flatten(0, 1))
+        moved = apply_displacement(neutral, model.predict(features, neutral), sizes.moved)
+
+        ours, still, truth = (select(each, sizes.moved) for each in (moved, neutral, teacher))
+        terms = keypoint_terms(ours, truth, cfg.loss.reduction)
+        total = cfg.loss.value * terms["value"] + cfg.loss.jacobian * terms["jacobian"]
+        if cfg.loss.classification:
+            labels = batch["label"].repeat_interleave(cfg.data.frames)
+            terms["classification"] = classification(model.classify(features), labels)
+            total = total + cfg.loss.classification * terms["classification"]
+
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        grad_norm = nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
+        optimizer.step()
+
+        ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}
+        run.log(**terms, **ratios, total=total, grad_norm=grad_norm)
+        if measured and run.due(cfg.held_out.every):
+            held_out = displacement_figures(model, description, measured)
+            run.record(**{f"held_out_{name}": each for name, each in held_out.items()})
+
+
+def model_config(cfg: Config, fomm: Fomm, emotions: tuple[str, ...]) -> DisplacementConfig:
+    """Return the network's sizes for this FOMM, with the measured choice of keypoints.
+
+    Raises:
+        ConfigError: the sizes contradict the FOMM or the corpus, or an index is out of range.
+    """
+    K = fomm.config.keypoints.count
+    if cfg.model.keypoints != K:
+        raise ConfigError(f"model.keypoints is {cfg.model.keypoints}, {cfg.fomm} has {K}")
+    if cfg.loss.classification and cfg.model.classes != len(emotions):
+        raise ConfigError(
+            f"model.classes is {cfg.model.classes}, {cfg.corpus} has {len(emotions)} emotions"
+        )
+    if cfg.measured is None:
+        return cfg.model
+    moved = read_choice(cfg.measured, fomm.detector)
+    try:
+        return replace(cfg.model, moved=moved)
+    except ValueError as error:
+        raise ConfigError(f"{cfg.measured} does not fit model: {error}") from None
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Return the network in evaluation mode and without gradients: nothing of it changes.
+
+    The release leaves its frozen networks in training mode, so that their batch norm drifts.
+    """
+    return network.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def keypoints_of(batch: dict[str, Tensor], fomm: Fomm, a2fd: A2fd) -> tuple[Keypoints, Keypoints]:
+    """Return A2FD's neutral and the teacher's keypoints of a batch, its frames in one axis."""
+    if "teacher_value" in batch:
+        neutral, teacher = (
+            Keypoints(*(batch[f"{who}_{what}"].flatten(0, 1) for what in Keypoints._fields))
+            for who in ("neutral", "teacher")
+        )
+        return neutral, teacher
+    found, _ = a2fd(batch["identity"], batch["windows"], batch["pose"])
+    neutral = Keypoints(*(each.flatten(0, 1) for each in found))
+    return neutral, fomm.detector(batch["driving"].flatten(0, 1))
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(train, Config, __doc__))
