@@ -27,12 +27,15 @@ Profile = tp.Literal["portrait", "eamm"]
 PORTRAIT_SIDE = 2.1
 PORTRAIT_CENTRE = (3, 1)  # (3 top + 1 bottom) / 4
 
-# The rigid points (27-30, 36, 39, 42, 45) of EAMM's template face, pixels of its 256 px frame; from
-# its release (MIT). The release aligns on points 0-46, brows and jaw among them, whose expression
-# in the first frame then decides the crop of the whole clip.
+# Where the rigid points (27-30, 36, 39, 42, 45) of an average frontal face come to lie, pixels of
+# 256, when points 0-46 are aligned with EAMM's template face as its release does (measured with
+# ICT-FaceKit's mean face, within 3 px of MEAD's and GRID's). Aligning on the rigid points instead
+# keeps brows and jaw, whose expression in the first frame would decide the crop of the whole clip,
+# out of it. The template's own rigid points will not do: its face is turned, so that every other
+# face would be rolled by 4 degrees.
 EAMM_SIZE = 256
 EAMM_TEMPLATE = np.array(
-    [[140, 111], [140, 121], [142, 132], [143, 143], [94, 114], [118, 114], [154, 115], [176, 114]],
+    [[135, 115], [135, 125], [135, 134], [135, 145], [94, 117], [118, 119], [152, 119], [176, 118]],
     float,
 )
 
