@@ -4,73 +4,53 @@
         --emotion happy --out happy.mp4
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
         --emotion-blend sad:happy:0.3 --landmarks preview.mp4 --out blend.mp4
+    python generate.py fomm --fomm runs/demo/eamm/fomm --source portrait.png \\
+        --driving head.mp4 --relative --adapt-scale --best-frame --out moved.mp4
 """
 
 import argparse
 import contextlib
+import logging
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+import eamm.fomm.command
+import evp.command
 from data_prep.clip import Analysis, analyse_video
+from eamm.fomm.animate import Animator, Eager, Transfer
+from eamm.fomm.command import FommJob
+from eamm.fomm.model import load_fomm
+from eamm.portrait import PasteBack, side_by_side
+from eamm.source import Portrait, load_driving, load_portrait
 from evp.audio2lm import load_predictor
-from evp.drive import Emotion, speaking_face
-from evp.portrait import Alignment, EditedFrame, Paste, Target, edit, load_renderer
+from evp.command import EvpJob
+from evp.drive import speaking_face
+from evp.portrait import EditedFrame, Target, edit, load_renderer
 from media.audio import fitted, read_audio
 from media.container import MediaError
 from media.corpus import SAMPLES_PER_FRAME
 from media.edges import sketch
 from media.face_model import load_face_model
 from media.geometry import FACE_SIZE, align_2d, align_3d
-from media.landmarks import DetectorName, make_detector
+from media.landmarks import make_detector
 from media.video import VideoWriter, probe, write_video
+from runtime.run import pick_device
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]
 
-EVP = """One person says your sound in your emotion, in a video of that person.
-
-    python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
-        --emotion happy --out happy.mp4
-
-RUN holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz, as
-demo.py lays them out; each can be named on its own. Without an --emotion option the emotion is
-that of the driving sound. Frames of the target are repeated to and fro where the sound is longer.
-"""
+COMMANDS: dict[str, Any] = {"evp": evp.command, "fomm": eamm.fomm.command}
 
 
-@dataclass(frozen=True)
-class EvpJob:
-    """One video to make."""
-
-    audio: Path
-    target: Path
-    out: Path
-    emotion: Emotion
-    face: Path | None  # a video of the person whose face moves this way, instead of the sound
-    alignment: Alignment
-    frame: Literal["full", "crop"]  # the target's frame, or the generator's picture alone
-    paste: Paste
-    landmarks: Path | None  # a preview of the predicted landmarks goes there
-    detector: DetectorName  # the one that the corpus was prepared with
-
-
-@dataclass(frozen=True)
-class EvpRuns:
-    """Where the trained parts are."""
-
-    audio2lm: Path
-    edge2video: Path
-    face_model: Path
-
-
-def generate_evp(job: EvpJob, runs: EvpRuns, device: str = "auto", speaker: str = "") -> None:
+def generate_evp(job: EvpJob) -> list[Path]:
     """Write one edited target video, and its landmark preview where one is wanted.
 
     Raises:
@@ -78,13 +58,14 @@ def generate_evp(job: EvpJob, runs: EvpRuns, device: str = "auto", speaker: str 
         FileNotFoundError: a part is not trained yet; the message names it.
         ValueError, KeyError: an unknown speaker, label or blend.
     """
-    renderer = load_renderer(runs.edge2video, device)
+    runs = job.runs
+    renderer = load_renderer(runs.edge2video, runs.device)
     model = load_face_model(runs.face_model) if job.alignment == "3d" else None
     detector = make_detector(job.detector)
 
     samples = driving_sound(job.audio)
     if job.face is None:
-        predictor, speaker = load_predictor(runs.audio2lm), speaker or renderer.speaker
+        predictor, speaker = load_predictor(runs.audio2lm), runs.speaker or renderer.speaker
         face = speaking_face(predictor, runs.audio2lm, samples, speaker, job.emotion)
     else:
         face = filmed_face(analyse_video(job.face, detector))
@@ -94,8 +75,62 @@ def generate_evp(job: EvpJob, runs: EvpRuns, device: str = "auto", speaker: str 
     found = analyse_video(job.target, detector)
     target = Target(job.target, found.landmarks, found.crop)
     edited = edit(renderer, target, face, model, job.alignment)
-    pictures = (finished(frame, job) for frame in edited)
-    write_pictures(job.out, tqdm(pictures, "frames", len(face), unit="frame"), samples)
+    rows = ([finished(frame, job)] for frame in edited)
+    write_pictures([job.out], tqdm(rows, "frames", len(face), unit="frame"), samples)
+    return [job.out]
+
+
+def generate_fomm(job: FommJob) -> list[Path]:
+    """Write a portrait that moves as a driving video does.
+
+    Raises:
+        MediaError: the portrait or the driving video cannot be used.
+        FileNotFoundError: there is no such FOMM.
+    """
+    for option, given in (("adapt-scale", job.adapt_scale), ("best-frame", job.best_frame)):
+        if given and not job.relative:
+            log.warning("--%s changes nothing without --relative", option)
+    device = pick_device(job.device)
+    fomm = load_fomm(job.fomm, device)
+    size, detector = fomm.config.size, make_detector(job.look.detector)
+    portrait = load_portrait(job.source, size, detector, job.look.crop)
+    like = portrait.landmarks if job.best_frame else None
+    driving = load_driving(job.driving, size, detector, job.look.driving_crop, like)
+    animator = Animator(Eager(fomm), portrait.stored, device)
+    transfer = Transfer(job.relative, job.adapt_scale, driving.initial)
+    moved = animator.follow(driving.frames(), transfer)
+    rows = reenacted(moved, portrait, size, job)
+    outs = outputs(job.out, job.look.beside)
+    bar = tqdm(rows, "frames", probe(job.driving).frames, unit="frame")
+    write_pictures(outs, bar, sound_if_any(job.driving))
+    return outs
+
+
+def reenacted(
+    moved: Iterable[tuple[Image, Image]], portrait: Portrait, size: int, job: FommJob
+) -> Iterator[list[Image]]:
+    """Yield each frame's pictures: the result and, where wanted, it beside what it is made from."""
+    shown = PasteBack(portrait, size) if job.look.paste else None
+    for driving, picture in moved:
+        row = [picture if shown is None else shown(picture)]
+        if job.look.beside:
+            row.append(side_by_side(portrait.stored, driving, picture))
+        yield row
+
+
+def outputs(out: Path, beside: bool) -> list[Path]:
+    """Return the files of a job: the result and, where wanted, OUT_beside.mp4."""
+    return [out, out.with_name(f"{out.stem}_beside.mp4")] if beside else [out]
+
+
+def sound_if_any(path: Path) -> Array | None:
+    """Return the sound of a video, 16 kHz, or None where it has none."""
+    try:
+        return read_audio(path)
+    except MediaError as error:
+        if error.reason != "no_audio":
+            raise
+        return None
 
 
 def driving_sound(path: Path) -> Array:
@@ -130,15 +165,25 @@ def finished(edited: EditedFrame, job: EvpJob) -> Image:
     return edited.picture if job.frame == "crop" else edited.pasted(job.paste)
 
 
-def write_pictures(path: Path, pictures: Iterable[Image], samples: Array) -> None:
-    """Write a video of the size of its first picture, less a line where that is odd."""
-    writer: VideoWriter | None = None
+def write_pictures(
+    paths: Sequence[Path], rows: Iterable[Sequence[Image]], samples: Array | None
+) -> None:
+    """Write a video a column of `rows`, of the size of its first picture, less odd lines."""
+    writers: list[VideoWriter] = []
     with contextlib.ExitStack() as stack:
-        for picture in pictures:
-            height, width = (side - side % 2 for side in picture.shape[:2])
-            if writer is None:
-                writer = stack.enter_context(VideoWriter(path, (width, height), samples))
-            writer.write(picture[:height, :width])
+        for row in rows:
+            even = [picture[: -(picture.shape[0] % 2) or None] for picture in row]
+            even = [picture[:, : -(picture.shape[1] % 2) or None] for picture in even]
+            for path, picture in zip(paths[len(writers) :], even[len(writers) :], strict=True):
+                size = (picture.shape[1], picture.shape[0])
+                writers.append(stack.enter_context(VideoWriter(path, size, samples)))
+            for writer, picture in zip(writers, even, strict=True):
+                writer.write(picture)
+
+
+def generate(job: EvpJob | FommJob) -> list[Path]:
+    """Do a job of any of the systems; return the files written."""
+    return generate_evp(job) if isinstance(job, EvpJob) else generate_fomm(job)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -146,109 +191,29 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     keep_layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
     systems = parser.add_subparsers(dest="system", required=True)
-    evp = systems.add_parser(
-        "evp",
-        description=EVP,
-        formatter_class=keep_layout,
-        help="one person, any emotion",
-        usage="generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]",
-    )
-    _add_inputs(evp)
-    _add_emotion(evp)
-    _add_look(evp)
-    _add_parts(evp)
+    for name, command in COMMANDS.items():
+        system = systems.add_parser(
+            name,
+            description=command.DESCRIPTION,
+            formatter_class=keep_layout,
+            help=command.HELP,
+            usage=command.USAGE,
+        )
+        command.add_arguments(system)
     return parser.parse_args(argv)
 
 
-def _add_inputs(evp: argparse.ArgumentParser) -> None:
-    evp.add_argument("--run", type=Path, required=True, help="folder of the trained parts")
-    evp.add_argument("--audio", type=Path, required=True, help="what is said; any sound file")
-    evp.add_argument("--target", type=Path, required=True, help="a video of the person")
-    evp.add_argument("--out", type=Path, required=True, help="the .mp4 file to write")
-
-
-def _add_emotion(evp: argparse.ArgumentParser) -> None:
-    emotion = evp.add_mutually_exclusive_group()
-    emotion.add_argument("--emotion", help="the mean code of a label, such as happy")
-    emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this sound")
-    emotion.add_argument(
-        "--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3"
-    )
-    emotion.add_argument(
-        "--face",
-        type=Path,
-        metavar="VIDEO",
-        help="the face moves as in this video of the person, not as the sound says",
-    )
-
-
-def _add_look(evp: argparse.ArgumentParser) -> None:
-    evp.add_argument(
-        "--alignment",
-        choices=("3d", "none"),
-        default="3d",
-        help="follow the target's head in 3D, or not at all (the paper's Fig. 7)",
-    )
-    evp.add_argument(
-        "--frame",
-        choices=("full", "crop"),
-        default="full",
-        help="paste into the target's full frame, or write the generated crop alone",
-    )
-    evp.add_argument(
-        "--paste",
-        choices=("face", "crop"),
-        default="face",
-        help="what of the generated crop replaces the target's pixels in the full frame",
-    )
-    evp.add_argument(
-        "--landmarks", type=Path, metavar="FILE.mp4", help="also write the predicted landmarks"
-    )
-
-
-def _add_parts(evp: argparse.ArgumentParser) -> None:
-    evp.add_argument(
-        "--detector",
-        choices=("mediapipe", "face_alignment"),
-        default="mediapipe",
-        help="of landmarks; take the one that the training corpus was prepared with",
-    )
-    evp.add_argument("--speaker", default="", help="whose neutral face; default: the renderer's")
-    evp.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")
-    evp.add_argument("--edge2video", type=Path, help="default: RUN/edge2video")
-    evp.add_argument("--face-model", type=Path, help="default: RUN/face_model.npz")
-    evp.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer"
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = parse(argv)
-    runs = EvpRuns(
-        args.audio2lm or args.run / "audio2lm",
-        args.edge2video or args.run / "edge2video",
-        args.face_model or args.run / "face_model.npz",
-    )
-    emotion = Emotion(args.emotion, args.emotion_audio, args.emotion_blend)
-    job = EvpJob(
-        audio=args.audio,
-        target=args.target,
-        out=args.out,
-        emotion=emotion,
-        face=args.face,
-        alignment=args.alignment,
-        frame=args.frame,
-        paste=args.paste,
-        landmarks=args.landmarks,
-        detector=args.detector,
-    )
     try:
-        generate_evp(job, runs, args.device, args.speaker)
+        written = generate(COMMANDS[args.system].job_of(args))
     except (OSError, ValueError, KeyError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error
         print(f"generate.py: {text}", file=sys.stderr)
         return 1
-    print(f"{args.out} written")
+    for path in written:
+        print(f"{path} written")
     return 0
 
 

@@ -1,0 +1,118 @@
+"""The command line of `generate.py fomm`."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from eamm.source import Framing
+from media.landmarks import DetectorName
+
+HELP = "a portrait moves as the head in a video does"
+USAGE = "generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]"
+DESCRIPTION = """A portrait moves as the head in a video does (re-enactment by FOMM).
+
+    python generate.py fomm --fomm runs/demo/eamm/fomm --source portrait.png \\
+        --driving head.mp4 --relative --adapt-scale --best-frame --out moved.mp4
+
+Without --relative the portrait takes the very place of the driving face, so both should be as large
+and held alike. The video has 25 frames a second and the driving video's sound.
+"""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How pictures are cut, found and shown."""
+
+    crop: Framing  # of the portrait
+    driving_crop: Framing  # of the driving video
+    paste: bool  # write the whole portrait, not its crop alone
+    beside: bool  # also write OUT_beside.mp4
+    detector: DetectorName
+
+
+@dataclass(frozen=True)
+class FommJob:
+    """One re-enactment to make."""
+
+    fomm: Path
+    source: Path
+    driving: Path
+    out: Path
+    relative: bool
+    adapt_scale: bool
+    best_frame: bool
+    look: Look
+    device: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument(
+        "--fomm", type=Path, required=True, help="a run of train_fomm.py, or imported weights"
+    )
+    parser.add_argument("--source", type=Path, required=True, help="a portrait; any picture file")
+    parser.add_argument("--driving", type=Path, required=True, help="the video whose motion it is")
+    parser.add_argument("--out", type=Path, required=True, help="the .mp4 file to write")
+    parser.add_argument(
+        "--relative",
+        action="store_true",
+        help="move the portrait's own keypoints as the driving ones move from where they start",
+    )
+    parser.add_argument(
+        "--adapt-scale",
+        action="store_true",
+        help="with --relative: movements in sizes of the faces, not in pixels",
+    )
+    parser.add_argument(
+        "--best-frame",
+        action="store_true",
+        help="with --relative: start from the driving frame that resembles the portrait most, "
+        "instead of the first",
+    )
+    add_look(parser)
+    parser.add_argument(
+        "--driving-crop",
+        choices=("eamm", "none"),
+        default="eamm",
+        help="cut the driving video around its first face, or take its largest centred square",
+    )
+
+
+def job_of(args: argparse.Namespace) -> FommJob:
+    """Return what is wanted."""
+    return FommJob(
+        fomm=args.fomm,
+        source=args.source,
+        driving=args.driving,
+        out=args.out,
+        relative=args.relative,
+        adapt_scale=args.adapt_scale,
+        best_frame=args.best_frame,
+        look=look_of(args, args.driving_crop),
+        device=args.device,
+    )
+
+
+def add_look(parser: argparse.ArgumentParser) -> None:
+    """Describe how pictures are cut and shown, which every system here shares."""
+    parser.add_argument(
+        "--crop",
+        choices=("eamm", "none"),
+        default="eamm",
+        help="cut the portrait around its face, or take its largest centred square as it is",
+    )
+    parser.add_argument(
+        "--paste", action="store_true", help="put the result back into the whole portrait"
+    )
+    parser.add_argument(
+        "--beside", action="store_true", help="also write OUT_beside.mp4: inputs and results"
+    )
+    parser.add_argument(
+        "--detector", choices=("mediapipe", "face_alignment"), default="mediapipe", help="of faces"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+
+
+def look_of(args: argparse.Namespace, driving_crop: Framing) -> Look:
+    """Return how pictures are cut and shown."""
+    return Look(args.crop, driving_crop, args.paste, args.beside, args.detector)

@@ -1,0 +1,204 @@
+"""The pictures that EAMM and FOMM see: cut from portraits, driving videos and emotion sources as
+frame profile `eamm` stores them.
+
+Unlike a stored frame, a picture here is never black where the cut leaves the original: its border
+is carried on, ever more blurred. (The release leaves black edges, which its networks then animate.
+Mirroring, the usual remedy, shows a second pair of eyes above a face that was cut at the hair.)
+
+Letters: H, W pixels of the original; S pixels a side of what is cut from it.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from eamm.fomm.transfer import unlikeness
+from media.container import MediaError
+from media.corpus import Crop
+from media.crop import choose_crop, cut, square_crop
+from media.landmarks import Detection, Detector
+from media.pictures import read_picture
+from media.video import read_video
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[Any]
+Image = NDArray[np.uint8]
+Framing = Literal["eamm", "none"]  # the template's similarity, or the largest centred square
+
+SMALL = 256  # pixels of the longer side below which a picture is enlarged, for the detector's sake
+SOFTNESS = 0.04  # of the picture's side: the blur of what lies outside the original
+HIDDEN = 0.3  # widths around a face that are painted over with it, in search of another one
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A source picture and the part of it that the networks animate."""
+
+    picture: Image  # (H, W, 3), upright
+    crop: Crop
+    stored: Image  # (S, S, 3)
+    landmarks: Array | None  # (68, 2), pixels of `picture`; None where nobody looked for a face
+
+
+@dataclass(frozen=True, eq=False)
+class Driving:
+    """A video whose motion is taken."""
+
+    path: Path
+    crop: Crop
+    initial: Image | None = None  # (S, S, 3), the frame that resembles the source most
+
+    def frames(self) -> Iterator[Image]:
+        """Yield the frames at 25 fps as the networks see them, (S, S, 3), one at a time."""
+        return (cut_whole(picture, self.crop) for picture in read_video(self.path))
+
+
+def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -> Portrait:
+    """Read a portrait of any format and size, and cut it.
+
+    Args:
+        path: a still picture; see media/pictures.py.
+        size: S.
+        detector: finds the face. Of several, the main one is taken and a warning says so.
+        framing: `none` for a picture that is cut already: its largest centred square is taken, and
+            a face is no longer needed (landmarks are None without one).
+
+    Raises:
+        MediaError: no readable picture, or no face in it.
+    """
+    picture = enlarged(read_picture(path))
+    face = detector.detect(picture)
+    if face is None:
+        if framing == "eamm":
+            raise no_face(path)
+        return _portrait(picture, centred_square(picture, size), None)
+    if framing == "none":
+        return _portrait(picture, centred_square(picture, size), face.points)
+    warn_of_others(path, picture, face, detector)
+    crop = choose_crop("eamm", face.points, (picture.shape[1], picture.shape[0]), size)
+    return _portrait(picture, crop, face.points)
+
+
+def enlarged(picture: Image) -> Image:
+    """Return a tiny picture at `SMALL` pixels, others as they are."""
+    longest = max(picture.shape[:2])
+    if longest >= SMALL:
+        return picture
+    width, height = (max(1, round(side * SMALL / longest)) for side in picture.shape[1::-1])
+    large = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.uint8)
+
+
+def centred_square(picture: Image, size: int) -> Crop:
+    """Return the crop of the largest centred square."""
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    return square_crop((width - side) // 2, (height - side) // 2, side, (width, height), size)
+
+
+def cut_whole(picture: Image, crop: Crop) -> Image:
+    """Return the stored picture (S, S, 3) of an original (H, W, 3), its border carried on."""
+    width, height = crop.size
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
+    reach = crop.to_source(corners)
+    before = np.ceil(-0.5 - reach.min(axis=0) - 1e-6).clip(0).astype(int)
+    after = np.ceil(reach.max(axis=0) + 0.5 - crop.source_size - 1e-6).clip(0).astype(int)
+    if not before.any() and not after.any():
+        return cut(picture, crop)
+    (left, top), (right, bottom) = before.tolist(), after.tolist()
+    whole = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    matrix = crop.matrix.copy()
+    matrix[:, 2] -= matrix[:, :2] @ before
+    moved = Crop(matrix, crop.size, (whole.shape[1], whole.shape[0]))
+    stored = cut(np.asarray(whole, np.uint8), moved)
+    return _softened(stored, crop)
+
+
+def _softened(stored: Image, crop: Crop) -> Image:
+    """Blur what lies outside the original, the more the farther: repeated borders make streaks."""
+    unit = SOFTNESS * crop.size[0]
+    ones = np.ones(crop.source_size[::-1], np.uint8)
+    outside = 1 - cv2.warpAffine(ones, crop.matrix, crop.size, flags=cv2.INTER_NEAREST)
+    share = (cv2.distanceTransform(outside, cv2.DIST_L2, 5) / (2 * unit)).clip(0, 1)[..., None]
+    blurred = cv2.GaussianBlur(stored, (0, 0), unit)
+    return np.asarray(np.rint(stored + share * (blurred.astype(np.float32) - stored)), np.uint8)
+
+
+def load_driving(
+    path: Path, size: int, detector: Detector, framing: Framing, like: Array | None = None
+) -> Driving:
+    """Find the part of a driving video that is followed: that around its first face.
+
+    Args:
+        path: any video.
+        size: S.
+        detector: finds the face.
+        framing: `none` for a video that is cut already: its largest centred square.
+        like: landmarks (68, 2) of the source; the frame that resembles them most is looked for,
+            which takes as long as a face in every frame.
+
+    Raises:
+        MediaError: no readable video, or no face where one is needed.
+    """
+    crop = _first_crop(path, size, detector, framing)
+    return Driving(path, crop, None if like is None else _best(path, crop, detector, like))
+
+
+def _first_crop(path: Path, size: int, detector: Detector, framing: Framing) -> Crop:
+    for picture in read_video(path):
+        if framing == "none":
+            return centred_square(picture, size)
+        face = detector.detect(picture)
+        if face is not None:
+            warn_of_others(path, picture, face, detector)
+            return choose_crop("eamm", face.points, (picture.shape[1], picture.shape[0]), size)
+    raise no_face(path)
+
+
+def _best(path: Path, crop: Crop, detector: Detector, like: Array) -> Image:
+    least, best = float("inf"), None
+    for picture in read_video(path):
+        face = detector.detect(picture)
+        distance = float("inf") if face is None else unlikeness(like, face.points)
+        if distance < least:
+            least, best = distance, cut_whole(picture, crop)
+    if best is None:
+        raise no_face(path)
+    return best
+
+
+def warn_of_others(path: Path, picture: Image, face: Detection, detector: Detector) -> None:
+    """Say so where the picture shows another face than this one."""
+    hidden = picture.copy()
+    margin = HIDDEN * np.ptp(face.points, axis=0).max()
+    low = np.floor(face.points.min(axis=0) - margin).clip(0).astype(int)
+    high = np.ceil(face.points.max(axis=0) + margin).clip(0).astype(int)
+    hidden[low[1] : high[1], low[0] : high[0]] = picture.mean(axis=(0, 1)).astype(np.uint8)
+    if detector.detect(hidden) is None:
+        return
+    x, y = face.points.mean(axis=0)
+    log.warning(
+        "%s shows several faces; the largest and most central one is taken, %d px wide at (%d, %d):"
+        " cut the picture around another one to have that",
+        *(path, round(float(np.ptp(face.points[:, 0]))), round(float(x)), round(float(y))),
+    )
+
+
+def no_face(path: Path) -> MediaError:
+    """Return the error for a source without a face."""
+    return MediaError(
+        "no_face",
+        f"{path}: no face was found; wanted a frontal face that is at least a tenth of the picture "
+        "wide (a picture that is cut already goes with --crop none)",
+    )
+
+
+def _portrait(picture: Image, crop: Crop, landmarks: Array | None) -> Portrait:
+    return Portrait(picture, crop, cut_whole(picture, crop), landmarks)

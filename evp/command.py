@@ -1,0 +1,148 @@
+"""The command line of `generate.py evp`."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from evp.drive import Emotion
+from evp.portrait import Alignment, Paste
+from media.landmarks import DetectorName
+
+HELP = "one person says your sound in any emotion"
+USAGE = "generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]"
+DESCRIPTION = """One person says your sound in your emotion, in a video of that person.
+
+    python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
+        --emotion happy --out happy.mp4
+
+RUN holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz, as
+demo.py lays them out; each can be named on its own. Without an --emotion option the emotion is
+that of the driving sound. Frames of the target are repeated to and fro where the sound is longer.
+"""
+
+
+@dataclass(frozen=True)
+class EvpRuns:
+    """Where the trained parts are, and what they run on."""
+
+    audio2lm: Path
+    edge2video: Path
+    face_model: Path
+    device: str = "auto"
+    speaker: str = ""  # whose neutral face; none: the renderer's
+
+
+@dataclass(frozen=True)
+class EvpJob:
+    """One video to make."""
+
+    runs: EvpRuns
+    audio: Path
+    target: Path
+    out: Path
+    emotion: Emotion
+    face: Path | None  # a video of the person whose face moves this way, instead of the sound
+    alignment: Alignment
+    frame: Literal["full", "crop"]  # the target's frame, or the generator's picture alone
+    paste: Paste
+    landmarks: Path | None  # a preview of the predicted landmarks goes there
+    detector: DetectorName  # the one that the corpus was prepared with
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    _add_inputs(parser)
+    _add_emotion(parser)
+    _add_look(parser)
+    _add_parts(parser)
+
+
+def job_of(args: argparse.Namespace) -> EvpJob:
+    """Return what is wanted.
+
+    Raises:
+        ValueError: the emotion comes from more than one place.
+    """
+    runs = EvpRuns(
+        args.audio2lm or args.run / "audio2lm",
+        args.edge2video or args.run / "edge2video",
+        args.face_model or args.run / "face_model.npz",
+        args.device,
+        args.speaker,
+    )
+    return EvpJob(
+        runs=runs,
+        audio=args.audio,
+        target=args.target,
+        out=args.out,
+        emotion=Emotion(args.emotion, args.emotion_audio, args.emotion_blend),
+        face=args.face,
+        alignment=args.alignment,
+        frame=args.frame,
+        paste=args.paste,
+        landmarks=args.landmarks,
+        detector=args.detector,
+    )
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="folder of the trained parts")
+    parser.add_argument("--audio", type=Path, required=True, help="what is said; any sound file")
+    parser.add_argument("--target", type=Path, required=True, help="a video of the person")
+    parser.add_argument("--out", type=Path, required=True, help="the .mp4 file to write")
+
+
+def _add_emotion(parser: argparse.ArgumentParser) -> None:
+    emotion = parser.add_mutually_exclusive_group()
+    emotion.add_argument("--emotion", help="the mean code of a label, such as happy")
+    emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this sound")
+    emotion.add_argument(
+        "--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3"
+    )
+    emotion.add_argument(
+        "--face",
+        type=Path,
+        metavar="VIDEO",
+        help="the face moves as in this video of the person, not as the sound says",
+    )
+
+
+def _add_look(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--alignment",
+        choices=("3d", "none"),
+        default="3d",
+        help="follow the target's head in 3D, or not at all (the paper's Fig. 7)",
+    )
+    parser.add_argument(
+        "--frame",
+        choices=("full", "crop"),
+        default="full",
+        help="paste into the target's full frame, or write the generated crop alone",
+    )
+    parser.add_argument(
+        "--paste",
+        choices=("face", "crop"),
+        default="face",
+        help="what of the generated crop replaces the target's pixels in the full frame",
+    )
+    parser.add_argument(
+        "--landmarks", type=Path, metavar="FILE.mp4", help="also write the predicted landmarks"
+    )
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--detector",
+        choices=("mediapipe", "face_alignment"),
+        default="mediapipe",
+        help="of landmarks; take the one that the training corpus was prepared with",
+    )
+    parser.add_argument("--speaker", default="", help="whose neutral face; default: the renderer's")
+    parser.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")
+    parser.add_argument("--edge2video", type=Path, help="default: RUN/edge2video")
+    parser.add_argument("--face-model", type=Path, help="default: RUN/face_model.npz")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer"
+    )
