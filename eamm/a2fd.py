@@ -4,7 +4,7 @@ supplement A.1; layers and sizes of its release).
 Identity, audio and pose encoder say what a frame should show; an LSTM reads them frame by frame;
 transposed convolutions make of each frame the feature map that FOMM's keypoint detector would have
 computed from a picture, and the detector's two heads read keypoints from it. The release's
-checkpoints hold a second, StyleGAN-like decoder of 3.48 M parameters that nothing uses; it is left
+checkpoints hold a second, StyleGAN-like decoder of 3.47 M parameters that nothing uses; it is left
 out here. Batch norm sees all frames of a batch at once, where the release normalises frame by
 frame; in evaluation mode there is no difference.
 
@@ -20,7 +20,6 @@ import hashlib
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors.torch import load_file
@@ -36,10 +35,8 @@ DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs to know, in a run folder or 
 WEIGHTS = "a2fd.safetensors"  # of an imported model
 AUDIO_GAIN = 1.6  # by which the release multiplies the audio feature in its demo
 POSE_SIZE = 6  # yaw, pitch, roll, scale, tx, ty; see eamm/pose.py
-FIRST_PIXELS = 4  # a side, of the decoder's first map
+FIRST_PIXELS = range(4, 8)  # a side, of the decoder's first map; the release's has 4
 AUDIO_CELLS = 12 * 2  # what two poolings leave of 28 x 12
-
-Anchor = Literal["none", "source"]
 
 
 @dataclass(frozen=True)
@@ -57,10 +54,9 @@ class A2fdWidths:
     layers: int = 3  # of the LSTM
     decoder_first: int = 256  # channels of the decoder's first map
     decoder: int = 128  # channels of its further maps
-    # What the decoder's map is added to: nothing, as in the paper, or the feature map that the
-    # detector computes from the source. Ours: so a fresh network leaves the source as it is, and a
-    # face that was not learned from starts with its own keypoints.
-    anchor: Anchor = "none"
+    # Add the decoder's map to the one that the detector computes from the source. Ours: a fresh
+    # network leaves the source as it is, and an unknown face begins with its own keypoints.
+    residual: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,12 +73,11 @@ class A2fdConfig:
     def __post_init__(self) -> None:
         if len(self.pose_mean) != POSE_SIZE or len(self.pose_scale) != POSE_SIZE:
             raise ValueError(f"pose_mean and pose_scale hold {POSE_SIZE} numbers each")
-        side, ratio = self.feature_size, self.feature_size // FIRST_PIXELS
-        if side != FIRST_PIXELS * ratio or ratio < 1 or ratio & (ratio - 1):
+        if self.first_pixels not in FIRST_PIXELS:
             raise ValueError(
-                f"the detector's feature map has {side} pixels a side, but the decoder makes 4, 8, "
-                f"16, ... ({self.size} px by keypoints.downscale {self.keypoints.downscale}); "
-                "train a FOMM of another size or downscale"
+                f"the detector's feature map has {self.feature_size} pixels a side, but the "
+                "decoder makes 4, 5, 6 or 7 times a power of 2; train a FOMM of another size or "
+                "downscale"
             )
 
     @property
@@ -91,14 +86,25 @@ class A2fdConfig:
         return self.size // self.keypoints.downscale
 
     @property
+    def doublings(self) -> int:
+        """How often the decoder doubles its first map: 4 times at vox-256."""
+        return max((self.feature_size // FIRST_PIXELS.start).bit_length() - 1, 0)
+
+    @property
+    def first_pixels(self) -> int:
+        """Pixels a side of the decoder's first map: 4 at vox-256; 0 where none would fit."""
+        pixels, rest = divmod(self.feature_size, 1 << self.doublings)
+        return 0 if rest else pixels
+
+    @property
     def features(self) -> int:
         """Channels of the detector's feature map: 35 at vox-256."""
         return self.keypoints.hourglass.channels + 3
 
 
-def config_for(widths: A2fdWidths, fomm: FommConfig) -> A2fdConfig:
-    """Return the network's configuration for a FOMM, with raw poses and no teacher named."""
-    return A2fdConfig(widths, fomm.size, fomm.keypoints)
+def config_for(widths: A2fdWidths, fomm: FommConfig, teacher: str | None = None) -> A2fdConfig:
+    """Return the network's configuration for a FOMM, with raw poses."""
+    return A2fdConfig(widths, fomm.size, fomm.keypoints, teacher=teacher)
 
 
 class A2fd(nn.Module):
@@ -128,8 +134,8 @@ class A2fd(nn.Module):
         self.lstm = nn.LSTM(code, widths.hidden, widths.layers, batch_first=True)
         self.decoder = _decoder(config)
         self.heads = KeypointHeads(config.features, config.keypoints)
-        self.anchor = _anchor(config) if widths.anchor == "source" else None
-        if self.anchor is not None:
+        self.source_features = _source_features(config) if widths.residual else None
+        if self.source_features is not None:
             for parameter in self.decoder[-1].parameters():
                 nn.init.zeros_(parameter)  # a fresh network leaves the source as it is
         for name in ("pose_mean", "pose_scale"):
@@ -166,8 +172,9 @@ class A2fd(nn.Module):
         )
         hidden_BTF, _ = self.lstm(code_BTF)
         features_NChw = self.decoder(hidden_BTF.reshape(B * T, -1, 1, 1))
-        if self.anchor is not None:
-            features_NChw = features_NChw + self.anchor(source_BCHW).repeat_interleave(T, dim=0)
+        if self.source_features is not None:
+            still = self.source_features(source_BCHW)
+            features_NChw = features_NChw + still.repeat_interleave(T, dim=0)
         keypoints, heatmap = self.heads(features_NChw)
         value, jacobian, heatmap = (part.unflatten(0, (B, T)) for part in (*keypoints, heatmap))
         return Keypoints(value, jacobian), heatmap
@@ -179,19 +186,19 @@ class A2fd(nn.Module):
         return feature
 
     def train(self, mode: bool = True) -> "A2fd":
-        """Set training or evaluation mode; the anchor always stays in evaluation mode."""
+        """Set training or evaluation mode; what is the detector's stays in evaluation mode."""
         super().train(mode)
-        if self.anchor is not None:
-            self.anchor.eval()
+        if self.source_features is not None:
+            self.source_features.eval()
         return self
 
     def start_from(self, detector: KeypointDetector, heads: bool = True) -> None:
-        """Copy what a FOMM's detector gives: the heads, where wanted, and the anchor."""
+        """Copy what a FOMM's detector gives: the heads, where wanted, and the source's features."""
         if heads:
             self.heads.load_state_dict(detector.heads.state_dict())
-        if self.anchor is not None:
+        if self.source_features is not None:
             parts = nn.Sequential(detector.down, detector.hourglass)
-            self.anchor.load_state_dict(parts.state_dict())
+            self.source_features.load_state_dict(parts.state_dict())
 
 
 def _identity_encoder(size: int, widths: A2fdWidths) -> nn.Sequential:
@@ -222,17 +229,22 @@ def _audio_block(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _decoder(config: A2fdConfig) -> nn.Sequential:
-    """Return transposed convolutions from one pixel to 4, 8, ... and the detector's feature map."""
-    widths, doublings = config.widths, (config.feature_size // FIRST_PIXELS).bit_length() - 1
-    channels = [widths.decoder_first, *[widths.decoder] * (doublings - 1)][:doublings]
-    channels.append(config.features)
-    layers: list[nn.Module] = [nn.ConvTranspose2d(widths.hidden, channels[0], 6, 2, 1)]
+    """Return transposed convolutions from one pixel to the detector's feature map.
+
+    The first makes 4 x 4 pixels at vox-256 (kernel 6), each further one doubles them.
+    """
+    widths = config.widths
+    channels = [widths.decoder_first, *[widths.decoder] * (config.doublings - 1), config.features]
+    if not config.doublings:
+        channels = [config.features]
+    kernel = config.first_pixels + 2
+    layers: list[nn.Module] = [nn.ConvTranspose2d(widths.hidden, channels[0], kernel, 2, 1)]
     for before, after in pairwise(channels):
         layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1)]
     return nn.Sequential(*layers)
 
 
-def _anchor(config: A2fdConfig) -> nn.Sequential:
+def _source_features(config: A2fdConfig) -> nn.Sequential:
     """Return the frozen part of the detector that computes a picture's feature map."""
     keypoints = config.keypoints
     parts = AntiAlias(3, keypoints.downscale), Hourglass(3, keypoints.hourglass)
