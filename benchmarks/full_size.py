@@ -1,13 +1,16 @@
 """One training step of every stage at the paper's size: parameters, peak memory, seconds.
 
-Example, on any prepared corpus of profile portrait:
+Example, on any prepared corpora of the profiles portrait and eamm:
 
-python -m benchmarks.full_size --corpus data/mini --speaker M901
+python -m benchmarks.full_size --corpus data/mini --speaker M901 --eamm-corpus data/mini_eamm
 python -m benchmarks.full_size --corpus data/mini --speaker M901 --only edge2video --json
+python -m benchmarks.full_size --eamm-corpus data/mini_eamm --only fomm a2fd displacement
 
 Each step is taken by the stage's own script on the paper's own YAML, in a process of its own, on
 the CPU. Pretrained parts are left out and VGG-19 has random weights: neither changes size or
-speed. Seconds are those from the first step's end to the second's; memory is the process's peak.
+speed. EAMM's batches (40 pairs, 8 and 16 clips of 16 frames) are cut to `--batch`, since they need
+a GPU's memory. Seconds are those from the first step's end to the second's; memory is the
+process's peak.
 """
 
 import argparse
@@ -25,7 +28,8 @@ import torch
 
 from runtime.files import read_jsonl
 
-NAMES = ("pretrain_emotion", "pretrain_content", "disentangle", "audio2lm", "edge2video")
+EVP = ("pretrain_emotion", "pretrain_content", "disentangle", "audio2lm", "edge2video")
+EAMM = ("fomm", "a2fd", "displacement")
 RUN = ("run.steps=2", "run.device=cpu", "run.workers=0", "run.log_every=1", "run.progress=false")
 
 
@@ -39,39 +43,66 @@ class Cost:
     peak_gib: float  # resident memory of the whole process
 
 
-def command(name: str, corpus: Path, speaker: str, runs: Path) -> list[str]:
-    """Return the command line of a stage's two steps."""
-    script = "pretrain_encoders.py" if name.startswith("pretrain") else f"train_{name}.py"
-    data = {
-        "disentangle": (f"corpus={corpus}", "content_from=null", "emotion_from=null"),
-        "audio2lm": (f"corpus={corpus}", f"encoders={runs / 'disentangle'}"),
-        "edge2video": (
-            f"data.corpora=[{corpus}]",
-            f"data.speaker={speaker}",
-            "vgg.weights=random",
-        ),
-    }.get(name, (f"corpus={corpus}",))
-    run = (*RUN, f"run.out={runs / name}", "held_out.split=none")
-    return [sys.executable, script, f"configs/evp/{name}.yaml", *data, *run]
+@dataclass(frozen=True)
+class Material:
+    """What the stages are given."""
+
+    corpus: Path  # profile portrait
+    speaker: str  # whose portrait edge2video draws
+    eamm_corpus: Path  # profile eamm
+    batch: int  # of EAMM's stages
+    runs: Path
+
+    def command(self, name: str) -> list[str]:
+        """Return the command line of a stage's two steps."""
+        program, config, data = self._evp(name) if name in EVP else self._eamm(name)
+        run = (*RUN, f"run.out={self.runs / name}", "held_out.split=none")
+        return [sys.executable, program, config, *data, *run]
+
+    def _evp(self, name: str) -> tuple[str, str, tuple[str, ...]]:
+        corpus = f"corpus={self.corpus}"
+        data = {
+            "disentangle": (corpus, "content_from=null", "emotion_from=null"),
+            "audio2lm": (corpus, f"encoders={self.runs / 'disentangle'}"),
+            "edge2video": (
+                f"data.corpora=[{self.corpus}]",
+                f"data.speaker={self.speaker}",
+                "vgg.weights=random",
+            ),
+        }.get(name, (corpus,))
+        program = "pretrain_encoders.py" if name.startswith("pretrain") else f"train_{name}.py"
+        return program, f"configs/evp/{name}.yaml", data
+
+    def _eamm(self, name: str) -> tuple[str, str, tuple[str, ...]]:
+        batch = f"run.batch_size={self.batch}"
+        corpus = f"corpus={self.eamm_corpus}"
+        fomm, a2fd = (f"{each}={self.runs / each}" for each in ("fomm", "a2fd"))
+        random = "vgg.weights=random"
+        if name == "fomm":
+            frames = f"data.corpora=[{self.eamm_corpus}]"
+            return "train_fomm.py", "configs/eamm/fomm_vox256.yaml", (batch, random, frames)
+        if name == "a2fd":
+            data: tuple[str, ...] = (batch, random, corpus, fomm)
+            return "train_a2fd.py", "configs/eamm/a2fd.yaml", data
+        data = (batch, corpus, fomm, a2fd, "measured=null", "model.moved=[1,4,6]")
+        return "train_emotion_displacement.py", "configs/eamm/displacement.yaml", data
 
 
-def measure(name: str, corpus: Path, speaker: str, runs: Path) -> Cost:
+def measure(name: str, material: Material) -> Cost:
     """Take two steps of a stage.
 
     Raises:
         RuntimeError: the stage failed; the message holds the end of its output.
     """
-    log = runs / f"{name}.log"
+    log = material.runs / f"{name}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            command(name, corpus, speaker, runs), stdout=file, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(material.command(name), stdout=file, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{name} failed:\n{log.read_text('utf-8', 'replace')[-2000:]}")
-    first, second = (row["time"] for row in read_jsonl(runs / name / "metrics.jsonl")[-2:])
-    newest = sorted((runs / name / "checkpoints").glob("*.pt"))[-1]
+    first, second = (row["time"] for row in read_jsonl(material.runs / name / "metrics.jsonl")[-2:])
+    newest = sorted((material.runs / name / "checkpoints").glob("*.pt"))[-1]
     parts = torch.load(newest, map_location="cpu", weights_only=True)["parts"]
     counts = {part: _weights(state) for part, state in parts.items() if "optimizer" not in part}
     return Cost(name, counts, round(second - first, 2), round(usage.ru_maxrss / 2**20, 2))
@@ -89,13 +120,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     keep_layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
-    parser.add_argument("--corpus", type=Path, required=True, help="a prepared corpus with pairs")
-    parser.add_argument("--speaker", required=True, help="whose portrait edge2video draws")
-    parser.add_argument("--only", choices=NAMES, nargs="+", default=NAMES)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    add = parser.add_argument
+    add("--corpus", type=Path, help="prepared, profile portrait, with pairs: for EVP's stages")
+    add("--speaker", default="M901", help="whose portrait edge2video draws")
+    add("--eamm-corpus", type=Path, help="prepared, profile eamm, with poses: for EAMM's stages")
+    add("--batch", type=int, default=1, help="pairs or clips a step of EAMM's stages")
+    add("--only", choices=EVP + EAMM, nargs="+", help="default: all that the corpora allow")
+    add("--json", action="store_true", help="one JSON object on the last line")
     args = parser.parse_args(argv)
+    allowed = (EVP if args.corpus else ()) + (EAMM if args.eamm_corpus else ())
+    names = args.only or allowed
+    if not allowed or set(names) - set(allowed):
+        parser.error("EVP's stages need --corpus, EAMM's --eamm-corpus")
     with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
-        costs = [measure(name, args.corpus, args.speaker, Path(folder)) for name in args.only]
+        material = Material(args.corpus, args.speaker, args.eamm_corpus, args.batch, Path(folder))
+        costs = [measure(name, material) for name in names]
     for cost in costs:
         parts = ", ".join(f"{part} {count / 1e6:.2f} M" for part, count in cost.parameters.items())
         print(f"{cost.name:18} {cost.seconds:8.2f} s  {cost.peak_gib:6.2f} GiB  {parts}")
