@@ -55,8 +55,11 @@ class KeypointHeads(nn.Module):
         heatmap = (logits.flatten(2) / self.temperature).softmax(dim=2)
         grid = coordinate_grid(h, w, like=heatmap).reshape(h * w, 2)
         jacobians = self.jacobian(features_BChw).reshape(B, K, 4, h * w)
-        jacobian = torch.einsum("bkp,bkjp->bkj", heatmap, jacobians).reshape(B, K, 2, 2)
-        return Keypoints(heatmap @ grid, jacobian), heatmap.reshape(B, K, h, w)
+        # Sums, not products of matrices: the latter lose a digit over the map's pixels, which a
+        # picture's edge, where it is cut to zero, shows as 1e-4 of its range.
+        value = (heatmap[:, :, None] * grid.T).sum(dim=-1)
+        jacobian = (heatmap[:, :, None] * jacobians).sum(dim=-1).reshape(B, K, 2, 2)
+        return Keypoints(value, jacobian), heatmap.reshape(B, K, h, w)
 
 
 class KeypointDetector(nn.Module):

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eamm.fomm.blocks import AntiAlias
+from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import Generated, Generator, GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector
 from eamm.fomm.motion import MotionConfig
@@ -93,3 +94,22 @@ def load_fomm(path: Path, device: torch.device | str = "cpu") -> Fomm:
     else:
         restore(path, detector=fomm.detector, generator=fomm.generator)
     return fomm.to(device).eval()
+
+
+def load_discriminator(path: Path, device: torch.device | str = "cpu") -> Discriminator:
+    """Read the discriminator that a release came with, in evaluation mode.
+
+    Args:
+        path: a folder that eamm.import_released wrote from a file that held one.
+        device: where it goes.
+
+    Raises:
+        FileNotFoundError: it holds none.
+    """
+    description = path / "discriminator.yaml"
+    if not description.is_file():
+        raise FileNotFoundError(f"{description} is missing: {path} holds no imported discriminator")
+    count = load_config(FommConfig, path / DESCRIPTION).keypoints.count
+    discriminator = Discriminator(count, load_config(DiscriminatorConfig, description))
+    discriminator.load_state_dict(load_file(path / "discriminator.safetensors"))
+    return discriminator.to(device).eval()

@@ -1,0 +1,129 @@
+"""What every weight of the releases is called here, and which ones are left out (FOMM and EAMM
+releases; the names are facts of their checkpoints).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+# How a released name begins, and what that beginning becomes.
+Naming = tuple[str, str | Callable[[re.Match[str]], str]]
+
+SPECTRAL = {  # torch's older names of a spectral norm's parts, and those of its parametrization
+    "weight_orig": "parametrizations.weight.original",
+    "weight_u": "parametrizations.weight.0._u",
+    "weight_v": "parametrizations.weight.0._v",
+}
+
+
+def _critic_conv(found: re.Match[str]) -> str:
+    place = "last" if found[1] is None else f"convs.{found[1]}"
+    return f"scales.0.{place}.{SPECTRAL.get(found[2], found[2])}"
+
+
+HOURGLASS = r"(?:encoder|decoder)\."
+NAMES: dict[str, Sequence[Naming]] = {
+    "kp_detector": (
+        (rf"predictor\.{HOURGLASS}", "detector.hourglass."),
+        (r"(kp|jacobian)\.", r"detector.heads.\1."),
+        (r"down\.weight$", "detector.down.weight"),
+    ),
+    "generator": (
+        (rf"dense_motion_network\.hourglass\.{HOURGLASS}", "generator.motion.hourglass."),
+        (r"dense_motion_network\.(mask|occlusion|down)\.", r"generator.motion.\1."),
+        (r"bottleneck\.r(\d+)\.", r"generator.bottleneck.\1."),
+        (r"(first|down_blocks|up_blocks|final)\.", r"generator.\1."),
+    ),
+    "discriminator": (
+        (r"discs\.1\.(?:down_blocks\.(\d)\.)?conv\.(\w+)$", _critic_conv),
+        (
+            r"discs\.1\.down_blocks\.(\d)\.norm\.",
+            lambda found: f"scales.0.norms.{int(found[1]) - 1}.",
+        ),
+    ),
+    "audio_feature": (
+        (r"down_blocks\.", "identity."),
+        (r"audio_eocder\.", "audio."),
+        (r"audio_eocder_fc\.", "audio_fc."),
+        (r"pose_encoder\.", "pose."),
+        (r"lstm\.", "lstm."),
+        (r"decon\.", "decoder."),
+    ),
+    "kp_detector_a": ((r"(kp|jacobian)\.", r"heads.\1."),),
+    "emo_detector": (
+        (rf"predictor\.{HOURGLASS}", "extractor.hourglass."),
+        (r"down\.weight$", "extractor.down.weight"),
+        (r"conv1\.", "extractor.stem.0."),
+        (r"bn1\.", "extractor.stem.1."),
+        (r"layer(\d)\.", lambda found: f"extractor.stages.{int(found[1]) - 1}."),
+        (r"fc_p\.", "predictor.projection."),
+        (r"fc_all\.", "predictor.hidden."),
+        (r"final\.", "predictor.output."),
+        (r"classify\.last_fc\.", "classifier."),
+    ),
+}
+LEFT_OUT: dict[str, Sequence[tuple[str, str]]] = {  # how a name begins, why it is not taken
+    "audio_feature": (
+        (r"generator\.", "a StyleGAN2-like decoder that the release builds and never runs"),
+    ),
+    "kp_detector_a": (
+        (
+            r"(predictor|down)\.",
+            "never runs: A2FD's decoder makes the feature map that the two heads read",
+        ),
+    ),
+    "emo_detector": (
+        (r"fc\.", "a second classifier of the emotion feature that nothing calls"),
+        (r"fc_n\.", "of the variant without positional encoding"),
+        (r"final_4\.", "a head that the release's training and demo do not use"),
+        (r"final_10\.", "the head of the variant that moves all ten keypoints"),
+    ),
+}
+
+
+def rename(network: str, keys: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the new name of every key that is taken, and the reason for every one that is not.
+
+    Raises:
+        ValueError: a key is neither; the message names the first ones.
+    """
+    names: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for key in keys:
+        for pattern, beginning in NAMES[network]:
+            if re.match(pattern, key):
+                names[key] = re.sub(f"^{pattern}", beginning, key)
+        for pattern, reason in LEFT_OUT.get(network, ()):
+            if re.match(pattern, key):
+                reasons[key] = reason
+    unknown = [key for key in keys if key not in names and key not in reasons]
+    if unknown:
+        some = ", ".join(unknown[:4])
+        raise ValueError(f"{network} has {len(unknown)} weights of no release: {some}")
+    return names, reasons
+
+
+def complete_spectral_norm(state: State) -> tuple[State, list[str]]:
+    """Return a discriminator's state as torch writes it since 1.1, and what was dropped for that.
+
+    Torch 1.0 kept the normalised `weight` beside `weight_orig`, and no `weight_v`. The vector v
+    that gives the same weight_orig / sigma, with sigma = u W v, is W^T u, scaled.
+    """
+    complete = dict(state)
+    dropped = []
+    for key in [key for key in state if key.endswith(".weight_orig")]:
+        stem = key.removesuffix("_orig")
+        matrix = state[key].flatten(1)
+        direction = matrix.T @ state[f"{stem}_u"]
+        sigma = direction.norm()
+        if stem in state:
+            kept = complete.pop(stem).flatten(1)
+            dropped.append(stem)
+            sigma = (matrix * kept).sum() / kept.square().sum()
+        if f"{stem}_v" not in state:
+            length = torch.dot(state[f"{stem}_u"], matrix @ direction)
+            complete[f"{stem}_v"] = direction * (sigma / length)
+    return complete, dropped
