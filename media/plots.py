@@ -19,6 +19,7 @@ Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 
 LABEL_HEIGHT = 22  # pixels above a labelled frame
+MARKS = "osD^vPX*<>"  # of kinds of points; matplotlib's names
 
 
 def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
@@ -38,11 +39,12 @@ def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
     save(figure, path)
 
 
-def tracks(path: Path, title: str, lines: Mapping[str, Array]) -> None:
-    """Draw figures of one clip over its seconds, each (T,)."""
+def tracks(path: Path, title: str, lines: Mapping[str, Array], stride: int = 1) -> None:
+    """Draw figures of one clip over its seconds, each (T,), a value every `stride` frames."""
     figure, axis = plt.subplots(figsize=(9, 2.6))
     for name, values in lines.items():
-        axis.plot(np.arange(len(values)) / FRAME_RATE, values, label=name, linewidth=1.2)
+        seconds = stride * np.arange(len(values)) / FRAME_RATE
+        axis.plot(seconds, values, label=name, linewidth=1.2)
     axis.set_title(title, fontsize=10)
     axis.set_xlabel("seconds", fontsize=8)
     axis.legend(fontsize=8, ncols=min(5, len(lines)))
@@ -50,12 +52,48 @@ def tracks(path: Path, title: str, lines: Mapping[str, Array]) -> None:
     save(figure, path)
 
 
-def save(figure: tp.Any, path: Path) -> None:
-    """Write a matplotlib figure as a PNG file and close it."""
-    figure.tight_layout()
+def clouds(
+    path: Path, panels: Mapping[str, Array], colours: Sequence[str], marks: Sequence[str]
+) -> None:
+    """Draw points (N, 2) in a panel for each name, a colour and a mark for each kind of point.
+
+    Args:
+        path: the PNG file.
+        panels: by title; the same N points in each.
+        colours: what colour the points have, N names, such as emotions.
+        marks: what mark, N names, such as speakers; beyond `MARKS` they repeat.
+    """
+    kinds, makers = sorted(set(colours)), sorted(set(marks))
+    palette = plt.get_cmap("tab10")
+    figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4.2), squeeze=False)
+    for axis, (title, points) in zip(axes.flat, panels.items(), strict=True):
+        for point, colour, mark in zip(points, colours, marks, strict=True):
+            ink, shape = palette(kinds.index(colour) % 10), MARKS[makers.index(mark) % len(MARKS)]
+            axis.plot(*point, shape, color=ink, markersize=6, alpha=0.8)
+        axis.set_title(title, fontsize=10)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.3)
+    legend = [axes[0, 0].plot([], [], "s", color=palette(i % 10))[0] for i in range(len(kinds))]
+    legend += [
+        axes[0, 0].plot([], [], MARKS[i % len(MARKS)], color="0.3")[0] for i in range(len(makers))
+    ]
+    names, columns = [*kinds, *makers], min(6, len(kinds) + len(makers))
+    rows = -(-len(names) // columns)
+    figure.legend(legend, names, fontsize=8, ncols=columns, loc="lower center")
+    save(figure, path, below=0.05 * rows)
+
+
+def save(figure: tp.Any, path: Path, below: float = 0.0) -> None:
+    """Write a matplotlib figure as a PNG file and close it; a share of it `below` stays free."""
+    figure.tight_layout(rect=(0, below, 1, 1))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
     plt.close(figure)
+
+
+def enlarged(frame: Image, size: int) -> Image:
+    """Return a frame as a square of `size` pixels a side."""
+    return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def labelled(frame: Image, text: str) -> Image:

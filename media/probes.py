@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 PENALTY = 1e-3  # of a probe's squared weights, against its mean cross entropy
 ITERATIONS = 200  # of L-BFGS; the penalised problem is convex and converges in fewer
-FLAT = 1e-6  # pixels; a mouth that moves less has no correlation with anything
+FLAT = 1e-6  # of a deviation; a track that moves less has no correlation with anything
 
 
 @dataclass(frozen=True)
@@ -132,15 +132,38 @@ def silhouette(codes_ND: Array, labels: ArrayLike) -> float:
     return float(np.where(counts_K[index] > 1, score, 0.0).mean())
 
 
-def mouth_correlation(first: Array, second: Array) -> float:
-    """Return the correlation of the mouth openings of two clips (T, 68, 2), NaN where one is still.
+def principal_plane(codes_ND: Array) -> Array:
+    """Return codes in the plane in which they differ most, (N, 2), centred (PCA).
 
-    NaN rather than 0: a clip without speech says nothing; take the median over clips without NaN.
+    Either axis points to where its farthest code lies, so that equal codes give equal pictures.
+    A plane that codes of one channel, or a single code, lack is filled up with zeros.
     """
-    a, b = mouth_opening(first), mouth_opening(second)
-    if min(a.std(), b.std()) < FLAT:
+    centred = np.asarray(codes_ND, float) - np.mean(codes_ND, axis=0)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = np.zeros((len(centred), 2))
+    found = (left * singular)[:, :2]
+    plane[:, : found.shape[1]] = found
+    farthest = plane[np.abs(plane).argmax(axis=0), (0, 1)]
+    turned: Array = plane * np.where(farthest < 0, -1.0, 1.0)
+    return turned
+
+
+def correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the correlation of two tracks (T,), NaN where one is still.
+
+    Only times at which both are known (not NaN) count. NaN rather than 0: a track that never moves
+    says nothing; take the median over clips without NaN.
+    """
+    a, b = np.asarray(first, float), np.asarray(second, float)
+    known = ~(np.isnan(a) | np.isnan(b))
+    if not known.any() or min(a[known].std(), b[known].std()) < FLAT:
         return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+    return float(np.corrcoef(a[known], b[known])[0, 1])
+
+
+def mouth_correlation(first: Array, second: Array) -> float:
+    """Return the correlation of the mouth openings of two clips (T, 68, 2); see `correlation`."""
+    return correlation(mouth_opening(first), mouth_opening(second))
 
 
 def point_distance(first: Array, second: Array, points: tuple[int, ...] = MOUTH) -> float:

@@ -36,7 +36,7 @@ WIDTHS = A2fdWidths(
     layers=1,
     decoder_first=8,
     decoder=8,
-    anchor="source",
+    residual=True,
 )
 
 

@@ -6,11 +6,13 @@ import torch
 
 from media.points import BROWS
 from media.probes import (
+    correlation,
     fit_probe,
     mouth_correlation,
     moved_toward,
     nearest_mean_accuracy,
     point_distance,
+    principal_plane,
     probe_accuracy,
     probe_accuracy_across,
     silhouette,
@@ -103,3 +105,25 @@ def test_a_swap_counts_when_it_ends_nearer_the_target():
     source, target = face(brows=0)[0], face(brows=10)[0]
     assert moved_toward(face(opening=7, brows=6), source, target)
     assert not moved_toward(face(opening=7, brows=4), source, target)
+
+
+def test_correlation_is_of_what_both_know_and_unknown_for_a_still_track():
+    nan = float("nan")
+    first = [0, 1, 2, 3, nan, 100]
+    second = [0, -2, -4, -6, 50, nan]
+    assert correlation(first, second) == pytest.approx(-1)
+    assert math.isnan(correlation(first, np.ones(6)))
+    assert math.isnan(correlation([nan, nan], [1, 2]))
+
+
+def test_the_principal_plane_holds_the_widest_directions():
+    rng = np.random.default_rng(0)
+    spread = rng.normal(size=(200, 5)) * [0.1, 9, 0.1, 3, 0.1] + 50
+    plane = principal_plane(spread)
+    centred = spread - spread.mean(axis=0)
+    for axis, channel in ((0, 1), (1, 3)):
+        assert abs(np.corrcoef(plane[:, axis], centred[:, channel])[0, 1]) > 0.99
+        assert plane[np.abs(plane[:, axis]).argmax(), axis] > 0
+    np.testing.assert_allclose(principal_plane(-spread), plane)
+    line = principal_plane(np.array([[3.0], [4.0], [8.0]]))
+    np.testing.assert_allclose(line, [[-2, 0], [-1, 0], [3, 0]])
