@@ -89,6 +89,11 @@ def test_the_pull_is_the_share_of_the_way_to_the_other_identity():
     found = clip_figures(NAME, truth, moved, truth, source)
     assert found.identity_pull == pytest.approx(0.25)
     assert found.shape_shift == pytest.approx(0.25 * np.sqrt(np.square(way).sum(1).mean()))
+    rendered, offset = truth.copy(), np.random.default_rng(2).standard_normal((len(SHAPE), 2))
+    rendered[:, SHAPE] += offset  # what FOMM's pictures do to every shape is not the emotion's
+    moved[:, SHAPE] += offset
+    again = clip_figures(NAME, rendered, moved, truth, source)
+    assert again.identity_pull == pytest.approx(0.25)
     brows = clip(face(), OPENING, brows=-10.0)
     untouched = clip_figures(NAME, truth, brows, truth, source)
     assert untouched.identity_pull == untouched.shape_shift == 0
