@@ -24,11 +24,12 @@ from eamm.analysis_studio import (
     Figures,
     Made,
     Studio,
+    coverage,
     expression_change,
     expression_share,
     mean_face,
-    median,
     spread_frames,
+    summary,
 )
 from eamm.emotion_figures import EXPRESSION, align_faces
 from eamm.emotion_held_out import Pair
@@ -50,7 +51,10 @@ def emotional_inputs(
     frames: int,
     out: Path,
 ) -> dict[str, Figures]:
-    """Write a2fd_alone.png and return the figures of `way_figures` by way, medians over clips.
+    """Write a2fd_alone.png and return the figures of `way_figures` by way.
+
+    Medians over clips; `share` is a mean in which a clip counts by the square of its true change:
+    where an emotion hardly moves brows and lids, the share of that is noise.
 
     Args:
         studio: the trained networks.
@@ -75,10 +79,8 @@ def emotional_inputs(
             if not pictured:
                 write_png(out / "a2fd_alone.png", _picture(studio, pair, neutral, made))
                 pictured = True
-    return {
-        way: {name: median([row[name] for row in rows[way]]) for name in rows[way][0]}
-        for way in WAYS
-    }
+    weights = [row["change_px"] ** 2 for row in rows["truth"]]
+    return {way: summary(rows[way]) | {"share": pooled_share(rows[way], weights)} for way in WAYS}
 
 
 def way_figures(
@@ -89,6 +91,7 @@ def way_figures(
     change_px  mean distance of brows and lids from the neutral result, means over frames
     share      how much of the true change they have gone: 1 all of it, 0 none or across
     motion_px  how much brows and lids move within the clip, see `motion`
+    coverage   share of the frames in which a face was found
 
     Args:
         results: aligned faces (N, 68, 2) by way.
@@ -103,13 +106,24 @@ def way_figures(
             "change_px": expression_change(mean_face(faces), start),
             "share": float(expression_share(mean_face(faces), start, goal)),
             "motion_px": motion(faces),
+            "coverage": coverage(faces),
         }
         for way, faces in results.items()
     }
-    truth = expression_change(true_end, true_start)
-    return found | {
-        "truth": {"change_px": truth, "share": 1.0, "motion_px": motion(true_emotional)}
+    truth = {
+        "change_px": expression_change(true_end, true_start),
+        "share": 1.0,
+        "motion_px": motion(true_emotional),
+        "coverage": coverage(true_emotional),
     }
+    return found | {"truth": truth}
+
+
+def pooled_share(rows: Sequence[dict[str, float]], weights: Sequence[float]) -> float | None:
+    """Return the weighted mean of the shares that are known, None if there is none."""
+    shares, weigh = np.array([row["share"] for row in rows]), np.array(weights)
+    known = np.isfinite(shares)
+    return float(np.average(shares[known], weights=weigh[known])) if known.any() else None
 
 
 def motion(faces: Array) -> float:
@@ -171,10 +185,10 @@ def _picture(studio: Studio, pair: Pair, neutral: Made, made: dict[str, Made]) -
     source = studio.frames(pair.source, [pair.source.frames // 2])[0]
     emotion = pair.clip.emotion
     lines: Sequence[tuple[str, Image, Image]] = (
-        ("neutral portrait and sound", plain, neutral.frames),
+        ("neutral", plain, neutral.frames),
         (f"{emotion} portrait", emotional, made["portrait"].frames),
         (f"{emotion} sound", plain, made["sound"].frames),
-        (f"{emotion} displacement", source, made["displacement"].frames),
+        ("displacement", source, made["displacement"].frames),
         ("the true clip", plain, truth),
     )
     return np.concatenate([_row(*line) for line in lines])

@@ -23,7 +23,8 @@ from eamm.analysis_studio import (
     Made,
     Studio,
     brow_height,
-    medians,
+    coverage,
+    summary,
 )
 from eamm.emotion_figures import align_faces
 from eamm.emotion_held_out import Pair
@@ -72,7 +73,7 @@ def dynamic_sources(
             if kind == "changing" and not number:
                 _show(out, source, static, dynamic, stride)
                 _draw(out, theirs, static, dynamic, stride)
-    return {kind: medians(rows[kind]) for kind in KINDS}
+    return {kind: summary(rows[kind]) for kind in KINDS}
 
 
 def motion_figures(static: Array, dynamic: Array, source: Array) -> dict[str, float]:
@@ -82,6 +83,7 @@ def motion_figures(static: Array, dynamic: Array, source: Array) -> dict[str, fl
                                                the opening of the eyes, in either result and source
     <what>_r          correlation of the dynamic result with the source
     <what>_static_r   the same of the static result, which knows nothing of the source's motion
+    coverage          share of the frames of both results in which a face was found
     """
     found: dict[str, float] = {}
     for what, measure in (("brows", brow_height), ("lids", eye_opening)):
@@ -93,7 +95,7 @@ def motion_figures(static: Array, dynamic: Array, source: Array) -> dict[str, fl
             f"{what}_r": correlation(moving, theirs),
             f"{what}_static_r": correlation(still, theirs),
         }
-    return found
+    return found | {"coverage": coverage(static, dynamic)}
 
 
 def alternating(

@@ -18,13 +18,14 @@ from eamm.analysis_studio import (
     Figures,
     Made,
     Studio,
+    coverage,
     expression_change,
     expression_share,
     mean_face,
-    medians,
     spread_frames,
+    summary,
 )
-from eamm.emotion_figures import SHAPE
+from eamm.emotion_figures import SHAPE, align_faces
 from eamm.emotion_held_out import Pair
 from eamm.pictures import Image
 from eamm.pose import release_pose
@@ -70,33 +71,43 @@ def interpolate(
                 f"people: {', '.join(known)}"
             )
         each = [_blended(studio, pairs[first], pairs[second], frames) for pairs in able]
-        rows += [path_figures([made.faces for made in one]) for one in each]
+        for pairs, one in zip(able, each, strict=True):
+            truth = (align_faces(pairs[emotion].clip.landmarks()) for emotion in (first, second))
+            rows.append(path_figures([made.faces for made in one], *truth))
         lines.append(_line(studio, able[0][first], able[0][second], each[0]))
     write_png(out / "interpolation.png", np.concatenate(lines))
-    return medians(rows) | {"blends": float(len(rows))}
+    return summary(rows) | {"blends": float(len(rows))}
 
 
-def path_figures(faces_W: Sequence[Array], weights: Sequence[float] = WEIGHTS) -> dict[str, float]:
+def path_figures(faces_W: Sequence[Array], first: Array, second: Array) -> dict[str, float]:
     """Return how a face goes from one emotion to another, by its frames (N, 68, 2) at each weight.
+
+    Args:
+        faces_W: aligned faces of the rendered frames at each of WEIGHTS.
+        first, second: those (T, 68, 2) of the person's true clips of the two emotions.
 
     r            correlation of the share of the way that brows and lids have gone with the weight
     monotone     share of the steps from weight to weight that lead onwards
     middle       the share of the way gone at the middle weight
+    share        how much of the person's true change between the emotions is made, and that way
     change_px    mean distance of brows and lids between the two ends
     shape_px     the same of jaw and nostrils, which should stay
     mouth_r      correlation of the mouth's opening between the two ends, frame by frame
+    coverage     share of the frames in which a face was found
     """
     means = np.stack([mean_face(faces) for faces in faces_W])
     gone = expression_share(means, means[0], means[-1])
-    steps = np.diff(gone)
+    steps, way = np.diff(gone), mean_face(second) - mean_face(first)
     known = steps[~np.isnan(steps)]
     return {
-        "r": correlation(gone, weights),
+        "r": correlation(gone, WEIGHTS),
         "monotone": float((known > 0).mean()) if len(known) else float("nan"),
         "middle": float(gone[len(gone) // 2]),
+        "share": float(expression_share(means[-1], means[0], means[0] + way)),
         "change_px": expression_change(means[0], means[-1]),
         "shape_px": point_distance(means[0], means[-1], SHAPE),
         "mouth_r": correlation(mouth_opening(faces_W[0]), mouth_opening(faces_W[-1])),
+        "coverage": coverage(*faces_W),
     }
 
 

@@ -147,6 +147,11 @@ def mean_face(faces: Array) -> Array:
     return mean
 
 
+def coverage(*clips: Array) -> float:
+    """Return in which share of the frames of clips (N, 68, 2) a face was found."""
+    return float(np.mean([~np.isnan(face).any() for faces in clips for face in faces]))
+
+
 def expression_change(first: Array, second: Array) -> float:
     """Return how far brows and lids of two faces (68, 2) lie apart: mean distance, pixels."""
     return point_distance(first, second, EXPRESSION)
@@ -178,6 +183,7 @@ def median(values: Sequence[float]) -> float | None:
     return float(np.median(known)) if known else None
 
 
-def medians(rows: Sequence[dict[str, float]]) -> Figures:
-    """Return the median over rows of each figure; all rows have the same ones."""
-    return {name: median([row[name] for row in rows]) for name in rows[0]}
+def summary(rows: Sequence[dict[str, float]]) -> Figures:
+    """Return the median over rows of each figure, of `coverage` the mean; all have the same."""
+    found: Figures = {name: median([row[name] for row in rows]) for name in rows[0]}
+    return found | {"coverage": float(np.mean([row["coverage"] for row in rows]))}

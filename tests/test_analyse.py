@@ -17,18 +17,19 @@ from emotional_corpus import (
 from benchmarks.edges import plain_face
 from eamm import analyse
 from eamm.a2fd import fingerprint
-from eamm.analysis_a2fd import emotional_inputs, motion, typical_frame, way_figures
+from eamm.analysis_a2fd import emotional_inputs, motion, pooled_share, typical_frame, way_figures
 from eamm.analysis_clusters import cluster_figures, clusters, some_clips
 from eamm.analysis_dynamics import alternating, dynamic_sources, motion_figures
 from eamm.analysis_interpolation import interpolate, path_figures
 from eamm.analysis_studio import (
     Made,
     brow_height,
+    coverage,
     expression_share,
     mean_face,
     median,
-    medians,
     open_studio,
+    summary,
     unseen_pairs,
 )
 from eamm.displacement import (
@@ -87,22 +88,26 @@ def test_frames_without_a_face_count_nowhere():
     assert motion(seen) == pytest.approx(np.sqrt(10 / 18))  # 10 of 18 points, 1 px away each
     assert np.isnan(motion(seen[2:]))
     assert median([float("nan"), 3.0, 1.0, 2.0]) == 2
-    assert medians([{"a": float("nan")}]) == {"a": None}
+    assert coverage(seen, seen[2:]) == pytest.approx(0.5)
+    rows = [{"a": float("nan"), "b": b, "coverage": c} for b, c in ((1, 1), (2, 1), (9, 0.4))]
+    assert summary(rows) == {"a": None, "b": 2, "coverage": pytest.approx(0.8)}
 
 
 def test_a_path_between_emotions_by_hand():
     lips = np.array([0.0, 2.0, 5.0])
     way = [faces(np.full(3, b), mouth=lips) for b in (0, 3, 5, 4, 10)]
-    found = path_figures(way)
+    found = path_figures(way, faces([1.0, -1.0]), faces([20.0]))
     share = np.array([0, 0.3, 0.5, 0.4, 1])
     assert found["r"] == pytest.approx(np.corrcoef(share, [0, 0.25, 0.5, 0.75, 1])[0, 1])
     assert found["monotone"] == 0.75
     assert found["middle"] == pytest.approx(0.5)
+    assert found["share"] == pytest.approx(0.5)
+    assert path_figures(way, faces([4.0]), faces([0.0]))["share"] == pytest.approx(-2.5)
     assert found["change_px"] == pytest.approx(10 * 10 / 18)
     assert found["shape_px"] == 0
     assert found["mouth_r"] == pytest.approx(1)
-    still = path_figures([faces([0.0])] * 5)
-    assert still["change_px"] == 0
+    still = path_figures([faces([0.0])] * 5, faces([0.0]), faces([1.0]))
+    assert still["change_px"] == still["share"] == 0
     assert all(np.isnan(still[name]) for name in ("r", "monotone", "middle", "mouth_r"))
 
 
@@ -118,6 +123,12 @@ def test_ways_to_give_an_emotion_by_hand():
     assert found["truth"]["change_px"] == pytest.approx(6 * 10 / 18)
     assert found["truth"]["motion_px"] == pytest.approx(np.sqrt(10 / 18))
     assert found["half"]["motion_px"] == 0
+
+
+def test_a_clip_that_hardly_changes_hardly_counts():
+    rows = [{"share": 0.5}, {"share": -9.0}, {"share": float("nan")}, {"share": 0.7}]
+    assert pooled_share(rows, [1.0, 0.0, 100.0, 3.0]) == pytest.approx(0.65)
+    assert pooled_share(rows[2:3], [1.0]) is None
 
 
 def test_the_typical_frame_is_no_blink():
@@ -190,6 +201,7 @@ def test_ideal_networks_go_straight_from_one_emotion_to_the_other(corpus, tmp_pa
     assert found["r"] == pytest.approx(1)
     assert found["monotone"] == 1
     assert found["middle"] == pytest.approx(0.5)
+    assert found["share"] == pytest.approx(1, abs=0.1)  # people's faces differ
     assert found["shape_px"] == pytest.approx(0, abs=1e-9)
     assert found["mouth_r"] == pytest.approx(1)
     assert found["blends"] == 2
