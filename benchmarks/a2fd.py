@@ -1,0 +1,64 @@
+"""Speed of Audio2Facial-Dynamics over a clip: frames as one batch against a loop over frames.
+
+python -m benchmarks.a2fd
+python -m benchmarks.a2fd --json
+
+At the paper's size, one thread, float32, a clip of 100 frames (4 s). The reference is what a loop
+does that treats time step by step: every encoder, one step of the LSTM, decoder and heads for a
+single frame, the source encoded once. The network itself runs the LSTM once a clip and everything
+else for all frames at once, in the memory layout in which `load_a2fd` returns it. Random weights;
+they change neither.
+"""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import Result, compare, main, table, timing_rows
+from eamm.a2fd import A2fd, A2fdConfig
+
+FRAMES = 100
+ROUNDS = 7
+
+
+@torch.no_grad()
+def frame_by_frame(model: A2fd, source: Tensor, windows: Tensor, pose: Tensor) -> Tensor:
+    """Return the values of all keypoints, (1, T, K, 2), from a loop over frames."""
+    identity = model.identity(source).flatten(1)
+    state, found = None, []
+    for t in range(windows.shape[1]):
+        sound = model.audio_fc(model.audio(windows[:, t, None]).flatten(1))
+        code = torch.cat([identity, sound, model.pose(pose[:, t])], dim=1)
+        hidden, state = model.lstm(code[:, None], state)
+        keypoints, _ = model.heads(model.decoder(hidden.reshape(1, -1, 1, 1)))
+        found.append(keypoints.value)
+    return torch.stack(found, dim=1)
+
+
+def measure() -> tuple[Result, str]:
+    """Time both on one clip."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = A2fd(A2fdConfig()).eval()
+    ours = copy.deepcopy(model).to(memory_format=torch.channels_last)
+    source = torch.rand(1, 3, 256, 256)
+    windows, pose = 10 * torch.randn(1, FRAMES, 28, 12), torch.randn(1, FRAMES, 6)
+
+    @torch.no_grad()
+    def at_once() -> Tensor:
+        value: Tensor = ours(source, windows, pose)[0].value
+        return value
+
+    def looped() -> Tensor:
+        return frame_by_frame(model, source, windows, pose)
+
+    difference = float((at_once() - looped()).abs().max())
+    timing = compare({"frame by frame": looped, "whole clip": at_once}, rounds=ROUNDS)
+    size = f"{FRAMES} frames"
+    result = Result("a2fd", timing.ratio["whole clip"], difference, {size: timing.milliseconds})
+    return result, table(("clip", "way", "ms", "ratio"), timing_rows(size, timing))
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)
