@@ -20,11 +20,13 @@ from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.losses import (
     Pyramid,
+    anchors,
     equivariance_jacobian,
     equivariance_value,
     feature_matching,
     lsgan_discriminator,
     lsgan_generator,
+    near,
     perceptual,
     pixels,
 )
@@ -48,6 +50,8 @@ class LossConfig:
     pixels: float = 0.0  # of every scale; ours
     equivariance_value: float = 10.0
     equivariance_jacobian: float = 10.0
+    anchors: float = 0.0  # ours: draws the keypoints to data.anchors
+    pixels_at_anchors: float = 0.0  # ours: how much more than others the pixels there count
     gan: float = 0.0  # vox-adv: 1
     feature_matching: float = 10.0  # where gan is not 0
     scales: tuple[int, ...] = (1, 2, 4, 8)  # by how much the compared pictures are made smaller
@@ -109,9 +113,13 @@ def train(cfg: Config) -> None:
             generated = fomm.generator(source, source_keypoints, keypoints)
             warped = fomm.detector(transform.frames(driving, cfg.fomm.align_corners))
             made, real = pyramid(generated.prediction), pyramid(driving)
-            terms = reconstruction_terms(cfg.loss, vgg, made, real)
+            places = batch.get("driving_anchors")
+            terms = reconstruction_terms(cfg.loss, vgg, made, real, places)
             terms["equivariance_value"] = equivariance_value(keypoints, warped, transform)
             terms["equivariance_jacobian"] = equivariance_jacobian(keypoints, warped, transform)
+            if cfg.loss.anchors:
+                terms["anchors"] = anchors(source_keypoints, batch["source_anchors"])
+                terms["anchors"] = terms["anchors"] + anchors(keypoints, batch["driving_anchors"])
             if cfg.loss.gan:
                 discriminator.requires_grad_(False)
                 place = keypoints.value.detach()
@@ -148,14 +156,15 @@ def train(cfg: Config) -> None:
 
 
 def reconstruction_terms(
-    config: LossConfig, vgg: Vgg | None, made: Pyramid, real: Pyramid
+    config: LossConfig, vgg: Vgg | None, made: Pyramid, real: Pyramid, places_BK2: Tensor | None
 ) -> dict[str, Tensor]:
     """Return the terms that compare pictures, those whose weight is not 0."""
     terms = {}
     if vgg is not None:
         terms["perceptual"] = perceptual(vgg, made, real)
     if config.pixels:
-        terms["pixels"] = pixels(made, real)
+        weights = None if places_BK2 is None else near(places_BK2, real, config.pixels_at_anchors)
+        terms["pixels"] = pixels(made, real, weights)
     return terms
 
 
@@ -177,6 +186,9 @@ def check_sizes(cfg: Config) -> None:
         ConfigError: which network, its size and the multiple that is wanted.
     """
     sizes = cfg.fomm
+    found, count = len(cfg.data.anchors), sizes.keypoints.count
+    if cfg.loss.anchors and found != count:
+        raise ConfigError(f"data.anchors has {found} groups for {count} keypoints")
     wanted = {
         "keypoints": sizes.keypoints.downscale << sizes.keypoints.hourglass.blocks,
         "motion": sizes.motion.downscale << sizes.motion.hourglass.blocks,

@@ -162,3 +162,17 @@ def resize_bilinear(maps_BChw: Tensor, size: tuple[int, int]) -> Tensor:
     if maps_BChw.shape[2:] == size:
         return maps_BChw
     return F.interpolate(maps_BChw, size=size, mode="bilinear", align_corners=False)
+
+
+def resize_flow(flow_Bhw2: Tensor, size: tuple[int, int], aligned: bool) -> Tensor:
+    """Return a flow at another size, (B, *size, 2).
+
+    `aligned` keeps its ends on pixel centres, so that the identity stays the identity. The release
+    does not: there the flow is resized like a picture, whose ends are the edges of pixels.
+    """
+    if flow_Bhw2.shape[1:3] == size:
+        return flow_Bhw2
+    maps = flow_Bhw2.permute(0, 3, 1, 2)
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=aligned).permute(
+        0, 2, 3, 1
+    )

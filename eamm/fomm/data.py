@@ -18,8 +18,12 @@ from torch.utils.data import Dataset
 
 from media.corpus import Clip, Corpus
 from media.crop import Profile
+from media.points import COUNT, FLIP
 
 Image = NDArray[np.uint8]
+Points = NDArray[np.float32]
+
+MIRROR = np.array([-1, 1], np.float32)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class FrameDataConfig:
     # keeps one emotion, so that brows and lids hardly move; between clips everything does.
     across_clips: float = 0.0
     flips: bool = True  # time p .5, else left and right p .5
+    # Groups of iBUG landmarks, one a keypoint, whose means come along (see losses.anchors).
+    anchors: tuple[tuple[int, ...], ...] = ()
     jitter: JitterConfig = field(default_factory=JitterConfig)
 
     def __post_init__(self) -> None:
@@ -52,6 +58,8 @@ class FrameDataConfig:
             raise ValueError("corpora is empty")
         if self.repeats < 1:
             raise ValueError(f"repeats is {self.repeats}, wanted at least 1")
+        if any(not 0 <= point < COUNT for group in self.anchors for point in group):
+            raise ValueError(f"anchors name landmarks outside 0 to {COUNT - 1}")
         if not 0 <= self.across_clips <= 1:
             raise ValueError(f"across_clips is {self.across_clips}, wanted 0 to 1")
 
@@ -59,7 +67,8 @@ class FrameDataConfig:
 class FramePairs(Dataset[dict[str, Tensor]]):
     """Pairs `source` and `driving`, float32 RGB (3, size, size) in [0, 1].
 
-    Within a clip the source is the earlier frame until time is flipped. Every choice is drawn from
+    With anchors also `source_anchors` and `driving_anchors`, (K, 2), x and y in [-1, 1]. Within a
+    clip the source is the earlier frame until time is flipped. Every choice is drawn from
     (seed, draw).
     """
 
@@ -76,34 +85,58 @@ class FramePairs(Dataset[dict[str, Tensor]]):
             raise ValueError(f"{roots} has no {split!r} clip of two frames or more")
         self.groups = grouped(clips, data.sampling)
         self.stores = {clip.folder: clip.store() for clip in clips}
+        self.landmarks = (
+            {clip.folder: clip.stored_landmarks().astype(np.float32) for clip in clips}
+            if data.anchors
+            else {}
+        )
 
     def __len__(self) -> int:
         return self.data.repeats * len(self.groups)
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, draw))
-        group = self.groups[draw % len(self.groups)]
-        frames = self._augmented(self._pair(group, rng), rng)
-        source, driving = frames_to_tensor(frames)
-        return {"source": source, "driving": driving}
+        places = self._places(self.groups[draw % len(self.groups)], rng)
+        flip_time, flip_sides = rng.random(2) < 0.5
+        flip_time, flip_sides = (
+            self.data.flips and flip_time,
+            self.data.flips and not flip_time and flip_sides,
+        )
+        if flip_time:
+            places.reverse()
+        read = [self.stores[clip.folder].read([place]) for clip, place in places]
+        frames = np.concatenate([resized(frame, self.size) for frame in read])
+        if flip_sides:
+            frames = np.ascontiguousarray(frames[:, :, ::-1])
+        source, driving = frames_to_tensor(jittered(frames, draw_jitter(self.data.jitter, rng)))
+        item = {"source": source, "driving": driving}
+        if self.data.anchors:
+            for name, (clip, place) in zip(("source", "driving"), places, strict=True):
+                landmarks = self._landmarks(clip, place, bool(flip_sides))
+                item[f"{name}_anchors"] = anchors_of(landmarks, self.data.anchors)
+        return item
 
-    def _pair(self, group: Sequence[Clip], rng: np.random.Generator) -> Image:
-        """Return two frames, (2, size, size, 3)."""
+    def _places(self, group: Sequence[Clip], rng: np.random.Generator) -> list[tuple[Clip, int]]:
+        """Return two clips and the number of a frame of each."""
         if len(group) > 1 and rng.random() < self.data.across_clips:
             chosen = [group[i] for i in rng.choice(len(group), 2, replace=False)]
-            read = [self.stores[c.folder].read([rng.integers(c.frames)]) for c in chosen]
-            return np.concatenate([resized(frames, self.size) for frames in read])
+            return [(clip, int(rng.integers(clip.frames))) for clip in chosen]
         clip = group[rng.integers(len(group))]
-        places = np.sort(rng.choice(clip.frames, 2, replace=False))
-        return resized(self.stores[clip.folder].read(places.tolist()), self.size)
+        early, late = sorted(rng.choice(clip.frames, 2, replace=False).tolist())
+        return [(clip, early), (clip, late)]
 
-    def _augmented(self, frames: Image, rng: np.random.Generator) -> Image:
-        flip_time, flip_sides = rng.random(2) < 0.5
-        if self.data.flips and flip_time:
-            frames = frames[::-1]
-        elif self.data.flips and flip_sides:
-            frames = frames[:, :, ::-1]
-        return jittered(np.ascontiguousarray(frames), draw_jitter(self.data.jitter, rng))
+    def _landmarks(self, clip: Clip, place: int, mirrored: bool) -> Points:
+        """Return a frame's landmarks, (68, 2) in [-1, 1], both ends on pixel centres."""
+        width = self.stores[clip.folder].size[0]
+        pixels = (self.landmarks[clip.folder][place] + 0.5) * (self.size / width) - 0.5
+        points: Points = pixels * (2 / (self.size - 1)) - 1
+        return points[list(FLIP)] * MIRROR if mirrored else points
+
+
+def anchors_of(landmarks: Points, groups: Sequence[Sequence[int]]) -> Tensor:
+    """Return the mean landmark of each group, (K, 2), of landmarks (68, 2)."""
+    means = [landmarks[list(group)].mean(axis=0) for group in groups]
+    return torch.from_numpy(np.stack(means).astype(np.float32))
 
 
 def find_clips(data: FrameDataConfig, split: str) -> list[Clip]:
@@ -180,7 +213,8 @@ def draw_jitter(config: JitterConfig, rng: np.random.Generator) -> list[tuple[st
 def jittered(frames: Image, operations: Sequence[tuple[str, float]]) -> Image:
     """Return frames (N, H, W, 3) uint8 with these operations done to all, each through 8 bits.
 
-    As Pillow's ImageEnhance and torchvision's adjust_hue do them, to two grey levels.
+    As Pillow's ImageEnhance does them, to two grey levels, and torchvision's adjust_hue, to one on
+    average: its hue has 8 bits too, but is rounded differently.
     """
     if not any(factor != (0.0 if name == "hue" else 1.0) for name, factor in operations):
         return frames

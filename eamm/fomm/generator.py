@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eamm.fomm.blocks import ConvBlock, ResBlock, resize_bilinear, warp
+from eamm.fomm.blocks import ConvBlock, ResBlock, resize_bilinear, resize_flow, warp
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.motion import DenseMotion, Motion, MotionConfig
 
@@ -27,6 +27,10 @@ class GeneratorConfig:
     # by the occlusion map: out = occlusion * moved + (1 - occlusion) * out. Not FOMM's: the skip
     # connections of its successor (arXiv:2104.11280, Sec. 3.4), which learn much faster.
     skips: bool = False
+    # Make the flow larger with its ends kept on pixel centres. The release resizes it as if it were
+    # a picture, so that even unmoved keypoints move the source by up to half a pixel of the flow;
+    # its residual blocks make up for that, `skips` cannot. Ours.
+    aligned_flow: bool = False
 
     def width(self, level: int) -> int:
         """Return the channels of a level; 0 has the picture's size."""
@@ -56,6 +60,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.skips, self.align_corners = config.skips, align_corners
+        self.aligned_flow = config.aligned_flow
         levels = range(config.downsamplings)
         width = config.width
         self.motion = DenseMotion(count, motion, align_corners)
@@ -102,8 +107,8 @@ class Generator(nn.Module):
         return self._mixed(prediction, source.frames, motion) if self.skips else prediction
 
     def _moved(self, features_BChw: Tensor, motion: Motion) -> Tensor:
-        flow = resize_bilinear(motion.flow.permute(0, 3, 1, 2), _size(features_BChw))
-        return warp(features_BChw, flow.permute(0, 2, 3, 1), self.align_corners)
+        flow = resize_flow(motion.flow, _size(features_BChw), self.aligned_flow)
+        return warp(features_BChw, flow, self.align_corners)
 
     def _mixed(self, drawn_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
         """Return the moved features where the source shows what is needed, else what was drawn."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from eamm.fomm.blocks import gaussians
 from eamm.fomm.discriminator import Verdict
 from eamm.fomm.keypoints import Keypoints, invert
 from eamm.fomm.transform import Transform
@@ -31,10 +32,28 @@ def perceptual(vgg: Vgg, prediction: Pyramid, target: Pyramid) -> Tensor:
     return torch.stack(terms).sum()
 
 
-def pixels(prediction: Pyramid, target: Pyramid) -> Tensor:
-    """Return sum over scales of mean |prediction - target|. Ours, for the small setting."""
-    terms = [(frames - target[factor]).abs().mean() for factor, frames in prediction.items()]
+def pixels(prediction: Pyramid, target: Pyramid, weights: Pyramid | None = None) -> Tensor:
+    """Return sum over scales of mean |prediction - target|. Ours, for the small setting.
+
+    Args:
+        prediction: pictures by scale.
+        target: the true ones.
+        weights: how much each pixel counts, (B, 1, h, w) by scale; None: all alike.
+    """
+    terms = []
+    for factor, frames in prediction.items():
+        differences = (frames - target[factor]).abs()
+        terms.append((differences if weights is None else differences * weights[factor]).mean())
     return torch.stack(terms).sum()
+
+
+def near(places_BK2: Tensor, pictures: Pyramid, extra: float, variance: float = 0.01) -> Pyramid:
+    """Return weights that are 1 far from all places and 1 + `extra` at each, by scale. Ours."""
+    bumps = {
+        factor: gaussians(places_BK2, (frames.shape[2], frames.shape[3]), variance)
+        for factor, frames in pictures.items()
+    }
+    return {factor: 1 + extra * bump.amax(dim=1, keepdim=True) for factor, bump in bumps.items()}
 
 
 def equivariance_value(driving: Keypoints, warped: Keypoints, transform: Transform) -> Tensor:
@@ -71,3 +90,12 @@ def feature_matching(real: Sequence[Verdict], generated: Sequence[Verdict]) -> T
         for one, other in zip(truth.features, made.features, strict=True)
     ]
     return torch.stack(terms).sum()
+
+
+def anchors(keypoints: Keypoints, places_BK2: Tensor) -> Tensor:
+    """Return mean |p - a|: keypoints against the places that they are drawn to.
+
+    Ours, for the small setting. Left alone, keypoints begin in the middle of the picture and need
+    tens of thousands of steps to find the mouth; here landmarks show them where to look.
+    """
+    return (keypoints.value - places_BK2).abs().mean()
