@@ -28,9 +28,9 @@ from eamm.a2fd import (
     load_a2fd,
     save_a2fd_description,
 )
-from eamm.a2fd_data import A2fdDataConfig, DrivenClips, driven_clips, pose_constants
+from eamm.a2fd_data import A2fdDataConfig, DrivenClips, driven_clips, pose_standard
 from eamm.a2fd_held_out import HeldOut, driven_from_first, keypoint_figures, sample_picture, spread
-from eamm.a2fd_teacher import taught_frames
+from eamm.a2fd_teacher import source_standard, taught_frames
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import perceptual
 from eamm.fomm.model import Fomm, ImagePyramid, load_fomm, save_fomm_description
@@ -163,8 +163,9 @@ def model_config(cfg: Config, fomm: Fomm, clips: list[Clip]) -> A2fdConfig:
     """
     config = config_for(cfg.model, fomm.config, fingerprint(fomm.detector))
     if cfg.data.pose == "standardised":
-        mean, scale = pose_constants(clips)
-        config = replace(config, pose_mean=mean, pose_scale=scale)
+        config = replace(config, pose=pose_standard(clips))
+    if cfg.model.residual:
+        config = replace(config, source=source_standard(fomm, clips))
     for folder in (cfg.start_from, cfg.run.out):
         if folder is not None and (folder / DESCRIPTION).is_file():
             known = load_config(A2fdConfig, folder / DESCRIPTION)

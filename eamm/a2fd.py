@@ -36,6 +36,7 @@ WEIGHTS = "a2fd.safetensors"  # of an imported model
 AUDIO_GAIN = 1.6  # by which the release multiplies the audio feature in its demo
 POSE_SIZE = 6  # yaw, pitch, roll, scale, tx, ty; see eamm/pose.py
 FIRST_PIXELS = range(4, 8)  # a side, of the decoder's first map; the release's has 4
+AT_ONCE = 64  # frames that `of_clip` decodes in one go
 AUDIO_CELLS = 12 * 2  # what two poolings leave of 28 x 12
 
 
@@ -54,9 +55,22 @@ class A2fdWidths:
     layers: int = 3  # of the LSTM
     decoder_first: int = 256  # channels of the decoder's first map
     decoder: int = 128  # channels of its further maps
-    # Add the decoder's map to the one that the detector computes from the source. Ours: a fresh
-    # network leaves the source as it is, and an unknown face begins with its own keypoints.
+    # Add the decoder's map to the one that the detector computes from the source, and tell the LSTM
+    # the source's keypoints. Ours: a fresh network leaves the source as it is, an unknown face
+    # begins with its own keypoints; how far to move follows from where they are and the pose.
     residual: bool = False
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What is taken from numbers before a network sees them, and what they are divided by."""
+
+    mean: tuple[float, ...] = ()  # one a number; none: 0
+    scale: tuple[float, ...] = ()  # one a number; none: 1
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.scale) or 0 in self.scale:
+            raise ValueError("mean and scale hold as many numbers as each other, scale no 0")
 
 
 @dataclass(frozen=True)
@@ -66,13 +80,15 @@ class A2fdConfig:
     widths: A2fdWidths = field(default_factory=A2fdWidths)
     size: int = 256  # pixels a side of the source
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
-    pose_mean: tuple[float, ...] = (0.0,) * POSE_SIZE  # taken from a pose, then
-    pose_scale: tuple[float, ...] = (1.0,) * POSE_SIZE  # divided by; as they are: raw, the paper's
+    pose: Standard = Standard()  # of the six numbers of a pose; as it is: raw, the paper's
+    source: Standard = Standard()  # of the 6 K numbers of the source's keypoints, where residual
     teacher: str | None = None  # `fingerprint` of the detector that was imitated; None: unknown
 
     def __post_init__(self) -> None:
-        if len(self.pose_mean) != POSE_SIZE or len(self.pose_scale) != POSE_SIZE:
-            raise ValueError(f"pose_mean and pose_scale hold {POSE_SIZE} numbers each")
+        for name, count in (("pose", POSE_SIZE), ("source", 6 * self.keypoints.count)):
+            found = len(getattr(self, name).mean)
+            if found not in (0, count):
+                raise ValueError(f"{name}.mean holds {found} numbers, wanted {count} or none")
         if self.first_pixels not in FIRST_PIXELS:
             raise ValueError(
                 f"the detector's feature map has {self.feature_size} pixels a side, but the "
@@ -110,9 +126,6 @@ def config_for(widths: A2fdWidths, fomm: FommConfig, teacher: str | None = None)
 class A2fd(nn.Module):
     """A picture, audio windows and poses to the keypoints of every frame."""
 
-    pose_mean: Tensor
-    pose_scale: Tensor
-
     def __init__(self, config: A2fdConfig) -> None:
         super().__init__()
         self.config, widths = config, config.widths
@@ -130,7 +143,8 @@ class A2fd(nn.Module):
             nn.Linear(widths.pose_hidden, widths.pose_dim),
             nn.ReLU(),
         )
-        code = widths.identity_dim + widths.audio_dim + widths.pose_dim
+        told = 6 * config.keypoints.count if widths.residual else 0
+        code = widths.identity_dim + widths.audio_dim + widths.pose_dim + told
         self.lstm = nn.LSTM(code, widths.hidden, widths.layers, batch_first=True)
         self.decoder = _decoder(config)
         self.heads = KeypointHeads(config.features, config.keypoints)
@@ -138,9 +152,8 @@ class A2fd(nn.Module):
         if self.source_features is not None:
             for parameter in self.decoder[-1].parameters():
                 nn.init.zeros_(parameter)  # a fresh network leaves the source as it is
-        for name in ("pose_mean", "pose_scale"):
-            constant = torch.tensor(getattr(config, name), dtype=torch.float32)
-            self.register_buffer(name, constant, persistent=False)
+        self.pose_standard = Standardise(config.pose)
+        self.source_standard = Standardise(config.source)
 
     def forward(
         self,
@@ -162,28 +175,64 @@ class A2fd(nn.Module):
             Keypoints of value (B, T, K, 2) and jacobian (B, T, K, 2, 2), heatmaps (B, T, K, h, w).
         """
         B, T = windows_BTRC.shape[:2]
-        code_BTF = torch.cat(
-            [
-                self.identity(source_BCHW).flatten(1)[:, None].expand(B, T, -1),
-                audio_gain * self._audio_feature(windows_BTRC),
-                self.pose((pose_BTP - self.pose_mean) / self.pose_scale),
-            ],
-            dim=2,
-        )
-        hidden_BTF, _ = self.lstm(code_BTF)
-        features_NChw = self.decoder(hidden_BTF.reshape(B * T, -1, 1, 1))
-        if self.source_features is not None:
-            still = self.source_features(source_BCHW)
-            features_NChw = features_NChw + still.repeat_interleave(T, dim=0)
-        keypoints, heatmap = self.heads(features_NChw)
+        still_BChw = self._still(source_BCHW)
+        audio_BTA = audio_gain * self._audio_feature(windows_BTRC)
+        hidden_BTF = self._hidden(source_BCHW, still_BChw, audio_BTA, pose_BTP)
+        keypoints, heatmap = self._read(hidden_BTF.flatten(0, 1), still_BChw)
         value, jacobian, heatmap = (part.unflatten(0, (B, T)) for part in (*keypoints, heatmap))
         return Keypoints(value, jacobian), heatmap
+
+    @torch.no_grad()
+    def of_clip(
+        self, source_1CHW: Tensor, windows_1TRC: Tensor, pose_1TP: Tensor, audio_gain: float = 1.0
+    ) -> Keypoints:
+        """Return the keypoints (T, K, ...) of one clip of any length.
+
+        The numbers of `forward`, without the feature maps of all frames in memory at once.
+        """
+        still = self._still(source_1CHW)
+        audio = [self._audio_feature(part) for part in windows_1TRC.split(AT_ONCE, dim=1)]
+        hidden = self._hidden(source_1CHW, still, audio_gain * torch.cat(audio, dim=1), pose_1TP)
+        found = [self._read(part, still)[0] for part in hidden[0].split(AT_ONCE)]
+        return Keypoints(*(torch.cat(part) for part in zip(*found, strict=True)))
 
     def _audio_feature(self, windows_BTRC: Tensor) -> Tensor:
         B, T, R, C = windows_BTRC.shape
         maps = self.audio(windows_BTRC.reshape(B * T, 1, R, C))
         feature: Tensor = self.audio_fc(maps.flatten(1)).unflatten(0, (B, T))
         return feature
+
+    def _still(self, source_BCHW: Tensor) -> Tensor | None:
+        """Return the detector's map of the source, where the decoder's is added to it."""
+        return None if self.source_features is None else self.source_features(source_BCHW)
+
+    def _hidden(
+        self, source_BCHW: Tensor, still_BChw: Tensor | None, audio_BTA: Tensor, pose_BTP: Tensor
+    ) -> Tensor:
+        """Return the LSTM's output at every frame, (B, T, F)."""
+        T = audio_BTA.shape[1]
+        who = [self.identity(source_BCHW).flatten(1)]
+        codes = [audio_BTA, self.pose(self.pose_standard(pose_BTP))]
+        told = [] if still_BChw is None else [self._told(still_BChw)]
+        every = [[part[:, None].expand(-1, T, -1) for part in parts] for parts in (who, told)]
+        hidden: Tensor = self.lstm(torch.cat([*every[0], *codes, *every[1]], dim=2))[0]
+        return hidden
+
+    def _read(self, hidden_NF: Tensor, still_BChw: Tensor | None) -> tuple[Keypoints, Tensor]:
+        """Return keypoints and heatmaps of N = B T frames from the LSTM's output."""
+        features_NChw = self.decoder(hidden_NF[:, :, None, None])
+        if still_BChw is not None:
+            T = len(hidden_NF) // len(still_BChw)
+            features_NChw = features_NChw + still_BChw.repeat_interleave(T, dim=0)
+        read: tuple[Keypoints, Tensor] = self.heads(features_NChw)
+        return read
+
+    @torch.no_grad()
+    def _told(self, still_BChw: Tensor) -> Tensor:
+        """Return the numbers of the source's keypoints, (B, 6 K)."""
+        keypoints, _ = self.heads(still_BChw)
+        told: Tensor = self.source_standard(flat(keypoints))
+        return told
 
     def train(self, mode: bool = True) -> "A2fd":
         """Set training or evaluation mode; what is the detector's stays in evaluation mode."""
@@ -199,6 +248,28 @@ class A2fd(nn.Module):
         if self.source_features is not None:
             parts = nn.Sequential(detector.down, detector.hourglass)
             self.source_features.load_state_dict(parts.state_dict())
+
+
+class Standardise(nn.Module):
+    """Numbers less their mean, by their scale; constants that are no weights."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, standard: Standard) -> None:
+        super().__init__()
+        mean, scale = standard.mean or (0.0,), standard.scale or (1.0,)
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale), persistent=False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return numbers (..., N) in the same shape."""
+        return (numbers - self.mean) / self.scale
+
+
+def flat(keypoints: Keypoints) -> Tensor:
+    """Return the numbers of keypoints (B, K, ...) as (B, 6 K): values, then jacobians."""
+    return torch.cat([part.flatten(1) for part in keypoints], dim=1)
 
 
 def _identity_encoder(size: int, widths: A2fdWidths) -> nn.Sequential:

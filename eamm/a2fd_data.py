@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from eamm.a2fd import Standard
 from eamm.a2fd_teacher import TeacherFrames
 from eamm.augment import colour_jitter
 from eamm.pictures import resized, to_tensor
@@ -38,8 +39,8 @@ class A2fdDataConfig:
     # of a random neutral clip of the speaker, as for MEAD (supplement A.2).
     source: Literal["before", "neutral"] = "before"
     jitter: float = 0.1  # strength of each colour change of the driving frames; not of the source
-    # raw: degrees and crop units, the paper's; standardised (ours): less the training clips' mean,
-    # by their deviation, which a network needs that is to learn within minutes.
+    # raw: degrees and crop units, the paper's; standardised (ours): see `pose_standard`, which a
+    # network needs that is to learn within minutes.
     pose: Literal["raw", "standardised"] = "raw"
 
     def __post_init__(self) -> None:
@@ -138,17 +139,19 @@ def driven_clips(corpus: Corpus, split: str, emotion: str | None) -> list[Clip]:
     return found
 
 
-def pose_constants(clips: Sequence[Clip]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of the clips' poses, six numbers each.
+def pose_standard(clips: Sequence[Clip]) -> Standard:
+    """Return the mean of the clips' poses, and the deviation that is usual within a clip.
+
+    The median over clips, since a few clips of lively heads would make the calm ones' motion small.
 
     Raises:
         ConfigError: one of the six never changes, so that nothing can be divided by it.
     """
-    poses = np.concatenate([release_pose(clip) for clip in clips]).astype(float)
-    mean, deviation = poses.mean(axis=0), poses.std(axis=0)
+    poses = [release_pose(clip).astype(float) for clip in clips]
+    deviation = np.median([pose.std(axis=0) for pose in poses], axis=0)
     if not deviation.all():
         raise ConfigError(f"number {int(deviation.argmin())} of the poses never changes: raw poses")
-    return tuple(mean.tolist()), tuple(deviation.tolist())
+    return Standard(tuple(np.concatenate(poses).mean(axis=0).tolist()), tuple(deviation.tolist()))
 
 
 def _neutral_clips(clips: Sequence[Clip]) -> dict[str, list[Clip]]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.a2fd import fingerprint
+from eamm.a2fd import Standard, fingerprint, flat
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, resized, to_tensor
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[Any]
 
 AT_ONCE = 32  # frames a pass of the detector
+LEAST_DEVIATION = 1e-3  # of a keypoint's number; a thousandth of half the picture
 PARTS = ("value", "jacobian", "heatmap")
 
 
@@ -80,6 +81,14 @@ def taught_frames(fomm: Fomm, clips: Sequence[Clip], folder: Path) -> TeacherFra
     parts = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in PARTS}
     folders = (clip.folder for clip in clips)
     return TeacherFrames(parts, dict(zip(folders, starts[:-1], strict=True)))
+
+
+def source_standard(fomm: Fomm, clips: Sequence[Clip]) -> Standard:
+    """Return mean and deviation over clips of the keypoints of their first frames, 6 K numbers."""
+    seen = [teacher_keypoints(fomm, clip.store()[0:1])[0] for clip in clips]
+    numbers = torch.cat([flat(keypoints) for keypoints in seen])
+    deviation = numbers.std(dim=0, correction=0).clamp(min=LEAST_DEVIATION)
+    return Standard(tuple(numbers.mean(dim=0).tolist()), tuple(deviation.tolist()))
 
 
 def _look(fomm: Fomm, clips: Sequence[Clip], folder: Path) -> None:

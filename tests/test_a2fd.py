@@ -11,6 +11,7 @@ from eamm.a2fd import (
     A2fd,
     A2fdConfig,
     A2fdWidths,
+    Standard,
     check_fomm,
     config_for,
     fingerprint,
@@ -26,6 +27,7 @@ from runtime.config import ConfigError
 KEYPOINTS = KeypointConfig(4, HourglassConfig(8, 32, 2), downscale=2, kernel=3)
 NARROW = A2fdWidths(4, 32, (8, 8, 16, 16, 16), 32, 16, 16, 16, 24, 2, 16, 8)
 SMALL = A2fdConfig(NARROW, 32, KEYPOINTS)
+ONE = Standard((1.0,) * 6, (1.0,) * 6)
 
 
 def inputs(B=2, T=5, size=32):
@@ -39,7 +41,7 @@ def parameters(module):
 def test_the_paper_size_has_the_releases_parameters():
     """Its 38.757243 M, less 3.466904 M of an unused decoder; the heads are the detector's."""
     model = A2fd(A2fdConfig())
-    parts = {name: parameters(part) for name, part in model.named_children()}
+    parts = {name: parameters(part) for name, part in model.named_children() if parameters(part)}
     assert parts == {
         "identity": 1_575_936,
         "audio": 2_141_120,
@@ -109,6 +111,20 @@ def test_batching_over_time_gives_what_a_loop_over_frames_gives():
         assert one.std() > 0
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_clip_in_parts_gives_what_it_gives_whole(residual, monkeypatch):
+    monkeypatch.setattr("eamm.a2fd.AT_ONCE", 3)
+    model = A2fd(replace(SMALL, widths=replace(NARROW, residual=residual)))
+    model(*inputs())
+    model.decoder[-1].weight.data.normal_(0, 0.1)
+    model.eval()
+    given = inputs(1, 8)
+    with torch.no_grad():
+        whole = model(*given, audio_gain=1.6)[0]
+    for part, expected in zip(model.of_clip(*given, audio_gain=1.6), whole, strict=True):
+        torch.testing.assert_close(part, expected[0], rtol=1e-5, atol=1e-6)
+
+
 def test_sound_and_pose_reach_their_frame_and_those_after_it():
     model = A2fd(replace(SMALL, keypoints=replace(KEYPOINTS, temperature=1.0))).eval()
     source, windows, pose = inputs(1, 5)
@@ -138,7 +154,7 @@ def test_the_gain_multiplies_the_audio_feature():
 def test_pose_constants_are_taken_off_before_the_network():
     mean, scale = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (2.0,) * 6
     raw = A2fd(SMALL).eval()
-    constant = A2fd(replace(SMALL, pose_mean=mean, pose_scale=scale)).eval()
+    constant = A2fd(replace(SMALL, pose=Standard(mean, scale))).eval()
     constant.load_state_dict(raw.state_dict())  # they are no weights
     source, windows, pose = inputs(1, 3)
     given = pose * torch.tensor(scale) + torch.tensor(mean)
@@ -180,11 +196,11 @@ def test_the_heads_begin_as_the_detectors_if_wanted():
 
 def test_it_is_read_from_exported_weights(tmp_path):
     model = A2fd(SMALL).eval()
-    save_a2fd_description(tmp_path, replace(SMALL, pose_mean=(1.0,) * 6))
+    save_a2fd_description(tmp_path, replace(SMALL, pose=ONE))
     save_file(model.state_dict(), tmp_path / "a2fd.safetensors")
     again = load_a2fd(tmp_path)
     assert not again.training
-    assert again.config.pose_mean == (1.0,) * 6
+    assert again.config.pose == ONE
     given = inputs(1, 2)
     torch.testing.assert_close(
         again(given[0], given[1], given[2] + 1)[0].value, model(*given)[0].value
