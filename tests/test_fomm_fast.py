@@ -27,7 +27,7 @@ def pictures(count, size):
 
 
 def settled(config):
-    """Return a Fomm of random weights whose batch norms have seen pictures, and local frames too."""
+    """Return a Fomm of random weights whose batch norms have seen pictures."""
     fomm = Fomm(config)
     for module in fomm.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -56,6 +56,7 @@ CONFIGS = {
     "skips": small_config(skips=True),
     "old grid": small_config(align_corners=False),
     "old grid, skips": small_config(align_corners=False, skips=True),
+    "aligned flow, skips": small_config(skips=True, aligned_flow=True),
     "no downsampling": small_config(downsamplings=0),
     "large maps": small_config(size=128, channels=32, downsamplings=1),
 }

@@ -12,7 +12,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eamm.fomm.blocks import ResBlock, coordinate_grid, gaussians, resize_bilinear, warp
+from eamm.fomm.blocks import (
+    ResBlock,
+    coordinate_grid,
+    gaussians,
+    resize_bilinear,
+    resize_flow,
+    warp,
+)
 from eamm.fomm.convolution import (
     BlockedConvolution,
     Convolution,
@@ -193,6 +200,7 @@ class FastGenerator(nn.Module):
     def __init__(self, generator: Generator, size: int, engine: Engine) -> None:
         super().__init__()
         self.skips, self.align_corners = generator.skips, generator.align_corners
+        self.aligned_flow = generator.aligned_flow
         self.first = FoldedBlock(generator.first, size, engine)
         self.down_blocks = folded_blocks(generator.down_blocks, size, engine)
         coarsest = size >> len(self.down_blocks)
@@ -233,9 +241,9 @@ class FastGenerator(nn.Module):
 
     def _moved(self, features_SChw: Tensor, motion: FastMotion) -> Tensor:
         """Return the source's features where the flow wants them, (B, C, h, w)."""
-        flow = resize_bilinear(motion.flow.permute(0, 3, 1, 2), _size(features_SChw))
+        flow = resize_flow(motion.flow, _size(features_SChw), self.aligned_flow)
         features = features_SChw.expand(len(flow), -1, -1, -1)
-        return warp(features, flow.permute(0, 2, 3, 1), self.align_corners)
+        return warp(features, flow, self.align_corners)
 
     def _mixed(self, drawn_BChw: Tensor, features_SChw: Tensor, motion: FastMotion) -> Tensor:
         """Return the moved features where the source shows what is needed, else what was drawn."""
