@@ -68,7 +68,9 @@ def import_released(
     report = {"sources": sources, "models": accounts, "left_out": released.left_out}
     with replacing_folder(out) as folder:
         for model in models:
-            save_file(model.module.state_dict(), folder / f"{model.name}.safetensors")
+            weights = folder / f"{model.name}.safetensors"
+            save_file(model.module.state_dict(), weights)
+            weights.chmod(0o644)  # safetensors makes files that only their owner reads
             dump_config(model.description, folder / f"{model.name}.yaml")
         write_json(folder / REPORT, report)
     return report

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -149,6 +150,19 @@ def test_an_optimizer_and_numpy_numbers_beside_the_networks_do_no_harm(tmp_path)
         assert report["sources"][0]["epoch"] == 99
         left = {name for names in report["left_out"].values() for name in names}
         assert left == {"loss of vox.pth.tar", "optimizer_generator of vox.pth.tar"}
+
+
+def test_state_dicts_saved_on_a_gpu_by_a_module_are_read(tmp_path, monkeypatch):
+    released = small_fomm(discriminator=None)
+    for name in ("generator", "kp_detector"):
+        released[name] = OrderedDict(released[name])
+        released[name]._metadata = OrderedDict({"": {"version": 1}})  # as Module.state_dict gives
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+    file = save(released, tmp_path / "vox.pth.tar")
+    assert b"cuda:0" in file.read_bytes()
+    import_released([file], tmp_path / "out")
+    bias = load_fomm(tmp_path / "out").generator.final.bias
+    assert torch.equal(bias, released["generator"]["final.bias"])
 
 
 def test_weights_that_share_one_storage_are_written_apart(tmp_path):
@@ -350,6 +364,7 @@ def test_the_command_prints_a_summary_and_ends_wrong_files_in_one_line(tmp_path,
     printed = capsys.readouterr().out
     assert "wrote fomm:" in printed
     assert "left out 1 (" in printed
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in (tmp_path / "out").iterdir())
     config = load_fomm(tmp_path / "out").config
     assert (config.align_corners, config.size) == (False, 64)
     written = json.loads((tmp_path / "out" / "import.json").read_text())
