@@ -35,6 +35,9 @@ class DisplacementDataConfig:
     """Which clips are learned from, and what an item is."""
 
     frames: int = 16  # F; the release's
+    # Only a run of so many frames of each clip is used, somewhere in it; None: whole clips. Ours:
+    # an emotion is held through a clip, and fewer frames cost less to find keypoints in.
+    longest: int | None = None
     neutral_clips: bool = False  # whether neutral clips are emotion sources too
     # Share of the items whose emotion frames come from another speaker's clip of the same emotion,
     # so that the feature can tell nothing of who shows it. Ours; the release has none.
@@ -46,6 +49,8 @@ class DisplacementDataConfig:
     def __post_init__(self) -> None:
         if self.frames < 1:
             raise ValueError(f"frames is {self.frames}, wanted 1 at least")
+        if self.longest is not None and self.longest < self.frames:
+            raise ValueError(f"longest is {self.longest}, an item has {self.frames} frames")
         if not 0 <= self.other_speaker <= 1:
             raise ValueError(f"other_speaker is {self.other_speaker}, wanted a share from 0 to 1")
 
@@ -53,8 +58,8 @@ class DisplacementDataConfig:
 class ClipKeypoints(NamedTuple):
     """What the frozen networks say of a clip."""
 
-    teacher: Keypoints  # (T, K), of its frames as they are
-    neutral: Keypoints  # (P, T, K), A2FD's from P neutral pictures
+    teacher: Keypoints  # (N, K), of the N frames that are used, as they are
+    neutral: Keypoints  # (P, N, K), A2FD's from P neutral pictures
 
 
 class EmotionClips(Dataset[dict[str, Tensor]]):
@@ -92,6 +97,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         }
         self.config, self.augmentation = config, augmentation
         self.size, self.seed, self.cache = size, seed, cache
+        self.spans = [_span(clip, config.longest, (seed, n)) for n, clip in enumerate(self.clips)]
         self.labels = {emotion: label for label, emotion in enumerate(corpus.emotions)}
 
     def __len__(self) -> int:
@@ -100,7 +106,8 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, draw))
         clip, F = self.clips[draw % len(self)], self.config.frames
-        start = int(rng.integers(clip.frames - F + 1))
+        span = self.spans[draw % len(self)]
+        start = span.start + int(rng.integers(len(span) - F + 1))
         driving = read_frames(clip, start, start + F, self.size)
         shown = self._shown(clip, driving, rng)
         item = {
@@ -108,7 +115,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
             "label": torch.tensor(self.labels[clip.emotion]),
         }
         if self.cache is not None:
-            return item | _cut(self.cache[clip.id], start, F, rng)
+            return item | _cut(self.cache[clip.id], start - span.start, F, rng)
         windows, pose = clip_motion(clip)
         picture = neutral_picture(self.neutral[clip.speaker], self.size, rng)
         return item | {
@@ -184,19 +191,29 @@ def clip_motion(clip: Clip) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def neutral_keypoints(a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor) -> Keypoints:
-    """Return A2FD's keypoints (P, T, K) of a clip's sound and pose, from each of the pictures."""
+def neutral_keypoints(a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor, span: range) -> Keypoints:
+    """Return A2FD's keypoints (P, N, K) of some frames' sound and pose, from each picture."""
     device, P = next(a2fd.parameters()).device, len(pictures_PCHW)
-    windows, pose = (each.expand(P, *each.shape).to(device) for each in clip_motion(clip))
+    motion = (each[span.start : span.stop] for each in clip_motion(clip))
+    windows, pose = (each.expand(P, *each.shape).to(device) for each in motion)
     keypoints, _ = a2fd(pictures_PCHW.to(device), windows, pose)
     return Keypoints(*(each.cpu() for each in keypoints))
 
 
-def clip_keypoints(fomm: Fomm, a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor) -> ClipKeypoints:
-    """Return what the frozen networks say of a clip, given its speaker's neutral pictures."""
-    found, _ = teacher_keypoints(fomm, np.asarray(clip.store()[0 : clip.frames]))
+def clip_keypoints(
+    fomm: Fomm, a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor, span: range
+) -> ClipKeypoints:
+    """Return what the frozen networks say of a clip's frames `span`.
+
+    Args:
+        fomm, a2fd: in evaluation mode.
+        clip: whose frames, sound and pose.
+        pictures_PCHW: of the clip's speaker, neutral, (P, 3, S, S).
+        span: consecutive frames.
+    """
+    found, _ = teacher_keypoints(fomm, np.asarray(clip.store()[span.start : span.stop]))
     teacher = Keypoints(*(each.cpu() for each in found))
-    return ClipKeypoints(teacher, neutral_keypoints(a2fd, clip, pictures_PCHW))
+    return ClipKeypoints(teacher, neutral_keypoints(a2fd, clip, pictures_PCHW, span))
 
 
 def cached_keypoints(
@@ -212,7 +229,7 @@ def cached_keypoints(
             rng = np.random.default_rng((clips.seed, number))
             neutral, P = clips.neutral[clip.speaker], clips.config.cached_pictures
             pictures = torch.stack([neutral_picture(neutral, clips.size, rng) for _ in range(P)])
-            found = clip_keypoints(fomm, a2fd, clip, pictures)
+            found = clip_keypoints(fomm, a2fd, clip, pictures, clips.spans[number])
             flat |= {f"{clip.id}/{name}": each.contiguous() for name, each in _named(found)}
         with replacing(file) as temporary:
             save_file(flat, temporary)
@@ -226,6 +243,13 @@ def cached_keypoints(
         )
         for clip in clips.clips
     }
+
+
+def _span(clip: Clip, longest: int | None, seed: tuple[int, int]) -> range:
+    """Return the frames of a clip that are used, a run from a place that the seed decides."""
+    count = clip.frames if longest is None else min(longest, clip.frames)
+    start = int(np.random.default_rng(seed).integers(clip.frames - count + 1))
+    return range(start, start + count)
 
 
 def _named(found: ClipKeypoints) -> Iterator[tuple[str, Tensor]]:

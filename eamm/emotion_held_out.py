@@ -85,7 +85,7 @@ def prepare(fomm: Fomm, a2fd: A2fd, pair: Pair) -> Prepared:
     """Run the frozen networks on a pair."""
     S = fomm.config.size
     picture = to_tensor(read_frames(pair.picture, 0, 1, S))
-    found = clip_keypoints(fomm, a2fd, pair.clip, picture)
+    found = clip_keypoints(fomm, a2fd, pair.clip, picture, range(pair.clip.frames))
     frames = read_frames(pair.source, 0, pair.source.frames, S)
     looped = frames[np.arange(pair.clip.frames) % len(frames)]
     return Prepared(

@@ -9,7 +9,8 @@ the training clips, speaker by speaker:
 
 1. In the neutral clips each of a keypoint's six numbers (x, y and the jacobian, in the crop of
    profile eamm) is regressed on the shape of the mouth (opening and width of the aligned landmarks)
-   and on the pose, together. `speech` and `pose` are the standard deviations of the two parts.
+   and on the pose that A2FD is told (eamm/pose.py), together. `speech` and `pose` are the standard
+   deviations of the two parts.
 2. In the emotional clips the same regression is taken off, so that an emotion's wider or wilder
    mouth and its pose do not count. What is left, averaged over the clips of an emotion, is where
    that emotion holds the keypoint; `emotion` is the root mean square over emotions, less what such
@@ -42,6 +43,7 @@ from eamm.a2fd_teacher import teacher_keypoints
 from eamm.displacement_data import emotional_clips, neutral_clips
 from eamm.fomm.keypoints import KeypointDetector
 from eamm.fomm.model import Fomm, load_fomm
+from eamm.pose import release_pose
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.points import MOUTH_CORNERS, mouth_opening
@@ -54,7 +56,9 @@ Image = NDArray[np.uint8]
 FILE, PICTURE = "face_keypoints.json", "face_keypoints.png"
 REACH = 0.1  # crop units; the deviation of the bump that FOMM draws around a keypoint
 LEAST_SCORE = 0.1  # of the best one
+SELECTIVITY = 0.75  # emotion moves a chosen keypoint three times as far as speech
 MOUTH_NUMBERS = 2  # opening and width come first among what keypoints are regressed on
+TINY = 1e-9  # keeps what never changes from being divided by 0
 SHOWN = 512  # pixels a side of the picture
 CHOSEN, OTHER = (30, 200, 60), (200, 60, 40)  # RGB
 
@@ -100,9 +104,8 @@ def measure_track(fomm: Fomm, clip: Clip, stride: int = 1) -> Track:
     face = clip.aligned("2d")[::stride]
     left, right = (face[:, corner] for corner in MOUTH_CORNERS)
     mouth = np.stack([mouth_opening(face), np.linalg.norm(right - left, axis=1)], axis=1)
-    return Track(
-        clip.speaker, clip.emotion, numbers, np.concatenate([mouth, clip.pose()[::stride]], 1)
-    )
+    causes = np.concatenate([mouth, release_pose(clip)[::stride]], axis=1)
+    return Track(clip.speaker, clip.emotion, numbers, causes)
 
 
 def responses(tracks: Sequence[Track]) -> list[Response]:
@@ -125,7 +128,9 @@ def responses(tracks: Sequence[Track]) -> list[Response]:
     return [Response(index, *row) for index, row in enumerate(rows)]
 
 
-def choose(found: Sequence[Response], count: int, selectivity: float = 0.5) -> tuple[int, ...]:
+def choose(
+    found: Sequence[Response], count: int, selectivity: float = SELECTIVITY
+) -> tuple[int, ...]:
     """Return the indices of at most `count` keypoints, by falling score.
 
     Raises:
@@ -217,12 +222,14 @@ def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | No
     numbers = np.concatenate([track.numbers for track in neutral])
     K = numbers.shape[1]
     centre, level = causes.mean(0), numbers.mean(0)
-    slopes = np.linalg.lstsq(causes - centre, (numbers - level).reshape(-1, 6 * K), rcond=1e-6)[0]
-    speech = ((causes - centre)[:, :MOUTH_NUMBERS] @ slopes[:MOUTH_NUMBERS]).var(0)
-    pose = ((causes - centre)[:, MOUTH_NUMBERS:] @ slopes[MOUTH_NUMBERS:]).var(0)
+    unit = np.maximum(causes.std(0), TINY)
+    standard = (causes - centre) / unit
+    slopes = np.linalg.lstsq(standard, (numbers - level).reshape(-1, 6 * K), rcond=1e-6)[0]
+    speech = (standard[:, :MOUTH_NUMBERS] @ slopes[:MOUTH_NUMBERS]).var(0)
+    pose = (standard[:, MOUTH_NUMBERS:] @ slopes[MOUTH_NUMBERS:]).var(0)
 
     def left(track: Track) -> Array:
-        explained = ((track.causes - centre) @ slopes).reshape(-1, K, 6)
+        explained = ((track.causes - centre) / unit @ slopes).reshape(-1, K, 6)
         rest: Array = (track.numbers - level - explained).mean(0)
         return rest
 
@@ -245,8 +252,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--corpus", type=Path, required=True, help="prepared with profile eamm, with poses")
     add("--out", type=Path, help="folder to write into; default: the FOMM's")
     add("--count", type=int, default=4, help="keypoints chosen, at most; paper 3, release 4")
-    add("--selectivity", type=float, default=0.5, help="least share of emotion against speech")
-    add("--stride", type=int, default=2, help="look at every so many frames")
+    add(
+        "--selectivity",
+        type=float,
+        default=SELECTIVITY,
+        help="least share of emotion against speech",
+    )
+    add("--stride", type=int, default=4, help="look at every so many frames")
     args = parser.parse_args(argv)
     try:
         _run(args)

@@ -282,6 +282,22 @@ def test_cached_keypoints_are_those_of_the_frozen_networks_and_are_kept(made, tm
     assert torch.equal(again[clip.id].teacher.value, cache[clip.id].teacher.value)
 
 
+def test_a_cached_run_of_a_longer_clip_belongs_to_its_frames(made, tmp_path):
+    _, fomm, a2fd = made
+    clips = clips_of(made, cached_pictures=1, longest=5)
+    clips.cache = cached_keypoints(tmp_path / "k.safetensors", clips, fomm, a2fd)
+    assert len({span.start for span in clips.spans}) > 1
+    for draw in range(24):
+        clip, item = clips.clips[draw % 8], clips[draw]
+        found = clips.cache[clip.id].teacher.value
+        assert found.shape == (5, 3, 2)
+        with torch.no_grad():
+            seen = fomm.detector(item["emotion"]).value  # not augmented here
+        torch.testing.assert_close(item["teacher_value"], seen)
+    with pytest.raises(ValueError, match="longest is 2, an item has 3"):
+        DisplacementDataConfig(frames=3, longest=2)
+
+
 def test_held_out_pairs_take_the_emotion_from_another_identity(made):
     pairs = held_out_pairs(made[0], HeldOutEmotions())
     assert [pair.clip.speaker for pair in pairs] == ["M905"] * 2 + ["M906"] * 2
