@@ -102,14 +102,15 @@ def _ratio(errors: NDArray[np.float64]) -> float:
 def sample_picture(fomm: Fomm, held_out: Sequence[HeldOut], rows: int = 4) -> Image:
     """Return clips below each other: source, driving, moved source and prediction, (H, W, 3).
 
-    Source and driving frames show their keypoints. Half of the rows are the clips that move most.
+    Source and driving frames show their keypoints. The rows go from a calm clip to the
+    one that moves most.
     """
     device = next(fomm.parameters()).device
     moves = [float((each.driving - each.source).abs().mean()) for each in held_out]
     order = np.argsort(moves)
-    chosen = order[np.linspace(len(order) // 4, len(order) - 1, rows).round().astype(int)]
+    ranks = np.linspace(len(order) // 4, len(order) - 1, rows).round().astype(int)
     lines = []
-    for which in chosen:
+    for which in order[np.unique(ranks)]:
         each = held_out[which]
         farthest = int((each.driving - each.source).abs().mean(dim=(1, 2, 3)).argmax())
         source, driving = each.source.to(device), each.driving[farthest][None].to(device)
