@@ -30,6 +30,7 @@ from eamm.a2fd import (
 )
 from eamm.a2fd_data import A2fdDataConfig, DrivenClips, driven_clips, pose_standard
 from eamm.a2fd_held_out import HeldOut, driven_from_first, keypoint_figures, sample_picture, spread
+from eamm.a2fd_start import even_out
 from eamm.a2fd_teacher import source_standard, taught_frames
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import perceptual
@@ -42,6 +43,8 @@ from runtime.config import ConfigError, load_config
 from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from runtime.run import Run, RunConfig
 from runtime.stage import run_stage
+
+EVENED = 64  # items that first weights are evened out on
 
 Batch = dict[str, Tensor]
 Learner = tuple[nn.Module, torch.optim.Optimizer, OptimConfig]
@@ -73,6 +76,7 @@ class Config:
     # fomm: the heads begin as the detector's; frozen: they stay it, ours; fresh: random weights.
     # The release trains heads of A2FD's own; paper and release do not say how they begin.
     heads: Literal["fomm", "frozen", "fresh"] = "fomm"
+    first_weights: Literal["torch", "even"] = "torch"  # even: see eamm/a2fd_start.py
     teacher: Literal["loop", "cached"] = "loop"  # cached: once for all frames, without jitter
     data: A2fdDataConfig = field(default_factory=A2fdDataConfig)
     model: A2fdWidths = field(default_factory=A2fdWidths)
@@ -108,7 +112,10 @@ def train(cfg: Config) -> None:
     items = DrivenClips(clips, cfg.data, fomm.config.size, cfg.run.seed, taught, pictures)
     measured = driven_from_first(fomm, held_out) if held_out else None
 
-    model = first_model(cfg, config, fomm).to(device)
+    model = first_model(cfg, config, fomm)
+    if cfg.first_weights == "even" and cfg.start_from is None:
+        even_out(model, *(torch.stack(part) for part in first_inputs(items)))
+    model = model.to(device)
     optimizer = make_optimizer(learned(model), cfg.optim)
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
     learners: list[Learner] = [(model, optimizer, cfg.optim)]
@@ -185,6 +192,12 @@ def first_model(cfg: Config, config: A2fdConfig, fomm: Fomm) -> A2fd:
         model.start_from(fomm.detector, heads=cfg.heads != "fresh")
     model.heads.requires_grad_(cfg.heads != "frozen")
     return model
+
+
+def first_inputs(items: DrivenClips) -> tuple[list[Tensor], list[Tensor]]:
+    """Return windows and poses of some items."""
+    drawn = [items[draw] for draw in range(EVENED)]
+    return [item["windows"] for item in drawn], [item["pose"] for item in drawn]
 
 
 def learned(network: nn.Module) -> list[nn.Parameter]:

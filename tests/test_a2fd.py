@@ -18,6 +18,7 @@ from eamm.a2fd import (
     load_a2fd,
     save_a2fd_description,
 )
+from eamm.a2fd_start import even_out
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector, Keypoints
 from eamm.fomm.model import FommConfig
@@ -192,6 +193,24 @@ def test_the_heads_begin_as_the_detectors_if_wanted():
     assert not torch.equal(model.heads.kp.weight, detector.heads.kp.weight)
     model.start_from(detector)
     assert torch.equal(model.heads.kp.weight, detector.heads.kp.weight)
+
+
+def test_evened_weights_let_sound_and_pose_be_felt_from_the_start():
+    windows, pose = 10 * torch.randn(6, 5, 28, 12), torch.randn(6, 5, 6) * torch.tensor([0.1] * 6)
+    model = A2fd(SMALL)
+    even_out(model, windows, pose)
+    maps = model.audio(windows.flatten(0, 1)[:, None]).flatten(1)
+    for layers, given in ((model.audio_fc, maps), (model.pose, pose.flatten(0, 1))):
+        first = layers[0](given)
+        second = layers[2](layers[1](first))
+        for units in (first, second):
+            torch.testing.assert_close(
+                units.mean(dim=0), torch.zeros(units.shape[1]), atol=1e-4, rtol=0
+            )
+            torch.testing.assert_close(units.std(dim=0), torch.ones(units.shape[1]))
+    assert float(model.lstm.weight_ih_l0.detach().std()) == pytest.approx(
+        (16 + 16 + 32) ** -0.5, rel=0.05
+    )
 
 
 def test_it_is_read_from_exported_weights(tmp_path):

@@ -72,26 +72,41 @@ def same(one, two):
 def test_it_learns_to_move_a_face_that_it_has_not_seen(config):
     quick = replace(
         config,
-        run=replace(config.run, steps=260, batch_size=8),
-        data=A2fdDataConfig(frames=8, jitter=0.0, pose="standardised"),
+        run=replace(config.run, steps=200, batch_size=16),
+        data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="standardised"),
         teacher="cached",
+        heads="frozen",
+        first_weights="even",
+        model=replace(WIDTHS, residual=True),
         loss=LossConfig(heatmap=1.0, perceptual=0.0),
-        optim=OptimConfig(lr=4e-3, schedule="one_cycle", clip_norm=1.0),
-        held_out=HeldOut(every=260),
+        optim=OptimConfig(lr=3e-3, schedule="linear"),
+        held_out=HeldOut(every=200),
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
     assert last["held_out_keypoint_ratio"] < 0.65
-    assert last["held_out_shuffled_ratio"] < 1
+    assert last["held_out_shuffled_ratio"] < 0.99
     assert list((config.run.out / "pictures").glob("held_out_*.png"))
     clips = Corpus(config.corpus).clips(split="test_speaker")
     again = a2fd_figures(load_a2fd(config.run.out), load_fomm(config.fomm), clips)
     assert again["keypoint_ratio"] == pytest.approx(last["held_out_keypoint_ratio"], abs=1e-6)
 
 
-@pytest.mark.parametrize("phase", ["frozen", "finetune"])
+@pytest.mark.parametrize("phase", ["first", "second", "small"])
 def test_a_stopped_run_continues_exactly(config, phase):
-    whole = replace(config, generator=phase)
+    whole = {
+        "first": config,
+        "second": replace(config, generator="finetune"),
+        "small": replace(
+            config,
+            data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="standardised"),
+            teacher="cached",
+            heads="frozen",
+            first_weights="even",
+            model=replace(WIDTHS, residual=True),
+            loss=LossConfig(perceptual=0.0),
+        ),
+    }[phase]
     train(whole)
     out = config.run.out.with_name("stopped")
     stopped = replace(whole, run=replace(whole.run, out=out, steps=3))
@@ -315,6 +330,16 @@ def test_other_widths_than_the_first_phases_are_refused(config, tmp_path):
     wide = replace(WIDTHS, hidden=64)
     with pytest.raises(ConfigError, match=r"hidden=32.*this run wants .*hidden=64"):
         train(replace(config, run=second, start_from=config.run.out, model=wide))
+
+
+def test_frozen_heads_stay_the_detectors(config):
+    frozen = replace(config, heads="frozen")
+    train(frozen)
+    heads = load_fomm(config.fomm).detector.heads.state_dict()
+    assert same(load_a2fd(config.run.out).heads.state_dict(), heads)
+    other = replace(config, run=replace(config.run, out=config.run.out.with_name("learned")))
+    train(other)
+    assert not same(load_a2fd(other.run.out).heads.state_dict(), heads)
 
 
 def test_the_heatmap_term_is_left_out_where_its_weight_is_zero(config):
