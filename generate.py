@@ -6,13 +6,16 @@
         --emotion-blend sad:happy:0.3 --landmarks preview.mp4 --out blend.mp4
     python generate.py fomm --fomm runs/demo/eamm/fomm --source portrait.png \\
         --driving head.mp4 --relative --adapt-scale --best-frame --out moved.mp4
+    python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
+        --pose head.mp4 --emotion happy.mp4 --out happy.mp4
 """
 
 import argparse
 import contextlib
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,22 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+import eamm.command
 import eamm.fomm.command
 import evp.command
-from data_prep.clip import Analysis, analyse_video
-from eamm.fomm.animate import Animator, Eager, Transfer
+from data_prep.clip import Analysis, FramesConfig, analyse_video
+from eamm.command import EammJob
+from eamm.drive import load_networks
+from eamm.emotion_source import shown_sources
+from eamm.fomm.animate import Animator, Transfer
 from eamm.fomm.command import FommJob
 from eamm.fomm.model import load_fomm
-from eamm.portrait import PasteBack, side_by_side
-from eamm.source import Portrait, load_driving, load_portrait
+from eamm.portrait import reenacted, talking
+from eamm.source import load_driving, load_portrait
+from eamm.talk import Faces, emotion_clips, talking_keypoints
 from evp.audio2lm import load_predictor
 from evp.command import EvpJob
-from evp.drive import speaking_face
+from evp.drive import sound_windows, speaking_face
 from evp.portrait import EditedFrame, Target, edit, load_renderer
 from media.audio import fitted, read_audio
 from media.container import MediaError
@@ -47,7 +55,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[Any]
 Image = NDArray[np.uint8]
 
-COMMANDS: dict[str, Any] = {"evp": evp.command, "fomm": eamm.fomm.command}
+COMMANDS: dict[str, Any] = {"evp": evp.command, "fomm": eamm.fomm.command, "eamm": eamm.command}
 
 
 def generate_evp(job: EvpJob) -> list[Path]:
@@ -90,37 +98,55 @@ def generate_fomm(job: FommJob) -> list[Path]:
     for option, given in (("adapt-scale", job.adapt_scale), ("best-frame", job.best_frame)):
         if given and not job.relative:
             log.warning("--%s changes nothing without --relative", option)
-    device = pick_device(job.device)
+    device = pick_device(job.look.device)
     fomm = load_fomm(job.fomm, device)
     size, detector = fomm.config.size, make_detector(job.look.detector)
     portrait = load_portrait(job.source, size, detector, job.look.crop)
     like = portrait.landmarks if job.best_frame else None
-    driving = load_driving(job.driving, size, detector, job.look.driving_crop, like)
-    animator = Animator(Eager(fomm), portrait.stored, device)
-    transfer = Transfer(job.relative, job.adapt_scale, driving.initial)
-    moved = animator.follow(driving.frames(), transfer)
-    rows = reenacted(moved, portrait, size, job)
-    outs = outputs(job.out, job.look.beside)
+    driving = load_driving(job.driving, size, detector, job.driving_crop, like)
+    animator = Animator(fomm, portrait.stored, job.look.drawing)
+    moved = animator.follow(
+        driving.frames(), Transfer(job.relative, job.adapt_scale, driving.initial)
+    )
+    rows = reenacted(moved, portrait, job.look.paste, job.look.beside)
+    outs = outputs(job.out, {"beside": job.look.beside})
     bar = tqdm(rows, "frames", probe(job.driving).frames, unit="frame")
     write_pictures(outs, bar, sound_if_any(job.driving))
     return outs
 
 
-def reenacted(
-    moved: Iterable[tuple[Image, Image]], portrait: Portrait, size: int, job: FommJob
-) -> Iterator[list[Image]]:
-    """Yield each frame's pictures: the result and, where wanted, it beside what it is made from."""
-    shown = PasteBack(portrait, size) if job.look.paste else None
-    for driving, picture in moved:
-        row = [picture if shown is None else shown(picture)]
-        if job.look.beside:
-            row.append(side_by_side(portrait.stored, driving, picture))
-        yield row
+def generate_eamm(job: EammJob) -> list[Path]:
+    """Write a portrait that says a sound, with and without emotion.
+
+    Raises:
+        MediaError: portrait, sound, pose or emotion source cannot be used.
+        FileNotFoundError: a part is not trained yet; the message names it.
+        ValueError: parts that do not belong together, or a pose file that cannot be used.
+    """
+    device = pick_device(job.look.device)
+    networks = load_networks(job.runs, bool(job.emotion.paths), device)
+    detector = make_detector(job.look.detector)
+    frames = FramesConfig("eamm", networks.size)
+    faces = Faces(detector, lambda path: analyse_video(path, detector, frames))
+    samples = driving_sound(job.audio)
+    heard = sound_windows(samples)
+    portrait = load_portrait(job.source, networks.size, detector, job.look.crop)
+    animator = Animator(networks.fomm, portrait.stored, job.look.drawing)
+    with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
+        clips = emotion_clips(job, networks, faces, Path(folder))
+        keypoints = talking_keypoints(job, networks, portrait, heard, faces, clips)
+        results = animator.play(*keypoints)
+        sources = shown_sources(clips, len(heard), job.emotion.loop)
+        rows = talking(results, sources, portrait, job.look.paste, job.look.beside)
+        outs = outputs(job.out, {"neutral": bool(clips), "beside": job.look.beside})
+        write_pictures(outs, tqdm(rows, "frames", len(heard), unit="frame"), samples)
+    return outs
 
 
-def outputs(out: Path, beside: bool) -> list[Path]:
-    """Return the files of a job: the result and, where wanted, OUT_beside.mp4."""
-    return [out, out.with_name(f"{out.stem}_beside.mp4")] if beside else [out]
+def outputs(out: Path, wanted: dict[str, bool]) -> list[Path]:
+    """Return the files of a job: OUT.mp4 and, of the others, OUT_name.mp4 where wanted."""
+    more = [out.with_name(f"{out.stem}_{name}.mp4") for name, given in wanted.items() if given]
+    return [out, *more]
 
 
 def sound_if_any(path: Path) -> Array | None:
@@ -181,9 +207,11 @@ def write_pictures(
                 writer.write(picture)
 
 
-def generate(job: EvpJob | FommJob) -> list[Path]:
+def generate(job: EvpJob | FommJob | EammJob) -> list[Path]:
     """Do a job of any of the systems; return the files written."""
-    return generate_evp(job) if isinstance(job, EvpJob) else generate_fomm(job)
+    if isinstance(job, EvpJob):
+        return generate_evp(job)
+    return generate_fomm(job) if isinstance(job, FommJob) else generate_eamm(job)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -3,6 +3,7 @@
 Letters: H, W pixels of the portrait; S pixels a side of the networks' pictures.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import cv2
@@ -20,23 +21,57 @@ Image = NDArray[np.uint8]
 LONGEST = 1920  # pixels of the longer side of a video of the whole portrait
 
 
-class PasteBack:
-    """Puts pictures of the networks back into the portrait they were cut from.
+class Frame:
+    """What a frame of the result shows: the networks' picture, or the portrait with it inside.
 
-    The whole crop is replaced and fades out towards its border: heads move, and shoulders with
-    them. A portrait of more than `LONGEST` pixels is made smaller.
+    Pasted, the whole crop is replaced and fades out towards its border: heads move, and shoulders
+    with them. A portrait of more than `LONGEST` pixels is made smaller.
     """
 
-    def __init__(self, portrait: Portrait, size: int) -> None:
-        """Prepare for pictures of `size` (S) pixels a side."""
+    def __init__(self, portrait: Portrait, paste_back: bool) -> None:
+        """Prepare for pictures of a portrait."""
+        self.paste_back = paste_back
         self.picture = reduced(portrait.picture, LONGEST)
         share = self.picture.shape[1] / portrait.picture.shape[1]
         self.crop = scaled_source(portrait.crop, share, self.picture)
-        self.mask = border_mask(size)
+        self.mask = border_mask(portrait.crop.size[0])
 
     def __call__(self, picture: Image) -> Image:
-        """Return the portrait (H, W, 3) with a picture (S, S, 3) in its place."""
-        return paste(self.picture, picture, self.crop, self.mask)
+        """Return the frame for a picture (S, S, 3)."""
+        return paste(self.picture, picture, self.crop, self.mask) if self.paste_back else picture
+
+
+def reenacted(
+    moved: Iterable[tuple[Image, Image]], portrait: Portrait, paste_back: bool, beside: bool
+) -> Iterator[list[Image]]:
+    """Yield each frame's pictures: the result and, where wanted, [source | driving | result]."""
+    frame = Frame(portrait, paste_back)
+    for driving, picture in moved:
+        sides = [side_by_side(portrait.stored, driving, picture)] if beside else []
+        yield [frame(picture), *sides]
+
+
+def talking(
+    results: Iterable[tuple[Image, ...]],
+    sources: Iterable[tuple[Image, ...]],
+    portrait: Portrait,
+    paste_back: bool,
+    beside: bool,
+) -> Iterator[list[Image]]:
+    """Yield each frame's pictures: the results and, where wanted, all inputs and results.
+
+    Args:
+        results: the emotional and the neutral picture of each frame, or the neutral one alone.
+        sources: the emotion sources' pictures of each frame; used by `beside` alone.
+        portrait: what is animated.
+        paste_back: see Frame.
+        beside: add [emotion sources | neutral | emotional] or, without emotion, [source | neutral].
+    """
+    frame = Frame(portrait, paste_back)
+    for pictures, shown in zip(results, sources, strict=True):
+        given = shown or (portrait.stored,)
+        sides = [side_by_side(*given, *reversed(pictures))] if beside else []
+        yield [*map(frame, pictures), *sides]
 
 
 def scaled_source(crop: Crop, share: float, picture: Image) -> Crop:

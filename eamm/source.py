@@ -82,7 +82,7 @@ def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -
     if framing == "none":
         return _portrait(picture, centred_square(picture, size), face.points)
     warn_of_others(path, picture, face, detector)
-    crop = choose_crop("eamm", face.points, (picture.shape[1], picture.shape[0]), size)
+    crop = _template_crop(picture, face.points, size)
     return _portrait(picture, crop, face.points)
 
 
@@ -151,6 +151,22 @@ def load_driving(
     return Driving(path, crop, None if like is None else _best(path, crop, detector, like))
 
 
+def steadied(path: Path, landmarks: Array, size: int) -> Iterator[Image]:
+    """Yield a video's frames, (S, S, 3), each cut on its own: the face stays on the template.
+
+    Args:
+        path: any video.
+        landmarks: (N, 68, 2) of its frames at 25 fps, pixels of the video.
+        size: S.
+    """
+    for picture, points in zip(read_video(path), landmarks, strict=True):
+        yield cut_whole(picture, _template_crop(picture, points, size))
+
+
+def _template_crop(picture: Image, points: Array, size: int) -> Crop:
+    return choose_crop("eamm", points, (picture.shape[1], picture.shape[0]), size)
+
+
 def _first_crop(path: Path, size: int, detector: Detector, framing: Framing) -> Crop:
     for picture in read_video(path):
         if framing == "none":
@@ -158,7 +174,7 @@ def _first_crop(path: Path, size: int, detector: Detector, framing: Framing) -> 
         face = detector.detect(picture)
         if face is not None:
             warn_of_others(path, picture, face, detector)
-            return choose_crop("eamm", face.points, (picture.shape[1], picture.shape[0]), size)
+            return _template_crop(picture, face.points, size)
     raise no_face(path)
 
 

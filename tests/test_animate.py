@@ -8,7 +8,8 @@ import torch
 from drawn_face import draw_face, talking
 from tiny_fomm import SIZE, tiny_fomm
 
-from eamm.fomm.animate import Animator, Eager, Transfer
+from eamm.fomm.animate import Animator, Drawing, Transfer
+from eamm.fomm.fast import FastGenerator
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.transfer import hull_area, movement_scale, relative, unlikeness
 from eamm.pictures import from_tensor, to_tensor
@@ -74,7 +75,7 @@ def source():
 
 @pytest.fixture
 def animator(source):
-    return Animator(Eager(tiny_fomm()), source)
+    return Animator(tiny_fomm(), source)
 
 
 def test_the_stream_shows_what_the_whole_network_shows(animator, source):
@@ -99,7 +100,7 @@ def test_batches_change_nothing(animator, batch):
     driving = talking(5, SIZE)
     for transfer in (Transfer(), Transfer(relative=True, adapt_scale=True)):
         one = [picture for _, picture in animator.follow(driving, transfer)]
-        other = Animator(animator.engine, draw_face(SIZE, background=(30, 120, 40)))
+        other = Animator(animator.fomm, draw_face(SIZE, background=(30, 120, 40)))
         other.batch = batch
         many = [picture for _, picture in other.follow(driving, transfer)]
         assert len(many) == 5
@@ -114,30 +115,52 @@ def test_the_sources_own_keypoints_show_the_source_at_rest(animator, source):
     assert np.abs(absolute.astype(int) - moved).max() <= 1
     _, taken = next(animator.follow(other))
     assert np.abs(absolute.astype(int) - taken).max() > 2
-    own = next(animator.play(animator.keypoints))
+    (own,) = next(animator.play(animator.keypoints))
     np.testing.assert_array_equal(own, absolute)
 
 
 def test_relative_motion_starts_at_the_initial_frame(animator):
     driving = talking(4, SIZE, height=0.5)
-    rest = next(animator.play(animator.keypoints))
+    (rest,) = next(animator.play(animator.keypoints))
     transfer = Transfer(relative=True, initial=driving[3])
     pictures = [picture for _, picture in animator.follow(driving, transfer)]
     assert np.abs(pictures[3].astype(int) - rest).max() <= 1
     assert np.abs(pictures[0].astype(int) - rest).max() > 1
 
 
-def test_the_source_is_encoded_once(animator, monkeypatch):
+def test_the_source_is_encoded_once(animator, source, monkeypatch):
     calls = []
-    encode = animator.engine.fomm.generator.encode
+    encode = FastGenerator.encode
     monkeypatch.setattr(
-        animator.engine.fomm.generator,
+        FastGenerator,
         "encode",
-        lambda frames: calls.append(len(frames)) or encode(frames),
+        lambda self, frames: calls.append(len(frames)) or encode(self, frames),
     )
-    again = Animator(animator.engine, draw_face(SIZE))
+    again = Animator(animator.fomm, source)
     assert len(list(again.follow(talking(4, SIZE)))) == 4
     assert calls == [1]
+
+
+def test_several_keypoints_are_played_side_by_side(animator):
+    one, other = random_keypoints(5), random_keypoints(5, seed=1)
+    rows = list(animator.play(one, other))
+    alone = [[picture for (picture,) in animator.play(each)] for each in (one, other)]
+    assert len(rows) == 5
+    for k, row in enumerate(rows):
+        for picture, pictures in zip(row, alone, strict=True):
+            np.testing.assert_array_equal(picture, pictures[k])
+
+
+def test_workers_draw_the_same_pictures_in_order(animator, source):
+    several = Animator(animator.fomm, source, Drawing(workers=2))
+    driving = talking(7, SIZE, height=0.5)
+    for (given, drawn), (same, wanted) in zip(
+        several.follow(driving), animator.follow(driving), strict=True
+    ):
+        np.testing.assert_array_equal(given, same)
+        assert np.abs(drawn.astype(int) - wanted).max() <= 1
+    with pytest.raises(ValueError, match="workers is 0"):
+        Drawing(workers=0)
 
 
 class Counted(np.ndarray):

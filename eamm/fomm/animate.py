@@ -8,18 +8,19 @@ Letters: B frames of a batch, K keypoints, S pixels of a side.
 """
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.fomm.generator import Source
+from eamm.fomm.fast import FastFomm, Precision
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
+from eamm.fomm.pool import PoolConfig, render_frames
 from eamm.fomm.transfer import movement_scale, relative
 from eamm.pictures import from_tensor, to_tensor
 
@@ -29,55 +30,17 @@ CPU_BATCH = 1  # larger ones are no faster there, and need more memory
 CUDA_BATCH = 16
 
 
-class Prepared(NamedTuple):
-    """A source and what is computed from it once."""
+@dataclass(frozen=True)
+class Drawing:
+    """How pictures are drawn; see eamm/fomm/fast.py and eamm/fomm/pool.py."""
 
-    source: Any  # what the engine's own `render` needs
-    keypoints: Keypoints  # (1, K)
+    precision: Precision = "float32"
+    workers: int = 1  # processes; more than one on the CPU alone
+    compiled: bool = False  # worth its minute on CUDA and long videos
 
-
-class Engine(Protocol):
-    """Something that runs a FOMM."""
-
-    def prepare(self, source_1CHW: Tensor) -> Any:
-        """Return what `render` needs of a source; `.keypoints` are its keypoints (1, K)."""
-
-    def render(self, prepared: Any, keypoints: Keypoints) -> Tensor:
-        """Return the pictures (B, 3, S, S) in [0, 1] of driving keypoints (B, K)."""
-
-    def keypoints(self, frames_BCHW: Tensor) -> Keypoints:
-        """Return the keypoints (B, K) of frames in [0, 1]."""
-
-
-class Eager:
-    """A FOMM as it was trained, without any speed-up but that the source is encoded once."""
-
-    def __init__(self, fomm: Fomm) -> None:
-        self.fomm = fomm
-
-    @torch.inference_mode()
-    def prepare(self, source_1CHW: Tensor) -> Prepared:
-        """Return the source's features and keypoints."""
-        source = self.fomm.generator.encode(source_1CHW)
-        return Prepared(source, self.fomm.detector(source_1CHW))
-
-    @torch.inference_mode()
-    def render(self, prepared: Prepared, keypoints: Keypoints) -> Tensor:
-        """Return the pictures (B, 3, S, S) in [0, 1] of driving keypoints (B, K)."""
-        B, generator = len(keypoints.value), self.fomm.generator
-        source = Source(
-            _repeated(prepared.source.frames, B),
-            tuple(_repeated(features, B) for features in prepared.source.features),
-        )
-        own = Keypoints(*(_repeated(each, B) for each in prepared.keypoints))
-        pictures: Tensor = generator.render(source, generator.motion(source.frames, own, keypoints))
-        return pictures
-
-    @torch.inference_mode()
-    def keypoints(self, frames_BCHW: Tensor) -> Keypoints:
-        """Return the keypoints (B, K) of frames in [0, 1]."""
-        found: Keypoints = self.fomm.detector(frames_BCHW)
-        return found
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers is {self.workers}, wanted at least 1")
 
 
 @dataclass(frozen=True)
@@ -92,31 +55,34 @@ class Transfer:
 class Animator:
     """One source picture that can be animated."""
 
-    def __init__(self, engine: Engine, source: Image, device: torch.device | str = "cpu") -> None:
-        """Encode the source, (S, S, 3) uint8 RGB."""
-        self.engine, self.device = engine, torch.device(device)
-        self.batch = CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH
-        self.prepared = engine.prepare(self._tensor([source]))
+    def __init__(self, fomm: Fomm, source: Image, drawing: Drawing | None = None) -> None:
+        """Encode the source, (S, S, 3) uint8 RGB.
 
-    @property
-    def keypoints(self) -> Keypoints:
-        """The source's keypoints, (1, K)."""
-        found: Keypoints = self.prepared.keypoints
-        return found
+        Args:
+            fomm: in evaluation mode; its device is used.
+            source: the picture.
+            drawing: how frames are drawn.
 
-    def detect(self, frames: list[Image]) -> Keypoints:
-        """Return the keypoints of frames (S, S, 3)."""
-        return self.engine.keypoints(self._tensor(frames))
+        Raises:
+            ValueError: several workers on CUDA.
+        """
+        self.fomm, self.drawing = fomm, drawing or Drawing()
+        self.device = next(fomm.parameters()).device
+        on_cuda = self.device.type == "cuda"
+        if on_cuda and self.drawing.workers > 1:
+            raise ValueError("several workers draw on the CPU; on CUDA frames go in batches")
+        self.batch = CUDA_BATCH if on_cuda else CPU_BATCH
+        self.engine = FastFomm(fomm, self.drawing.precision, compiled=self.drawing.compiled)
+        self.picture = self._tensor([source])
+        self.keypoints = self.engine.keypoints(self.picture)  # the source's, (1, K)
+        self.source = self.engine.prepare(self.picture)
 
-    def render(self, keypoints: Keypoints) -> Image:
-        """Return the pictures (B, S, S, 3) of driving keypoints (B, K)."""
-        there = Keypoints(*(each.to(self.device) for each in keypoints))
-        return from_tensor(self.engine.render(self.prepared, there).float())
-
-    def play(self, keypoints: Keypoints) -> Iterator[Image]:
-        """Yield the picture (S, S, 3) of each of many keypoints (T, K)."""
-        for value, jacobian in zip(*(each.split(self.batch) for each in keypoints), strict=True):
-            yield from self.render(Keypoints(value, jacobian))
+    def play(self, *many: Keypoints) -> Iterator[tuple[Image, ...]]:
+        """Yield the pictures (S, S, 3) of each frame of one or several keypoints (T, K)."""
+        together = (_frame(each, k) for k in range(len(many[0].value)) for each in many)
+        pictures = self._drawn(together)
+        while row := tuple(itertools.islice(pictures, len(many))):
+            yield row
 
     def follow(
         self, driving: Iterable[Image], transfer: Transfer | None = None
@@ -125,23 +91,49 @@ class Animator:
 
         Frames are taken from `driving` one batch at a time.
         """
-        transfer, frames = transfer or Transfer(), iter(driving)
-        opening = next(frames, None)
-        if opening is None:
-            return
-        initial = self.detect([opening if transfer.initial is None else transfer.initial])
-        scale = movement_scale(self.keypoints, initial) if transfer.adapt_scale else 1.0
-        frames = itertools.chain([opening], frames)
-        del opening  # else it would stay alive to the end
+        waiting: deque[Image] = deque()
+        found = self._followed(iter(driving), transfer or Transfer(), waiting)
+        for picture in self._drawn(found):
+            yield waiting.popleft(), picture
+
+    def detect(self, frames: list[Image]) -> Keypoints:
+        """Return the keypoints of frames (S, S, 3)."""
+        return self.engine.keypoints(self._tensor(frames))
+
+    def _followed(
+        self, frames: Iterator[Image], transfer: Transfer, waiting: deque[Image]
+    ) -> Iterator[Keypoints]:
+        """Yield the keypoints (1, K) that follow each frame; the frame goes to `waiting`."""
+        initial = None if transfer.initial is None else self.detect([transfer.initial])
+        scale: float | None = None
         while batch := list(itertools.islice(frames, self.batch)):
             keypoints = self.detect(batch)
             if transfer.relative:
+                initial = _frame(keypoints, 0) if initial is None else initial
+                if scale is None:
+                    adapt = transfer.adapt_scale
+                    scale = movement_scale(self.keypoints, initial) if adapt else 1.0
                 keypoints = relative(self.keypoints, keypoints, initial, scale)
-            yield from zip(batch, self.render(keypoints), strict=True)
+            waiting.extend(batch)
+            del batch  # a second batch is not to be alive while the next is read
+            yield from (_frame(keypoints, k) for k in range(len(keypoints.value)))
+
+    def _drawn(self, driving: Iterator[Keypoints]) -> Iterator[Image]:
+        """Yield the picture (S, S, 3) of each of the driving keypoints (1, K)."""
+        if self.drawing.workers > 1:
+            config = PoolConfig(self.drawing.workers, self.drawing.precision)
+            drawn = render_frames(self.fomm, self.picture, self.keypoints, driving, config)
+            yield from map(from_tensor, drawn)
+            return
+        while batch := list(itertools.islice(driving, self.batch)):
+            there = Keypoints(
+                *(torch.cat(each).to(self.device) for each in zip(*batch, strict=True))
+            )
+            yield from from_tensor(self.engine.render(self.source, self.keypoints, there))
 
     def _tensor(self, frames: list[Image]) -> Tensor:
         return to_tensor(np.stack(frames)).to(self.device)
 
 
-def _repeated(values_1: Tensor, B: int) -> Tensor:
-    return values_1.expand(B, *values_1.shape[1:])
+def _frame(keypoints: Keypoints, k: int) -> Keypoints:
+    return Keypoints(*(each[k : k + 1] for each in keypoints))

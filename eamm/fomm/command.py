@@ -1,9 +1,12 @@
 """The command line of `generate.py fomm`."""
 
 import argparse
+import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
 
+from eamm.fomm.animate import Drawing
+from eamm.fomm.fast import Precision
 from eamm.source import Framing
 from media.landmarks import DetectorName
 
@@ -24,10 +27,11 @@ class Look:
     """How pictures are cut, found and shown."""
 
     crop: Framing  # of the portrait
-    driving_crop: Framing  # of the driving video
     paste: bool  # write the whole portrait, not its crop alone
     beside: bool  # also write OUT_beside.mp4
     detector: DetectorName
+    device: str
+    drawing: Drawing
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class FommJob:
     relative: bool
     adapt_scale: bool
     best_frame: bool
+    driving_crop: Framing
     look: Look
-    device: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,8 +92,8 @@ def job_of(args: argparse.Namespace) -> FommJob:
         relative=args.relative,
         adapt_scale=args.adapt_scale,
         best_frame=args.best_frame,
-        look=look_of(args, args.driving_crop),
-        device=args.device,
+        driving_crop=args.driving_crop,
+        look=look_of(args),
     )
 
 
@@ -111,8 +115,22 @@ def add_look(parser: argparse.ArgumentParser) -> None:
         "--detector", choices=("mediapipe", "face_alignment"), default="mediapipe", help="of faces"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--precision", choices=tp.get_args(Precision), default="float32", help="of the drawing"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that draw, 1 GB each at 256 px; CPU only"
+    )
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: for long videos on CUDA"
+    )
 
 
-def look_of(args: argparse.Namespace, driving_crop: Framing) -> Look:
-    """Return how pictures are cut and shown."""
-    return Look(args.crop, driving_crop, args.paste, args.beside, args.detector)
+def look_of(args: argparse.Namespace) -> Look:
+    """Return how pictures are cut and shown.
+
+    Raises:
+        ValueError: no worker.
+    """
+    drawing = Drawing(args.precision, args.workers, args.compile)
+    return Look(args.crop, args.paste, args.beside, args.detector, args.device, drawing)
