@@ -13,8 +13,6 @@ from torchvision.models.resnet import BasicBlock
 
 from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig
 
-SIGMA = 1.5  # of the blur before downsampling; the EAMM release fixes it (as factor 4 has it)
-
 
 @dataclass(frozen=True)
 class ExtractorConfig:
@@ -24,6 +22,7 @@ class ExtractorConfig:
     hourglass: HourglassConfig = field(default_factory=lambda: HourglassConfig(32))
     widths: tuple[int, ...] = (64, 128, 256, 512)  # channels of the residual stages
     blocks: int = 2  # residual blocks a stage
+    sigma: float = 1.5  # pixels, of the blur before `downscale`: fixed in the EAMM release
 
     def __post_init__(self) -> None:
         if not self.widths or self.blocks < 1:
@@ -42,7 +41,7 @@ class EmotionExtractor(nn.Module):
 
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__()
-        self.down = AntiAlias(3, config.downscale, SIGMA)
+        self.down = AntiAlias(3, config.downscale, config.sigma)
         self.hourglass = Hourglass(3, config.hourglass)
         first = config.widths[0]
         self.stem = nn.Sequential(
