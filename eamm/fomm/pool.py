@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from eamm.fomm.fast import ConvolutionChoice, FastFomm, Precision, PreparedSource
@@ -27,6 +27,7 @@ from eamm.fomm.model import WEIGHTS, Fomm, load_fomm, save_fomm_description
 
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]  # value and jacobian of one frame
 
+SOURCE = "source.safetensors"  # a clip's source and its keypoints, for the processes
 AHEAD = 2  # frames asked for in advance, a worker
 # One thread each, asleep when it waits; and memory that is kept between frames instead of being
 # handed back to the system and cleared anew (glibc's settings, bytes).
@@ -93,9 +94,10 @@ def _frames(
     if first is None:
         return
     with ExitStack() as stack:
-        path = fomm if isinstance(fomm, Path) else _written(fomm, stack)
-        picture, keypoints = source
-        task = _Task(path, picture.cpu().numpy(), _arrays(keypoints), config)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affekt-fomm-")))
+        _write_source(folder, *source)
+        path = fomm if isinstance(fomm, Path) else _written(fomm, folder)
+        task = _Task(path, folder / SOURCE, config)
         pool = stack.enter_context(_started(task))
         asked: deque[Future[NDArray[np.float32]]] = deque()
         stack.callback(lambda: [future.cancel() for future in asked])
@@ -109,9 +111,11 @@ def _frames(
 
 @dataclass(frozen=True)
 class _Task:
-    path: Path
-    source: NDArray[np.float32]
-    keypoints: Arrays
+    """What a process starts with: names, since what is larger than a pipe's buffer (64 KiB) would
+    let each process start only when the one before has read it."""
+
+    fomm: Path
+    source: Path
     config: PoolConfig
 
 
@@ -125,10 +129,10 @@ class _Worker:
 
 def _start(task: _Task) -> None:
     torch.set_num_threads(1)
-    config = task.config
-    _Worker.fast = FastFomm(load_fomm(task.path), config.precision, config.convolution)
-    _Worker.source = _Worker.fast.prepare(torch.from_numpy(task.source))
-    _Worker.keypoints = _keypoints(task.keypoints)
+    config, source = task.config, load_file(task.source)
+    _Worker.fast = FastFomm(load_fomm(task.fomm), config.precision, config.convolution)
+    _Worker.source = _Worker.fast.prepare(source["frames"])
+    _Worker.keypoints = Keypoints(source["value"], source["jacobian"])
 
 
 def _ready() -> None:
@@ -165,9 +169,14 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _written(fomm: Fomm, stack: ExitStack) -> Path:
-    """Return a folder that `load_fomm` reads, gone when the stack is."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affekt-fomm-")))
+def _write_source(folder: Path, source_1CHW: Tensor, keypoints: Keypoints) -> None:
+    value, jacobian = (torch.from_numpy(each) for each in _arrays(keypoints))
+    frames = source_1CHW.detach().cpu().float().contiguous()
+    save_file({"frames": frames, "value": value, "jacobian": jacobian}, folder / SOURCE)
+
+
+def _written(fomm: Fomm, folder: Path) -> Path:
+    """Write a Fomm where `load_fomm` finds it."""
     save_fomm_description(folder, fomm.config)
     weights = {name: value.contiguous().cpu() for name, value in fomm.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
