@@ -79,7 +79,7 @@ def read_checkpoint(path: Path) -> Parts:
 
 
 def tensors(parts: Parts, name: str, path: Path) -> dict[str, Tensor]:
-    """Return the state dict of one network, as float32 and in memory of its own.
+    """Return the state dict of one network, as float32.
 
     Raises:
         ValueError: it holds something else than finite tensors; the message names the key.
@@ -93,8 +93,7 @@ def tensors(parts: Parts, name: str, path: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path}: {name}.{key} is a {type(value).__name__}, wanted a tensor")
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f"{path}: {name}.{key} holds NaN or infinity; download the file again")
-        # An LSTM's weights may be views of one storage, which safetensors does not write.
-        read[key] = value.float().clone() if value.is_floating_point() else value.clone()
+        read[key] = value.float() if value.is_floating_point() else value
     return read
 
 
