@@ -114,7 +114,7 @@ def peak_memory(path: Path, count: int) -> float:
     fomm = load_fomm(path)
     size = fomm.config.size
     source, *driving = (255 * pictures(4, size)).byte().permute(0, 2, 3, 1).numpy()
-    animator = Animator(FastFomm(fomm), source)
+    animator = Animator(fomm, source)
     for _ in animator.follow(itertools.islice(itertools.cycle(driving), count)):
         pass
     status = Path("/proc/self/status").read_text()
