@@ -20,7 +20,7 @@ from tqdm import tqdm
 from eamm.a2fd import A2fd, load_a2fd
 from eamm.a2fd_held_out import a2fd_figures
 from eamm.displacement import Displacement, DisplacementDescription, load_displacement
-from eamm.displacement_data import clip_keypoints, read_frames
+from eamm.displacement_data import neutral_keypoints, read_frames
 from eamm.emotion_figures import (
     EmotionFigures,
     align_faces,
@@ -79,9 +79,8 @@ def neutral_mouths(
     found = []
     for clip in tqdm(clips, "neutral speech", unit="clip"):
         picture = to_tensor(read_frames(clip, 0, 1, fomm.config.size))
-        neutral = Keypoints(
-            *(part[0] for part in clip_keypoints(fomm, a2fd, clip, picture).neutral)
-        )
+        everywhere = neutral_keypoints(a2fd, clip, picture, range(clip.frames))
+        neutral = Keypoints(*(part[0] for part in everywhere))
         made = detect_faces(detector, enlarged(render_clip(fomm, picture, neutral)))
         found.append(mouth_figures(made, clip.landmarks()))
     return found

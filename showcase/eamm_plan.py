@@ -58,7 +58,8 @@ def _training_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
 
     speech = (f"corpus={corpus}", fomm)
     fomm_command = train("train_fomm.py", "fomm", f"data.corpora=[{corpus}]")
-    moved = train("train_emotion_displacement.py", "displacement", *speech, a2fd)
+    chosen = f"measured={out / 'fomm' / 'face_keypoints.json'}"
+    moved = train("train_emotion_displacement.py", "displacement", *speech, a2fd, chosen)
     return [
         Stage("fomm", fomm_command, ("prepare",), setting.cores),
         Stage("a2fd", train("train_a2fd.py", "a2fd", *speech), ("fomm", "pose")),
