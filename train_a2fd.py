@@ -68,9 +68,7 @@ class Config:
 
     run: RunConfig
     corpus: Path = Path("data/lrw")
-    fomm: Path = Path(
-        "runs/eamm/fomm_vox256"
-    )  # whose detector is imitated and whose generator draws
+    fomm: Path = Path("runs/eamm/fomm")  # whose detector is imitated and whose generator draws
     start_from: Path | None = None  # an A2FD run whose weights are taken, for the second phase
     generator: Literal["frozen", "finetune"] = "frozen"  # finetune: EAMM release's second phase
     # fomm: the heads begin as the detector's; frozen: they stay it, ours; fresh: random weights.

@@ -19,9 +19,10 @@ from torch.utils.data import Dataset
 from eamm.a2fd import Standard
 from eamm.a2fd_teacher import TeacherFrames
 from eamm.augment import colour_jitter
-from eamm.pictures import resized, to_tensor
+from eamm.pictures import to_tensor
 from eamm.pose import release_pose
 from media.corpus import Clip, Corpus
+from media.pictures import resized
 from runtime.config import ConfigError
 
 PROFILE = "eamm"  # of data_prep's frame profiles, FOMM's and EAMM's

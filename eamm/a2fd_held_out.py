@@ -21,9 +21,10 @@ from eamm.a2fd import A2fd
 from eamm.a2fd_teacher import teacher_keypoints
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-from eamm.pictures import Image, from_tensor, resized, to_tensor
+from eamm.pictures import Image, from_tensor, to_tensor
 from eamm.pose import release_pose
 from media.corpus import Clip
+from media.pictures import resized
 
 PICTURED = 4  # frames in a sample picture
 

@@ -21,8 +21,9 @@ from torch import Tensor
 from eamm.a2fd import Standard, fingerprint, flat
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-from eamm.pictures import Image, resized, to_tensor
+from eamm.pictures import Image, to_tensor
 from media.corpus import Clip
+from media.pictures import resized
 from runtime.files import read_json, write_json
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,9 @@ import torch
 from eamm.analysis_studio import TEST, Array, Figures, Studio, spread_frames
 from eamm.displacement import emotion_source
 from eamm.displacement_data import emotional_clips
-from eamm.pictures import from_tensor, resized, to_tensor
+from eamm.pictures import from_tensor, to_tensor
 from media.corpus import Clip, Corpus
+from media.pictures import resized
 from media.plots import clouds
 from media.probes import nearest_mean_accuracy, principal_plane, silhouette
 

@@ -30,8 +30,9 @@ from eamm.emotion_figures import EXPRESSION, align_faces, render_clip
 from eamm.emotion_held_out import HeldOutEmotions, Pair, held_out_pairs
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
-from eamm.pictures import Image, resized, to_tensor
+from eamm.pictures import Image, to_tensor
 from media.corpus import Clip, Corpus
+from media.pictures import resized
 from media.points import BROWS
 from media.probes import point_distance
 from runtime.config import ConfigError

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from eamm.augment import mask_mouth
 from eamm.emotion_extractor import EmotionExtractor, ExtractorConfig
 from eamm.fomm.keypoints import Keypoints
-from eamm.pictures import Image, resized, to_tensor
+from eamm.pictures import Image, to_tensor
+from media.pictures import resized
 from runtime.config import dump_config, load_config
 from runtime.run import restore
 

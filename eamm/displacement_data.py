@@ -22,10 +22,11 @@ from eamm.a2fd_teacher import teacher_keypoints
 from eamm.augment import AugmentConfig, augment
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-from eamm.pictures import Image, resized, to_tensor
+from eamm.pictures import Image, to_tensor
 from eamm.pose import release_pose
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
+from media.pictures import resized
 from runtime.config import ConfigError
 from runtime.files import replacing
 

@@ -1,33 +1,14 @@
-"""Stored frames as FOMM and EAMM see them: at the networks' size, as tensors, and back.
+"""Frames as FOMM and EAMM see them, as tensors, and back.
 
 Letters: T frames, H, W pixels.
 """
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 Image = NDArray[np.uint8]
-
-
-def resized(frames: Image, size: int) -> Image:
-    """Return frames (T, H, W, 3) as (T, size, size, 3).
-
-    Raises:
-        ValueError: the frames are not square.
-    """
-    T, H, W, _ = frames.shape
-    if H != W:
-        raise ValueError(f"frames of {W}x{H} pixels are not square; profile eamm stores squares")
-    if size == H:
-        return frames
-    how = cv2.INTER_AREA if size < H else cv2.INTER_CUBIC
-    out = np.empty((T, size, size, 3), np.uint8)
-    for frame, small in zip(frames, out, strict=True):
-        cv2.resize(frame, (size, size), small, interpolation=how)
-    return out
 
 
 def to_tensor(frames: Image) -> Tensor:

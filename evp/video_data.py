@@ -9,7 +9,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from media.corpus import Clip, Corpus
 from media.edges import guidance_map
 from media.frames import FrameStore
 from media.geometry import align_2d
+from media.pictures import resized
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.floating[Any]]
@@ -147,26 +147,6 @@ def training_clips(data: VideoDataConfig) -> list[Clip]:
     by_corpus = speaker_clips(data, "train")
     repeats = data.repeats or (1,) * len(by_corpus)
     return [clip for clips, times in zip(by_corpus, repeats, strict=True) for clip in times * clips]
-
-
-def resized(frames: Image, size: int) -> Image:
-    """Return frames (K, H, W, 3) resized to (K, size, size, 3).
-
-    Raises:
-        ValueError: the frames are not square.
-    """
-    K, H, W, _ = frames.shape
-    if H != W:
-        raise ValueError(
-            f"frames of {W}x{H} pixels are not square; profile portrait stores squares"
-        )
-    if size == H:
-        return frames
-    how = cv2.INTER_AREA if size < H else cv2.INTER_CUBIC
-    out = np.empty((K, size, size, 3), np.uint8)
-    for frame, small in zip(frames, out, strict=True):
-        cv2.resize(frame, (size, size), small, interpolation=how)
-    return out
 
 
 def moved(frames: Image, move: tuple[int, int]) -> Image:

@@ -80,6 +80,26 @@ def reduced(picture: Image, longest: int) -> Image:
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def resized(frames: Image, size: int) -> Image:
+    """Return square frames (N, H, H, 3) as (N, size, size, 3).
+
+    Raises:
+        ValueError: the frames are not square.
+    """
+    N, H, W, _ = frames.shape
+    if H != W:
+        raise ValueError(
+            f"frames of {W}x{H} pixels are not square, as a prepared corpus stores them"
+        )
+    if size == H:
+        return frames
+    how = cv2.INTER_AREA if size < H else cv2.INTER_CUBIC
+    out = np.empty((N, size, size, 3), np.uint8)
+    for frame, other in zip(frames, out, strict=True):
+        cv2.resize(frame, (size, size), other, interpolation=how)
+    return out
+
+
 def _decoded(path: Path, longest: int) -> Image:
     with Pillow.open(path) as picture:
         picture.draft("RGB", (longest, longest))  # JPEG alone can be decoded at a smaller size

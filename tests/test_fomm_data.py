@@ -14,13 +14,12 @@ from eamm.fomm.data import (
     FramePairs,
     JitterConfig,
     draw_jitter,
-    frames_to_tensor,
     jittered,
-    resized,
-    tensor_to_frames,
 )
+from eamm.pictures import from_tensor, to_tensor
 from media.corpus import SCHEMA
 from media.frames import write_frames
+from media.pictures import resized
 from runtime.files import save_npy, write_json, write_jsonl
 
 STILL = JitterConfig(0, 0, 0, 0)
@@ -174,9 +173,9 @@ def test_frames_come_at_the_size_wanted(corpus):
 
 def test_frames_survive_the_way_to_tensors_and_back():
     frames = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
-    tensor = frames_to_tensor(frames)
+    tensor = to_tensor(frames)
     assert tensor[1, 2, 3, 4].item() == pytest.approx(frames[1, 3, 4, 2] / 255)
-    assert np.array_equal(tensor_to_frames(tensor), frames)
+    assert np.array_equal(from_tensor(tensor), frames)
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from eamm.a2fd_data import A2fdDataConfig, DrivenClips, pose_standard, source_fr
 from eamm.a2fd_held_out import HeldOut, a2fd_figures, driven_from_first, keypoint_figures
 from eamm.a2fd_teacher import taught_frames, teacher_keypoints
 from eamm.fomm.model import load_fomm
-from eamm.pictures import resized, to_tensor
+from eamm.pictures import to_tensor
 from eamm.pose import release_pose
 from media.corpus import Corpus
+from media.pictures import resized
 from media.vgg import VggConfig
 from runtime import checkpoint
 from runtime.config import ConfigError

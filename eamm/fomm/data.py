@@ -4,7 +4,7 @@ Sec. 3.3: source and driving are two frames of one video; sampling and augmentat
 Letters: N frames, H, W pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from eamm.pictures import to_tensor
 from media.corpus import Clip, Corpus
 from media.crop import Profile
+from media.pictures import resized
 from media.points import COUNT, FLIP
 
 Image = NDArray[np.uint8]
@@ -108,7 +110,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         frames = np.concatenate([resized(frame, self.size) for frame in read])
         if flip_sides:
             frames = np.ascontiguousarray(frames[:, :, ::-1])
-        source, driving = frames_to_tensor(jittered(frames, draw_jitter(self.data.jitter, rng)))
+        source, driving = to_tensor(jittered(frames, draw_jitter(self.data.jitter, rng)))
         item = {"source": source, "driving": driving}
         if self.data.anchors:
             for name, (clip, place) in zip(("source", "driving"), places, strict=True):
@@ -163,39 +165,6 @@ def grouped(clips: Sequence[Clip], by: Literal["identity", "clip"]) -> list[list
     for clip in clips:
         groups.setdefault(clip.folder.parent if by == "identity" else clip.folder, []).append(clip)
     return list(groups.values())
-
-
-def resized(frames: Image, size: int) -> Image:
-    """Return frames (N, H, W, 3) at (N, size, size, 3).
-
-    Raises:
-        ValueError: the frames are not square.
-    """
-    N, H, W, _ = frames.shape
-    if H != W:
-        raise ValueError(f"frames of {W}x{H} pixels are not square")
-    if size == H:
-        return frames
-    how = cv2.INTER_AREA if size < H else cv2.INTER_CUBIC
-    out = np.empty((N, size, size, 3), np.uint8)
-    for frame, other in zip(frames, out, strict=True):
-        cv2.resize(frame, (size, size), other, interpolation=how)
-    return out
-
-
-def frames_to_tensor(frames: Image) -> Tensor:
-    """Return (N, 3, H, W) float32 in [0, 1] of RGB frames (N, H, W, 3) uint8."""
-    return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2))).float() / 255
-
-
-def tensor_to_frames(frames_N3HW: Tensor) -> Image:
-    """Return RGB frames (N, H, W, 3) uint8 of (N, 3, H, W) in [0, 1]."""
-    levels = (frames_N3HW.detach().float().clamp(0, 1) * 255).round().byte()
-    shown: Image = levels.permute(0, 2, 3, 1).cpu().numpy()
-    return shown
-
-
-Operation = Callable[[Image, float], Image]
 
 
 def draw_jitter(config: JitterConfig, rng: np.random.Generator) -> list[tuple[str, float]]:

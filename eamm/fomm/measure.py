@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.fomm.data import FrameDataConfig, Image, find_clips, frames_to_tensor, resized
+from eamm.fomm.data import FrameDataConfig, Image, find_clips
 from eamm.fomm.generator import Generated
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
+from eamm.pictures import to_tensor
 from media.corpus import Clip
+from media.pictures import resized
 
 SHOWN = 256  # pixels a side, at least, of a picture in the sample
 EPSILON = 1e-9  # of an error that another is divided by
@@ -62,7 +64,7 @@ def held_out_clips(data: FrameDataConfig, config: HeldOutConfig, size: int) -> l
 
 def _read(clip: Clip, count: int, size: int) -> HeldOut:
     places = np.unique(np.linspace(0, clip.frames - 1, count + 1).round().astype(int))
-    frames = frames_to_tensor(resized(clip.store().read(places.tolist()), size))
+    frames = to_tensor(resized(clip.store().read(places.tolist()), size))
     return HeldOut(clip, frames[:1], frames[1:])
 
 
