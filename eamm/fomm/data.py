@@ -221,6 +221,7 @@ def _hue(frame: Image, turns: float) -> Image:
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), np.uint8)
 
 
+Operation = Callable[[Image, float], Image]
 OPERATIONS: dict[str, Operation] = {
     "brightness": _brightness,
     "contrast": _contrast,
