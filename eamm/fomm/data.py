@@ -4,7 +4,7 @@ Sec. 3.3: source and driving are two frames of one video; sampling and augmentat
 Letters: N frames, H, W pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
