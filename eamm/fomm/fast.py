@@ -86,7 +86,9 @@ class FastFomm(nn.Module):
         winograd = convolution != "plain" and device.type == "cpu"
         exact = Engine(device=device.type, nnpack=winograd)
         engine = exact if precision == "float32" else Engine(torch.bfloat16, device.type)
-        self.detector = FastDetector(fomm.detector, self.config.size, exact)
+        # Pictures follow keypoints with some 25 times their rounding: no Winograd there.
+        plain = Engine(device=device.type)
+        self.detector = FastDetector(fomm.detector, self.config.size, plain)
         self.motion = FastDenseMotion(fomm.generator.motion, self.config.size, exact)
         self.generator = FastGenerator(fomm.generator, self.config.size, engine)
         self.eval().requires_grad_(False)
