@@ -17,19 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
+from eamm.a2fd import A2fd, fingerprint
 from eamm.displacement import (
     Displacement,
     DisplacementDescription,
     apply_displacement,
-    emotion_source,
-    load_displacement,
 )
 from eamm.displacement_data import clip_motion, read_frames
+from eamm.drive import EammRuns, load_networks
 from eamm.emotion_figures import EXPRESSION, align_faces, render_clip
 from eamm.emotion_held_out import HeldOutEmotions, Pair, held_out_pairs
+from eamm.emotion_source import emotion_features
 from eamm.fomm.keypoints import Keypoints
-from eamm.fomm.model import Fomm, load_fomm
+from eamm.fomm.model import Fomm
 from eamm.pictures import Image, to_tensor
 from media.corpus import Clip, Corpus
 from media.pictures import resized
@@ -42,7 +42,6 @@ Figures = dict[str, float | None]  # None: nothing could be measured
 
 TEST: Literal["test_speaker"] = "test_speaker"  # the split that no stage learns from
 DETECTED = 256  # pixels a side at which faces are looked for in rendered frames
-CHUNK = 32  # frames of the emotion extractor at once
 ALL = 1_000_000  # clips; more than any corpus has
 
 
@@ -75,19 +74,15 @@ class Studio(NamedTuple):
         """Return some frames of a clip at the networks' size, (N, S, S, 3)."""
         return resized(clip.store().read(list(chosen)), self.size)
 
-    @torch.no_grad()
     def spoken(self, portrait_1CHW: Tensor, sound: Clip, pose: Array) -> Keypoints:
         """Return A2FD's keypoints (T, K) of a clip's sound under one pose (6,), held still."""
         windows, _ = clip_motion(sound)
         still = torch.from_numpy(np.array(pose, np.float32)).expand(len(windows), -1)
-        keypoints, _ = self.a2fd(portrait_1CHW, windows[None], still[None])
-        return Keypoints(*(each[0] for each in keypoints))
+        return self.a2fd.of_clip(portrait_1CHW, windows[None], still[None])
 
-    @torch.no_grad()
     def features(self, frames: Image) -> Tensor:
         """Return the emotion features of frames (N, H, W, 3), (N, E); mouths are hidden first."""
-        source = emotion_source(frames, self.description)
-        return torch.cat([self.model.extractor(part) for part in source.split(CHUNK)])
+        return emotion_features(self.model, self.description, frames)
 
     @torch.no_grad()
     def moved(self, neutral: Keypoints, features_TE: Tensor) -> Keypoints:
@@ -112,16 +107,18 @@ def open_studio(runs: Path, detect: Callable[[Image], Array]) -> Studio:
         FileNotFoundError: one of them is missing; the message names its command.
         ConfigError: they were not trained with one another.
     """
-    fomm, a2fd = load_fomm(runs / "fomm"), load_a2fd(runs / "a2fd")
-    check_fomm(a2fd.config, fomm.config, fomm.detector)
-    model, description = load_displacement(runs / "displacement")
-    found = fingerprint(fomm.detector)
+    places = (runs / name for name in ("fomm", "a2fd", "displacement", "face_model.npz"))
+    networks = load_networks(EammRuns(*places), True, "cpu")
+    model, description = networks.displacement, networks.description
+    assert model is not None
+    assert description is not None
+    found = fingerprint(networks.fomm.detector)
     if description.teacher not in (None, found):
         raise ConfigError(
             f"{runs / 'displacement'} moves the keypoints of the detector {description.teacher}, "
             f"{runs / 'fomm'} has {found}; train the displacement on this FOMM"
         )
-    return Studio(fomm, a2fd, model, description, detect)
+    return Studio(networks.fomm, networks.a2fd, model, description, detect)
 
 
 def unseen_pairs(corpus: Corpus) -> dict[str, dict[str, Pair]]:
