@@ -44,6 +44,7 @@ ROWS = (  # of the table: key in analysis.json, what it says
     ("interpolation.share", "share of the true change between the two emotions that is made"),
     ("interpolation.change_px", "brows and lids between the two emotions, px"),
     ("interpolation.shape_px", "jaw and nostrils between the two emotions, px"),
+    ("interpolation.shape_true_px", "the same between the person's true clips, px"),
     ("interpolation.mouth_r", "mouth opening under the one emotion and the other: correlation"),
     ("interpolation.coverage", "share of these frames in which a face was found"),
     ("a2fd_alone.truth.change_px", "brows and lids from neutral to emotional, true clips, px"),

@@ -91,7 +91,8 @@ def path_figures(faces_W: Sequence[Array], first: Array, second: Array) -> dict[
     middle       the share of the way gone at the middle weight
     share        how much of the person's true change between the emotions is made, and that way
     change_px    mean distance of brows and lids between the two ends
-    shape_px     the same of jaw and nostrils, which should stay
+    shape_px     the same of jaw and nostrils
+    shape_true_px  the same between the true clips: mouths open more in some emotions
     mouth_r      correlation of the mouth's opening between the two ends, frame by frame
     coverage     share of the frames in which a face was found
     """
@@ -106,6 +107,7 @@ def path_figures(faces_W: Sequence[Array], first: Array, second: Array) -> dict[
         "share": float(expression_share(means[-1], means[0], means[0] + way)),
         "change_px": expression_change(means[0], means[-1]),
         "shape_px": point_distance(means[0], means[-1], SHAPE),
+        "shape_true_px": point_distance(mean_face(first), mean_face(second), SHAPE),
         "mouth_r": correlation(mouth_opening(faces_W[0]), mouth_opening(faces_W[-1])),
         "coverage": coverage(*faces_W),
     }

@@ -104,7 +104,10 @@ def test_a_path_between_emotions_by_hand():
     assert found["share"] == pytest.approx(0.5)
     assert path_figures(way, faces([4.0]), faces([0.0]))["share"] == pytest.approx(-2.5)
     assert found["change_px"] == pytest.approx(10 * 10 / 18)
-    assert found["shape_px"] == 0
+    assert found["shape_px"] == found["shape_true_px"] == 0
+    chin = faces([20.0])
+    chin[:, 8, 1] += 21
+    assert path_figures(way, faces([0.0]), chin)["shape_true_px"] == pytest.approx(21 / 22)
     assert found["mouth_r"] == pytest.approx(1)
     still = path_figures([faces([0.0])] * 5, faces([0.0]), faces([1.0]))
     assert still["change_px"] == still["share"] == 0
