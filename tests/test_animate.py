@@ -2,6 +2,7 @@
 
 import weakref
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,10 @@ from eamm.fomm.fast import FastGenerator
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.transfer import hull_area, movement_scale, relative, unlikeness
 from eamm.pictures import from_tensor, to_tensor
+from eamm.portrait import LONGEST, Frame
+from eamm.source import Portrait, cut_whole
+from media.crop import square_crop
+from media.pictures import reduced
 
 
 def random_keypoints(frames, seed=0):
@@ -102,8 +107,8 @@ def test_batches_change_nothing(animator, batch):
         one = [picture for _, picture in animator.follow(driving, transfer)]
         other = Animator(animator.fomm, draw_face(SIZE, background=(30, 120, 40)))
         other.batch = batch
-        many = [picture for _, picture in other.follow(driving, transfer)]
-        assert len(many) == 5
+        given, many = zip(*other.follow(driving, transfer), strict=True)
+        np.testing.assert_array_equal(given, driving)
         assert np.abs(np.array(one).astype(int) - np.array(many)).max() <= 1
 
 
@@ -186,3 +191,17 @@ def test_never_more_than_two_batches_of_frames_is_alive(animator, source, batch,
 
 def test_no_frame_gives_no_picture(animator):
     assert list(animator.follow([])) == []
+
+
+@pytest.mark.parametrize("side", [400, 3000])
+def test_the_sources_own_crop_pasted_back_is_the_portrait(side):
+    picture = cv2.resize(draw_face(400, height=0.5), (side, side), interpolation=cv2.INTER_LINEAR)
+    crop = square_crop(side // 4, side // 5, side // 2, (side, side), 256)
+    portrait = Portrait(picture, crop, cut_whole(picture, crop), None)
+    frame = Frame(portrait, paste_back=True)(portrait.stored)
+    wanted = reduced(picture, LONGEST)
+    assert frame.shape == wanted.shape
+    assert max(frame.shape) == min(side, LONGEST)
+    assert np.abs(frame.astype(int) - wanted).mean() < 1.5
+    apart = Frame(portrait, paste_back=True)(255 - portrait.stored)
+    assert np.abs(apart.astype(int) - wanted).mean() > 10
