@@ -106,7 +106,7 @@ def test_the_order_is_that_of_the_scores():
 
 def test_nothing_selective_is_refused_with_the_best_there_is():
     found = [Response(k, 0.01, 0.03, 0.0, 0.01, 0.0) for k in range(3)]
-    with pytest.raises(ValueError, match=r"0 with 0\.25, wanted 0\.75"):
+    with pytest.raises(ValueError, match=r"0 with 0\.25, wanted 0\.67"):
         choose(found, 2)
 
 
