@@ -131,7 +131,11 @@ class VideoWriter:
         self._container = av.open(
             str(self._temporary), "w", format="mp4", options={"movflags": "faststart"}
         )
-        options = {"crf": str(self.crf), "g": str(self.gop or 250)}
+        options = {
+            "crf": str(self.crf),
+            "g": str(self.gop or 250),
+            "x264-params": "mbtree=0",  # with it, equal pictures of 96 px gave two different files
+        }
         self._video = self._container.add_stream("libx264", rate=FRAME_RATE, options=options)
         self._video.width, self._video.height = self.size
         self._video.pix_fmt = "yuv420p"

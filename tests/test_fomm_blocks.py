@@ -15,7 +15,7 @@ from eamm.fomm.blocks import (
     warp,
 )
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
-from eamm.fomm.generator import GeneratorConfig
+from eamm.fomm.generator import Generator, GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointHeads, Keypoints, invert
 from eamm.fomm.model import Fomm, FommConfig, load_fomm, save_fomm_description
 from eamm.fomm.motion import DenseMotion, MotionConfig, sparse_motions
@@ -238,3 +238,15 @@ def test_a_folder_without_a_model_is_refused_by_name(tmp_path):
 def test_an_even_kernel_is_refused():
     with pytest.raises(ValueError, match="kernel is 4, wanted an odd number"):
         KeypointConfig(kernel=4)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_only_with_skips_is_what_comes_from_outside_the_source_its_border(skips):
+    config = GeneratorConfig(4, 8, 1, 1, skips=skips)
+    generator = Generator(2, config, MotionConfig(HourglassConfig(4, 8, 1), 2), True).eval()
+    source = torch.full((1, 3, 16, 16), 0.75)
+    far = Keypoints(torch.full((1, 2, 2), 0.9), torch.eye(2).expand(1, 2, 2, 2))
+    near = Keypoints(torch.full((1, 2, 2), -0.9), torch.eye(2).expand(1, 2, 2, 2))
+    with torch.no_grad():
+        deformed = generator(source, far, near).deformed
+    assert bool((deformed > 0.7499).all()) == skips

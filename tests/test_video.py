@@ -283,3 +283,14 @@ def test_real_videos_have_the_frames_that_their_length_tells(media_root):
         assert sum(1 for _ in read_video(media_root / name)) == count, name
     grid = next((media_root / "grid_s1").glob("*.mpg"))
     assert sum(1 for _ in read_video(grid)) == 75
+
+
+def test_equal_pictures_give_equal_files(tmp_path):
+    random = np.random.default_rng(0)
+    still = random.integers(0, 255, (12, 12, 3), np.uint8)
+    frames = [cv2.resize(np.roll(still, k, 1), (96, 96)) for k in range(30)]
+    files = set()
+    for number in range(12):
+        write_video(tmp_path / f"{number}.mp4", frames)
+        files.add((tmp_path / f"{number}.mp4").read_bytes())
+    assert len(files) == 1

@@ -149,7 +149,7 @@ def gaussians(value_BK2: Tensor, size: tuple[int, int], variance: float) -> Tens
 def warp(
     frames_BChw: Tensor, flow_BHW2: Tensor, align_corners: bool, padding: str = "zeros"
 ) -> Tensor:
-    """Return the frames looked up where the backward flow points, (B, C, H, W); zeros outside.
+    """Return the frames looked up where the backward flow points, (B, C, H, W).
 
     The grid's ends are pixel centres, so only `align_corners=True` leaves a picture untouched
     under the identity flow; False (torch's default since 1.3) darkens its border.

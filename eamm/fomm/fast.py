@@ -202,7 +202,7 @@ class FastGenerator(nn.Module):
     def __init__(self, generator: Generator, size: int, engine: Engine) -> None:
         super().__init__()
         self.skips, self.align_corners = generator.skips, generator.align_corners
-        self.aligned_flow = generator.aligned_flow
+        self.aligned_flow, self.padding = generator.aligned_flow, generator.padding
         self.first = FoldedBlock(generator.first, size, engine)
         self.down_blocks = folded_blocks(generator.down_blocks, size, engine)
         coarsest = size >> len(self.down_blocks)
@@ -245,7 +245,7 @@ class FastGenerator(nn.Module):
         """Return the source's features where the flow wants them, (B, C, h, w)."""
         flow = resize_flow(motion.flow, _size(features_SChw), self.aligned_flow)
         features = features_SChw.expand(len(flow), -1, -1, -1)
-        return warp(features, flow, self.align_corners)
+        return warp(features, flow, self.align_corners, self.padding)
 
     def _mixed(self, drawn_BChw: Tensor, features_SChw: Tensor, motion: FastMotion) -> Tensor:
         """Return the moved features where the source shows what is needed, else what was drawn."""

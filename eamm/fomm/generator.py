@@ -25,7 +25,8 @@ class GeneratorConfig:
     blocks: int = 6  # residual
     # Also move the source's finer features, and the source itself, past the residual blocks, mixed
     # by the occlusion map: out = occlusion * moved + (1 - occlusion) * out. Not FOMM's: the skip
-    # connections of its successor (arXiv:2104.11280, Sec. 3.4), which learn much faster.
+    # connections of its successor (arXiv:2104.11280, Sec. 3.4), which learn much faster. What comes
+    # from outside the source is then its border, not black: nothing would paint that over.
     skips: bool = False
     # Make the flow larger with its ends kept on pixel centres. The release resizes it as if it were
     # a picture, so that even unmoved keypoints move the source by up to half a pixel of the flow;
@@ -60,6 +61,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.skips, self.align_corners = config.skips, align_corners
+        self.padding = "border" if config.skips else "zeros"
         self.aligned_flow = config.aligned_flow
         levels = range(config.downsamplings)
         width = config.width
@@ -108,7 +110,7 @@ class Generator(nn.Module):
 
     def _moved(self, features_BChw: Tensor, motion: Motion) -> Tensor:
         flow = resize_flow(motion.flow, _size(features_BChw), self.aligned_flow)
-        return warp(features_BChw, flow, self.align_corners)
+        return warp(features_BChw, flow, self.align_corners, self.padding)
 
     def _mixed(self, drawn_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
         """Return the moved features where the source shows what is needed, else what was drawn."""
