@@ -19,6 +19,7 @@ class EammDemo:
     emotional: int = 2  # sentences said in every emotion
     neutral: int = 6  # sentences said neutrally
     lively_clips: int = 2  # clips a speaker, with the head turning freely
+    moved: int = 5  # keypoints that emotion moves: brows, lids, one more
 
 
 def eamm_plan(demo: EammDemo, setting: Setting) -> list[Stage]:
@@ -50,7 +51,8 @@ def _data_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
 def _training_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
     out, corpus = setting.out, demo.corpus
     fomm, a2fd = (f"{name}={out / name}" for name in ("fomm", "a2fd"))
-    choose = module("eamm.face_keypoints", f"--fomm={out / 'fomm'}", f"--corpus={corpus}")
+    where = (f"--fomm={out / 'fomm'}", f"--corpus={corpus}")
+    choose = module("eamm.face_keypoints", *where, f"--count={demo.moved}")
 
     def train(program: str, name: str, *arguments: str) -> tuple[str, ...]:
         run = f"run.out={out / name}"
