@@ -108,6 +108,14 @@ def blend_of(text: str) -> Blend:
     return first, second
 
 
+def positive(text: str) -> int:
+    """Return a whole number of 1 or more; argparse tells which option was another."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
 def table(found: dict[str, Any]) -> str:
     """Return the figures of `ROWS` as a markdown table."""
     lines = ["| figure | value | what |", "|---|---|---|"]
@@ -129,9 +137,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--out", type=Path, help="folder to write into; default: RUNS/analysis")
     add("--blends", nargs="+", default=BLENDS, metavar="a:b", help="emotions to go between")
     add("--emotion", default="surprised", help="of the static and dynamic source")
-    add("--frames", type=int, default=6, help="looked at in each clip, evenly spread")
-    add("--stride", type=int, default=2, help="of the frames of static and dynamic source")
-    add("--clips", type=int, default=2, help="of each person and emotion that are clustered")
+    add("--frames", type=positive, default=6, help="looked at in each clip, evenly spread")
+    add("--stride", type=positive, default=2, help="of the frames of static and dynamic source")
+    add("--clips", type=positive, default=2, help="of each person and emotion that are clustered")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     try:

@@ -363,6 +363,14 @@ def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus, more, messag
         analyse.main(command(runs, corpus, *more))
 
 
+@pytest.mark.parametrize("option", ["--frames", "--stride", "--clips"])
+def test_counts_are_positive(runs, corpus, option, capsys):
+    for text in ("0", "-1", "few"):
+        with pytest.raises(SystemExit):
+            analyse.main(command(runs, corpus, option, text))
+        assert f"argument {option}: " in capsys.readouterr().err
+
+
 def test_runs_that_do_not_belong_together_are_refused(runs, tmp_path):
     write_displacement(runs, "0" * 16)
     with pytest.raises(ConfigError, match="moves the keypoints of the detector 0000"):
