@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
 from eamm.displacement import (
+    DESCRIPTION,
     Displacement,
     DisplacementConfig,
     DisplacementDescription,
@@ -33,7 +34,7 @@ from eamm.face_keypoints import keep_choice, read_choice
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 from media.corpus import Corpus
-from runtime.config import ConfigError
+from runtime.config import ConfigError, load_config
 from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from runtime.run import Run, RunConfig
 from runtime.stage import run_stage
@@ -89,10 +90,11 @@ def train(cfg: Config) -> None:
         corpus.emotions if sizes.classes else (),
         fingerprint(fomm.detector),
     )
+    refuse_other_teacher(cfg.run.out, description)
     save_displacement_description(cfg.run.out, description)
     keep_choice(cfg.run.out, cfg.measured)
     if cfg.data.cached_pictures:
-        clips.cache = cached_keypoints(cfg.run.out / "keypoints.safetensors", clips, fomm, a2fd)
+        clips.cache = cached_keypoints(cfg.run.out / "keypoints", clips, fomm, a2fd)
     measured = [prepare(fomm, a2fd, pair) for pair in pairs]
 
     for batch in run.batches(clips):
@@ -141,6 +143,23 @@ def model_config(cfg: Config, fomm: Fomm, emotions: tuple[str, ...]) -> Displace
         return replace(cfg.model, moved=moved)
     except ValueError as error:
         raise ConfigError(f"{cfg.measured} does not fit model: {error}") from None
+
+
+def refuse_other_teacher(run_dir: Path, wanted: DisplacementDescription) -> None:
+    """Refuse to go on with a run whose FOMM has been trained anew since.
+
+    Raises:
+        ConfigError: the folder's displacement belongs to another detector.
+    """
+    path = run_dir / DESCRIPTION
+    if not path.is_file():
+        return
+    known = load_config(DisplacementDescription, path).teacher
+    if known != wanted.teacher:
+        raise ConfigError(
+            f"{run_dir} moves the keypoints of detector {known}, this FOMM's is {wanted.teacher}; "
+            "give this run another run.out, or delete that folder"
+        )
 
 
 def freeze(network: nn.Module) -> nn.Module:

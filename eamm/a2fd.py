@@ -322,13 +322,13 @@ def _source_features(config: A2fdConfig) -> nn.Sequential:
     return nn.Sequential(*parts).requires_grad_(False).eval()
 
 
-def fingerprint(detector: KeypointDetector) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of a detector's weights and sizes.
+def fingerprint(network: nn.Module) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a network's weights and sizes.
 
-    Keypoints mean nothing to another FOMM, even to one of the same sizes.
+    That of its detector names a FOMM: keypoints mean nothing to another one of the same sizes.
     """
     digest = hashlib.sha256()
-    for name, value in detector.state_dict().items():
+    for name, value in network.state_dict().items():
         if not name.endswith("num_batches_tracked"):
             digest.update(f"{name} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from eamm.a2fd import A2fd
+from eamm.a2fd import A2fd, fingerprint
 from eamm.a2fd_data import PROFILE
 from eamm.a2fd_teacher import teacher_keypoints
 from eamm.augment import AugmentConfig, augment
@@ -218,12 +218,16 @@ def clip_keypoints(
 
 
 def cached_keypoints(
-    file: Path, clips: EmotionClips, fomm: Fomm, a2fd: A2fd
+    folder: Path, clips: EmotionClips, fomm: Fomm, a2fd: A2fd
 ) -> dict[str, ClipKeypoints]:
-    """Return the keypoints of all training clips by clip id, from `file` or computed into it.
+    """Return the keypoints of all training clips by clip id, from `folder` or computed into it.
+
+    The file is named after the weights of both networks: others are never read for them.
 
     Each clip has `cached_pictures` neutral pictures of its own, drawn from the seed and the clip.
     """
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{fingerprint(fomm.detector)}_{fingerprint(a2fd)}.safetensors"
     if not file.is_file():
         flat: dict[str, Tensor] = {}
         for number, clip in enumerate(tqdm(clips.clips, "keypoints", unit="clip", disable=None)):

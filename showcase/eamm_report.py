@@ -21,7 +21,7 @@ def eamm_sections(runs: Path) -> list[Section]:
             "EAMM: one picture, a sound, a head pose and somebody's emotion",
             "Nobody here was seen in training. The emotion source is another person, its mouth "
             "hidden from the network; without it the face only speaks and moves.",
-            [Figure("a sentence that was said happily", media / "speech.mp4")],
+            [Figure("a sentence that was said in surprise", media / "speech.mp4")],
         ),
         Section(
             "EAMM: one sound, several emotions",

@@ -83,7 +83,7 @@ def reenactment(studio: Studio) -> None:
 def speech_and_emotion(studio: Studio) -> None:
     """Write speech.mp4: truth, A2FD alone, with the emotion of another person, and that person."""
     speaker = studio.pairs[0].clip.speaker
-    made = studio.prepared("happy", speaker)
+    made = studio.prepared("surprised", speaker)
     columns = (
         made.source,
         studio.rendered(made, made.neutral),

@@ -1,5 +1,6 @@
 """Stage emotion displacement end to end on made-up faces: learns, resumes exactly, refuses."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -258,7 +259,7 @@ def test_another_speakers_emotion_is_the_same_emotion(made):
 def test_cached_keypoints_are_those_of_the_frozen_networks_and_are_kept(made, tmp_path):
     corpus, fomm, a2fd = made
     clips = clips_of(made, cached_pictures=2)
-    cache = cached_keypoints(tmp_path / "k.safetensors", clips, fomm, a2fd)
+    cache = cached_keypoints(tmp_path / "keypoints", clips, fomm, a2fd)
     clip = clips.clips[5]
     assert cache[clip.id].neutral.value.shape == (2, 10, 3, 2)
     frames = to_tensor(read_frames(clip, 0, clip.frames, 32))
@@ -278,14 +279,21 @@ def test_cached_keypoints_are_those_of_the_frozen_networks_and_are_kept(made, tm
     item, plain = clips[5], clips_of(made)[5]
     with torch.no_grad():
         torch.testing.assert_close(item["teacher_value"], fomm.detector(plain["driving"]).value)
-    again = cached_keypoints(tmp_path / "k.safetensors", clips, None, None)
+    (file,) = (tmp_path / "keypoints").iterdir()
+    before = file.stat().st_mtime_ns
+    again = cached_keypoints(tmp_path / "keypoints", clips, fomm, a2fd)
     assert torch.equal(again[clip.id].teacher.value, cache[clip.id].teacher.value)
+    assert file.stat().st_mtime_ns == before
+    other = copy.deepcopy(a2fd)
+    next(other.parameters()).data.add_(1.0)
+    cached_keypoints(tmp_path / "keypoints", clips, fomm, other)
+    assert len(list((tmp_path / "keypoints").iterdir())) == 2
 
 
 def test_a_cached_run_of_a_longer_clip_belongs_to_its_frames(made, tmp_path):
     _, fomm, a2fd = made
     clips = clips_of(made, cached_pictures=1, longest=5)
-    clips.cache = cached_keypoints(tmp_path / "k.safetensors", clips, fomm, a2fd)
+    clips.cache = cached_keypoints(tmp_path / "keypoints", clips, fomm, a2fd)
     assert len({span.start for span in clips.spans}) > 1
     for draw in range(24):
         clip, item = clips.clips[draw % 8], clips[draw]
@@ -362,6 +370,14 @@ def test_an_a2fd_of_another_fomm_is_refused(config, tmp_path):
     make_emotional_fomm(tmp_path / "other")
     with pytest.raises(ValueError, match="imitates the detector"):
         train(replace(config, fomm=tmp_path / "other"))
+
+
+def test_a_run_whose_fomm_was_trained_anew_is_refused(config, tmp_path):
+    train(config)
+    known = config.run.out / "displacement.yaml"
+    known.write_text(known.read_text().replace("teacher: ", "teacher: x"))
+    with pytest.raises(ConfigError, match="moves the keypoints of detector x"):
+        train(config)
 
 
 def test_a_choice_of_keypoints_comes_from_its_file_and_is_kept_with_the_run(config, made, tmp_path):
