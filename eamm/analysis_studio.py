@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.a2fd import A2fd, fingerprint
+from eamm.a2fd import A2fd
 from eamm.displacement import (
     Displacement,
     DisplacementDescription,
@@ -35,7 +35,6 @@ from media.corpus import Clip, Corpus
 from media.pictures import resized
 from media.points import BROWS
 from media.probes import point_distance
-from runtime.config import ConfigError
 
 Array = NDArray[Any]
 Figures = dict[str, float | None]  # None: nothing could be measured
@@ -112,12 +111,6 @@ def open_studio(runs: Path, detect: Callable[[Image], Array]) -> Studio:
     model, description = networks.displacement, networks.description
     assert model is not None
     assert description is not None
-    found = fingerprint(networks.fomm.detector)
-    if description.teacher not in (None, found):
-        raise ConfigError(
-            f"{runs / 'displacement'} moves the keypoints of the detector {description.teacher}, "
-            f"{runs / 'fomm'} has {found}; train the displacement on this FOMM"
-        )
     return Studio(networks.fomm, networks.a2fd, model, description, detect)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eamm.a2fd import A2fd, check_fomm, load_a2fd
+from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.displacement import Displacement, DisplacementDescription, load_displacement
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
@@ -73,6 +73,12 @@ def load_networks(runs: EammRuns, emotion: bool, device: torch.device | str) -> 
         raise ConfigError(
             f"{runs.displacement} knows {ours} keypoints, the FOMM in {runs.fomm} has {theirs}; "
             "take those that were trained together"
+        )
+    found = fingerprint(fomm.detector)
+    if description.teacher not in (None, found):
+        raise ConfigError(
+            f"{runs.displacement} moves the keypoints of detector {description.teacher}, the FOMM "
+            f"in {runs.fomm} has {found}; take those that were trained together"
         )
     return Networks(fomm, a2fd, displacement, description)
 

@@ -373,7 +373,7 @@ def test_counts_are_positive(runs, corpus, option, capsys):
 
 def test_runs_that_do_not_belong_together_are_refused(runs, tmp_path):
     write_displacement(runs, "0" * 16)
-    with pytest.raises(ConfigError, match="moves the keypoints of the detector 0000"):
+    with pytest.raises(ConfigError, match="moves the keypoints of detector 0000"):
         open_studio(runs, None)
     (runs / "displacement" / "displacement.yaml").unlink()
     with pytest.raises(FileNotFoundError, match=r"neither a run of train_emotion_displacement\.py"):
