@@ -134,7 +134,10 @@ def test_the_adversarial_game_adds_its_terms_and_nothing_else_does(config, tmp_p
     train(replace(config, run=replace(config.run, steps=1)))
     plain = set(rows_of(config.run.out)[0])
     other = replace(
-        config, loss=ADVERSARIAL, run=replace(config.run, out=tmp_path / "gan", steps=1)
+        config,
+        loss=ADVERSARIAL,
+        discriminator=replace(config.discriminator, keypoints=True),
+        run=replace(config.run, out=tmp_path / "gan", steps=1),
     )
     train(other)
     assert set(rows_of(tmp_path / "gan")[0]) - plain == {
