@@ -20,8 +20,6 @@ from torch import Tensor, nn
 from eamm.a2fd import (
     DESCRIPTION,
     A2fd,
-    A2fdConfig,
-    A2fdWidths,
     check_fomm,
     config_for,
     fingerprint,
@@ -30,6 +28,7 @@ from eamm.a2fd import (
 )
 from eamm.a2fd_data import A2fdDataConfig, DrivenClips, driven_clips, pose_standard
 from eamm.a2fd_held_out import HeldOut, driven_from_first, keypoint_figures, sample_picture, spread
+from eamm.a2fd_layers import A2fdConfig, A2fdWidths
 from eamm.a2fd_start import even_out
 from eamm.a2fd_teacher import source_standard, taught_frames
 from eamm.fomm.keypoints import Keypoints

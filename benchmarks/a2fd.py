@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Result, compare, main, table, timing_rows
-from eamm.a2fd import A2fd, A2fdConfig
+from eamm.a2fd import A2fd
+from eamm.a2fd_layers import A2fdConfig
 
 FRAMES = 100
 ROUNDS = 7

@@ -46,7 +46,7 @@ from eamm.fomm.pool import PoolConfig, render_frames
 
 ROUNDS = 5
 FRAMES = 3  # driving pictures, over and over
-CLIP_ROUNDS, CLIP = 3, 10  # of the processes; frames
+CLIP_ROUNDS, CLIP = 3, 50  # of the processes; frames: two seconds
 CLIPS = (10, 60)  # frames whose memory is compared
 SETTLING = 8  # pictures
 VARIANTS: dict[str, tuple[Precision, ConvolutionChoice]] = {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from eamm.a2fd import Standard
+from eamm.a2fd_layers import Standard
 from eamm.a2fd_teacher import TeacherFrames
 from eamm.augment import colour_jitter
 from eamm.pictures import to_tensor

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.a2fd import Standard, fingerprint, flat
+from eamm.a2fd import fingerprint, flat
+from eamm.a2fd_layers import Standard
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, to_tensor

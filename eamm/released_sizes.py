@@ -6,7 +6,7 @@ variance 0.01, no padding in the keypoint heads, ten sines in the positional enc
 
 import re
 
-from eamm.a2fd import A2fdConfig, A2fdWidths
+from eamm.a2fd_layers import A2fdConfig, A2fdWidths
 from eamm.displacement import NUMBERS, DisplacementConfig
 from eamm.emotion_extractor import ExtractorConfig
 from eamm.fomm.blocks import HourglassConfig

@@ -14,7 +14,8 @@ from driven_corpus import FOMM, LOWER_LIP
 from portrait_corpus import SIZE, picture
 
 from benchmarks.edges import plain_face
-from eamm.a2fd import A2fd, A2fdWidths, config_for, fingerprint, save_a2fd_description
+from eamm.a2fd import A2fd, config_for, fingerprint, save_a2fd_description
+from eamm.a2fd_layers import A2fdWidths
 from eamm.fomm.model import Fomm, save_fomm_description
 from media.corpus import SCHEMA, Corpus
 from media.frames import write_frames

@@ -7,17 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from eamm.a2fd import (
-    A2fd,
-    A2fdConfig,
-    A2fdWidths,
-    Standard,
-    check_fomm,
-    config_for,
-    fingerprint,
-    load_a2fd,
-    save_a2fd_description,
-)
+from eamm.a2fd import A2fd, check_fomm, config_for, fingerprint, load_a2fd, save_a2fd_description
+from eamm.a2fd_layers import A2fdConfig, A2fdWidths, Standard
 from eamm.a2fd_start import even_out
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector, Keypoints

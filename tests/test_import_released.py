@@ -12,7 +12,8 @@ import torch
 from released_layout import fomm_shapes, random_fomm, random_state, released_shapes, small_fomm
 from safetensors.torch import load_file
 
-from eamm.a2fd import AUDIO_GAIN, A2fdConfig, fingerprint, load_a2fd
+from eamm.a2fd import AUDIO_GAIN, fingerprint, load_a2fd
+from eamm.a2fd_layers import A2fdConfig
 from eamm.displacement import RELEASED_GAINS, load_displacement
 from eamm.emotion_extractor import ExtractorConfig
 from eamm.fomm.discriminator import DiscriminatorConfig

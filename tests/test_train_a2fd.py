@@ -9,9 +9,10 @@ import torch
 from driven_corpus import FOMM, make_driven_corpus, make_fomm
 from portrait_corpus import rows_of
 
-from eamm.a2fd import A2fdWidths, load_a2fd
+from eamm.a2fd import load_a2fd
 from eamm.a2fd_data import A2fdDataConfig, DrivenClips, pose_standard, source_frame
 from eamm.a2fd_held_out import HeldOut, a2fd_figures, driven_from_first, keypoint_figures
+from eamm.a2fd_layers import A2fdWidths
 from eamm.a2fd_teacher import taught_frames, teacher_keypoints
 from eamm.fomm.model import load_fomm
 from eamm.pictures import to_tensor

@@ -6,7 +6,8 @@ from tiny_fomm import CONFIG, SIZE, tiny_fomm, write_tiny_fomm
 
 from benchmarks.made_up_faces import made_up_model
 from eamm import a2fd, displacement
-from eamm.a2fd import A2fd, A2fdWidths, config_for, fingerprint, save_a2fd_description
+from eamm.a2fd import A2fd, config_for, fingerprint, save_a2fd_description
+from eamm.a2fd_layers import A2fdWidths
 from eamm.displacement import (
     Displacement,
     DisplacementConfig,
