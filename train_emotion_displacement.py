@@ -81,7 +81,6 @@ def train(cfg: Config) -> None:
         freeze(network).to(run.device)
     model = Displacement(sizes).to(run.device)
     optimizer = make_optimizer(model.parameters(), cfg.optim)
-    run.keep(model=model, optimizer=optimizer)
     description = DisplacementDescription(
         sizes,
         fomm.config.size,
@@ -91,6 +90,7 @@ def train(cfg: Config) -> None:
         fingerprint(fomm.detector),
     )
     refuse_other_teacher(cfg.run.out, description)
+    run.keep(model=model, optimizer=optimizer)
     save_displacement_description(cfg.run.out, description)
     keep_choice(cfg.run.out, cfg.measured)
     if cfg.data.cached_pictures:
@@ -146,19 +146,25 @@ def model_config(cfg: Config, fomm: Fomm, emotions: tuple[str, ...]) -> Displace
 
 
 def refuse_other_teacher(run_dir: Path, wanted: DisplacementDescription) -> None:
-    """Refuse to go on with a run whose FOMM has been trained anew since.
+    """Refuse to go on with a run whose FOMM or choice of keypoints is another one since.
 
     Raises:
-        ConfigError: the folder's displacement belongs to another detector.
+        ConfigError: the folder's displacement belongs to another detector, or moves others.
     """
     path = run_dir / DESCRIPTION
     if not path.is_file():
         return
-    known = load_config(DisplacementDescription, path).teacher
-    if known != wanted.teacher:
+    known = load_config(DisplacementDescription, path)
+    if known.teacher != wanted.teacher:
         raise ConfigError(
-            f"{run_dir} moves the keypoints of detector {known}, this FOMM's is {wanted.teacher}; "
-            "give this run another run.out, or delete that folder"
+            f"{run_dir} moves the keypoints of detector {known.teacher}, this FOMM's is "
+            f"{wanted.teacher}; give this run another run.out, or delete that folder"
+        )
+    before, now = known.displacement.moved, wanted.displacement.moved
+    if before != now:
+        raise ConfigError(
+            f"{run_dir} moves the keypoints {list(before)}, now {list(now)} were chosen; give this "
+            "run another run.out, or delete that folder"
         )
 
 

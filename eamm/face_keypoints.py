@@ -1,7 +1,7 @@
 """Which of a FOMM's keypoints move with emotion and not with speech (EAMM's "face-related" ones).
 
     python -m eamm.face_keypoints --fomm runs/eamm/fomm --corpus data/mead_eamm
-    python -m eamm.face_keypoints --fomm runs/demo/eamm/fomm --corpus data/mini_eamm --count 3
+    python -m eamm.face_keypoints --fomm runs/demo/eamm/fomm --corpus data/mini_eamm --count 5
 
 Keypoints are unsupervised: what each of them follows is another matter in every trained FOMM. The
 paper moves three of ten, the release four (1, 4, 6, 8) of its own weights. Here it is measured on
@@ -134,8 +134,10 @@ def choose(
     """Return the indices of at most `count` keypoints, by falling score.
 
     Raises:
-        ValueError: none is selective enough; the message shows the best.
+        ValueError: none is wanted, or none is selective enough; the message shows the best.
     """
+    if count < 1:
+        raise ValueError(f"--count is {count}, wanted 1 or more")
     able = [each for each in found if each.selectivity >= selectivity and each.score > 0]
     able = [each for each in able if each.score >= LEAST_SCORE * max(one.score for one in able)]
     if not able:
@@ -200,7 +202,13 @@ def draw_choice(
 
 
 def measure(fomm: Fomm, corpus: Corpus, stride: int = 1) -> list[Response]:
-    """Return the responses of a FOMM's keypoints on a corpus's training clips."""
+    """Return the responses of a FOMM's keypoints on a corpus's training clips.
+
+    Raises:
+        ValueError: no frame would be looked at, or the corpus cannot be measured on.
+    """
+    if stride < 1:
+        raise ValueError(f"--stride is {stride}, wanted 1 or more")
     clips = emotional_clips(corpus, "train", neutral_too=True)
     neutral_clips(corpus, "train", clips)
     bar = tqdm(clips, "face keypoints", unit="clip", disable=None)

@@ -104,6 +104,12 @@ def test_the_order_is_that_of_the_scores():
     assert choose(found, 9) == (1, 3, 0)
 
 
+@pytest.mark.parametrize("count", [0, -2])
+def test_fewer_than_one_is_refused(count):
+    with pytest.raises(ValueError, match="--count is"):
+        choose([Response(1, 1.0, 0.1, 0.0, 1.0, 0.0)], count)
+
+
 def test_nothing_selective_is_refused_with_the_best_there_is():
     found = [Response(k, 0.01, 0.03, 0.0, 0.01, 0.0) for k in range(3)]
     with pytest.raises(ValueError, match=r"0 with 0\.25, wanted 0\.67"):

@@ -394,6 +394,16 @@ def test_a_choice_of_keypoints_comes_from_its_file_and_is_kept_with_the_run(conf
         train(replace(config, measured=file))
 
 
+@pytest.mark.parametrize("moved", [[0, 2], [2]])
+def test_a_run_does_not_go_on_with_another_choice_of_keypoints(config, made, tmp_path, moved):
+    file = tmp_path / "measured.json"
+    write_json(file, {"moved": [2, 0], "detector": fingerprint(made[1].detector)})
+    train(replace(config, measured=file))
+    write_json(file, {"moved": moved, "detector": fingerprint(made[1].detector)})
+    with pytest.raises(ConfigError, match=r"moves the keypoints \[2, 0\], now"):
+        train(replace(config, measured=file))
+
+
 def test_an_emotion_that_one_speaker_alone_shows_has_no_other_source(tmp_path):
     make_emotional_corpus(tmp_path, speakers=2, held_out=1)
     with pytest.raises(ConfigError, match="M902 alone shows 'angry'"):
