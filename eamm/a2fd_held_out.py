@@ -25,6 +25,7 @@ from eamm.pictures import Image, from_tensor, to_tensor
 from eamm.pose import release_pose
 from media.corpus import Clip
 from media.pictures import resized
+from runtime.config import ConfigError
 
 PICTURED = 4  # frames in a sample picture
 
@@ -60,10 +61,13 @@ def driven_from_first(fomm: Fomm, clips: Sequence[Clip]) -> list[Driven]:
     """Return what `keypoint_figures` measures on; a clip gets the sound of the next one.
 
     Raises:
-        ValueError: there is no other clip whose sound could be taken, or a clip has one frame.
+        ConfigError: there is no other clip whose sound could be taken, or a clip has one frame.
     """
     if len(clips) < 2 or min(clip.frames for clip in clips) < 2:
-        raise ValueError(f"{len(clips)} clips, wanted 2 or more, of 2 frames or more each")
+        raise ConfigError(
+            f"{len(clips)} held-out clips, wanted 2 or more, of 2 frames or more each; set "
+            "held_out.split"
+        )
     others = [*clips[1:], clips[0]]
     return [_driven(fomm, clip, other) for clip, other in zip(clips, others, strict=True)]
 

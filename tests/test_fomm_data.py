@@ -20,6 +20,7 @@ from eamm.pictures import from_tensor, to_tensor
 from media.corpus import SCHEMA
 from media.frames import write_frames
 from media.pictures import resized
+from runtime.config import ConfigError
 from runtime.files import save_npy, write_json, write_jsonl
 
 STILL = JitterConfig(0, 0, 0, 0)
@@ -232,10 +233,10 @@ def test_no_jitter_leaves_the_frames_as_they_are(photo):
 
 def test_what_cannot_be_learned_from_is_refused_by_name(corpus, tmp_path):
     write_portraits(tmp_path / "portraits")
-    with pytest.raises(ValueError, match=r"profile 'portrait', wanted 'eamm'"):
+    with pytest.raises(ConfigError, match=r"profile 'portrait', wanted 'eamm'"):
         pairs_of(tmp_path / "portraits")
     assert len(pairs_of(tmp_path / "portraits", profile="portrait")) == 75
-    with pytest.raises(ValueError, match="no 'val' clip of two frames"):
+    with pytest.raises(ConfigError, match="no 'val' clip of two frames"):
         FramePairs(FrameDataConfig((corpus,)), SIZE, 0, "val")
     base = FrameDataConfig((corpus,))
     for change, message in (

@@ -249,9 +249,9 @@ def test_a_size_that_a_network_cannot_halve_is_refused(config, changed, message)
 
 def test_what_does_not_fit_is_refused_by_name(config, tmp_path):
     write_blobs(tmp_path / "portrait", profile="portrait")
-    with pytest.raises(ValueError, match=r"profile 'portrait', wanted 'eamm'"):
+    with pytest.raises(ConfigError, match=r"profile 'portrait', wanted 'eamm'"):
         train(replace(config, data=FrameDataConfig((tmp_path / "portrait",))))
-    with pytest.raises(ValueError, match="no 'val' clip in"):
+    with pytest.raises(ConfigError, match="no 'val' clip in"):
         train(replace(config, held_out=HeldOutConfig("val")))
     with pytest.raises(ConfigError, match=r"data\.anchors has 0 groups for 2 keypoints"):
         train(replace(config, loss=replace(config.loss, anchors=1.0)))

@@ -21,6 +21,7 @@ from media.corpus import Clip, Corpus
 from media.crop import Profile
 from media.pictures import resized
 from media.points import COUNT, FLIP
+from runtime.config import ConfigError
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]
@@ -78,13 +79,13 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         """Open the clips of the split; frames are read when asked for.
 
         Raises:
-            ValueError: a corpus of another profile, or no clip with two frames in the split.
+            ConfigError: a corpus of another profile, or no clip with two frames in the split.
         """
         self.data, self.size, self.seed = data, size, seed
         clips = [clip for clip in find_clips(data, split) if clip.frames >= 2]
         if not clips:
             roots = ", ".join(map(str, data.corpora))
-            raise ValueError(f"{roots} has no {split!r} clip of two frames or more")
+            raise ConfigError(f"{roots} has no {split!r} clip of two frames or more")
         self.groups = grouped(clips, data.sampling)
         self.stores = {clip.folder: clip.store() for clip in clips}
         self.landmarks = (
@@ -145,13 +146,13 @@ def find_clips(data: FrameDataConfig, split: str) -> list[Clip]:
     """Return the clips of a split in all corpora, by corpus and id.
 
     Raises:
-        ValueError: a corpus stores another frame profile.
+        ConfigError: a corpus stores another frame profile.
     """
     corpora = [Corpus(root) for root in data.corpora]
     for corpus in corpora:
         profile = corpus.info.get("profile")
         if profile != data.profile:
-            raise ValueError(
+            raise ConfigError(
                 f"{corpus.root} stores frame profile {profile!r}, wanted {data.profile!r}; run "
                 f"python -m data_prep.prepare with frames.profile={data.profile} into another "
                 "folder, or set data.profile"

@@ -20,6 +20,7 @@ from eamm.fomm.model import Fomm
 from eamm.pictures import to_tensor
 from media.corpus import Clip
 from media.pictures import resized
+from runtime.config import ConfigError
 
 SHOWN = 256  # pixels a side, at least, of a picture in the sample
 EPSILON = 1e-9  # of an error that another is divided by
@@ -49,13 +50,13 @@ def held_out_clips(data: FrameDataConfig, config: HeldOutConfig, size: int) -> l
     """Return the clips that are measured; none for split "none".
 
     Raises:
-        ValueError: the split is empty.
+        ConfigError: the split is empty.
     """
     if config.split == "none":
         return []
     clips = [clip for clip in find_clips(data, config.split) if clip.frames >= 2]
     if not clips:
-        raise ValueError(
+        raise ConfigError(
             f"no {config.split!r} clip in {', '.join(map(str, data.corpora))}; set held_out.split"
         )
     chosen = np.unique(np.linspace(0, len(clips) - 1, config.clips).round().astype(int))
