@@ -6,7 +6,7 @@ face. A frame without a face is NaN and counts nowhere but in `coverage`.
 Letters: T frames, S pixels of a side.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.displacement import Displacement, DisplacementDescription
-from eamm.emotion_held_out import Prepared, with_emotion
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, from_tensor
@@ -150,38 +148,6 @@ def render_clip(fomm: Fomm, picture: Tensor, keypoints: Keypoints) -> Image:
         motion = fomm.generator.motion(source.frames, from_kp, Keypoints(*chunk))
         shown.append(from_tensor(fomm.generator.render(source, motion)))
     return np.concatenate(shown)
-
-
-def measure_emotion(
-    model: Displacement,
-    description: DisplacementDescription,
-    fomm: Fomm,
-    measured: Sequence[Prepared],
-    detect: Callable[[Image], Array],
-    stride: int = 1,
-) -> list[EmotionFigures]:
-    """Render every `stride`-th frame of held-out clips without and with emotion, and measure.
-
-    Args:
-        model, description, fomm: the trained networks, in evaluation mode.
-        measured: eamm.emotion_held_out.prepare's.
-        detect: frames (T, S, S, 3) to landmarks (T, 68, 2), such as `detect_faces` of a detector.
-        stride: in frames.
-    """
-    found = []
-    for each in measured:
-        results = (each.neutral, with_emotion(model, description, each))
-        without, emotional = (
-            detect(render_clip(fomm, each.picture, Keypoints(*(part[::stride] for part in result))))
-            for result in results
-        )
-        clip, source = each.pair.clip, each.pair.source
-        found.append(
-            clip_figures(
-                (clip.id, clip.emotion), without, emotional, clip.landmarks(), source.landmarks()
-            )
-        )
-    return found
 
 
 def _repeated(one: Tensor, count: int) -> Tensor:

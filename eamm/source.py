@@ -212,7 +212,7 @@ def no_face(path: Path) -> MediaError:
     return MediaError(
         "no_face",
         f"{path}: no face was found; wanted a frontal face that is at least a tenth of the picture "
-        "wide (a picture that is cut already goes with --crop none)",
+        "wide (one that is cut already goes with --crop none, a driving video --driving-crop none)",
     )
 
 

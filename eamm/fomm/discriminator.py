@@ -3,7 +3,6 @@
 Letters: B pictures, K keypoints, H, W pixels, h, w pixels of a feature map.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,8 +105,3 @@ class Discriminator(nn.Module):
         h, w = frames_BCHW.shape[2:]
         bumps = gaussians(value_BK2, (h, w), self.config.variance)
         return torch.cat([frames_BCHW, bumps], dim=1)
-
-
-def logits_of(verdicts: Sequence[Verdict]) -> list[Tensor]:
-    """Return the logits of every scale."""
-    return [verdict.logits for verdict in verdicts]
