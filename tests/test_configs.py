@@ -73,3 +73,12 @@ def test_a_row_of_table_2_switches_off_one_term(name, key):
 
 def test_there_are_configs_to_check():
     assert len(FILES) >= 12
+
+
+def test_eamms_emotion_displacement_takes_an_a2fd_that_learned_from_its_fomm():
+    configs = [load_config(schema(path), path) for path in (ROOT / "configs/eamm").rglob("*.yaml")]
+    taught_by = {each.run.out: each.fomm for each in configs if hasattr(each, "start_from")}
+    pairs = [(each.a2fd, each.fomm) for each in configs if hasattr(each, "a2fd")]
+    assert len(pairs) >= 2
+    for a2fd, fomm in pairs:  # an import holds both in one folder
+        assert taught_by.get(a2fd, a2fd) == fomm
