@@ -156,9 +156,10 @@ def _add_emotion(parser: argparse.ArgumentParser) -> None:
 def _add_motion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smooth",
-        default=",".join(PARTS),
+        default="none",
         metavar="PARTS",
-        help=f"what is smoothed as in the release, of {', '.join(PARTS)}; none: nothing",
+        help=f"what is smoothed over time, of {','.join(PARTS)}: the release smooths all three, "
+        "which calms its keypoints and costs lips their timing",
     )
     parser.add_argument(
         "--audio-gain",

@@ -143,7 +143,7 @@ def test_poses_come_from_files_videos_pictures_or_the_portrait(inputs, tmp_path)
                 (f"--pose={inputs / 'pose.npy'}", "--pose-relative"),
                 (f"--pose={inputs / 'head.mp4'}",),
                 (f"--pose={inputs / 'angry.png'}",),
-                (f"--pose={inputs / 'head.mp4'}", "--smooth=none"),
+                (f"--pose={inputs / 'head.mp4'}", "--smooth=pose,keypoints"),
                 (f"--pose={inputs / 'head.mp4'}", "--smooth=pose"),
                 (f"--pose={inputs / 'head.mp4'}", "--smooth=keypoints"),
             )
