@@ -208,7 +208,13 @@ def write_pictures(
 
 
 def generate(job: EvpJob | FommJob | EammJob) -> list[Path]:
-    """Do a job of any of the systems; return the files written."""
+    """Do a job of any of the systems; return the files written.
+
+    Raises:
+        ValueError: the result cannot go where it should; said before any work is done.
+    """
+    if job.out.is_dir() or job.out.suffix.lower() != ".mp4":
+        raise ValueError(f"--out is {job.out}, wanted the name of an .mp4 file")
     if isinstance(job, EvpJob):
         return generate_evp(job)
     return generate_fomm(job) if isinstance(job, FommJob) else generate_eamm(job)

@@ -1,6 +1,7 @@
 """The command line of `generate.py eamm`."""
 
 import argparse
+import math
 import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,7 @@ class EammJob:
     out: Path
     audio_gain: float
     smooth: frozenset[Part]
+    relative: bool  # from the portrait's own keypoints, not A2FD's as they are
     look: Look
 
 
@@ -87,6 +89,8 @@ def job_of(args: argparse.Namespace) -> EammJob:
         args.displacement or args.run / "displacement",
         args.face_model or args.run / "face_model.npz",
     )
+    if not math.isfinite(args.audio_gain):
+        raise ValueError(f"--audio-gain is {args.audio_gain}, wanted a number")
     still = args.pose == "still"
     return EammJob(
         runs=runs,
@@ -97,6 +101,7 @@ def job_of(args: argparse.Namespace) -> EammJob:
         out=args.out,
         audio_gain=args.audio_gain,
         smooth=_parts(args.smooth),
+        relative=args.relative,
         look=look_of(args),
     )
 
@@ -160,6 +165,12 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
         metavar="PARTS",
         help=f"what is smoothed over time, of {','.join(PARTS)}: the release smooths all three, "
         "which calms its keypoints and costs lips their timing",
+    )
+    parser.add_argument(
+        "--relative",
+        action="store_true",
+        help="move the portrait's own keypoints as A2FD's move from silence, instead of taking "
+        "A2FD's as they are: keeps the shape of faces unlike those that A2FD learned from",
     )
     parser.add_argument(
         "--audio-gain",

@@ -97,7 +97,8 @@ def summary(found: Sequence[EmotionFigures]) -> dict[str, float]:
     emotion_nearer       share of clips whose brows and lids are nearer to the truth with emotion
     emotion_distance_px, without_px  medians of the distances
     emotion_mouth_r      median correlation of the mouth's opening with emotion and without
-    identity_pull        median; identity_shift_px: median of shape_shift
+    identity_pull        median: on the whole, towards the source's face or not
+    identity_pull_size   median of its size; identity_shift_px: median of shape_shift
     coverage             mean
     """
     medians = {
@@ -105,6 +106,7 @@ def summary(found: Sequence[EmotionFigures]) -> dict[str, float]:
         "without_px": [each.without for each in found],
         "emotion_mouth_r": [each.mouth_r for each in found],
         "identity_pull": [each.identity_pull for each in found],
+        "identity_pull_size": [abs(each.identity_pull) for each in found],
         "identity_shift_px": [each.shape_shift for each in found],
     }
     return {

@@ -6,19 +6,23 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from eamm.command import EammJob
 from eamm.drive import KEYPOINT_FILTER, Networks, neutral_keypoints, smoothed
 from eamm.emotion_source import EmotionClip, emotional_keypoints, read_emotion
 from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.transfer import relative
+from eamm.pictures import to_tensor
 from eamm.pose import fitted_pose, moved_from, pose_for, read_pose_file
 from eamm.source import Driving, Portrait, load_portrait, steadied
 from media.container import MediaError
-from media.corpus import Crop
+from media.corpus import SAMPLES_PER_FRAME, Crop
 from media.crop import EAMM_SIZE
 from media.face_model import load_face_model
 from media.landmarks import Detector
+from media.mfcc import clip_mfcc, windows
 from media.pictures import is_picture
 
 Array = NDArray[Any]
@@ -70,6 +74,8 @@ def talking_keypoints(
     """
     pose = head_pose(job, portrait, faces, len(heard))
     neutral = neutral_keypoints(networks.a2fd, portrait.stored, heard, pose, job.audio_gain)
+    if job.relative:
+        neutral = from_rest(networks, portrait, own_pose(job, portrait), neutral)
     if "keypoints" in job.smooth:
         neutral = smoothed(neutral, KEYPOINT_FILTER)
     if not clips:
@@ -79,6 +85,37 @@ def talking_keypoints(
     smooth = "displacement" in job.smooth
     learned = networks.displacement, networks.description
     return [emotional_keypoints(*learned, clips, job.emotion, neutral, smooth), neutral]
+
+
+@torch.no_grad()
+def from_rest(networks: Networks, portrait: Portrait, pose: Array, talking: Keypoints) -> Keypoints:
+    """Return the portrait's own keypoints, moved as A2FD's move from their rest, (T, K).
+
+    Their rest is what A2FD makes of silence in the portrait's own pose. Ours: what A2FD gets wrong
+    about a face unlike those it learned from is in both, and cancels. (The release takes A2FD's
+    keypoints as they are.)
+
+    Args:
+        networks: trained.
+        portrait: that is animated.
+        pose: (1, 6), its own.
+        talking: A2FD's keypoints (T, K).
+    """
+    silence = windows(clip_mfcc(np.zeros(SAMPLES_PER_FRAME, np.float32), 1))
+    rest = neutral_keypoints(networks.a2fd, portrait.stored, silence, pose)
+    picture = to_tensor(portrait.stored[None]).to(talking.value.device)
+    return relative(networks.fomm.detector(picture), talking, rest)
+
+
+def own_pose(job: EammJob, portrait: Portrait) -> Array:
+    """Return the pose in which the portrait is held, (1, 6).
+
+    Raises:
+        MediaError: no face was found in it.
+    """
+    if portrait.landmarks is None:
+        raise MediaError("no_face", f"{job.source}: no face was found, so its pose is unknown")
+    return _measured(job, portrait.landmarks[None], portrait.crop)
 
 
 def head_pose(job: EammJob, portrait: Portrait, faces: Faces, length: int) -> Array:
@@ -91,9 +128,7 @@ def head_pose(job: EammJob, portrait: Portrait, faces: Faces, length: int) -> Ar
     """
     path, own = job.pose.path, None
     if path is None or job.pose.relative:
-        if portrait.landmarks is None:
-            raise MediaError("no_face", f"{job.source}: no face was found, so its pose is unknown")
-        own = _measured(job, portrait.landmarks[None], portrait.crop)
+        own = own_pose(job, portrait)
         if path is None:
             return pose_for(length, own)
     poses = _source_pose(job, path, faces)

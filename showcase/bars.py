@@ -31,7 +31,7 @@ class Bar:
         }[self.sign]
         name = f" ({self.limit})" if isinstance(self.limit, str) else ""
         return Row(
-            self.key, self.what, f"{self.sign} {limit:g}{name}", _text(value), compare(value, limit)
+            self.key, self.what, f"{self.sign} {limit:g}{name}", shown(value), compare(value, limit)
         )
 
 
@@ -79,7 +79,7 @@ def rows(results: Results) -> list[Row]:
     bars = bars_of(results)
     barred = {bar.key for bar in bars}
     others = [
-        Row(key, "", "", _text(value), None) for key, value in flat(results) if key not in barred
+        Row(key, "", "", shown(value), None) for key, value in flat(results) if key not in barred
     ]
     return [bar.row(results) for bar in bars] + others
 
@@ -109,7 +109,8 @@ def finite(figures: Results) -> Results:
     }
 
 
-def _text(value: float | None) -> str:
+def shown(value: float | None) -> str:
+    """Return a figure as the report shows it."""
     if value is None or math.isnan(value):
         return "n/a"
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

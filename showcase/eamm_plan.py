@@ -72,7 +72,7 @@ def _training_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
 
 def _showing_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
     runs, corpus = str(setting.out), f"--corpus={demo.corpus}"
-    sheet = str(setting.out / "media" / "contact_sheet.png")
+    sheet = str(setting.out / "media" / "contact_sheet.jpg")
     inspect = module("data_prep.inspect", str(demo.corpus), "--out", sheet)
     return [
         Stage("inspect", inspect, ("prepare",)),

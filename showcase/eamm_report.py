@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from eamm.analyse import ROWS
 from media.plots import curves
-from showcase.page import Figure, Section
+from runtime.files import read_json
+from showcase.bars import look_up, shown
+from showcase.page import Figure, Row, Section
 
 STAGES = ("fomm", "a2fd", "displacement")
 
@@ -41,7 +44,7 @@ def eamm_sections(runs: Path) -> list[Section]:
             "EAMM: data and training",
             "The people of the embedded corpus as prepared, and every loss.",
             [
-                Figure("a row a speaker, a column an emotion", media / "contact_sheet.png"),
+                Figure("a row a speaker, a column an emotion", media / "contact_sheet.jpg"),
                 Figure("total loss of every stage", media / "curves.png"),
             ],
         ),
@@ -57,7 +60,21 @@ def _last(run: Path, name: str) -> Path:
 
 
 def _analysis(folder: Path) -> list[Section]:
-    pictures = sorted(folder.glob("*.png"))
-    figures = [Figure(path.stem.replace("_", " "), path, 6) for path in pictures]
-    text = "What emotion features hold, as the supplement's Figures 1, 4 and 6 ask."
-    return [Section("EAMM: the emotion features", text, figures)] if figures else []
+    if not (folder / "analysis.json").is_file():
+        return []
+    found = read_json(folder / "analysis.json")
+    rows = [Row(key, what, "", shown(look_up(found, key)), None) for key, what in ROWS]
+    return [
+        Section(
+            "EAMM: what the emotion features do",
+            "The questions of the supplement's Figures 1, 4 and 6, asked of unseen people.",
+            [
+                Figure("Fig. 1: features of two emotions blended", folder / "interpolation.png"),
+                Figure("Fig. 4: emotion only through A2FD's inputs", folder / "a2fd_alone.png"),
+                Figure("Fig. 6: a still and a changing source", folder / "dynamic_source.png"),
+                Figure("the same over time", folder / "dynamic_source_tracks.png"),
+                Figure("where clips lie, by emotion and person", folder / "clusters.png"),
+            ],
+            rows,
+        )
+    ]

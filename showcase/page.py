@@ -49,11 +49,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a sentence or two, and figures; its videos start together."""
+    """A heading, a sentence or two, figures, and numbers; its videos start together."""
 
     title: str
     text: str
     figures: Sequence[Figure] = ()
+    rows: Sequence[Row] = ()  # numbers of the section, in a table that folds
 
 
 def write_page(
@@ -86,8 +87,15 @@ def _section(section: Section) -> str:
     button = '<button type="button">Play together</button>' if videos else ""
     return (
         f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)} {button}</p>"
-        f'<div class="grid">{figures}</div></section>'
+        f'<div class="grid">{figures}</div>{_table(section.rows)}</section>'
     )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    body = "\n".join(row.cells() for row in rows)
+    return f"<details><summary>In numbers</summary><table><tbody>{body}</tbody></table></details>"
 
 
 def _figure(figure: Figure) -> str:

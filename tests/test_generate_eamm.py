@@ -1,15 +1,25 @@
 """`generate.py eamm` from files to files, with small networks of random weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from drawn_face import draw_face, talking_clip, tone
 from PIL import Image
 from tiny_eamm import write_tiny_runs
 from tiny_fomm import SIZE, write_tiny_fomm
 
 import generate
+from eamm.command import job_of
+from eamm.drive import load_networks
+from eamm.pictures import to_tensor
 from eamm.pose import read_pose_file, write_pose_file
+from eamm.source import load_portrait
+from eamm.talk import Faces, talking_keypoints
 from media.audio import read_audio, write_wav
+from media.landmarks import make_detector
+from media.mfcc import clip_mfcc, windows
 from media.video import probe, read_frames, write_video
 
 GREEN = (30, 120, 40)
@@ -293,3 +303,37 @@ def test_real_bad_inputs(inputs, tmp_path, media_root, capsys):
     assert "(68, 2)" in refused(inputs, tmp_path, capsys, pose=template)
     damaged = media_root / "eamm_clips/sad.mp4"
     assert str(damaged) in refused(inputs, tmp_path, capsys, emotion=damaged)
+
+
+def test_relative_motion_leaves_a_silent_portrait_as_it_is(inputs, tmp_path):
+    silence = tmp_path / "silence.wav"
+    write_wav(silence, np.zeros(640, np.float32))
+    job = job_of(
+        generate.parse(
+            command(inputs, tmp_path / "out.mp4", "--relative", "--pose=still", audio=silence)
+        )
+    )
+    networks = load_networks(job.runs, False, "cpu")
+    detector = make_detector()
+    portrait = load_portrait(job.source, networks.size, detector, "eamm")
+    heard = windows(clip_mfcc(np.zeros(640, np.float32), 1))
+    faces = Faces(detector, lambda path: None)
+    (moved,) = talking_keypoints(job, networks, portrait, heard, faces, [])
+    (as_they_are,) = talking_keypoints(
+        replace(job, relative=False), networks, portrait, heard, faces, []
+    )
+    own = networks.fomm.detector(to_tensor(portrait.stored[None]))
+    torch.testing.assert_close(moved.value, own.value, atol=1e-5, rtol=0)
+    torch.testing.assert_close(moved.jacobian, own.jacobian, atol=1e-4, rtol=0)
+    assert (as_they_are.value - own.value).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["folder", "video.avi"])
+def test_a_result_that_cannot_be_written_is_refused_before_any_work(inputs, tmp_path, capsys, name):
+    (tmp_path / "folder").mkdir()
+    assert generate.main(command(inputs, tmp_path / name)) == 1
+    assert "wanted the name of an .mp4 file" in capsys.readouterr().err
+
+
+def test_a_gain_that_is_no_number_is_refused(inputs, tmp_path, capsys):
+    assert "--audio-gain is nan" in refused(inputs, tmp_path, capsys, "--audio-gain=nan")
