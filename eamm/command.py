@@ -6,6 +6,7 @@ import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
 
+from eamm.a2fd import AUDIO_GAIN
 from eamm.drive import EammRuns, Part
 from eamm.emotion_source import EmotionSource, Loop, parse_blend
 from eamm.fomm.command import Look, add_look, look_of
@@ -176,7 +177,7 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
         "--audio-gain",
         type=float,
         default=1.0,
-        help="the audio feature is multiplied by it; with the released weights take 1.6",
+        help=f"the audio feature is multiplied by it; with the released weights take {AUDIO_GAIN}",
     )
 
 
