@@ -77,3 +77,13 @@ def test_an_unknown_kind_of_figure_is_refused(tmp_path):
         write_page(
             tmp_path / "r.html", "t", "", [], [Section("s", "", [Figure("c", tmp_path / "x.gif")])]
         )
+
+
+def test_a_section_folds_its_numbers_away_and_has_no_table_without(tmp_path):
+    rows = [Row("clusters.r", "by <emotion>", "", "0.45", None)]
+    for name, section in (("with", Section("s", "", rows=rows)), ("without", Section("s", ""))):
+        write_page(tmp_path / f"{name}.html", "t", "", [], [section])
+    whole, plain = ((tmp_path / f"{name}.html").read_text() for name in ("with", "without"))
+    assert re.search(r"<summary>In numbers</summary>.*<td>0\.45</td>", whole, re.DOTALL)
+    assert "by &lt;emotion&gt;" in whole
+    assert "In numbers" not in plain
