@@ -20,7 +20,6 @@ import hashlib
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eamm.a2fd_layers import (
@@ -36,8 +35,8 @@ from eamm.a2fd_layers import (
 )
 from eamm.fomm.keypoints import KeypointDetector, KeypointHeads, Keypoints
 from eamm.fomm.model import FommConfig
-from runtime.config import ConfigError, dump_config, load_config
-from runtime.run import restore
+from eamm.stored import read_description, read_weights
+from runtime.config import ConfigError, dump_config
 
 DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs to know, in a run folder or beside weights
 WEIGHTS = "a2fd.safetensors"  # of an imported model
@@ -230,16 +229,7 @@ def load_a2fd(path: Path, device: torch.device | str = "cpu") -> A2fd:
     Raises:
         FileNotFoundError: neither of them; the message names the commands.
     """
-    description = path / DESCRIPTION
-    if not description.is_file():
-        raise FileNotFoundError(
-            f"{description} is missing: {path} is neither a run of train_a2fd.py nor a folder "
-            "that python -m eamm.import_released wrote"
-        )
-    model = A2fd(load_config(A2fdConfig, description))
-    if (path / WEIGHTS).is_file():
-        model.load_state_dict(load_file(path / WEIGHTS))
-    else:
-        restore(path, model=model)
+    model = A2fd(read_description(A2fdConfig, path, DESCRIPTION, "train_a2fd.py"))
+    read_weights(path, WEIGHTS, model, model=model)
     # The same numbers to rounding; convolutions take two thirds of the time on a CPU.
     return model.to(memory_format=torch.channels_last).to(device).eval()

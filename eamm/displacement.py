@@ -15,16 +15,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eamm.augment import mask_mouth
 from eamm.emotion_extractor import EmotionExtractor, ExtractorConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.pictures import Image, to_tensor
+from eamm.stored import read_description, read_weights
 from media.pictures import resized
-from runtime.config import dump_config, load_config
-from runtime.run import restore
+from runtime.config import dump_config
 
 DESCRIPTION = "displacement.yaml"  # what `load_displacement` needs to know
 WEIGHTS = "displacement.safetensors"  # of an imported model
@@ -228,18 +227,10 @@ def load_displacement(
     Raises:
         FileNotFoundError: neither of them; the message names the commands.
     """
-    file = path / DESCRIPTION
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{file} is missing: {path} is neither a run of train_emotion_displacement.py nor a "
-            "folder that python -m eamm.import_released wrote"
-        )
-    description = load_config(DisplacementDescription, file)
+    script = "train_emotion_displacement.py"
+    description = read_description(DisplacementDescription, path, DESCRIPTION, script)
     model = Displacement(description.displacement)
-    if (path / WEIGHTS).is_file():
-        model.load_state_dict(load_file(path / WEIGHTS))
-    else:
-        restore(path, model=model)
+    read_weights(path, WEIGHTS, model, model=model)
     return model.to(device).eval(), description
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eamm.fomm import nnpack
-from eamm.fomm.blocks import ConvBlock, Hourglass, ResBlock
+from eamm.fomm.blocks import ConvBlock, Hourglass, ResBlock, through_hourglass
 from eamm.fomm.fold import affine_of, blocked, folded, interleaved, subpixel
 
 # Pixels a side of a map from which on its convolution is done before the upsampling.
@@ -166,9 +166,8 @@ class FoldedHourglass(nn.Module):
 
     def __init__(self, hourglass: Hourglass, size: int, engine: Engine) -> None:
         super().__init__()
-        self.divisor = hourglass.divisor
         self.down_blocks = folded_blocks(hourglass.down_blocks, size, engine)
-        self.up_blocks = folded_blocks(hourglass.up_blocks, size // self.divisor, engine)
+        self.up_blocks = folded_blocks(hourglass.up_blocks, size // hourglass.divisor, engine)
 
     def forward(self, features_BChw: Tensor) -> Tensor:
         """Return the last decoder level beside the input.
@@ -176,18 +175,7 @@ class FoldedHourglass(nn.Module):
         Raises:
             ValueError: h or w is not a multiple of `divisor`.
         """
-        h, w = features_BChw.shape[2:]
-        if h % self.divisor or w % self.divisor:
-            raise ValueError(
-                f"the hourglass got {w}x{h} pixels, wanted multiples of {self.divisor}"
-            )
-        skips = [features_BChw]
-        for block in self.down_blocks:
-            skips.append(block(skips[-1]))
-        out = skips.pop()
-        for block in self.up_blocks:
-            out = torch.cat([block(out), skips.pop()], dim=1)
-        return out
+        return through_hourglass(features_BChw, self.down_blocks, self.up_blocks)
 
 
 def folded_blocks(blocks: tp.Iterable[nn.Module], size: int, engine: Engine) -> nn.ModuleList:

@@ -12,8 +12,8 @@ from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import Generated, Generator, GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector
 from eamm.fomm.motion import MotionConfig
+from eamm.stored import read_description, read_weights
 from runtime.config import dump_config, load_config
-from runtime.run import restore
 
 DESCRIPTION = "fomm.yaml"  # what `load_fomm` needs to know, in a run folder or beside weights
 WEIGHTS = "fomm.safetensors"  # of an imported model
@@ -82,17 +82,8 @@ def load_fomm(path: Path, device: torch.device | str = "cpu") -> Fomm:
     Raises:
         FileNotFoundError: neither of them; the message names the commands.
     """
-    description = path / DESCRIPTION
-    if not description.is_file():
-        raise FileNotFoundError(
-            f"{description} is missing: {path} is neither a run of train_fomm.py nor a folder "
-            "that python -m eamm.import_released wrote"
-        )
-    fomm = Fomm(load_config(FommConfig, description))
-    if (path / WEIGHTS).is_file():
-        fomm.load_state_dict(load_file(path / WEIGHTS))
-    else:
-        restore(path, detector=fomm.detector, generator=fomm.generator)
+    fomm = Fomm(read_description(FommConfig, path, DESCRIPTION, "train_fomm.py"))
+    read_weights(path, WEIGHTS, fomm, detector=fomm.detector, generator=fomm.generator)
     return fomm.to(device).eval()
 
 
