@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.edges import plain_face
 from media.corpus import Crop
 from media.crop import EAMM_TEMPLATE, choose_crop, cut, square_crop
+from media.geometry import apply, similarity
 from media.paste import paste
 from media.points import RIGID
 
@@ -117,3 +119,27 @@ def test_a_frame_of_another_size_is_refused():
     crop = square_crop(0, 0, 64, (100, 100), 32)
     with pytest.raises(ValueError, match="the picture is 80 x 100, its crop is of 100 x 100"):
         cut(np.zeros((100, 80, 3), np.uint8), crop)
+
+
+def test_a_frontal_face_is_not_rolled_by_the_eamm_template():
+    bridge, eyes = EAMM_TEMPLATE[:4], EAMM_TEMPLATE[4:]
+    middle = eyes[:, 0].mean()
+    assert np.abs(bridge[:, 0] - middle).max() <= 0.5  # a turned nose would roll every other face
+    assert np.abs(eyes[:, 0] + eyes[::-1, 0] - 2 * middle).max() <= 1
+    symmetric = plain_face(256)
+    assert np.abs(symmetric[list(RIGID)][:4, 0] - symmetric[[36, 45], 0].mean()).max() < 1e-6
+    matrix = choose_crop("eamm", symmetric, (256, 256), 256).matrix
+    assert abs(np.degrees(np.arctan2(matrix[1, 0], matrix[0, 0]))) < 0.6
+
+
+@pytest.mark.data
+def test_the_eamm_crop_puts_a_frontal_face_where_the_releases_alignment_does(media_root):
+    template = np.load(media_root / "eamm_arrays" / "M003_template.npy", allow_pickle=False)
+    with np.load(media_root / "face_model" / "ict_68.npz", allow_pickle=False) as model:
+        face = model["mean"][:, :2].astype(float)
+    if face[8, 1] < face[27, 1]:  # the model's y may point up
+        face = face * [1, -1]
+    face = 900 * (face - face.min(0)) / np.ptp(face, axis=0).max() + 50
+    released = apply(similarity(face[:47], template[:47]), face)[list(RIGID)]
+    ours = choose_crop("eamm", face, (1000, 1000), 256).to_stored(face)[list(RIGID)]
+    assert np.abs(ours - released).max() < 2
