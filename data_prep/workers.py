@@ -5,14 +5,12 @@ the run: a full disk, a missing detector, the user.
 """
 
 import logging
-import multiprocessing
 import shutil
 import traceback
 import typing as tp
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,6 +20,7 @@ from data_prep.layouts import Source
 from media.container import MediaError, is_disk_error
 from media.landmarks import Detector, DetectorName, make_detector
 from runtime.files import replacing_folder, write_json
+from runtime.pool import each
 
 log = logging.getLogger(__name__)
 
@@ -101,39 +100,11 @@ def outcomes(sources: Sequence[Source], job: Job, workers: int) -> Iterator[Outc
         OSError: the disk is full or cannot be written.
         FileNotFoundError: the detector's weights are missing.
     """
-    if not workers:
-        _start(job)
-        for source in sources:
-            yield _prepare(source)
-        return
-    left = dict(enumerate(sources))
-    try:
-        yield from _in_pool(left, job, workers)
-    except BrokenProcessPool:
-        log.warning("a worker died; the %d clips left are prepared one by one", len(left))
-        for key, source in list(left.items()):
-            yield from _alone(key, source, job)
+    yield from each(_prepare, sources, workers, partial(_start, job), _died)
 
 
-def _in_pool(left: dict[int, Source], job: Job, workers: int) -> Iterator[Outcome]:
-    spawn = multiprocessing.get_context("spawn")  # mediapipe's threads do not survive a fork
-    pool = ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(job,))
-    try:
-        futures = {pool.submit(_prepare, source): key for key, source in left.items()}
-        for future in as_completed(futures):
-            outcome = future.result()
-            del left[futures[future]]
-            yield outcome
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _alone(key: int, source: Source, job: Job) -> Iterator[Outcome]:
-    """Prepare one source in a process of its own, which it may take down."""
-    try:
-        yield from _in_pool({key: source}, job, 1)
-    except BrokenProcessPool:
-        yield Outcome(source, "failed", f"{source.video}: the process that read it died")
+def _died(source: Source) -> Outcome:
+    return Outcome(source, "failed", f"{source.video}: the process that read it died")
 
 
 _job: Job
