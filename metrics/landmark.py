@@ -1,28 +1,44 @@
-"""Landmark distance and velocity difference of EVP (CVPR 2021, Sec. 4.1), on mouth and face.
+"""Landmark distance (LD) and landmark velocity difference (LVD), by each paper's own convention.
 
-Both sides are first aligned: each frame by a similarity on its own rigid points to the 256 px
-template of media.geometry, so that distances are pixels of a face of that size, whatever the size
-of the video, and head motion is compensated as the paper says it was. Only nose bridge and eye
-corners are used, since with more points motion of the mouth would be aligned away.
+EVP (CVPR 2021, Sec. 4.1) defines both, on mouth and face, and leaves open in what frame of
+reference. Others measure under the same names something else, by more than methods differ, so a
+figure is read with its convention beside it:
 
-Letters: T frames of a clip, N landmarks.
+    evp         ours for EVP's words (ld-v1): each frame aligned by a similarity on its own rigid
+                points to the 256 px template of media.geometry: pixels of a face of that size, with
+                head motion compensated as the paper says it was. Only nose bridge and eye corners
+                are used: with more points, motion of the mouth would be aligned away.
+    atvg        ATVGnet's script: the mouth's centroid is removed, nothing scaled or turned; pixels
+                of the video. The script prints the sum over 20 points, m_ld_sum here.
+    eat         EAT's evaluation: mouth and face each less their own centroid for LD, raw points,
+                head motion included, for LVD; pixels of the video.
+    makeittalk  distances in % of the widest mouth of the true clip; no script was released.
+    eamm        EAMM's M-LMD and F-LMD: its crop of the whole clip by the first frame, 256 px, then
+                as atvg.
+
+Letters: T frames of a clip, N landmarks, D 2 or 3 coordinates. Raw landmarks are pixels of the
+video, (T, 68, D); a frame without a face is NaN.
 """
 
 import typing as tp
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from media.geometry import View, align_2d, align_3d
+from media.crop import EAMM_TEMPLATE
+from media.geometry import View, align_2d, align_3d, apply, similarity
 from media.landmarks import Detector
-from media.points import COUNT, MOUTH
+from media.points import COUNT, MOUTH, MOUTH_CORNERS, RIGID
 
 Array = NDArray[tp.Any]
 Scores = dict[str, float]
+Convention = tp.Literal["evp", "atvg", "eat", "makeittalk", "eamm"]
 
 FACE = tuple(range(COUNT))
+PARTS = {"m": MOUTH, "f": FACE}
+OUTER_EYE_CORNERS = (36, 45)  # their distance is what landmark papers call inter-ocular
 
 
 @dataclass(frozen=True)
@@ -43,12 +59,23 @@ def track(frames: Iterable[Array], detector: Detector, view: View = "2d") -> Tra
     Raises:
         ValueError: the 3D view of a detector without depth.
     """
-    raw = np.array([_detected(frame, detector, view) for frame in frames])
+    return Track(aligned(np.array([_detected(frame, detector, view) for frame in frames]), view))
+
+
+def aligned(raw: Array, view: View = "2d") -> Array:
+    """Return raw landmarks (T, 68, D) in the 256 px template's frame, (T, 68, 2); NaN stays NaN.
+
+    Raises:
+        ValueError: the 3d view of landmarks without depth.
+    """
+    raw = np.asarray(raw, float)
+    if view == "3d" and raw.shape[-1] != 3:
+        raise ValueError(f"landmarks of shape {raw.shape} have no depth, which the 3d view needs")
     points = np.full((len(raw), COUNT, 2), np.nan)
     found = _whole(raw)
     if found.any():
-        points[found] = (align_3d if view == "3d" else align_2d)(raw[found])
-    return Track(points)
+        points[found] = align_3d(raw[found]) if view == "3d" else align_2d(raw[found, :, :2])
+    return points
 
 
 def distance(result: Array, truth: Array) -> Array:
@@ -73,26 +100,174 @@ def landmark_scores(result: Track, truth: Track) -> Scores:
     Raises:
         ValueError: tracks of different length, or no two consecutive frames with both faces.
     """
-    if len(result.points) != len(truth.points):
-        raise ValueError(f"{len(result.points)} frames cannot be held against {len(truth.points)}")
-    both = result.found & truth.found
-    steps = both[1:] & both[:-1]
-    if not steps.any():
-        raise ValueError(
-            f"no two consecutive frames of {len(both)} have a face on both sides "
-            f"(result {result.found.sum()}, truth {truth.found.sum()} frames)"
-        )
-    scores = {}
-    for name, points in (("m", MOUTH), ("f", FACE)):
-        ours, theirs = result.points[:, points], truth.points[:, points]
-        scores[f"{name}_ld"] = float(distance(ours, theirs)[both].mean())
-        scores[f"{name}_lvd"] = float(velocity_difference(ours, theirs)[steps].mean())
+    return _scores(result.points, truth.points)
+
+
+def landmark_distances(
+    result: Array,
+    truth: Array,
+    convention: Convention = "evp",
+    view: View = "2d",
+    eat_flvd_bug: bool = False,
+) -> Scores:
+    """Return m_ld, m_lvd, f_ld and f_lvd of raw landmarks by a convention, with its extras.
+
+    A frame counts for LD where both sides have a face, a step for LVD where both its frames do.
+
+    Args:
+        result: (T, 68, D) raw landmarks, pixels of the video, NaN where there is no face.
+        truth: as many frames of the true video.
+        convention: what is compared; see the module. Extras: m_ld_iod and its like by evp, m_ld_sum
+            by atvg.
+        view: 3d turns faces to the front first, by evp and makeittalk alone; it needs depth.
+        eat_flvd_bug: report, as EAT's published script does, f_lvd as m_lvd * 20 / 68: the script
+            adds the mouth's sum to the face's count. By eat alone.
+
+    Raises:
+        ValueError: shapes that do not match, no two consecutive frames with both faces, or a view
+            or switch that the convention does not have.
+    """
+    _check(result, truth, convention, view, eat_flvd_bug)
+    if convention == "evp":
+        return evp(result, truth, view)
+    if convention == "makeittalk":
+        return makeittalk(result, truth, view)
+    if convention == "eat":
+        return eat(result, truth, eat_flvd_bug)
+    return {"atvg": atvg, "eamm": eamm}[convention](result, truth)
+
+
+def evp(result: Array, truth: Array, view: View = "2d") -> Scores:
+    """Return LD and LVD in pixels of the 256 px face, and in % of the eyes' distance (_iod).
+
+    That distance is the mean, over the true frames with a face, between the outer eye corners.
+    """
+    ours, theirs = aligned(result, view), aligned(truth, view)
+    scores = _scores(ours, theirs)
+    unit = np.nanmean(_span(theirs, OUTER_EYE_CORNERS))
+    return scores | {f"{name}_iod": float(100 * value / unit) for name, value in scores.items()}
+
+
+def atvg(result: Array, truth: Array) -> Scores:
+    """Return LD and LVD of parts less their centroid, pixels of the video, and the sum m_ld_sum.
+
+    The script prints that sum, of the mouth alone; face and LVD by the same rule are ours.
+    """
+    scores = _scores(_flat(result), _flat(truth), centred, centred)
+    return scores | {"m_ld_sum": len(MOUTH) * scores["m_ld"]}
+
+
+def eat(result: Array, truth: Array, flvd_bug: bool = False) -> Scores:
+    """Return LD of parts less their centroid and LVD of raw points, pixels of the video.
+
+    The script also skips frames without a face in silence and stretches clips to one length; here
+    frames are paired, and coverage is told.
+    """
+    scores = _scores(_flat(result), _flat(truth), centred)
+    if flvd_bug:
+        scores["f_lvd"] = scores["m_lvd"] * len(MOUTH) / len(FACE)
     return scores
+
+
+def makeittalk(result: Array, truth: Array, view: View = "2d") -> Scores:
+    """Return LD and LVD of aligned landmarks in % of the greatest lip width of the true clip.
+
+    MakeItTalk (Zhou et al. 2020) took that unit; its evaluation was never released, so the
+    alignment is evp's.
+    """
+    ours, theirs = aligned(result, view), aligned(truth, view)
+    scores = _scores(ours, theirs)
+    unit = np.nanmax(_span(theirs, MOUTH_CORNERS))
+    return {name: float(100 * value / unit) for name, value in scores.items()}
+
+
+def eamm(result: Array, truth: Array) -> Scores:
+    """Return LD (the paper's LMD) and LVD of parts less their centroid, in EAMM's 256 px crop.
+
+    Each side is moved as a whole by the similarity of its first frame with a face onto the crop's
+    template, so that zoom and head motion after it remain. LVD is ours.
+    """
+    return _scores(_first_frame_crop(result), _first_frame_crop(truth), centred, centred)
+
+
+def centred(points: Array) -> Array:
+    """Return points (T, N, D) less each frame's centroid."""
+    moved: Array = points - points.mean(axis=1, keepdims=True)
+    return moved
 
 
 def coverage(result: Track, truth: Track) -> float:
     """Return the share of frames, 0 to 1, with a face on both sides."""
     return float((result.found & truth.found).mean())
+
+
+def shared_frames(result: Array, truth: Array) -> Array:
+    """Return which frames of landmarks (T, 68, D) have a face on both sides, (T,) bool."""
+    shared: Array = _whole(result) & _whole(truth)
+    return shared
+
+
+def _scores(
+    result: Array,
+    truth: Array,
+    placed: Callable[[Array], Array] = np.asarray,
+    stepped: Callable[[Array], Array] = np.asarray,
+) -> Scores:
+    """Return the four figures of (T, 68, D); `placed` and `stepped` prepare a part's points.
+
+    The first is for LD, the second for LVD; both map (T, N, D) to the same shape.
+    """
+    if len(result) != len(truth):
+        raise ValueError(f"{len(result)} frames cannot be held against {len(truth)}")
+    both = shared_frames(result, truth)
+    steps = both[1:] & both[:-1]
+    if not steps.any():
+        raise ValueError(
+            f"no two consecutive frames of {len(both)} have a face on both sides "
+            f"(result {_whole(result).sum()}, truth {_whole(truth).sum()} frames)"
+        )
+    scores = {}
+    for name, part in PARTS.items():
+        ours, theirs = result[:, part], truth[:, part]
+        scores[f"{name}_ld"] = float(distance(placed(ours), placed(theirs))[both].mean())
+        velocity = velocity_difference(stepped(ours), stepped(theirs))
+        scores[f"{name}_lvd"] = float(velocity[steps].mean())
+    return scores
+
+
+def _check(
+    result: Array, truth: Array, convention: Convention, view: View, eat_flvd_bug: bool
+) -> None:
+    for name, points in (("result", result), ("truth", truth)):
+        if points.ndim != 3 or points.shape[1] != COUNT or points.shape[2] not in (2, 3):
+            raise ValueError(f"{name}: landmarks of shape {points.shape}, wanted (T, 68, 2 or 3)")
+    if convention not in tp.get_args(Convention):
+        known = ", ".join(tp.get_args(Convention))
+        raise ValueError(f"unknown landmark convention {convention!r}; known: {known}")
+    if view != "2d" and convention not in ("evp", "makeittalk"):
+        raise ValueError(f"{convention} compares pixels of the picture: it has no {view} view")
+    if eat_flvd_bug and convention != "eat":
+        raise ValueError(f"eat_flvd_bug is of the eat convention's script, not of {convention}")
+
+
+def _flat(raw: Array) -> Array:
+    return np.asarray(raw, float)[..., :2]
+
+
+def _first_frame_crop(raw: Array) -> Array:
+    """Return raw landmarks in EAMM's crop, (T, 68, 2); as they are where no frame has a face."""
+    points = _flat(raw)
+    found = _whole(points)
+    if not found.any():
+        return points
+    first = points[int(found.argmax())]
+    return apply(similarity(first[list(RIGID)], EAMM_TEMPLATE), points)
+
+
+def _span(points: Array, ends: tuple[int, int]) -> Array:
+    """Return the distance between two of the landmarks (T, 68, D) of each frame, (T,)."""
+    span: Array = np.linalg.norm(points[:, ends[0]] - points[:, ends[1]], axis=-1)
+    return span
 
 
 def _detected(frame: Array, detector: Detector, view: View) -> Array:
