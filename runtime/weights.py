@@ -1,0 +1,331 @@
+"""The one way to weights that are not part of the project: where they are, and that they are right.
+
+Nothing is ever downloaded. A file is put into one folder by hand (or by `test.py weights add`) and
+is checked before anything reads it, since a torch pickle or a graph that was swapped or cut off
+gives wrong figures at best. Three levels, by what its publisher states (runtime/weights_table.py):
+
+1. the whole SHA-256: another one is an error;
+2. its first digits, by torch's naming rule: others are an error;
+3. nothing: the hash is locked at the first use in weights.lock.json beside the file, and a later
+   change is an error.
+
+This guards against mistakes and damage, not against somebody who may write into the folder.
+"""
+
+import contextlib
+import difflib
+import fcntl
+import os
+import shutil
+import typing as tp
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.files import read_json, replacing, sha256, write_json
+from runtime.hash_cache import DIGEST, cached_sha256
+from runtime.weights_table import FILES, WeightsFile
+
+VARIABLE = "AFFEKT_WEIGHTS"
+DEFAULT = Path("weights")
+LOCK, MEMORY = "weights.lock.json", "weights.hashes.json"
+LOCK_SCHEMA = 1
+DIGITS = 64  # of a whole SHA-256
+HEAD = 256  # bytes; enough to know a web page or a pointer by
+POINTER = b"version https://git-lfs.github.com/spec/"
+PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+State = tp.Literal["ok", "missing", "bad"]
+
+
+class MissingWeightsError(FileNotFoundError):
+    """A weights file is not where it should be."""
+
+
+class InvalidWeightsError(ValueError):
+    """A weights file is there, but is not the one that was published or first used."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of one file."""
+
+    file: WeightsFile
+    path: Path  # where it is, or should be; absolute
+    state: State
+    problem: str  # what is wrong with it, and what to do; "" where nothing is
+    sha256: str  # of the file as it is; "" where it was not worth hashing
+    locked: bool  # its hash is not published, and was recorded at an earlier use
+
+
+def root(folder: Path | None = None) -> Path:
+    """Return the absolute weights folder: $AFFEKT_WEIGHTS, else `folder` (a config's), ./weights.
+
+    The variable wins over a configuration: it says where files are on this machine.
+    """
+    named = os.environ.get(VARIABLE)
+    chosen = Path(named).expanduser() if named else folder or DEFAULT
+    return chosen.absolute()
+
+
+def entry(key: str) -> WeightsFile:
+    """Return what is published about a file.
+
+    Raises:
+        ValueError: no such key; the message names the nearest one.
+    """
+    if key not in FILES:
+        near = difflib.get_close_matches(key, FILES, n=1, cutoff=0.0)
+        raise ValueError(
+            f"no weights file has the key {key!r}; nearest: {near[0]!r} (test.py weights list)"
+        )
+    return FILES[key]
+
+
+def place(key: str, folder: Path | None = None) -> Path:
+    """Return the absolute path where a file is, under any of its names, or else should be."""
+    file, base = entry(key), root(folder)
+    candidates = [base / name for name in (file.file, *file.aliases)]
+    return next((path for path in candidates if os.path.lexists(path)), candidates[0])
+
+
+def status(key: str, folder: Path | None = None, fresh: bool = False) -> Status:
+    """Look at a file without using it: nothing is locked, nothing raised for what is wrong with it.
+
+    Args:
+        key: of runtime/weights_table.py.
+        folder: a configuration's weights folder, see `root`.
+        fresh: hash the file again even where its hash is remembered.
+
+    Raises:
+        ValueError: unknown key, or a damaged weights.lock.json.
+    """
+    file, path = entry(key), place(key, folder)
+    locked = "" if file.sha256 else _read_lock(path.parent).get(file.file, "")
+    if not os.path.lexists(path):
+        return Status(file, path, "missing", "is missing", "", bool(locked))
+    memory, found = path.parent / MEMORY, ""
+    try:
+        problem = _unlike(file, path)
+        if not problem:
+            found = cached_sha256(path, memory, fresh)
+            if _wrong(file, found, locked):  # never blame a file for a memory that is wrong
+                found = cached_sha256(path, memory, fresh=True)
+            problem = _wrong(file, found, locked)
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or error})"
+    return Status(file, path, "bad" if problem else "ok", problem, found, bool(locked))
+
+
+def find(key: str, folder: Path | None = None) -> Path:
+    """Return the absolute path of a file that is there and is the right one.
+
+    A file whose hash is not published is locked to the hash it has at its first use.
+
+    Args:
+        key: of runtime/weights_table.py.
+        folder: a configuration's weights folder; $AFFEKT_WEIGHTS wins over it, see `root`.
+
+    Raises:
+        MissingWeightsError: (a FileNotFoundError) it is not there; the message says what to put
+            where, from where, and what cannot be computed without it.
+        InvalidWeightsError: (a ValueError) it is there and is not the right one.
+        ValueError: unknown key.
+    """
+    return find_all((key,), folder)[key]
+
+
+def find_all(keys: Iterable[str], folder: Path | None = None) -> dict[str, Path]:
+    """Return `find` of several files; an error names every one that is wrong.
+
+    Raises:
+        As `find`; InvalidWeightsError where one is missing and another is wrong.
+    """
+    found = [status(key, folder) for key in keys]
+    require(found)
+    return {one.file.key: one.path for one in found}
+
+
+def require(found: Iterable[Status]) -> None:
+    """Let files be used: raise for those that cannot be, lock those whose hash is not published.
+
+    Raises:
+        MissingWeightsError, InvalidWeightsError: as `find`.
+        OSError: a hash cannot be locked, because the folder may only be read.
+    """
+    found = list(found)
+    wrong = [one for one in found if one.state != "ok"]
+    if wrong:
+        text = "\n".join(explanation(one) for one in wrong)
+        bad = any(one.state == "bad" for one in wrong)
+        raise InvalidWeightsError(text) if bad else MissingWeightsError(text)
+    for one in found:
+        if not one.file.sha256 and not one.locked:
+            _lock(one.file, one.path)
+
+
+def explanation(one: Status) -> str:
+    """Return what is wrong with a file, what to put where, and what does not work without it."""
+    file = one.file
+    parts = [f"weights {file.key}: {one.path} {one.problem}"]
+    parts.append(f"wanted: {file.source} ({_published(file)})")
+    parts.append(file.note)
+    parts.append(f"nothing is downloaded here; python test.py weights add {file.key} FILE puts it")
+    parts.append("without it: no " + ", ".join(file.needed_by) if file.needed_by else "")
+    parts.append(file.instead)
+    return "; ".join(part for part in parts if part)
+
+
+def add(key: str, source: Path, folder: Path | None = None, replace: bool = False) -> Path:
+    """Copy a file to its place after checking it; return that place. It is there whole or not.
+
+    Args:
+        key: of runtime/weights_table.py.
+        source: the file, under any name.
+        folder: a configuration's weights folder, see `root`.
+        replace: let a good file be replaced by another good one, and its lock be renewed.
+
+    Raises:
+        FileNotFoundError: no such source.
+        InvalidWeightsError: the source is not the file wanted; nothing was changed.
+        ValueError: unknown key; or the place is taken by another good file, or by a folder.
+    """
+    file, target = entry(key), root(folder) / entry(key).file
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist")
+    digest, problem = "", _unlike(file, source)
+    if not problem:
+        digest = sha256(source)
+        problem = _wrong(file, digest, "")
+    if problem:
+        raise InvalidWeightsError(explanation(Status(file, source, "bad", problem, "", False)))
+    if not replace:
+        _refuse_to_replace(status(key, folder), digest)
+    if not (target.exists() and target.samefile(source)):
+        _copy(source, target, digest)
+    if not file.sha256:
+        _lock(file, target, renew=replace)
+    return target
+
+
+def _unlike(file: WeightsFile, path: Path) -> str:
+    """Return what is wrong with a file that its hash would only call different, or ""."""
+    if path.is_symlink() and not path.exists():
+        return f"is a link to {path.readlink()}, which does not exist"
+    if not path.is_file():
+        return "is a folder, not a file; move it away"
+    size = path.stat().st_size
+    with path.open("rb") as opened:
+        head = opened.read(HEAD)
+    if not head:
+        return "is empty; download it again"
+    if head.startswith(POINTER):
+        return "is a git LFS pointer, not the file it stands for; run git lfs pull where it is from"
+    if head.removeprefix(BYTE_ORDER_MARK).lstrip().lower().startswith(PAGE):
+        return "is a web page: the download was refused, or asked a question first; try a browser"
+    if file.size is None or size == file.size:
+        return ""
+    if size < file.size:
+        return f"is cut off: {size:,} bytes of {file.size:,}; download it again"
+    return f"is too large: {size:,} bytes, wanted {file.size:,}; another file or still packed"
+
+
+def _wrong(file: WeightsFile, found: str, locked: str) -> str:
+    """Return why a hash is not the one wanted, or "". `locked`: of an earlier use, or ""."""
+    if not found.startswith(file.sha256):
+        start = "" if len(file.sha256) == DIGITS else "one that starts with "
+        return (
+            f"has sha256 {found}, wanted {start}{file.sha256}: damaged, or another file; "
+            "download it again"
+        )
+    if locked and found != locked:
+        return (
+            f"has sha256 {found}, but {locked} when it was first used ({LOCK} beside it): it has "
+            "changed. Put the old file back, or accept a new one with weights add --replace"
+        )
+    return ""
+
+
+def _published(file: WeightsFile) -> str:
+    """Return in words what is known of a file's size and hash."""
+    size = "size not published" if file.size is None else f"{file.size:,} bytes"
+    if not file.sha256:
+        return f"{size}, sha256 not published: locked at first use"
+    start = "sha256" if len(file.sha256) == DIGITS else "sha256 starts with"
+    return f"{size}, {start} {file.sha256}"
+
+
+def _refuse_to_replace(there: Status, digest: str) -> None:
+    """Raise where a place holds a good file that is another one, or had one and locked it."""
+    if there.path.is_dir():
+        raise ValueError(f"{there.path} is a folder; move it away")
+    if there.state == "ok" and there.sha256 != digest:
+        raise ValueError(
+            f"{there.path} is another file (sha256 {there.sha256}, given {digest}), and which of "
+            "the two is right is not published; --replace takes the new one"
+        )
+    locked = _read_lock(there.path.parent).get(there.file.file) if not there.file.sha256 else None
+    if locked is not None and locked != digest:
+        raise InvalidWeightsError(
+            f"weights {there.file.key}: the file given has sha256 {digest}, but {locked} when it "
+            f"was first used ({there.path.parent / LOCK}); --replace takes the new one"
+        )
+
+
+def _copy(source: Path, target: Path, digest: str) -> None:
+    """Copy a file whole or not at all, and only if the copy has the hash that was checked."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+        if sha256(temporary) != digest:
+            raise OSError(f"{source} changed while it was copied; nothing was put to {target}")
+
+
+def _lock(file: WeightsFile, path: Path, renew: bool = False) -> None:
+    """Record the hash of a file of which none is published."""
+    digest = sha256(path)  # not a remembered one: this is the one that later files are held to
+    with _alone(path.parent):
+        lock = _read_lock(path.parent)
+        known = lock.get(file.file)
+        if known == digest:
+            return
+        if known is not None and not renew:  # by another process, a moment ago
+            problem = _wrong(file, digest, known)
+            raise InvalidWeightsError(explanation(Status(file, path, "bad", problem, "", True)))
+        lock[file.file] = digest
+        try:
+            write_json(path.parent / LOCK, {"schema": LOCK_SCHEMA, "sha256": lock})
+        except OSError as error:
+            raise OSError(
+                f"{path}: its hash is not published and cannot be locked in {path.parent / LOCK} "
+                f"({error.strerror or error}); let somebody who may write there run "
+                f"python test.py weights verify {file.key} once"
+            ) from None
+
+
+def _read_lock(folder: Path) -> dict[str, str]:
+    """Return the locked hashes by file name; a damaged lock is an error, never an empty one."""
+    path = folder / LOCK
+    if not path.exists():
+        return {}
+    try:
+        stored = read_json(path)
+        locked = stored["sha256"] if stored["schema"] == LOCK_SCHEMA else None
+    except (ValueError, KeyError, TypeError):
+        locked = None
+    if not isinstance(locked, dict) or not all(DIGEST.fullmatch(str(v)) for v in locked.values()):
+        raise InvalidWeightsError(
+            f"{path} is damaged; restore it, or delete it to trust the files that are there now"
+        )
+    return locked
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing the lock of a folder meanwhile."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # and with it the lock
