@@ -116,6 +116,17 @@ def test_makeittalk_is_evps_in_percent_of_the_truths_widest_mouth():
         assert scores[name] == pytest.approx(100 * wanted[name] / max(widths))
 
 
+def test_evps_percent_are_of_the_eyes_distance_in_all_true_frames_with_a_face():
+    rng = np.random.default_rng(5)
+    result = holes(talking(seed=1), (4,))
+    truth = holes(talking(seed=2) + 3 * rng.standard_normal((15, 68, 2)), (7,))
+    spans = [math.dist(*aligned_part(frame, [36, 45])) for frame in truth if whole(frame)]
+    assert np.ptp(spans) > 1
+    scores = landmark_distances(result, truth, "evp")
+    for name in FIGURES:
+        assert scores[f"{name}_iod"] == pytest.approx(100 * scores[name] / np.mean(spans))
+
+
 def test_eamm_crops_each_clip_by_its_first_face_and_then_removes_the_centroids():
     result, truth = holes(2 * talking(seed=1), (0,)), talking(seed=2)
 
