@@ -1,41 +1,125 @@
-"""Figures that papers print, as they print them: to stand beside ours, never to be tuned to."""
+"""Figures that papers print (papers.yaml): to stand beside ours, never to be tuned to."""
 
-# EVP (CVPR 2021), Table 1: MEAD, three speakers, protocol not published.
-EVP_TABLE_1: dict[str, dict[str, float]] = {
-    "Chen et al. 2019 (paper)": {
-        "m_ld": 3.27,
-        "m_lvd": 2.09,
-        "f_ld": 3.82,
-        "f_lvd": 1.71,
-        "ssim": 0.60,
-        "printed_psnr": 28.55,
-        "fid": 67.60,
-    },
-    "Wang et al. 2020, MEAD (paper)": {
-        "m_ld": 2.52,
-        "m_lvd": 2.28,
-        "f_ld": 3.16,
-        "f_lvd": 2.01,
-        "ssim": 0.68,
-        "printed_psnr": 28.61,
-        "fid": 22.52,
-    },
-    "Song et al. 2020 (paper)": {
-        "m_ld": 2.54,
-        "m_lvd": 1.99,
-        "f_ld": 3.49,
-        "f_lvd": 1.76,
-        "ssim": 0.64,
-        "printed_psnr": 29.11,
-        "fid": 36.33,
-    },
-    "EVP (paper)": {
-        "m_ld": 2.45,
-        "m_lvd": 1.78,
-        "f_ld": 3.01,
-        "f_lvd": 1.56,
-        "ssim": 0.71,
-        "printed_psnr": 29.53,
-        "fid": 7.99,
-    },
-}
+import math
+import typing as tp
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.config import load_config
+
+PRINTED = Path(__file__).with_name("papers.yaml")
+Layout = tp.Literal["metrics", "emotions", "accuracy", "ablation"]
+
+
+@dataclass(frozen=True)
+class PaperColumn:
+    """A column: our metric or the paper's figure, its heading, and how far the paper explains it.
+
+    Attributes:
+        printed: the paper has this column; false for one that only we have.
+        beside: the printed column to hold ours against; None: this one, if it is printed.
+        protocol_known: the paper says all that is needed to compute it again.
+    """
+
+    metric: str
+    heading: str
+    better: tp.Literal["lower", "higher"]
+    decimals: int
+    printed: bool = True
+    beside: str | None = None
+    protocol_known: bool = False
+
+    @property
+    def counterpart(self) -> str | None:
+        """The printed column that a figure of ours in this column is held against."""
+        return self.beside or (self.metric if self.printed else None)
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row: the method and its figures in the order of the printed columns; None: not known.
+
+    `ours` names the configuration of ours that trains this row of an ablation.
+    """
+
+    name: str
+    values: tuple[float | None, ...]
+    ours: str | None = None
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper, with the columns of ours that stand in it.
+
+    Attributes:
+        layout: metrics: a column a metric; emotions: `metric` by emotion; accuracy: of emotions;
+            ablation: mean and standard deviation over seeds.
+        own: the row of the paper's own method.
+        truth: the row of the recordings themselves, where the paper prints one.
+    """
+
+    id: str
+    title: str
+    source: str
+    data: str
+    layout: Layout
+    own: str
+    columns: tuple[PaperColumn, ...]
+    rows: tuple[PaperRow, ...]
+    metric: str | None = None
+    truth: str | None = None
+
+    def __post_init__(self) -> None:
+        printed = [column.metric for column in self.columns if column.printed]
+        _distinct([column.metric for column in self.columns], f"{self.id}: the column")
+        _distinct([row.name for row in self.rows], f"{self.id}: the row")
+        for row in self.rows:
+            if len(row.values) != len(printed):
+                found = f"{self.id}: the row {row.name!r} has {len(row.values)} values"
+                raise ValueError(f"{found}, wanted {len(printed)}: {', '.join(printed)}")
+            if not all(value is None or math.isfinite(value) for value in row.values):
+                raise ValueError(f"{self.id}: the row {row.name!r} holds a value that is no number")
+        self._known_names(printed)
+
+    def _known_names(self, printed: list[str]) -> None:
+        rows = [row.name for row in self.rows]
+        for name in (self.own, self.truth):
+            if name is not None and name not in rows:
+                raise ValueError(f"{self.id}: no row {name!r}; there are {', '.join(rows)}")
+        for column in self.columns:
+            if column.beside is not None and column.beside not in printed:
+                raise ValueError(f"{self.id}: {column.metric} beside {column.beside!r}, no column")
+        if (self.layout == "emotions") != (self.metric is not None):
+            raise ValueError(f"{self.id}: a table by emotion, and no other, names its metric")
+
+    def figures(self, name: str) -> dict[str, float]:
+        """Return the figures of the row `name` by column, without those that are not known."""
+        row = next(row for row in self.rows if row.name == name)
+        printed = [column.metric for column in self.columns if column.printed]
+        pairs = zip(printed, row.values, strict=True)
+        return {metric: value for metric, value in pairs if value is not None}
+
+
+@dataclass(frozen=True)
+class Papers:
+    """Every table of papers.yaml."""
+
+    tables: tuple[PaperTable, ...]
+
+    def __post_init__(self) -> None:
+        _distinct([table.id for table in self.tables], "the table")
+
+
+def load_papers(path: Path = PRINTED) -> dict[str, PaperTable]:
+    """Return the tables by id.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a row does not fit its columns.
+    """
+    return {table.id: table for table in load_config(Papers, path).tables}
+
+
+def _distinct(names: list[str], what: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what} {twice[0]!r} is there twice")
