@@ -42,9 +42,8 @@ class DetectorConfig:
 
     name: DetectorName = "mediapipe"
     device: str = "cpu"  # of face_alignment: cpu, cuda
-    weights: Path | None = (
-        None  # folder of face_alignment's files; null: $AFFEKT_WEIGHTS, ./weights
-    )
+    # Folder of face_alignment's files where $AFFEKT_WEIGHTS names none; null: ./weights.
+    weights: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime import weights as weights_files
+
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 DetectorName = tp.Literal["mediapipe", "face_alignment"]
@@ -51,11 +53,7 @@ FRAMING = 2.2  # side of the square that the mesh is found in, in sizes of the l
 FRAMED_SIZE = 256  # pixels of that square: the face fills the mesh network's 192 px
 CONFIDENCE = 0.5  # mediapipe's default, for locating and for the mesh
 
-WEIGHTS_VARIABLE = "AFFEKT_WEIGHTS"
-FACE_ALIGNMENT_FILES = {  # name: where its authors publish it
-    "s3fd-619a316812.pth": "https://www.adrianbulat.com/downloads/python-fan/",
-    "2DFAN4-11f355bf06.pth.tar": "https://www.adrianbulat.com/downloads/python-fan/",
-}
+FACE_ALIGNMENT_WEIGHTS = ("fa_s3fd", "fa_2dfan4")  # keys of runtime/weights_table.py
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,11 @@ def make_detector(
     Args:
         name: which one.
         device: where face-alignment runs ("cpu", "cuda"); mediapipe runs on the CPU.
-        weights: folder of face-alignment's files; None: $AFFEKT_WEIGHTS, else ./weights.
+        weights: folder of face-alignment's files where $AFFEKT_WEIGHTS names none; None: ./weights.
 
     Raises:
         FileNotFoundError: weights are missing; the message says which, and where to put them.
+        ValueError: unknown name, or weights that are not the published ones.
     """
     if name == "mediapipe":
         return _MediapipeDetector()
@@ -99,7 +98,8 @@ def detector_version(name: DetectorName) -> str:
     """Return what a detector's landmarks depend on, without loading it."""
     if name == "mediapipe":
         return f"mediapipe {version('mediapipe')}, static, mesh in {FRAMING} faces"
-    files = ", ".join(file.partition(".")[0] for file in FACE_ALIGNMENT_FILES)
+    names = (weights_files.entry(key).file for key in FACE_ALIGNMENT_WEIGHTS)
+    files = ", ".join(name.partition(".")[0] for name in names)
     return f"face-alignment {version('face-alignment')}, {files}"
 
 
@@ -177,14 +177,14 @@ class _MediapipeDetector:
 
 class _FaceAlignmentDetector:
     def __init__(self, device: str, weights: Path | None) -> None:
-        folder = _weights_folder(weights)
+        paths = weights_files.find_all(FACE_ALIGNMENT_WEIGHTS, weights)
         from face_alignment import FaceAlignment, LandmarksType
 
-        with _hub_of(folder):
+        with _hub_of(paths["fa_2dfan4"].parent):
             self._network = FaceAlignment(
                 LandmarksType.TWO_D,
                 device=device,
-                face_detector_kwargs={"path_to_detector": str(folder / "s3fd-619a316812.pth")},
+                face_detector_kwargs={"path_to_detector": str(paths["fa_s3fd"])},
                 compile=False,
             )
         self.version = detector_version("face_alignment")
@@ -230,19 +230,6 @@ def cut_square(picture: Image, left: int, top: int, side: int) -> Image:
         return inside
     square = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_REPLICATE)
     return square.astype(np.uint8, copy=False)
-
-
-def _weights_folder(given: Path | None) -> Path:
-    folder = Path(given or os.environ.get(WEIGHTS_VARIABLE, "weights"))
-    absent = [name for name in FACE_ALIGNMENT_FILES if not (folder / name).is_file()]
-    if absent:
-        lines = "\n".join(f"  {FACE_ALIGNMENT_FILES[name]}{name}" for name in absent)
-        raise FileNotFoundError(
-            f"face-alignment needs these files in {folder.absolute()} (or in the folder that "
-            f"${WEIGHTS_VARIABLE} names); nothing is downloaded here:\n{lines}\n"
-            "or choose the detector 'mediapipe', which needs no file"
-        )
-    return folder.absolute()
 
 
 @contextlib.contextmanager

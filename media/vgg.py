@@ -4,17 +4,15 @@ The weights are a choice that the configuration states: torchvision's ImageNet w
 weights folder, or weights drawn at random from a fixed seed. One never stands in for the other.
 """
 
-import os
 import typing as tp
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-FILE = "vgg19-dcbb9e9d.pth"  # torchvision's VGG19_Weights.IMAGENET1K_V1
-SOURCE = f"https://download.pytorch.org/models/{FILE}"
+from runtime import weights
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1] (torchvision)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -52,6 +50,7 @@ class Vgg(nn.Module):
 
         Raises:
             FileNotFoundError: weights are "imagenet" and the file is not in the weights folder.
+            ValueError: the file is there and is not the published one.
         """
         super().__init__()
         self.places = [PLACES[layer] for layer in config.layers]
@@ -76,18 +75,8 @@ class Vgg(nn.Module):
         return [found[place] for place in self.places]
 
 
-def weights_folder() -> Path:
-    """Return the folder of downloaded weights: $AFFEKT_WEIGHTS, or ./weights."""
-    return Path(os.environ.get("AFFEKT_WEIGHTS", "weights"))
-
-
 def _imagenet_state() -> dict[str, Tensor]:
-    path = weights_folder() / FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing; download {SOURCE} into that folder ($AFFEKT_WEIGHTS, else "
-            "./weights), or set vgg.weights=random, or the weight of its loss to 0"
-        )
+    path = weights.find("vgg19")
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     return {key.removeprefix("features."): value for key, value in state.items()}
 

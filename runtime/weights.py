@@ -24,17 +24,13 @@ from pathlib import Path
 
 from runtime.files import read_json, replacing, sha256, write_json
 from runtime.hash_cache import DIGEST, cached_sha256
+from runtime.weights_check import LOCK, published, unlike, wrong
 from runtime.weights_table import FILES, WeightsFile
 
 VARIABLE = "AFFEKT_WEIGHTS"
 DEFAULT = Path("weights")
-LOCK, MEMORY = "weights.lock.json", "weights.hashes.json"
+MEMORY = "weights.hashes.json"
 LOCK_SCHEMA = 1
-DIGITS = 64  # of a whole SHA-256
-HEAD = 256  # bytes; enough to know a web page or a pointer by
-POINTER = b"version https://git-lfs.github.com/spec/"
-PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 State = tp.Literal["ok", "missing", "bad"]
 
@@ -107,12 +103,12 @@ def status(key: str, folder: Path | None = None, fresh: bool = False) -> Status:
         return Status(file, path, "missing", "is missing", "", bool(locked))
     memory, found = path.parent / MEMORY, ""
     try:
-        problem = _unlike(file, path)
+        problem = unlike(file, path)
         if not problem:
             found = cached_sha256(path, memory, fresh)
-            if _wrong(file, found, locked):  # never blame a file for a memory that is wrong
+            if wrong(file, found, locked):  # never blame a file for a memory that is wrong
                 found = cached_sha256(path, memory, fresh=True)
-            problem = _wrong(file, found, locked)
+            problem = wrong(file, found, locked)
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
     return Status(file, path, "bad" if problem else "ok", problem, found, bool(locked))
@@ -169,7 +165,7 @@ def explanation(one: Status) -> str:
     """Return what is wrong with a file, what to put where, and what does not work without it."""
     file = one.file
     parts = [f"weights {file.key}: {one.path} {one.problem}"]
-    parts.append(f"wanted: {file.source} ({_published(file)})")
+    parts.append(f"wanted: {file.source} ({published(file)})")
     parts.append(file.note)
     parts.append(f"nothing is downloaded here; python test.py weights add {file.key} FILE puts it")
     parts.append("without it: no " + ", ".join(file.needed_by) if file.needed_by else "")
@@ -194,10 +190,10 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     file, target = entry(key), root(folder) / entry(key).file
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist")
-    digest, problem = "", _unlike(file, source)
+    digest, problem = "", unlike(file, source)
     if not problem:
         digest = sha256(source)
-        problem = _wrong(file, digest, "")
+        problem = wrong(file, digest, "")
     if problem:
         raise InvalidWeightsError(explanation(Status(file, source, "bad", problem, "", False)))
     if not replace:
@@ -207,53 +203,6 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     if not file.sha256:
         _lock(file, target, renew=replace)
     return target
-
-
-def _unlike(file: WeightsFile, path: Path) -> str:
-    """Return what is wrong with a file that its hash would only call different, or ""."""
-    if path.is_symlink() and not path.exists():
-        return f"is a link to {path.readlink()}, which does not exist"
-    if not path.is_file():
-        return "is a folder, not a file; move it away"
-    size = path.stat().st_size
-    with path.open("rb") as opened:
-        head = opened.read(HEAD)
-    if not head:
-        return "is empty; download it again"
-    if head.startswith(POINTER):
-        return "is a git LFS pointer, not the file it stands for; run git lfs pull where it is from"
-    if head.removeprefix(BYTE_ORDER_MARK).lstrip().lower().startswith(PAGE):
-        return "is a web page: the download was refused, or asked a question first; try a browser"
-    if file.size is None or size == file.size:
-        return ""
-    if size < file.size:
-        return f"is cut off: {size:,} bytes of {file.size:,}; download it again"
-    return f"is too large: {size:,} bytes, wanted {file.size:,}; another file or still packed"
-
-
-def _wrong(file: WeightsFile, found: str, locked: str) -> str:
-    """Return why a hash is not the one wanted, or "". `locked`: of an earlier use, or ""."""
-    if not found.startswith(file.sha256):
-        start = "" if len(file.sha256) == DIGITS else "one that starts with "
-        return (
-            f"has sha256 {found}, wanted {start}{file.sha256}: damaged, or another file; "
-            "download it again"
-        )
-    if locked and found != locked:
-        return (
-            f"has sha256 {found}, but {locked} when it was first used ({LOCK} beside it): it has "
-            "changed. Put the old file back, or accept a new one with weights add --replace"
-        )
-    return ""
-
-
-def _published(file: WeightsFile) -> str:
-    """Return in words what is known of a file's size and hash."""
-    size = "size not published" if file.size is None else f"{file.size:,} bytes"
-    if not file.sha256:
-        return f"{size}, sha256 not published: locked at first use"
-    start = "sha256" if len(file.sha256) == DIGITS else "sha256 starts with"
-    return f"{size}, {start} {file.sha256}"
 
 
 def _refuse_to_replace(there: Status, digest: str) -> None:
@@ -290,7 +239,7 @@ def _lock(file: WeightsFile, path: Path, renew: bool = False) -> None:
         if known == digest:
             return
         if known is not None and not renew:  # by another process, a moment ago
-            problem = _wrong(file, digest, known)
+            problem = wrong(file, digest, known)
             raise InvalidWeightsError(explanation(Status(file, path, "bad", problem, "", True)))
         lock[file.file] = digest
         try:

@@ -258,21 +258,19 @@ _SHEET = (
         sha256="ff5fadd5",
         note="optical flow of torchvision; warp_error uses OpenCV's flow, which needs no file",
     ),
-    WeightsFile(
-        "fan_backbone",
-        "Resnet18_FER+_pytorch.pth.tar",
-        EMOTION_FAN,
-        "MIT repository, terms of the data unclear",
-        (),
-        note="backbone alone: used as a classifier its labels are random",
-    ),
-    WeightsFile(
-        "fan_backbone_ms1m",
-        "Resnet18_MS1M_pytorch.pth.tar",
-        EMOTION_FAN,
-        "MIT repository, terms of the data unclear",
-        (),
-        note="backbone alone: used as a classifier its labels are random",
+    *(
+        WeightsFile(
+            key,
+            file,
+            EMOTION_FAN,
+            "MIT repository, terms of the data unclear",
+            (),
+            note="backbone alone: used as a classifier its labels are random",
+        )
+        for key, file in (
+            ("fan_backbone", "Resnet18_FER+_pytorch.pth.tar"),
+            ("fan_backbone_ms1m", "Resnet18_MS1M_pytorch.pth.tar"),
+        )
     ),
     WeightsFile(
         "fan_mead",

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from drawn_face import draw_face
+from published_weights import publish
 
 from media.crop import choose_crop, cut
-from media.landmarks import FACE_ALIGNMENT_FILES, main_face, make_detector
+from media.landmarks import FACE_ALIGNMENT_WEIGHTS, main_face, make_detector
 from media.points import BROWS, EYES, FLIP, JAW, MOUTH, NOSE, mouth_opening
 from media.video import read_video
 
@@ -153,15 +154,15 @@ def test_absent_weights_are_named_with_their_place(tmp_path, monkeypatch):
         make_detector("face_alignment")
     message = str(error.value)
     assert str(tmp_path / "w") in message
-    for name, address in FACE_ALIGNMENT_FILES.items():
-        assert address + name in message
+    for name in ("s3fd-619a316812.pth", NETWORK):
+        assert "https://www.adrianbulat.com/downloads/python-fan/" + name in message
     assert "mediapipe" in message
 
 
 def test_face_alignment_finds_its_files_in_the_weights_folder(tmp_path, monkeypatch):
     """The library itself is replaced: its weights are not at hand, and nothing may be fetched."""
-    for name in FACE_ALIGNMENT_FILES:
-        (tmp_path / name).write_bytes(b"weights of " + name.encode())
+    for key in FACE_ALIGNMENT_WEIGHTS:
+        publish(monkeypatch, tmp_path, key, b"weights of " + key.encode())
     before = torch.hub.get_dir()
     seen = {}
 
@@ -185,7 +186,7 @@ def test_face_alignment_finds_its_files_in_the_weights_folder(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "face_alignment", fake)
     detector = make_detector("face_alignment", weights=tmp_path)
     found = detector.detect(np.zeros((200, 200, 3), np.uint8))
-    assert seen["network"].endswith(NETWORK.encode())
+    assert seen["network"] == b"weights of fa_2dfan4"
     assert seen["locator"] == str(tmp_path / "s3fd-619a316812.pth")
     np.testing.assert_array_equal(seen["box"], [60, 60, 160, 160])  # the larger one
     assert found.points.shape == (68, 2)

@@ -551,6 +551,7 @@ def test_the_command_says_what_it_did_and_how_it_ended(tmp_path, capsys):
 
 def test_a_missing_detector_file_stops_the_run(raw, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "make_detector", make_detector)
+    monkeypatch.delenv("AFFEKT_WEIGHTS", raising=False)  # it would win over the configuration
     detector = workers.DetectorConfig("face_alignment", weights=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"s3fd-619a316812\.pth"):
         prepare(folder_config(raw, tmp_path / "out", detector=detector))

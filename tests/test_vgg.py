@@ -1,9 +1,12 @@
 """The frozen VGG-19 of the perceptual losses: its weights are what the configuration says."""
 
+import io
+
 import pytest
 import torch
+from published_weights import publish
 
-from media.vgg import FILE, Vgg, VggConfig
+from media.vgg import Vgg, VggConfig
 
 
 def test_missing_imagenet_weights_are_an_error_that_says_what_to_do(tmp_path, monkeypatch):
@@ -16,7 +19,9 @@ def test_weights_come_from_the_file_with_its_names(tmp_path, monkeypatch):
     first = torch.randn(64, 3, 3, 3)
     state = {"features.0.weight": first, "features.0.bias": torch.full((64,), 0.5)}
     state["classifier.6.bias"] = torch.zeros(1000)  # not read
-    torch.save(state, tmp_path / FILE)
+    content = io.BytesIO()
+    torch.save(state, content)
+    publish(monkeypatch, tmp_path, "vgg19", content.getvalue())
     monkeypatch.setenv("AFFEKT_WEIGHTS", str(tmp_path))
     vgg = Vgg(VggConfig(layers=("relu1_1",)))
     frame = torch.rand(1, 3, 8, 8)
@@ -25,6 +30,13 @@ def test_weights_come_from_the_file_with_its_names(tmp_path, monkeypatch):
     wanted = torch.relu(torch.conv2d(normal, first, torch.full((64,), 0.5), padding=1))
     (found,) = vgg(frame)
     torch.testing.assert_close(found, wanted)
+
+
+def test_another_file_under_the_name_of_the_weights_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFEKT_WEIGHTS", str(tmp_path))
+    (tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"half of the weights")
+    with pytest.raises(ValueError, match="cut off: 19 bytes of 574,673,361"):
+        Vgg(VggConfig(weights="imagenet"))
 
 
 def test_random_weights_are_the_same_every_time_and_disturb_no_generator():

@@ -1,0 +1,65 @@
+"""What tells a weights file from what was saved in its place, and what to do about it.
+
+A download that went wrong is told apart before it is hashed: "cut off" says more than "another
+hash", and a web page more than "cut off".
+"""
+
+from pathlib import Path
+
+from runtime.weights_table import WeightsFile
+
+LOCK = "weights.lock.json"  # beside the files; holds the hashes that nobody published
+DIGITS = 64  # of a whole SHA-256
+HEAD = 256  # bytes; enough to know a web page or a pointer by
+POINTER = b"version https://git-lfs.github.com/spec/"
+PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def unlike(file: WeightsFile, path: Path) -> str:
+    """Return what is wrong with a file that its hash would only call different, or ""."""
+    if path.is_symlink() and not path.exists():
+        return f"is a link to {path.readlink()}, which does not exist"
+    if path.is_dir():
+        return "is a folder, not a file; move it away"
+    if not path.is_file():
+        return "is no plain file; move it away"
+    size = path.stat().st_size
+    with path.open("rb") as opened:
+        head = opened.read(HEAD)
+    if not head:
+        return "is empty; download it again"
+    if head.startswith(POINTER):
+        return "is a git LFS pointer, not the file it stands for; run git lfs pull where it is from"
+    if head.removeprefix(BYTE_ORDER_MARK).lstrip().lower().startswith(PAGE):
+        return "is a web page: the download was refused, or asked a question first; try a browser"
+    if file.size is None or size == file.size:
+        return ""
+    if size < file.size:
+        return f"is cut off: {size:,} bytes of {file.size:,}; download it again"
+    return f"is too large: {size:,} bytes, wanted {file.size:,}; another file or still packed"
+
+
+def wrong(file: WeightsFile, found: str, locked: str) -> str:
+    """Return why a hash is not the one wanted, or "". `locked`: of an earlier use, or ""."""
+    if not found.startswith(file.sha256):
+        start = "" if len(file.sha256) == DIGITS else "one that starts with "
+        return (
+            f"has sha256 {found}, wanted {start}{file.sha256}: damaged, or another file; "
+            "download it again"
+        )
+    if locked and found != locked:
+        return (
+            f"has sha256 {found}, but {locked} when it was first used ({LOCK} beside it): it has "
+            "changed. Put the old file back, or accept a new one with weights add --replace"
+        )
+    return ""
+
+
+def published(file: WeightsFile) -> str:
+    """Return in words what is known of a file's size and hash."""
+    size = "size not published" if file.size is None else f"{file.size:,} bytes"
+    if not file.sha256:
+        return f"{size}, sha256 not published: locked at first use"
+    start = "sha256" if len(file.sha256) == DIGITS else "sha256 starts with"
+    return f"{size}, {start} {file.sha256}"

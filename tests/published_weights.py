@@ -1,0 +1,18 @@
+"""Weights files that a test makes up, and publishes as if they were the real ones."""
+
+import hashlib
+from dataclasses import replace
+
+from runtime import weights
+
+
+def publish(monkeypatch, folder, key, content):
+    """Write `content` as the file of `key`, and let its size and hash be the published ones."""
+    monkeypatch.delenv(weights.VARIABLE, raising=False)
+    digest = hashlib.sha256(content).hexdigest()
+    file = replace(weights.FILES[key], size=len(content), sha256=digest)
+    monkeypatch.setitem(weights.FILES, key, file)
+    path = folder / file.file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
