@@ -132,7 +132,7 @@ _SHEET = (
         "dlib5",
         "shape_predictor_5_face_landmarks.dat",
         f"{DLIB}shape_predictor_5_face_landmarks.dat.bz2",
-        "CC0",
+        "CC0 / Boost",
         (),
         sha256="c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
         note=BZIPPED,
@@ -141,7 +141,7 @@ _SHEET = (
         "dlib_mmod",
         "mmod_human_face_detector.dat",
         f"{DLIB}mmod_human_face_detector.dat.bz2",
-        "CC0",
+        "CC0 / Boost",
         (),
         729_940,
         "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
@@ -264,18 +264,22 @@ _SHEET = (
             file,
             EMOTION_FAN,
             "MIT repository, terms of the data unclear",
-            (),
+            needed_by,
             note="backbone alone: used as a classifier its labels are random",
         )
-        for key, file in (
-            ("fan_backbone", "Resnet18_FER+_pytorch.pth.tar"),
-            ("fan_backbone_ms1m", "Resnet18_MS1M_pytorch.pth.tar"),
+        for key, file, needed_by in (
+            (
+                "fan_backbone",
+                "Resnet18_FER+_pytorch.pth.tar",
+                ("train_emotion_classifier.py pretrained=true",),
+            ),
+            ("fan_backbone_ms1m", "Resnet18_MS1M_pytorch.pth.tar", ()),
         )
     ),
     WeightsFile(
         "fan_mead",
-        "fan_mead.safetensors",
-        "no download: trained with this project",
+        "emotion_classifier.safetensors",
+        "no download: written by python train_emotion_classifier.py CONFIG.yaml",
         "that of the training data",
         ("emotion_correct", "efd_proxy"),
     ),

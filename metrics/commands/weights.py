@@ -1,0 +1,148 @@
+"""The command line of `test.py weights`: which files metrics need, whether they are right."""
+
+import argparse
+import json
+import sys
+import typing as tp
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from runtime import weights
+from runtime.weights import InvalidWeightsError, MissingWeightsError, Status
+from runtime.weights_table import FILES
+
+HELP = "list, check and put in place the networks' files that some metrics need"
+DESCRIPTION = """List, check and put in place the files that some metrics and losses need.
+
+    python test.py weights list
+    python test.py weights add syncnet ~/Downloads/syncnet_v2.model
+    python test.py weights verify syncnet arcface
+
+They live in one folder: $AFFEKT_WEIGHTS, else --folder, else ./weights. Nothing is downloaded: list
+shows where each is from. Exit code 2: a file is missing; 4: one is there and is not the right one.
+"""
+BAD_INPUT, MISMATCH = 2, 4  # exit codes
+STATES: dict[weights.State, str] = {"ok": "present", "missing": "missing", "bad": "BAD"}
+COLUMNS = ("key", "file is", "bytes", "licence", "needed by")
+UNUSED = "-"  # known, and read by nothing yet
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    listing = actions.add_parser("list", help="every known file, and its state")
+    listing.add_argument("--json", action="store_true", help="as JSON, with sources and hashes")
+    verifying = actions.add_parser("verify", help="read files whole and compare their hashes")
+    verifying.add_argument("keys", nargs="*", metavar="KEY", help="default: all that are there")
+    finding = actions.add_parser("path", help="print where a checked file is")
+    finding.add_argument("key", metavar="KEY")
+    adding = actions.add_parser("add", help="check a file and copy it to its place")
+    adding.add_argument("key", metavar="KEY")
+    adding.add_argument("file", type=Path, metavar="FILE", help="as downloaded, any name")
+    adding.add_argument(
+        "--replace", action="store_true", help="take it for another one whose hash is not published"
+    )
+    for action in (listing, verifying, finding, adding):
+        action.add_argument("--folder", type=Path, help="default: ./weights")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one action; return the exit code.
+
+    Raises:
+        MissingWeightsError, InvalidWeightsError: of `path`, `add`: see runtime.weights.find.
+        OSError, ValueError: unknown key, no such file.
+    """
+    if args.action == "list":
+        return _list(args.folder, args.json)
+    if args.action == "verify":
+        return _verify(args.keys, args.folder)
+    if args.action == "path":
+        _say(str(weights.find(args.key, args.folder)))
+        return 0
+    _say(f"{args.key}: {weights.add(args.key, args.file, args.folder, args.replace)}")
+    return 0
+
+
+def _list(folder: Path | None, as_json: bool) -> int:
+    needed_first = sorted(FILES, key=lambda key: not FILES[key].needed_by)
+    found = [weights.status(key, folder) for key in needed_first]
+    if as_json:
+        _say(json.dumps([_record(one) for one in found], indent=2))
+        return 0
+    _say(f"weights folder: {weights.root(folder)}\n")
+    for line in _aligned([COLUMNS, *(_row(one) for one in found)]):
+        _say(line)
+    for one in found:
+        if one.state == "bad":
+            _say(f"\n{weights.explanation(one)}")
+    return 0
+
+
+def _verify(keys: Sequence[str], folder: Path | None) -> int:
+    """Hash files again, whatever is remembered of them; lock those that nobody publishes."""
+    code = 0
+    for key in dict.fromkeys(keys or FILES):
+        one = weights.status(key, folder, fresh=True)
+        if one.state == "missing" and not keys:
+            continue
+        try:
+            weights.require([one])
+        except InvalidWeightsError as error:
+            _say(str(error))
+            code = MISMATCH
+        except MissingWeightsError as error:
+            _say(str(error))
+            code = code or BAD_INPUT
+        else:
+            _say(f"{key}: as {_witness(one)}, sha256 {one.sha256}")
+    return code
+
+
+def _witness(one: Status) -> str:
+    """Return what a file was compared with."""
+    if one.file.sha256:
+        whole = len(one.file.sha256) == len(one.sha256)
+        return "published" if whole else f"published (first {len(one.file.sha256)} digits)"
+    return "locked at its first use" if one.locked else "locked now"
+
+
+def _row(one: Status) -> tuple[str, ...]:
+    size = "?" if one.file.size is None else f"{one.file.size:,}"
+    needed = ", ".join(one.file.needed_by) or UNUSED
+    return one.file.key, STATES[one.state], size, one.file.licence, needed
+
+
+def _aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the rows as lines of a table, the sizes to the right."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    right = COLUMNS.index("bytes")
+    return [
+        "  ".join(
+            cell.rjust(width) if place == right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+
+
+def _record(one: Status) -> dict[str, tp.Any]:
+    return {
+        "key": one.file.key,
+        "state": STATES[one.state].lower(),
+        "path": str(one.path),
+        "problem": one.problem,
+        "sha256": one.sha256 or None,
+        "published_bytes": one.file.size,
+        "published_sha256": one.file.sha256 or None,
+        "locked": one.locked,
+        "source": one.file.source,
+        "licence": one.file.licence,
+        "needed_by": list(one.file.needed_by),
+        "note": one.file.note,
+    }
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
