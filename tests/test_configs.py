@@ -12,7 +12,8 @@ from runtime.config import dump_config, load_config
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "configs").rglob("*.yaml"))
-COMMAND = re.compile(r"python (?:-m )?([\w./]+?)(?:\.py)? (configs/[\w./]+\.yaml)")
+COMMAND = re.compile(r"python (?:-m |test\.py )?([\w./]+?)(?:\.py)? (configs/[\w./]+\.yaml)")
+MODULES = {"ablate": "metrics.ablation"}  # commands of test.py that read a YAML file
 ABLATIONS = sorted((ROOT / "configs").glob("*/ablations/*.yaml"))
 # The rows of the paper's Table 2: each differs from the full method in one weight.
 TABLE_2 = {
@@ -32,7 +33,8 @@ def schema(path):
     header = "".join(line for line in path.read_text().splitlines(True) if line.startswith("#"))
     commands = {file: script for script, file in COMMAND.findall(header)}
     assert name_of(path) in commands, f"the header of {name_of(path)} does not show its command"
-    return importlib.import_module(commands[name_of(path)]).Config
+    command = commands[name_of(path)]
+    return importlib.import_module(MODULES.get(command, command)).Config
 
 
 def flat(mapping, where=""):

@@ -1,0 +1,296 @@
+"""The runs behind EVP's Table 2 (CVPR 2021, Sec. 4.3): which there are, and that they are fair.
+
+A row of the table is the full method with one loss of stage 1 switched off. For every row and seed
+stage 1 is trained, then stage 2 on its encoders, then both are measured on held-out clips:
+
+    OUT/pretrained/seed0/{content,emotion}    where pretraining is part of it; shared by all rows
+    OUT/<row>/seed0/{disentangle,audio2lm}    run folders
+    OUT/<row>/seed0/landmarks                 what stage 2 says of the held-out clips
+
+The configurations are resolved by the training scripts themselves, with every default, and held
+against one another before anything is trained; the run folders are held against them afterwards.
+"""
+
+import subprocess
+import sys
+import typing as tp
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from runtime import checkpoint
+from runtime.files import read_json, sha256
+from runtime.processes import Stage
+from runtime.run import FREE_KEYS
+
+Settings = dict[str, tp.Any]  # a configuration, flat: dotted key -> value
+
+FULL = "full"  # the row with every loss
+PLACE_KEYS = {"run.out", "run.seed"}  # what any two runs of one row differ in
+SCRIPTS = {
+    "pretrain_content": "pretrain_encoders.py",
+    "pretrain_emotion": "pretrain_encoders.py",
+    "disentangle": "train_disentangle.py",
+    "audio2lm": "train_audio2lm.py",
+}
+PRETRAINED = {"pretrain_content": "content", "pretrain_emotion": "emotion"}  # what they teach
+CODES = "codes.json"  # evp.measure_codes writes it into the run
+PREDICTIONS = "predictions.json"  # what evp.predict writes last
+MEAN_CODES = "emotion_codes.json"  # what evp.emotion_codes writes last; videos need it
+
+
+@dataclass(frozen=True)
+class RowConfig:
+    """A row of the table beside the full method."""
+
+    name: str
+    config: Path  # of train_disentangle.py
+    switches: str  # the one key in which it differs from the full method
+
+
+@dataclass(frozen=True)
+class Config:
+    """An ablation of stage 1, measured on the landmarks of stage 2."""
+
+    corpus: Path  # prepared, with pairs
+    disentangle: Path  # configuration of the full method
+    audio2lm: Path  # configuration of stage 2, the same for every row
+    rows: tuple[RowConfig, ...]
+    pretrain_content: Path | None = None  # null: every seed takes what `disentangle` names
+    pretrain_emotion: Path | None = None
+    split: tp.Literal["val", "test_sentence"] = "test_sentence"  # what is measured
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        names = [row.name for row in self.rows]
+        if not names or len({*names, FULL, "pretrained"}) != len(names) + 2:
+            raise ValueError(f"rows are {names}, wanted different names, none of them {FULL!r}")
+        if not self.seeds or len({*self.seeds}) != len(self.seeds):
+            raise ValueError(f"seeds are {self.seeds}, wanted different ones")
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run that the table needs."""
+
+    kind: str  # a key of SCRIPTS
+    row: str | None  # None: shared by all rows of the seed
+    config: Path
+    settings: Settings  # every key, resolved
+    changes: Settings  # those of them that the command line says
+    after: tuple[str, ...] = ()  # names of runs that it builds on
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.settings["run.seed"])
+
+    @property
+    def name(self) -> str:
+        """What the run is called in logs."""
+        return "_".join([*([self.row] if self.row else []), f"seed{self.seed}", self.kind])
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+        return Path(self.settings["run.out"])
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What trains it, or continues it."""
+        overrides = (f"{key}={value}" for key, value in self.changes.items())
+        return (sys.executable, SCRIPTS[self.kind], str(self.config), *overrides)
+
+
+def flat(mapping: Mapping[str, tp.Any], where: str = "") -> Settings:
+    """Return nested mappings as one, with dotted keys."""
+    settings: Settings = {}
+    for key, value in mapping.items():
+        settings |= (
+            flat(value, f"{where}{key}.") if isinstance(value, dict) else {where + key: value}
+        )
+    return settings
+
+
+def resolve(script: str, config: Path) -> Settings:
+    """Return every value that a training script would run with.
+
+    Raises:
+        ValueError: the script refuses the configuration; the message is the script's own.
+    """
+    command = (sys.executable, script, str(config), "--resolve")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{config}: {done.stderr.strip()}")
+    return flat(yaml.safe_load(done.stdout))
+
+
+def differing(one: Settings, other: Settings) -> list[str]:
+    """Return the keys in which two runs differ, other than their folder and seed, sorted."""
+    keys = (one.keys() | other.keys()) - PLACE_KEYS
+    return sorted(key for key in keys if one.get(key, ...) != other.get(key, ...))
+
+
+def check_row(full: Settings, ablated: Settings, row: RowConfig) -> None:
+    """Refuse a row that is not the full method with one loss switched off.
+
+    Raises:
+        ValueError: no key differs, others than the row's own do, or its value is not 0; the
+            message names keys and values.
+    """
+    found = differing(full, ablated)
+    if found != [row.switches]:
+        shown = [f"{key} ({full.get(key)} and {ablated.get(key)})" for key in found]
+        raise ValueError(
+            f"the row {row.name} ({row.config}) is to differ from the full method in "
+            f"{row.switches} alone, but differs in {', '.join(shown) or 'nothing'}"
+        )
+    if ablated[row.switches] != 0:
+        raise ValueError(f"{row.config} sets {row.switches} to {ablated[row.switches]}, wanted 0")
+
+
+def trainings(config: Config, out: Path) -> list[Training]:
+    """Return every run in the order of training: all rows of a seed, then the next seed.
+
+    Raises:
+        ValueError: a configuration that its script refuses, or a row that is not fair.
+    """
+    full = resolve(SCRIPTS["disentangle"], config.disentangle)
+    stage_1 = {FULL: (config.disentangle, full)}
+    for row in config.rows:
+        stage_1[row.name] = (row.config, resolve(SCRIPTS["disentangle"], row.config))
+        check_row(full, stage_1[row.name][1], row)
+    stage_2 = (config.audio2lm, resolve(SCRIPTS["audio2lm"], config.audio2lm))
+    shared = {
+        kind: (path, resolve(SCRIPTS[kind], path))
+        for kind in PRETRAINED
+        if (path := getattr(config, kind)) is not None
+    }
+    runs = []
+    for seed in config.seeds:
+        given: Settings = {"corpus": str(config.corpus), "run.seed": seed}
+        folder = out / "pretrained" / f"seed{seed}"
+        below = {kind: folder / PRETRAINED[kind] for kind in shared}
+        first = [
+            _training(kind, None, source, given | {"run.out": str(below[kind])})
+            for kind, source in shared.items()
+        ]
+        taught = {f"{PRETRAINED[kind]}_from": str(path) for kind, path in below.items()}
+        runs += first
+        for name, source in stage_1.items():
+            folder = row_folder(out, name, seed)
+            place = {"run.out": str(folder / "disentangle")}
+            waits = tuple(run.name for run in first)
+            one = _training("disentangle", name, source, given | taught | place, waits)
+            place = {"run.out": str(folder / "audio2lm"), "encoders": str(one.out)}
+            runs += [one, _training("audio2lm", name, stage_2, given | place, (one.name,))]
+    return runs
+
+
+def row_folder(out: Path, row: str, seed: int) -> Path:
+    """Return where the runs of one row and seed are."""
+    return out / row / f"seed{seed}"
+
+
+def finished(run: Training) -> bool:
+    """Return whether a run has all its steps.
+
+    Raises:
+        ValueError: the folder holds a run of other settings; the message names the first key.
+    """
+    path = run.out / "config.yaml"
+    if not path.is_file():
+        return False
+    kept = flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    free = {f"run.{key}" for key in FREE_KEYS - {"steps"}}
+    for key in sorted((kept.keys() | run.settings.keys()) - free):
+        found, wanted = kept.get(key), run.settings.get(key)
+        if found != wanted:
+            raise ValueError(
+                f"{run.out} holds a run with {key} {found}, wanted {wanted}; "
+                "delete that folder or choose another --out"
+            )
+    state = checkpoint.newest(run.out / "checkpoints")
+    return state is not None and int(state["step"]) == run.settings["run.steps"]
+
+
+def check_runs(runs: Sequence[Training], corpus: Path) -> list[str]:
+    """Hold the finished runs against one another; return the commits they were trained at.
+
+    Raises:
+        ValueError: a run is not finished, or one of its starts read other data than the corpus
+            holds now; the message names the run.
+    """
+    wanted = sha256(corpus / "manifest.jsonl")
+    commits = set()
+    for run in runs:
+        if not finished(run):
+            raise ValueError(f"{run.out} has not done its {run.settings['run.steps']} steps")
+        for start in read_json(run.out / "run.json")["starts"]:
+            if start["data"] != {str(corpus): wanted}:
+                raise ValueError(
+                    f"{run.out} was trained on {start['data']}, wanted {corpus} as it is now "
+                    f"({wanted}); delete that folder and train it anew"
+                )
+            commits.add(str(start["commit"])[:9] + ("+" if start["uncommitted"] else ""))
+    return sorted(commits)
+
+
+def remaining(config: Config, runs: Sequence[Training]) -> list[Stage]:
+    """Return the commands that are still to be done: training and, after it, measuring.
+
+    Raises:
+        ValueError: a folder holds a run of other settings.
+    """
+    waiting = {run.name for run in runs if not finished(run)}
+    stages = []
+    for run in runs:
+        if run.name in waiting:
+            after = tuple(name for name in run.after if name in waiting)
+            stages.append(Stage(run.name, run.command, after))
+        for name, made, command in _measurements(config, run):
+            if run.name in waiting:
+                stages.append(Stage(f"{run.name}_{name}", command, (run.name,)))
+            elif not _newer(made, run.out):
+                stages.append(Stage(f"{run.name}_{name}", command))
+    return stages
+
+
+def _measurements(config: Config, run: Training) -> list[tuple[str, Path, tuple[str, ...]]]:
+    """Return what is measured of a run: its name, the file it leaves, its command."""
+    on = (str(run.out), "--corpus", str(config.corpus))
+    split = (*on, "--split", config.split)
+    folder = run.out.parent / "landmarks"
+    known: dict[str, list[tuple[str, Path, tuple[str, ...]]]] = {
+        "disentangle": [("measure_codes", run.out / CODES, split)],
+        "audio2lm": [
+            ("predict", folder / PREDICTIONS, (*split, "--out", str(folder))),
+            ("emotion_codes", run.out / MEAN_CODES, on),
+        ],
+    }
+    return [
+        (name, made, (sys.executable, "-m", f"evp.{name}", *arguments))
+        for name, made, arguments in known.get(run.kind, [])
+    ]
+
+
+def _newer(made: Path, run: Path) -> bool:
+    """Say whether a file is there and not older than the run's newest checkpoint."""
+    saved = max(path.stat().st_mtime for path in (run / "checkpoints").glob("*.pt"))
+    return made.is_file() and made.stat().st_mtime >= saved
+
+
+def _training(
+    kind: str,
+    row: str | None,
+    source: tuple[Path, Settings],
+    changes: Settings,
+    after: tuple[str, ...] = (),
+) -> Training:
+    config, settings = source
+    unknown = changes.keys() - settings.keys()
+    if unknown:
+        raise ValueError(f"{config} has no {', '.join(sorted(unknown))}; is it a {kind} file?")
+    return Training(kind, row, config, settings | changes, changes, after)
