@@ -151,10 +151,10 @@ def require(found: Iterable[Status]) -> None:
         OSError: a hash cannot be locked, because the folder may only be read.
     """
     found = list(found)
-    wrong = [one for one in found if one.state != "ok"]
-    if wrong:
-        text = "\n".join(explanation(one) for one in wrong)
-        bad = any(one.state == "bad" for one in wrong)
+    refused = [one for one in found if one.state != "ok"]
+    if refused:
+        text = "\n".join(explanation(one) for one in refused)
+        bad = any(one.state == "bad" for one in refused)
         raise InvalidWeightsError(text) if bad else MissingWeightsError(text)
     for one in found:
         if not one.file.sha256 and not one.locked:
@@ -196,8 +196,11 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
         problem = wrong(file, digest, "")
     if problem:
         raise InvalidWeightsError(explanation(Status(file, source, "bad", problem, "", False)))
+    there = status(key, folder)
+    if there.path.is_dir():
+        raise ValueError(f"{there.path} is a folder; move it away")
     if not replace:
-        _refuse_to_replace(status(key, folder), digest)
+        _refuse_to_replace(there, digest)
     if not (target.exists() and target.samefile(source)):
         _copy(source, target, digest)
     if not file.sha256:
@@ -207,8 +210,6 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
 
 def _refuse_to_replace(there: Status, digest: str) -> None:
     """Raise where a place holds a good file that is another one, or had one and locked it."""
-    if there.path.is_dir():
-        raise ValueError(f"{there.path} is a folder; move it away")
     if there.state == "ok" and there.sha256 != digest:
         raise ValueError(
             f"{there.path} is another file (sha256 {there.sha256}, given {digest}), and which of "

@@ -277,13 +277,6 @@ _SHEET = (
         )
     ),
     WeightsFile(
-        "fan_mead",
-        "emotion_classifier.safetensors",
-        "no download: written by python train_emotion_classifier.py CONFIG.yaml",
-        "that of the training data",
-        ("emotion_correct", "efd_proxy"),
-    ),
-    WeightsFile(
         "fan_mead_eat",
         "self_relation-attention_61_84.3655",
         "Google Drive, linked by EAT's evaluation code (evaluation_eat)",

@@ -4,14 +4,15 @@ import hashlib
 from dataclasses import replace
 
 from runtime import weights
+from runtime.weights_table import FILES
 
 
 def publish(monkeypatch, folder, key, content):
     """Write `content` as the file of `key`, and let its size and hash be the published ones."""
     monkeypatch.delenv(weights.VARIABLE, raising=False)
     digest = hashlib.sha256(content).hexdigest()
-    file = replace(weights.FILES[key], size=len(content), sha256=digest)
-    monkeypatch.setitem(weights.FILES, key, file)
+    file = replace(FILES[key], size=len(content), sha256=digest)
+    monkeypatch.setitem(FILES, key, file)
     path = folder / file.file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

@@ -18,8 +18,9 @@ DESCRIPTION = """List, check and put in place the files that some metrics and lo
     python test.py weights add syncnet ~/Downloads/syncnet_v2.model
     python test.py weights verify syncnet arcface
 
-They live in one folder: $AFFEKT_WEIGHTS, else --folder, else ./weights. Nothing is downloaded: list
-shows where each is from. Exit code 2: a file is missing; 4: one is there and is not the right one.
+They live in one folder: $AFFEKT_WEIGHTS, else ./weights. Nothing is downloaded: list --json and the
+message for a missing file say where it is from. Exit code 2: a file is missing; 4: one is there and
+is not the right one.
 """
 BAD_INPUT, MISMATCH = 2, 4  # exit codes
 STATES: dict[weights.State, str] = {"ok": "present", "missing": "missing", "bad": "BAD"}
@@ -42,8 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     adding.add_argument(
         "--replace", action="store_true", help="take it for another one whose hash is not published"
     )
-    for action in (listing, verifying, finding, adding):
-        action.add_argument("--folder", type=Path, help="default: ./weights")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -54,23 +53,23 @@ def main(args: argparse.Namespace) -> int:
         OSError, ValueError: unknown key, no such file.
     """
     if args.action == "list":
-        return _list(args.folder, args.json)
+        return _list(args.json)
     if args.action == "verify":
-        return _verify(args.keys, args.folder)
+        return _verify(args.keys)
     if args.action == "path":
-        _say(str(weights.find(args.key, args.folder)))
+        _say(str(weights.find(args.key)))
         return 0
-    _say(f"{args.key}: {weights.add(args.key, args.file, args.folder, args.replace)}")
+    _say(f"{args.key}: {weights.add(args.key, args.file, replace=args.replace)}")
     return 0
 
 
-def _list(folder: Path | None, as_json: bool) -> int:
+def _list(as_json: bool) -> int:
     needed_first = sorted(FILES, key=lambda key: not FILES[key].needed_by)
-    found = [weights.status(key, folder) for key in needed_first]
+    found = [weights.status(key) for key in needed_first]
     if as_json:
         _say(json.dumps([_record(one) for one in found], indent=2))
         return 0
-    _say(f"weights folder: {weights.root(folder)}\n")
+    _say(f"weights folder: {weights.root()}\n")
     for line in _aligned([COLUMNS, *(_row(one) for one in found)]):
         _say(line)
     for one in found:
@@ -79,11 +78,11 @@ def _list(folder: Path | None, as_json: bool) -> int:
     return 0
 
 
-def _verify(keys: Sequence[str], folder: Path | None) -> int:
+def _verify(keys: Sequence[str]) -> int:
     """Hash files again, whatever is remembered of them; lock those that nobody publishes."""
     code = 0
     for key in dict.fromkeys(keys or FILES):
-        one = weights.status(key, folder, fresh=True)
+        one = weights.status(key, fresh=True)
         if one.state == "missing" and not keys:
             continue
         try:
