@@ -1,4 +1,4 @@
-"""Portrait videos from trained runs.
+"""Portrait videos from trained runs: one, or as many as a manifest names.
 
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
         --emotion happy --out happy.mp4
@@ -8,19 +8,23 @@
         --driving head.mp4 --relative --adapt-scale --best-frame --out moved.mp4
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
         --pose head.mp4 --emotion happy.mp4 --out happy.mp4
+    python generate.py evp --run runs/demo --manifest held_out.csv --out results/videos
+
+A manifest is a CSV file with a column clip_id and of source, audio, pose, emotion and target those
+that the system takes (other columns are ignored); files are relative to the manifest. An empty cell
+stands for what the command line says. OUT is a folder then, which <clip_id>.mp4 is written into.
+Networks are read once; clips that are there already, of the same files and settings, are left as
+they are; one that cannot be made is named at the end and in failed.jsonl, and the exit code is 1.
 """
 
 import argparse
-import contextlib
+import functools
 import logging
 import sys
-import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 import eamm.command
@@ -28,186 +32,65 @@ import eamm.fomm.command
 import evp.command
 from data_prep.clip import Analysis, FramesConfig, analyse_video
 from eamm.command import EammJob
-from eamm.drive import load_networks
-from eamm.emotion_source import shown_sources
-from eamm.fomm.animate import Animator, Transfer
 from eamm.fomm.command import FommJob
-from eamm.fomm.model import load_fomm
-from eamm.portrait import reenacted, talking
-from eamm.source import load_driving, load_portrait
-from eamm.talk import Faces, emotion_clips, talking_keypoints
-from evp.audio2lm import load_predictor
+from eamm.fomm.studio import FommStudio
+from eamm.studio import EammStudio
 from evp.command import EvpJob
-from evp.drive import sound_windows, speaking_face
-from evp.portrait import EditedFrame, Target, edit, load_renderer
-from media.audio import fitted, read_audio
-from media.container import MediaError
-from media.corpus import SAMPLES_PER_FRAME
-from media.edges import sketch
-from media.face_model import load_face_model
-from media.geometry import FACE_SIZE, align_2d, align_3d
-from media.landmarks import make_detector
-from media.video import VideoWriter, probe, write_video
-from runtime.run import pick_device
+from evp.studio import EvpStudio
+from media.container import is_disk_error
+from media.landmarks import Detector, make_detector
+from media.result import Rows, Watch
+from runtime.batch import FAILED, Batch, Fingerprints
+from runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
+Job = EvpJob | FommJob | EammJob
 
 COMMANDS: dict[str, Any] = {"evp": evp.command, "fomm": eamm.fomm.command, "eamm": eamm.command}
+REMEMBERED = 256  # videos whose landmarks are kept, some 100 kB each
+REFUSED = (OSError, ValueError, KeyError)  # what a file or a setting can cause
 
 
-def generate_evp(job: EvpJob) -> list[Path]:
-    """Write one edited target video, and its landmark preview where one is wanted.
+class Studio(Protocol):
+    """Trained parts that make videos."""
+
+    def make(self, job: Any, watch: Watch = ...) -> list[Path]:
+        """Do a job; return the files written."""
+
+
+def open_studio(jobs: Sequence[Any]) -> Studio:
+    """Read once what jobs of one system and one set of runs need.
 
     Raises:
-        MediaError: the sound or the target cannot be used.
         FileNotFoundError: a part is not trained yet; the message names it.
-        ValueError, KeyError: an unknown speaker, label or blend.
+        ConfigError: parts that do not belong together.
     """
-    runs = job.runs
-    renderer = load_renderer(runs.edge2video, runs.device)
-    model = load_face_model(runs.face_model) if job.alignment == "3d" else None
-    detector = make_detector(job.detector)
-
-    samples = driving_sound(job.audio)
-    if job.face is None:
-        predictor, speaker = load_predictor(runs.audio2lm), runs.speaker or renderer.speaker
-        face = speaking_face(predictor, runs.audio2lm, samples, speaker, job.emotion)
-    else:
-        face = filmed_face(analyse_video(job.face, detector))
-    if job.landmarks is not None:
-        write_video(job.landmarks, map(landmark_preview, face), samples)
-
-    found = analyse_video(job.target, detector)
-    target = Target(job.target, found.landmarks, found.crop)
-    edited = edit(renderer, target, face, model, job.alignment)
-    rows = ([finished(frame, job)] for frame in edited)
-    write_pictures([job.out], tqdm(rows, "frames", len(face), unit="frame"), samples)
-    return [job.out]
+    first: Job = jobs[0]
+    if isinstance(first, EvpJob):
+        find = remembering(make_detector(first.detector))
+        return EvpStudio(jobs, lambda path: find(path, FramesConfig()))
+    detector = make_detector(first.look.detector)
+    if isinstance(first, FommJob):
+        return FommStudio(jobs, detector)
+    find = remembering(detector)
+    return EammStudio(jobs, detector, lambda path, size: find(path, FramesConfig("eamm", size)))
 
 
-def generate_fomm(job: FommJob) -> list[Path]:
-    """Write a portrait that moves as a driving video does.
+def remembering(detector: Detector) -> Any:
+    """Return `analyse_video` with this detector; a video that it has seen is not looked at again.
 
-    Raises:
-        MediaError: the portrait or the driving video cannot be used.
-        FileNotFoundError: there is no such FOMM.
+    It goes by the name alone: no file may change while clips are made.
     """
-    for option, given in (("adapt-scale", job.adapt_scale), ("best-frame", job.best_frame)):
-        if given and not job.relative:
-            log.warning("--%s changes nothing without --relative", option)
-    device = pick_device(job.look.device)
-    fomm = load_fomm(job.fomm, device)
-    size, detector = fomm.config.size, make_detector(job.look.detector)
-    portrait = load_portrait(job.source, size, detector, job.look.crop)
-    like = portrait.landmarks if job.best_frame else None
-    driving = load_driving(job.driving, size, detector, job.driving_crop, like)
-    animator = Animator(fomm, portrait.stored, job.look.drawing)
-    moved = animator.follow(
-        driving.frames(), Transfer(job.relative, job.adapt_scale, driving.initial)
-    )
-    rows = reenacted(moved, portrait, job.look.paste, job.look.beside)
-    outs = outputs(job.out, {"beside": job.look.beside})
-    bar = tqdm(rows, "frames", probe(job.driving).frames, unit="frame")
-    write_pictures(outs, bar, sound_if_any(job.driving))
-    return outs
+
+    @functools.lru_cache(maxsize=REMEMBERED)
+    def find(path: Path, frames: FramesConfig) -> Analysis:
+        return analyse_video(path, detector, frames)
+
+    return find
 
 
-def generate_eamm(job: EammJob) -> list[Path]:
-    """Write a portrait that says a sound, with and without emotion.
-
-    Raises:
-        MediaError: portrait, sound, pose or emotion source cannot be used.
-        FileNotFoundError: a part is not trained yet; the message names it.
-        ValueError: parts that do not belong together, or a pose file that cannot be used.
-    """
-    device = pick_device(job.look.device)
-    networks = load_networks(job.runs, bool(job.emotion.paths), device)
-    detector = make_detector(job.look.detector)
-    frames = FramesConfig("eamm", networks.size)
-    faces = Faces(detector, lambda path: analyse_video(path, detector, frames))
-    samples = driving_sound(job.audio)
-    heard = sound_windows(samples)
-    portrait = load_portrait(job.source, networks.size, detector, job.look.crop)
-    animator = Animator(networks.fomm, portrait.stored, job.look.drawing)
-    with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
-        clips = emotion_clips(job, networks, faces, Path(folder))
-        keypoints = talking_keypoints(job, networks, portrait, heard, faces, clips)
-        results = animator.play(*keypoints)
-        sources = shown_sources(clips, len(heard), job.emotion.loop)
-        rows = talking(results, sources, portrait, job.look.paste, job.look.beside)
-        outs = outputs(job.out, {"neutral": bool(clips), "beside": job.look.beside})
-        write_pictures(outs, tqdm(rows, "frames", len(heard), unit="frame"), samples)
-    return outs
-
-
-def outputs(out: Path, wanted: dict[str, bool]) -> list[Path]:
-    """Return the files of a job: OUT.mp4 and, of the others, OUT_name.mp4 where wanted."""
-    more = [out.with_name(f"{out.stem}_{name}.mp4") for name, given in wanted.items() if given]
-    return [out, *more]
-
-
-def sound_if_any(path: Path) -> Array | None:
-    """Return the sound of a video, 16 kHz, or None where it has none."""
-    try:
-        return read_audio(path)
-    except MediaError as error:
-        if error.reason != "no_audio":
-            raise
-        return None
-
-
-def driving_sound(path: Path) -> Array:
-    """Return the sound of a file, 16 kHz; that of a video lasts as long as its pictures.
-
-    AAC pads a sound to whole blocks, so that a video's own sound runs a frame or two over.
-    """
-    samples = read_audio(path)
-    try:
-        frames = probe(path).frames
-    except MediaError as error:
-        if error.reason != "no_video":
-            raise
-        return samples
-    return fitted(samples, frames * SAMPLES_PER_FRAME)
-
-
-def filmed_face(found: Analysis) -> Array:
-    """Return a video's own face, aligned (T, 68, 2): what a perfect landmark network would say."""
-    if found.landmarks3d is None:
-        return align_2d(found.landmarks)
-    return align_3d(found.landmarks3d)
-
-
-def landmark_preview(landmarks: Array) -> Image:
-    """Return an aligned face (68, 2) as a white sketch on black, 256 px."""
-    return np.repeat(sketch(landmarks, (FACE_SIZE, FACE_SIZE))[:, :, None], 3, axis=2)
-
-
-def finished(edited: EditedFrame, job: EvpJob) -> Image:
-    """Return the picture that goes into the video: the full frame, or the crop alone."""
-    return edited.picture if job.frame == "crop" else edited.pasted(job.paste)
-
-
-def write_pictures(
-    paths: Sequence[Path], rows: Iterable[Sequence[Image]], samples: Array | None
-) -> None:
-    """Write a video a column of `rows`, of the size of its first picture, less odd lines."""
-    writers: list[VideoWriter] = []
-    with contextlib.ExitStack() as stack:
-        for row in rows:
-            even = [picture[: -(picture.shape[0] % 2) or None] for picture in row]
-            even = [picture[:, : -(picture.shape[1] % 2) or None] for picture in even]
-            for path, picture in zip(paths[len(writers) :], even[len(writers) :], strict=True):
-                size = (picture.shape[1], picture.shape[0])
-                writers.append(stack.enter_context(VideoWriter(path, size, samples)))
-            for writer, picture in zip(writers, even, strict=True):
-                writer.write(picture)
-
-
-def generate(job: EvpJob | FommJob | EammJob) -> list[Path]:
+def generate(job: Job) -> list[Path]:
     """Do a job of any of the systems; return the files written.
 
     Raises:
@@ -215,9 +98,76 @@ def generate(job: EvpJob | FommJob | EammJob) -> list[Path]:
     """
     if job.out.is_dir() or job.out.suffix.lower() != ".mp4":
         raise ValueError(f"--out is {job.out}, wanted the name of an .mp4 file")
-    if isinstance(job, EvpJob):
-        return generate_evp(job)
-    return generate_fomm(job) if isinstance(job, FommJob) else generate_eamm(job)
+    return open_studio([job]).make(job, frames_bar)
+
+
+def frames_bar(rows: Rows, count: int) -> Rows:
+    """Return the rows behind a progress bar."""
+    return tqdm(rows, "frames", count, unit="frame")
+
+
+def generate_all(args: argparse.Namespace) -> Batch:
+    """Make the clips of a manifest that are not there yet.
+
+    Raises:
+        OSError, ValueError: manifest, folder or runs cannot be used, or the disk is full. What is
+            wrong with a single clip does not stop the others.
+    """
+    manifest = read_manifest(args.manifest)
+    check_columns(manifest, COMMANDS[args.system].COLUMNS, args)
+    if args.out.suffix.lower() == ".mp4":
+        raise ValueError(f"--out is {args.out}, wanted a folder with --manifest")
+    batch, jobs = Batch(args.out), {}
+    for row in manifest.rows:
+        try:
+            jobs[row] = job_of_row(manifest, row, args, batch)
+        except ValueError as error:
+            batch.fail(row.clip_id, row.line, str(error))
+    fingerprints = Fingerprints()
+    wanted = {row: fingerprints.of(job) for row, job in jobs.items()}
+    missing = [row for row in jobs if not batch.holds(row.clip_id, wanted[row])]
+    if missing:
+        studio = open_studio([jobs[row] for row in missing])
+        for row in tqdm(missing, "clips", unit="clip"):
+            if make_one(studio, jobs[row], row, batch):
+                batch.add(row.clip_id, wanted[row])
+    batch.close()
+    made = len(missing) + len(manifest.rows) - len(jobs) - len(batch.failures)
+    print(f"{args.out}: {made} made, {len(jobs) - len(missing)} there already")
+    return batch
+
+
+def job_of_row(manifest: Manifest, row: Row, args: argparse.Namespace, batch: Batch) -> Any:
+    """Return what a row of a manifest wants.
+
+    Raises:
+        ValueError: something that is needed is neither in the row nor on the command line.
+    """
+    command = COMMANDS[args.system]
+    given = with_row(manifest, row, command.COLUMNS, args)
+    given.out = batch.place(row.clip_id)
+    return command.job_of(given)
+
+
+def make_one(studio: Studio, job: Job, row: Row, batch: Batch) -> bool:
+    """Make a clip; if it cannot be made, record why and return False.
+
+    Raises:
+        OSError: the disk is full, or cannot be written to: no clip would fare better.
+    """
+    try:
+        studio.make(job)
+    except REFUSED as error:
+        if is_disk_error(error):
+            raise
+        batch.fail(row.clip_id, row.line, message_of(error))
+        return False
+    return True
+
+
+def message_of(error: BaseException) -> str:
+    """Return an error's text; KeyError would put it into quotation marks."""
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -234,21 +184,45 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             usage=command.USAGE,
         )
         command.add_arguments(system)
-    return parser.parse_args(argv)
+        system.add_argument(
+            "--manifest", type=Path, metavar="CSV", help="make all clips that this file names"
+        )
+    args = parser.parse_args(argv)
+    check_given(systems.choices[args.system], args)
+    return args
+
+
+def check_given(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with a usage message where options are missing, or do not go with --manifest."""
+    command, values = COMMANDS[args.system], vars(args)
+    if args.manifest is not None:
+        for option in command.SINGLE:
+            if values[option]:
+                parser.error(f"--{option} does not go with --manifest: it is for a single video")
+        return
+    needed = [column.argument for column in command.COLUMNS if column.needed]
+    missing = ", ".join(f"--{option}" for option in needed if values[option] is None)
+    if missing:
+        parser.error(f"the following arguments are required: {missing}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     args = parse(argv)
     try:
-        written = generate(COMMANDS[args.system].job_of(args))
-    except (OSError, ValueError, KeyError) as error:
-        text = error.args[0] if isinstance(error, KeyError) else error
-        print(f"generate.py: {text}", file=sys.stderr)
+        if args.manifest is None:
+            for path in generate(COMMANDS[args.system].job_of(args)):
+                print(f"{path} written")
+            return 0
+        failures = generate_all(args).failures
+    except REFUSED as error:
+        print(f"generate.py: {message_of(error)}", file=sys.stderr)
         return 1
-    for path in written:
-        print(f"{path} written")
-    return 0
+    for failure in failures:
+        print(f"generate.py: {failure['clip_id']}: {failure['message']}", file=sys.stderr)
+    if failures:
+        print(f"generate.py: {len(failures)} not made; see {args.out / FAILED}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from eamm.drive import EammRuns, Part
 from eamm.emotion_source import EmotionSource, Loop, parse_blend
 from eamm.fomm.command import Look, add_look, look_of
 from eamm.pose import Square
+from runtime.manifest import Column
 
 HELP = "a portrait says your sound with a head pose and an emotion"
-USAGE = (
-    "generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still "
-    "--emotion VIDEO|IMAGE|none --out OUT.mp4 [options]"
-)
+USAGE = """generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still \\
+           --emotion VIDEO|IMAGE|none --out OUT.mp4 [options]
+       generate.py eamm --run RUN --manifest CSV --out FOLDER [options]"""
 DESCRIPTION = """One portrait, a sound, a head pose and an emotion source give a talking face.
 
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
@@ -30,7 +30,17 @@ OUT.mp4 and, where there is an emotion, OUT_neutral.mp4 without it: 25 frames a 
 sound. Poses shorter than the sound run to and fro; an emotion source starts again (--emotion-loop).
 The mouth of an emotion source is not seen, and nothing is random: the same files give the same
 video.
+
+A manifest's columns are clip_id, source, audio, pose and emotion; see generate.py --help. Only
+<clip_id>.mp4 is written then, with the emotion where there is one.
 """
+COLUMNS = (
+    Column("source"),
+    Column("audio"),
+    Column("pose", needed=False, words=("still",)),
+    Column("emotion", needed=False, words=("none",), instead_of=("emotion_blend",)),
+)
+SINGLE = ("beside",)  # options that --manifest does not go with
 PARTS: tuple[Part, ...] = tp.get_args(Part)
 
 
@@ -56,6 +66,7 @@ class EammJob:
     audio_gain: float
     smooth: frozenset[Part]
     relative: bool  # from the portrait's own keypoints, not A2FD's as they are
+    neutral: bool  # where there is an emotion, also write OUT_neutral.mp4 without it
     look: Look
 
 
@@ -64,9 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", type=Path, default=Path("runs/eamm"), help="folder of the trained parts"
     )
-    parser.add_argument("--source", type=Path, required=True, help="a portrait; any picture file")
-    parser.add_argument("--audio", type=Path, required=True, help="what is said; any sound file")
-    parser.add_argument("--out", type=Path, required=True, help="the .mp4 file to write")
+    parser.add_argument("--source", type=Path, help="a portrait; any picture file")
+    parser.add_argument("--audio", type=Path, help="what is said; any sound file")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
+    )
     _add_pose(parser)
     _add_emotion(parser)
     _add_motion(parser)
@@ -103,6 +116,7 @@ def job_of(args: argparse.Namespace) -> EammJob:
         audio_gain=args.audio_gain,
         smooth=_parts(args.smooth),
         relative=args.relative,
+        neutral=args.manifest is None,
         look=look_of(args),
     )
 

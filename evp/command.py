@@ -8,9 +8,11 @@ from typing import Literal
 from evp.drive import Emotion
 from evp.portrait import Alignment, Paste
 from media.landmarks import DetectorName
+from runtime.manifest import Column
 
 HELP = "one person says your sound in any emotion"
-USAGE = "generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]"
+USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]
+       generate.py evp --run RUN --manifest CSV --out FOLDER [options]"""
 DESCRIPTION = """One person says your sound in your emotion, in a video of that person.
 
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
@@ -19,7 +21,20 @@ DESCRIPTION = """One person says your sound in your emotion, in a video of that 
 RUN holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz, as
 demo.py lays them out; each can be named on its own. Without an --emotion option the emotion is
 that of the driving sound. Frames of the target are repeated to and fro where the sound is longer.
+
+A manifest's columns are clip_id, audio, target and emotion (a label); see generate.py --help.
 """
+COLUMNS = (
+    Column("audio"),
+    Column("target"),
+    Column(
+        "emotion",
+        needed=False,
+        is_file=False,
+        instead_of=("emotion_audio", "emotion_blend", "face"),
+    ),
+)
+SINGLE = ("landmarks",)  # options that --manifest does not go with
 
 
 @dataclass(frozen=True)
@@ -88,9 +103,11 @@ def job_of(args: argparse.Namespace) -> EvpJob:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the trained parts")
-    parser.add_argument("--audio", type=Path, required=True, help="what is said; any sound file")
-    parser.add_argument("--target", type=Path, required=True, help="a video of the person")
-    parser.add_argument("--out", type=Path, required=True, help="the .mp4 file to write")
+    parser.add_argument("--audio", type=Path, help="what is said; any sound file")
+    parser.add_argument("--target", type=Path, help="a video of the person")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
+    )
 
 
 def _add_emotion(parser: argparse.ArgumentParser) -> None:

@@ -16,8 +16,7 @@ from evp.emotion_codes import load_codes
 from evp.encoders import encode
 from evp.landmark_space import unflatten
 from media.audio import read_audio
-from media.corpus import SAMPLES_PER_FRAME
-from media.mfcc import clip_mfcc, windows
+from media.mfcc import sound_windows
 
 Array = NDArray[Any]
 
@@ -34,18 +33,6 @@ class Emotion:
         given = [name for name, value in vars(self).items() if value is not None]
         if len(given) > 1:
             raise ValueError(f"the emotion comes from one place, not from {' and '.join(given)}")
-
-
-def sound_windows(samples: Array) -> Array:
-    """Return the audio windows (T, 28, 12) of a sound at 16 kHz; the last frame may be part empty.
-
-    Raises:
-        ValueError: no sound at all.
-    """
-    frames = -(-len(samples) // SAMPLES_PER_FRAME)
-    if frames == 0:
-        raise ValueError("the sound is empty: there is nothing to say")
-    return windows(clip_mfcc(samples, frames))
 
 
 def emotion_code(

@@ -80,6 +80,18 @@ def clip_mfcc(samples: ArrayLike, frames: int) -> NDArray[np.float32]:
     return result
 
 
+def sound_windows(samples: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Return the audio windows (T, 28, 12) of a sound at 16 kHz; the last frame may be part empty.
+
+    Raises:
+        ValueError: no sound at all.
+    """
+    frames = -(-len(np.asarray(samples)) // SAMPLES_PER_FRAME)
+    if frames == 0:
+        raise ValueError("the sound is empty: there is nothing to say")
+    return windows(clip_mfcc(samples, frames))
+
+
 def windows(coefficients: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Return the audio windows of all video frames, (N, 28, 12), as a read-only strided view.
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import generate
-from evp.drive import Emotion, sound_windows
+from evp.drive import Emotion
 from evp.portrait import EditedFrame
 from media.audio import read_audio, write_wav
 from media.corpus import Crop
+from media.mfcc import sound_windows
 from media.video import probe, read_frames, write_video
 from metrics.lag import loudness, opening_lag
 
@@ -74,16 +75,16 @@ def loud_and_open(tmp_path, monkeypatch):
 
     analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
     fakes = {
-        "speaking_face": speaking_face,
-        "edit": edit,
-        "load_predictor": lambda _: None,
-        "load_renderer": lambda *_: SimpleNamespace(speaker="s"),
-        "load_face_model": lambda _: None,
-        "analyse_video": lambda *_: analysis,
-        "make_detector": lambda _: None,
+        "evp.studio.speaking_face": speaking_face,
+        "evp.studio.edit": edit,
+        "evp.studio.load_predictor": lambda _: object(),
+        "evp.studio.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
+        "evp.studio.load_face_model": lambda _: None,
+        "generate.analyse_video": lambda *_: analysis,
+        "generate.make_detector": lambda _: None,
     }
     for name, fake in fakes.items():
-        monkeypatch.setattr(generate, name, fake)
+        monkeypatch.setattr(name, fake)
 
 
 def test_the_sound_of_the_written_video_is_in_step_with_its_pictures(loud_and_open, tmp_path):
@@ -114,6 +115,6 @@ def test_a_failure_midway_leaves_no_video(loud_and_open, tmp_path, monkeypatch):
         yield from ()
         raise ValueError("the renderer broke")
 
-    monkeypatch.setattr(generate, "edit", breaks)
+    monkeypatch.setattr("evp.studio.edit", breaks)
     assert generate.main(arguments(tmp_path)) == 1
     assert not list(tmp_path.glob("*out*"))

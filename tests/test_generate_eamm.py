@@ -94,7 +94,7 @@ def test_the_same_files_give_the_same_pictures(inputs, tmp_path, monkeypatch):
     def keep(_paths, rows, samples):
         seen.append([*(picture.tobytes() for row in rows for picture in row), samples.tobytes()])
 
-    monkeypatch.setattr(generate, "write_pictures", keep)
+    monkeypatch.setattr("eamm.studio.write_pictures", keep)
     paths = {"pose": inputs / "head.mp4", "emotion": inputs / "happy.mp4"}
     for _ in range(2):
         assert generate.main(command(inputs, tmp_path / "out.mp4", "--beside", **paths)) == 0

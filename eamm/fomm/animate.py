@@ -55,13 +55,20 @@ class Transfer:
 class Animator:
     """One source picture that can be animated."""
 
-    def __init__(self, fomm: Fomm, source: Image, drawing: Drawing | None = None) -> None:
+    def __init__(
+        self,
+        fomm: Fomm,
+        source: Image,
+        drawing: Drawing | None = None,
+        engine: FastFomm | None = None,
+    ) -> None:
         """Encode the source, (S, S, 3) uint8 RGB.
 
         Args:
             fomm: in evaluation mode; its device is used.
             source: the picture.
             drawing: how frames are drawn.
+            engine: the FOMM's inference form, where several sources share it; None makes one.
 
         Raises:
             ValueError: several workers on CUDA.
@@ -72,7 +79,9 @@ class Animator:
         if on_cuda and self.drawing.workers > 1:
             raise ValueError("several workers draw on the CPU; on CUDA frames go in batches")
         self.batch = CUDA_BATCH if on_cuda else CPU_BATCH
-        self.engine = FastFomm(fomm, self.drawing.precision, compiled=self.drawing.compiled)
+        self.engine = engine or FastFomm(
+            fomm, self.drawing.precision, compiled=self.drawing.compiled
+        )
         self.picture = self._tensor([source])
         self.keypoints = self.engine.keypoints(self.picture)  # the source's, (1, K)
         self.source = self.engine.prepare(self.picture)

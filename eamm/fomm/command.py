@@ -9,9 +9,11 @@ from eamm.fomm.animate import Drawing
 from eamm.fomm.fast import Precision
 from eamm.source import Framing
 from media.landmarks import DetectorName
+from runtime.manifest import Column
 
 HELP = "a portrait moves as the head in a video does"
-USAGE = "generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]"
+USAGE = """generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]
+       generate.py fomm --fomm RUN --manifest CSV --out FOLDER [options]"""
 DESCRIPTION = """A portrait moves as the head in a video does (re-enactment by FOMM).
 
     python generate.py fomm --fomm runs/demo/eamm/fomm --source portrait.png \\
@@ -19,7 +21,11 @@ DESCRIPTION = """A portrait moves as the head in a video does (re-enactment by F
 
 Without --relative the portrait takes the very place of the driving face, so both should be as large
 and held alike. The video has 25 frames a second and the driving video's sound.
+
+A manifest's columns are clip_id, source and pose (the driving video); see generate.py --help.
 """
+COLUMNS = (Column("source"), Column("pose", option="driving"))
+SINGLE = ("beside",)  # options that --manifest does not go with
 
 
 @dataclass(frozen=True)
@@ -54,9 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fomm", type=Path, required=True, help="a run of train_fomm.py, or imported weights"
     )
-    parser.add_argument("--source", type=Path, required=True, help="a portrait; any picture file")
-    parser.add_argument("--driving", type=Path, required=True, help="the video whose motion it is")
-    parser.add_argument("--out", type=Path, required=True, help="the .mp4 file to write")
+    parser.add_argument("--source", type=Path, help="a portrait; any picture file")
+    parser.add_argument("--driving", type=Path, help="the video whose motion it is")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
+    )
     parser.add_argument(
         "--relative",
         action="store_true",

@@ -1,0 +1,125 @@
+"""A folder that many files are made into, one after the other, and that can be gone on with.
+
+    <id>.mp4          what was made
+    generated.jsonl   a line a file: its id, the fingerprint of what it was made from, its SHA-256
+    failed.jsonl      a line for each that could not be made in the last run, with the reason
+
+A file is there already if its last line names the fingerprint wanted and the file is that very
+one; a run that was stopped, whenever that was, goes on where it stood.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from runtime.files import sha256, write_jsonl
+
+log = logging.getLogger(__name__)
+
+MADE, FAILED = "generated.jsonl", "failed.jsonl"
+# Fields of a job that do not change what is made: its place, and how many processes draw.
+WITHOUT_EFFECT = ("out", "workers")
+RUN_FILES = ("checkpoints/*", "*.safetensors", "*.yaml", "*.json", "*.npz")  # that inference reads
+
+
+class Fingerprints:
+    """Tells jobs apart by what they are made from: settings, and the contents of their files.
+
+    A file counts by its SHA-256, wherever it lies, and a run's folder by the names, sizes and times
+    of the files that inference reads. Each is looked at once.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, str] = {}
+
+    def of(self, job: Any) -> str:
+        """Return the fingerprint of a dataclass of settings and paths, 64 hexadecimal digits."""
+        text = json.dumps([type(job).__name__, self._plain(job)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, Path):
+            if value not in self._seen:
+                self._seen[value] = _contents(value)
+            return self._seen[value]
+        if dataclasses.is_dataclass(value):
+            names = [field.name for field in dataclasses.fields(value)]
+            return {n: self._plain(getattr(value, n)) for n in names if n not in WITHOUT_EFFECT}
+        if isinstance(value, frozenset):
+            return sorted(value)
+        return [self._plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+class Batch:
+    """The records of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what was made there before; the folder is made where it is missing.
+
+        Raises:
+            ValueError: there is a file of that name, or generated.jsonl is damaged.
+        """
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"{folder} is a file, wanted a folder for the results")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.failures: list[dict[str, Any]] = []
+        self._made = {row["clip_id"]: row for row in _records(folder / MADE)}
+
+    def place(self, clip_id: str) -> Path:
+        """Return where a clip's result belongs."""
+        return self.folder / f"{clip_id}.mp4"
+
+    def holds(self, clip_id: str, fingerprint: str) -> bool:
+        """Tell whether the result of this fingerprint is there, whole."""
+        record, path = self._made.get(clip_id, {}), self.place(clip_id)
+        wanted = record.get("fingerprint") == fingerprint and path.is_file()
+        return wanted and bool(record["sha256"] == sha256(path))
+
+    def add(self, clip_id: str, fingerprint: str) -> None:
+        """Record a result that was just made."""
+        digest = sha256(self.place(clip_id))
+        record = {"clip_id": clip_id, "fingerprint": fingerprint, "sha256": digest}
+        with (self.folder / MADE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self._made[clip_id] = record
+
+    def fail(self, clip_id: str, line: int, message: str) -> None:
+        """Record that a clip could not be made, and remove an older result of its name."""
+        self.place(clip_id).unlink(missing_ok=True)
+        self.failures.append({"clip_id": clip_id, "line": line, "message": message})
+        write_jsonl(self.folder / FAILED, self.failures)
+
+    def close(self) -> None:
+        """Remove the list of failures of an earlier run where there are none now."""
+        if not self.failures:
+            (self.folder / FAILED).unlink(missing_ok=True)
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of generated.jsonl; a last one that was cut off is dropped from the file."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole, _, torn = text.rpartition("\n")
+    try:
+        records = [json.loads(line) for line in whole.splitlines()]
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}; remove it to make all clips anew") from None
+    if torn:
+        log.warning("%s ends in a part of a line, which is dropped", path)
+        write_jsonl(path, records)
+    return records
+
+
+def _contents(path: Path) -> str:
+    if path.is_file():
+        return sha256(path)
+    if not path.is_dir():
+        return f"missing: {path}"
+    files = sorted({file for pattern in RUN_FILES for file in path.glob(pattern)})
+    stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps(stamps).encode()).hexdigest()

@@ -1,0 +1,180 @@
+"""Manifests: CSV files that name a clip a line and what it is made of.
+
+    clip_id,audio,target,emotion
+    M003_happy_3_001,audio/M003_happy_3_001.wav,truth/M003_happy_3_001.mp4,happy
+
+A file's cell is relative to the manifest's own folder, or absolute. Columns that nobody asks for
+are ignored; an empty cell stands for what the command line says.
+"""
+
+import argparse
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.files import replacing
+
+CLIP_ID = "clip_id"
+SEPARATORS = "/\\"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One clip of a manifest."""
+
+    line: int  # of the file, from 1
+    clip_id: str
+    cells: Mapping[str, str]  # by column, without blanks around them
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as it was read: its clips in the order of the file."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that stands for an option of a command line."""
+
+    name: str
+    option: str = ""  # as argparse stores it; none: the column's name
+    needed: bool = True  # there is no result without it
+    is_file: bool = True  # a file's name, else plain text
+    words: tuple[str, ...] = ()  # cells that are no file's name
+    instead_of: tuple[str, ...] = ()  # options that a cell of this column sets aside
+
+    @property
+    def argument(self) -> str:
+        """Return the name of the option's value."""
+        return self.option or self.name
+
+    def values(self, cell: str, folder: Path) -> dict[str, Any]:
+        """Return the values of options that a cell gives."""
+        plain = not self.is_file or cell in self.words
+        return dict.fromkeys(self.instead_of) | {self.argument: cell if plain else folder / cell}
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no CSV in UTF-8, no or two columns of a name, a line with more or fewer cells
+            than columns, no clip at all, a clip id that is empty, stands there twice or could not
+            be the name of a file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no manifest {path}")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            lines = [(reader.line_num, cells) for cells in reader if cells]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from None
+    _check_header(path, header)
+    if not lines:
+        raise ValueError(f"{path} names no clip: it has no line after its header")
+    rows = tuple(_row(path, line, header, cells) for line, cells in lines)
+    _check_unique(path, rows)
+    return Manifest(path, tuple(header), rows)
+
+
+def write_manifest_file(
+    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str]]
+) -> None:
+    """Write a manifest that `read_manifest` reads, whole or not at all; absent cells are empty.
+
+    Raises:
+        ValueError: a row has a cell of no column.
+    """
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def check_columns(manifest: Manifest, columns: Sequence[Column], given: argparse.Namespace) -> None:
+    """Refuse a manifest without a column that is needed and that the command line does not give.
+
+    Raises:
+        ValueError: names every such column.
+    """
+    absent = [
+        column
+        for column in columns
+        if column.needed
+        and column.name not in manifest.columns
+        and getattr(given, column.argument) is None
+    ]
+    if absent:
+        names = " and ".join(column.name for column in absent)
+        options = " and ".join(f"--{column.argument.replace('_', '-')}" for column in absent)
+        raise ValueError(
+            f"{manifest.path} has no column {names}; found: {', '.join(manifest.columns)}; "
+            f"add it, or give {options} for all clips"
+        )
+
+
+def with_row(
+    manifest: Manifest, row: Row, columns: Sequence[Column], given: argparse.Namespace
+) -> argparse.Namespace:
+    """Return a command line's options with what a row says instead.
+
+    Raises:
+        ValueError: a cell is empty whose value the command line does not give either.
+    """
+    values = dict(vars(given))
+    for column in columns:
+        cell = row.cells.get(column.name, "")
+        if cell:
+            values |= column.values(cell, manifest.path.parent)
+        elif column.needed and values[column.argument] is None:
+            option = column.argument.replace("_", "-")
+            raise ValueError(f"its {column.name} is empty, and no --{option} is given")
+    return argparse.Namespace(**values)
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path} has two columns {twice[0]!r}; keep one of them")
+    if CLIP_ID not in header:
+        found = ", ".join(header) or "nothing"
+        raise ValueError(f"{path} has no column {CLIP_ID}; found: {found}")
+
+
+def _row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> Row:
+    if len(cells) != len(header):
+        raise ValueError(
+            f"{path}, line {line}, has {len(cells)} cells, wanted {len(header)}: "
+            f"{', '.join(header)}"
+        )
+    named = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+    clip_id = named[CLIP_ID]
+    if not clip_id:
+        raise ValueError(f"{path}, line {line}: the {CLIP_ID} is empty")
+    if clip_id.startswith(".") or not clip_id.isprintable() or set(clip_id) & set(SEPARATORS):
+        raise ValueError(
+            f"{path}, line {line}: the {CLIP_ID} {clip_id!r} cannot name a file; wanted no "
+            "separator of folders, and no dot in front"
+        )
+    return Row(line, clip_id, named)
+
+
+def _check_unique(path: Path, rows: Iterable[Row]) -> None:
+    first: dict[str, int] = {}
+    for row in rows:
+        if row.clip_id in first:
+            raise ValueError(
+                f"{path}: the {CLIP_ID} {row.clip_id!r} stands in line {first[row.clip_id]} and "
+                f"again in line {row.line}"
+            )
+        first[row.clip_id] = row.line
