@@ -169,12 +169,13 @@ def test_the_first_digits_of_a_hash_are_enough_to_refuse(folder):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.binary(min_size=1, max_size=40),
-    st.integers(0, 39),
+    st.binary(max_size=40),
+    st.integers(0, 40),
     st.sampled_from(["flip", "cut", "more"]),
     st.sampled_from(["size", "digits", "nothing"]),
 )
 def test_any_change_of_any_byte_is_noticed(content, place, change, known):
+    content = b"\x80" + content  # as a pickle begins, and no web page does
     place %= len(content)
     changed = {
         "flip": content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :],
