@@ -1,16 +1,12 @@
-"""Landmark and image metrics: by hand, by slow loops, against scikit-image, by what moves them."""
+"""Landmark metrics, controls and table: by hand, by slow loops, by what moves the figures."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from media.geometry import RIGID_TEMPLATE, align_2d
 from media.landmarks import Detection
 from media.points import MOUTH, RIGID
 from metrics.controls import frozen, frozen_track, late, late_track, mean_face_tracks
-from metrics.image import psnr, psnr_u8wrap, ssim
 from metrics.landmark import (
     Track,
     coverage,
@@ -162,99 +158,6 @@ def test_the_mean_face_is_the_mean_of_all_clips_and_stands_still():
     for mean, truth in zip(means, truths, strict=True):
         assert mean.points.shape == truth.points.shape
         np.testing.assert_allclose(mean.points, np.broadcast_to(expected, truth.points.shape))
-
-
-# --- pictures
-
-
-def picture(seed=0, size=(48, 40), smooth=True):
-    rng = np.random.default_rng(seed)
-    noise = rng.integers(0, 256, (*size, 3)).astype(float)
-    for axis in (0, 1) if smooth else ():
-        noise = sum(np.roll(noise, k, axis) for k in range(5)) / 5
-    return noise.astype(np.uint8)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    height=st.integers(7, 40),
-    width=st.integers(7, 40),
-    seed=st.integers(0, 999),
-    strength=st.integers(0, 255),
-    smooth=st.booleans(),
-)
-def test_ssim_and_psnr_are_scikit_images(height, width, seed, strength, smooth):
-    truth = picture(seed, (height, width), smooth)
-    noise = np.random.default_rng(seed + 1).integers(-strength, strength + 1, truth.shape)
-    result = np.clip(truth + noise, 0, 255).astype(np.uint8)
-    library = structural_similarity(result, truth, channel_axis=-1, data_range=255)
-    assert ssim(result, truth) == pytest.approx(library, abs=1e-11)
-    if (result != truth).any():
-        library = peak_signal_noise_ratio(truth, result, data_range=255)
-        assert psnr(result, truth) == pytest.approx(library)
-
-
-def test_ssim_takes_black_white_strided_and_full_size_pictures():
-    black, white = np.zeros((9, 9, 3), np.uint8), np.full((9, 9, 3), 255, np.uint8)
-    c1 = (0.01 * 255) ** 2
-    assert ssim(black, white) == pytest.approx(c1 / (255**2 + c1))  # by hand: no variance
-    large = picture(1, (270, 480))
-    other = np.ascontiguousarray(np.roll(large, 1, axis=1))
-    library = structural_similarity(large, other, channel_axis=-1, data_range=255)
-    assert ssim(large[:, ::-1], other[:, ::-1]) == pytest.approx(library, abs=1e-11)
-
-
-def test_equal_pictures_have_ssim_1_and_the_capped_psnr():
-    assert ssim(picture(), picture()) == 1
-    assert psnr(picture(), picture()) == psnr_u8wrap(picture(), picture()) == 100
-
-
-def test_psnr_by_hand():
-    truth = np.full((8, 8, 3), 100, np.uint8)
-    result = truth.copy()
-    result[0, 0, 0] = 228  # one difference of 128 in 192 numbers: MSE = 128^2 / 192
-    assert psnr(result, truth) == pytest.approx(10 * np.log10(255**2 * 192 / 128**2))
-    assert psnr(truth, result) == psnr(result, truth)
-
-
-def test_u8wrap_overflows_as_the_published_script_does():
-    truth = np.zeros((16, 16, 3), np.uint8)
-    for difference, wrapped in ((3, 9), (16, 0), (20, 400 % 256), (255, 1)):
-        result = np.full_like(truth, difference)
-        wanted = 100 if wrapped == 0 else 10 * np.log10(255**2 / wrapped)
-        assert psnr_u8wrap(result, truth) == pytest.approx(wanted)
-
-
-def test_u8wrap_has_its_floor_at_27_90_db_for_random_differences():
-    every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
-    black = np.zeros_like(every)
-    assert psnr_u8wrap(every, black) == pytest.approx(27.898, abs=0.001)  # mean square 105.5
-    noise = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 1), dtype=np.uint8)
-    unrelated = noise.repeat(3, axis=3)
-    assert psnr_u8wrap(*unrelated) == pytest.approx(27.90, abs=0.05)
-    assert psnr(*unrelated) < 9
-
-
-def test_a_worse_picture_scores_worse():
-    truth = picture(size=(64, 64))
-    noise = np.random.default_rng(1).standard_normal(truth.shape)
-    worse = [np.clip(truth + s * noise, 0, 255).astype(np.uint8) for s in (2, 8, 32)]
-    for metric in (ssim, psnr):
-        scores = [metric(result, truth) for result in worse]
-        assert scores == sorted(scores, reverse=True)
-
-
-def test_pictures_that_do_not_match_are_refused():
-    for result, truth, message in (
-        (picture(), picture(size=(48, 41)), "differ in size"),
-        (picture().astype(float), picture(), "of uint8, found float64"),
-        (picture()[..., :1], picture()[..., :1], "wanted RGB"),
-    ):
-        for metric in (ssim, psnr, psnr_u8wrap):
-            with pytest.raises(ValueError, match=message):
-                metric(result, truth)
-    with pytest.raises(ValueError, match="7 x 7 pixels, found 6 x 48"):
-        ssim(picture(size=(48, 6)), picture(size=(48, 6)))
 
 
 # --- controls and table

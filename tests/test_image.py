@@ -1,0 +1,268 @@
+"""Picture metrics: by hand, against scikit-image, by what moves them; whole clips at once."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from media.video import read_video
+from metrics import image_batch
+from metrics.image import psnr, psnr_u8wrap, ssim, ssim_wang
+from metrics.image_batch import METRICS, picture_scores, scores_by_kernels, scores_by_torch
+
+
+def picture(seed=0, size=(48, 40), smooth=True):
+    rng = np.random.default_rng(seed)
+    noise = rng.integers(0, 256, (*size, 3)).astype(float)
+    for axis in (0, 1) if smooth else ():
+        noise = sum(np.roll(noise, k, axis) for k in range(5)) / 5
+    return noise.astype(np.uint8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(7, 40),
+    width=st.integers(7, 40),
+    seed=st.integers(0, 999),
+    strength=st.integers(0, 255),
+    smooth=st.booleans(),
+)
+def test_ssim_and_psnr_are_scikit_images(height, width, seed, strength, smooth):
+    truth = picture(seed, (height, width), smooth)
+    noise = np.random.default_rng(seed + 1).integers(-strength, strength + 1, truth.shape)
+    result = np.clip(truth + noise, 0, 255).astype(np.uint8)
+    library = structural_similarity(result, truth, channel_axis=-1, data_range=255)
+    assert ssim(result, truth) == pytest.approx(library, abs=1e-11)
+    if (result != truth).any():
+        library = peak_signal_noise_ratio(truth, result, data_range=255)
+        assert psnr(result, truth) == pytest.approx(library)
+
+
+def test_ssim_takes_black_white_strided_and_full_size_pictures():
+    black, white = np.zeros((9, 9, 3), np.uint8), np.full((9, 9, 3), 255, np.uint8)
+    c1 = (0.01 * 255) ** 2
+    assert ssim(black, white) == pytest.approx(c1 / (255**2 + c1))  # by hand: no variance
+    large = picture(1, (270, 480))
+    other = np.ascontiguousarray(np.roll(large, 1, axis=1))
+    library = structural_similarity(large, other, channel_axis=-1, data_range=255)
+    assert ssim(large[:, ::-1], other[:, ::-1]) == pytest.approx(library, abs=1e-11)
+
+
+def test_equal_pictures_have_ssim_1_and_the_capped_psnr():
+    assert ssim(picture(), picture()) == ssim_wang(picture(), picture()) == 1
+    assert psnr(picture(), picture()) == psnr_u8wrap(picture(), picture()) == 100
+
+
+def test_psnr_by_hand():
+    truth = np.full((8, 8, 3), 100, np.uint8)
+    result = truth.copy()
+    result[0, 0, 0] = 228  # one difference of 128 in 192 numbers: MSE = 128^2 / 192
+    assert psnr(result, truth) == pytest.approx(10 * np.log10(255**2 * 192 / 128**2))
+    assert psnr(truth, result) == psnr(result, truth)
+
+
+def test_u8wrap_overflows_as_the_published_script_does():
+    truth = np.zeros((16, 16, 3), np.uint8)
+    for difference, wrapped in ((3, 9), (16, 0), (20, 400 % 256), (255, 1)):
+        result = np.full_like(truth, difference)
+        wanted = 100 if wrapped == 0 else 10 * np.log10(255**2 / wrapped)
+        assert psnr_u8wrap(result, truth) == pytest.approx(wanted)
+
+
+def test_u8wrap_has_its_floor_at_27_90_db_for_random_differences():
+    every = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2)
+    black = np.zeros_like(every)
+    assert psnr_u8wrap(every, black) == pytest.approx(27.898, abs=0.001)  # mean square 105.5
+    noise = np.random.default_rng(0).integers(0, 256, (2, 256, 256, 1), dtype=np.uint8)
+    unrelated = noise.repeat(3, axis=3)
+    assert psnr_u8wrap(*unrelated) == pytest.approx(27.90, abs=0.05)
+    assert psnr(*unrelated) < 9
+
+
+def test_a_worse_picture_scores_worse():
+    truth = picture(size=(64, 64))
+    noise = np.random.default_rng(1).standard_normal(truth.shape)
+    worse = [np.clip(truth + s * noise, 0, 255).astype(np.uint8) for s in (2, 8, 32)]
+    for metric in (ssim, ssim_wang, psnr):
+        scores = [metric(result, truth) for result in worse]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_pictures_that_do_not_match_are_refused():
+    for result, truth, message in (
+        (picture(), picture(size=(48, 41)), "differ in size"),
+        (picture().astype(float), picture(), "of uint8, found float64"),
+        (picture()[..., :1], picture()[..., :1], "wanted RGB"),
+    ):
+        for metric in (ssim, ssim_wang, psnr, psnr_u8wrap):
+            with pytest.raises(ValueError, match=message):
+                metric(result, truth)
+    with pytest.raises(ValueError, match="7 x 7 pixels, found 6 x 48"):
+        ssim(picture(size=(48, 6)), picture(size=(48, 6)))
+    with pytest.raises(ValueError, match="11 x 11 pixels, found 48 x 10"):
+        ssim_wang(picture(size=(10, 48)), picture(size=(10, 48)))
+
+
+# --- SSIM with the Gaussian window, and what moves the metrics
+
+
+def library_wang(result, truth):
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return structural_similarity(result, truth, channel_axis=-1, data_range=255, **options)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    height=st.integers(11, 40),
+    width=st.integers(11, 40),
+    seed=st.integers(0, 999),
+    strength=st.integers(0, 255),
+    smooth=st.booleans(),
+)
+def test_ssim_wang_is_scikit_images_with_its_gaussian_options(
+    height, width, seed, strength, smooth
+):
+    truth = picture(seed, (height, width), smooth)
+    noise = np.random.default_rng(seed + 1).integers(-strength, strength + 1, truth.shape)
+    result = np.clip(truth + noise, 0, 255).astype(np.uint8)
+    assert ssim_wang(result, truth) == pytest.approx(library_wang(result, truth), abs=1e-11)
+
+
+def test_ssim_wang_by_hand():
+    c1, c2 = 6.5025, 58.5225  # (0.01 * 255)^2, (0.03 * 255)^2
+    black, white = np.zeros((13, 12, 3), np.uint8), np.full((13, 12, 3), 255, np.uint8)
+    assert ssim_wang(black, white) == pytest.approx(c1 / (255**2 + c1))  # no variance
+    one = np.zeros((11, 11, 3), np.uint8)  # a single window
+    one[5, 5] = 100
+    weight = 0.0707622377  # of the centre: 1 / sum exp(-(x^2 + y^2) / 4.5), x, y = -5 .. 5
+    mean, square = weight * 100, weight * 100**2
+    wanted = c1 * c2 / ((mean**2 + c1) * (square - mean**2 + c2))
+    assert ssim_wang(one, np.zeros_like(one)) == pytest.approx(wanted, rel=1e-8)
+
+
+def test_ssim_falls_with_every_pixel_of_shift():
+    large = picture(2, (80, 96))
+    truth = large[:, 8:88]
+    for metric in (ssim, ssim_wang):
+        scores = [metric(large[:, 8 - k : 88 - k], truth) for k in range(4)]
+        assert scores[0] == 1
+        assert min(-np.diff(scores)) > 0.05
+
+
+def test_brightness_moves_psnr_by_the_known_number_and_leaves_the_structure():
+    truth = np.clip(picture(3, (64, 64)), 20, 200)
+    for step, decibel in ((8, 30.0691), (16, 24.0485), (32, 18.0279)):  # 20 log10(255 / step)
+        assert psnr(truth + np.uint8(step), truth) == pytest.approx(decibel, abs=1e-4)
+    brighter = truth + np.uint8(16)
+    assert 0.95 < ssim_wang(brighter, truth) < 1  # the luminance term alone
+    assert ssim_wang(255 - truth, truth) < 0  # the same luminances, the structure reversed
+
+
+# --- whole clips
+
+
+def clips(frames=5, size=(24, 31), seed=0):
+    """Two clips whose first frames are equal."""
+    rng = np.random.default_rng(seed)
+    truths = np.stack([picture(seed + k, size) for k in range(frames)])
+    noise = rng.integers(-30, 31, truths.shape)
+    results = np.clip(truths + noise, 0, 255).astype(np.uint8)
+    results[0] = truths[0]
+    return results, truths
+
+
+def on_the_cpu_in_torch(results, truths):
+    return scores_by_torch(results, truths, "cpu")
+
+
+@pytest.mark.parametrize("scores", [picture_scores, scores_by_kernels, on_the_cpu_in_torch])
+def test_a_clips_scores_are_the_definitions_frame_by_frame(scores):
+    results, truths = clips()
+    found = scores(iter(results), iter(truths))
+    assert found.keys() == METRICS.keys() == {"ssim", "ssim_wang", "psnr", "psnr_u8wrap"}
+    for name, values in found.items():
+        slow = [METRICS[name](*pair) for pair in zip(results, truths, strict=True)]
+        assert values.dtype == np.float64
+        np.testing.assert_allclose(values, slow, rtol=0, atol=1e-10)
+
+
+def test_a_clips_psnr_is_the_mean_of_frames_and_an_equal_frame_counts_100_db():
+    truths = np.full((2, 16, 16, 3), 100, np.uint8)
+    results = truths.copy()
+    results[1] += 8
+    values = picture_scores(results, truths)["psnr"]
+    assert values == pytest.approx([100, 30.0691], abs=1e-4)
+    pooled = 10 * np.log10(255**2 / 32)
+    assert values.mean() - pooled > 30
+
+
+def test_neither_batches_nor_the_order_of_frames_change_a_score(monkeypatch):
+    results, truths = clips(frames=7)
+    whole = on_the_cpu_in_torch(results, truths)
+    for frames in (1, 3, 7):
+        monkeypatch.setattr(image_batch, "BATCH_PIXELS", frames * truths[0, ..., 0].size)
+        again = on_the_cpu_in_torch(results[::-1], truths[::-1])
+        for name, values in again.items():
+            np.testing.assert_allclose(values[::-1], whole[name], rtol=0, atol=1e-12)
+
+
+def test_the_device_chooses_the_way(monkeypatch):
+    for way in ("scores_by_torch", "scores_by_kernels"):
+        monkeypatch.setattr(image_batch, way, lambda *given, way=way: (way, *given[2:]))
+    assert picture_scores([], []) == ("scores_by_kernels",)
+    assert picture_scores([], [], torch.device("cpu")) == ("scores_by_kernels",)
+    assert picture_scores([], [], "cuda:1") == ("scores_by_torch", "cuda:1")
+
+
+@pytest.mark.parametrize("scores", [scores_by_kernels, on_the_cpu_in_torch])
+def test_clips_that_cannot_be_compared_are_refused(scores):
+    results, truths = clips(frames=3)
+    for ours, theirs, message in (
+        (results[:2], truths, "the result ends at frame 2, its counterpart goes on"),
+        (results, truths[:1], "the truth ends at frame 1, its counterpart goes on"),
+        ([], [], "neither result nor truth has a frame"),
+        (results[:, 1:], truths, "differ in size"),
+        (results.astype(float), truths, "of uint8"),
+        (results[:, :10], truths[:, :10], "needs 11 x 11 pixels, found 31 x 10"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scores(ours, theirs)
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_the_cpus_scores():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    results, truths = clips(frames=40, size=(256, 256))
+    ours, theirs = picture_scores(results, truths, "cuda"), picture_scores(results, truths)
+    for name, values in ours.items():
+        np.testing.assert_allclose(values, theirs[name], rtol=0, atol=1e-9)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    "name", ["av_talk/May_5s.mp4", "mead_same_sentence/W009_front_happy_level3_001.mp4"]
+)
+def test_real_frames_score_as_scikit_image_says(media_root, name):
+    every_third = islice(read_video(media_root / name), 0, 12, 3)
+    frames = [frame[:300, :300] for frame in every_third]
+    results, truths = frames[1:], frames[:-1]
+    slow = {
+        "ssim": [
+            structural_similarity(*pair, channel_axis=-1, data_range=255)
+            for pair in zip(results, truths, strict=True)
+        ],
+        "ssim_wang": [library_wang(*pair) for pair in zip(results, truths, strict=True)],
+        "psnr": [
+            peak_signal_noise_ratio(theirs, ours, data_range=255)
+            for ours, theirs in zip(results, truths, strict=True)
+        ],
+    }
+    for scores in (picture_scores, on_the_cpu_in_torch):
+        found = scores(results, truths)
+        for metric, values in slow.items():
+            np.testing.assert_allclose(found[metric], values, rtol=0, atol=1e-9)
