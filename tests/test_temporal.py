@@ -1,0 +1,268 @@
+"""Warp error, flicker and jitter: by hand, and on videos whose order is known."""
+
+import cv2
+import numpy as np
+import pytest
+
+from media.geometry import RIGID_TEMPLATE
+from media.points import RIGID
+from media.video import read_video
+from metrics.temporal import flicker, jitter, true_motion, warp_errors
+
+
+def texture(seed=0, size=(96, 128), blur=3.0):
+    """A smooth picture full of contrast, (H, W, 3)."""
+    noise = np.random.default_rng(seed).random((*size, 3)).astype(np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), blur)
+    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def panning(frames=6, step=2, seed=0):
+    """A window that moves over a large picture: the picture moves by -step pixels a frame."""
+    wide = texture(seed, (96, 128 + step * frames))
+    return [np.ascontiguousarray(wide[:, step * k : step * k + 128]) for k in range(frames)]
+
+
+def flickering(frames, levels=10):
+    return [
+        np.clip(frame.astype(int) + (levels if k % 2 else -levels), 0, 255).astype(np.uint8)
+        for k, frame in enumerate(frames)
+    ]
+
+
+# --- warp error
+
+
+def test_the_flow_of_a_pan_is_found_and_the_truth_itself_has_nearly_no_error():
+    truth = panning()
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth]
+    motion = true_motion(grey[0], grey[1])
+    rows, columns = np.indices(grey[0].shape)
+    inner = (slice(16, -16), slice(16, -16))
+    assert np.abs(motion.x - (columns + 2))[inner].max() < 0.2
+    assert np.abs(motion.y - rows)[inner].max() < 0.2
+    assert not motion.counted[:, -2:].any()  # these came from outside the picture
+    assert motion.counted.mean() > 0.5
+    assert warp_errors({"truth": truth}, truth)["truth"] < 1
+
+
+def test_a_video_in_step_beats_all_that_are_not():
+    truth = panning()
+    other = texture(1)
+    errors = warp_errors(
+        {
+            "truth": truth,
+            "frozen": [truth[0]] * 6,
+            "flickering": flickering(truth),
+            "backwards": truth[::-1],
+            "another frozen": [other] * 6,
+        },
+        truth,
+    )
+    assert errors["truth"] < 1
+    assert errors["flickering"] == pytest.approx(20, abs=2)  # from -10 to +10 levels
+    assert min(errors["frozen"], errors["another frozen"], errors["backwards"]) > 5
+
+
+def test_a_moving_face_before_a_noisy_wall_beats_a_frozen_frame():
+    """The wall's noise outvotes the face where every pixel counts; here it has no vote."""
+    rng = np.random.default_rng(4)
+    wall = np.full((96, 128, 3), 120)
+    truth = []
+    for patch in panning(5, seed=2):
+        frame = wall + rng.normal(0, 1.5, wall.shape)
+        frame[40:70, 50:90] = patch[40:70, 50:90]
+        truth.append(np.clip(frame, 0, 255).astype(np.uint8))
+    frozen = [truth[0]] * 5
+    plain = np.mean([np.abs(a.astype(int) - b) for a, b in zip(truth[1:], truth, strict=False)])
+    assert plain > 0  # the frozen frame's own change is none
+    errors = warp_errors({"truth": truth, "frozen": frozen}, truth)
+    assert errors["truth"] < 0.6 * errors["frozen"]
+
+
+def test_a_picture_that_does_not_move_says_nothing():
+    still = texture()
+    assert warp_errors({"a": [still, still], "b": panning(2)}, [still, still]) == {
+        "a": None,
+        "b": None,
+    }
+
+
+def between(values, x, y):
+    """Sample (H, W) bilinearly at a column and row in 32nds, as OpenCV does; the edge repeats."""
+    x, y = np.rint(32 * x) / 32, np.rint(32 * y) / 32
+    left, top = int(np.floor(x)), int(np.floor(y))
+
+    def at(row, column):
+        return float(values[min(max(row, 0), 95), min(max(column, 0), 127)])
+
+    upper = (1 - x + left) * at(top, left) + (x - left) * at(top, left + 1)
+    lower = (1 - x + left) * at(top + 1, left) + (x - left) * at(top + 1, left + 1)
+    return (1 - y + top) * upper + (y - top) * lower
+
+
+def slow_warp_error(result, truth):
+    """Return the warp error of two frames, pixel by pixel as the words say."""
+    old, new = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth)
+    back, forth = (
+        cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*pair, None)
+        for pair in ((new, old), (old, new))
+    )
+    before, now = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in result)
+    errors, refused = [], 0
+    for row in range(96):
+        for column in range(128):
+            b = back[row, column]
+            x, y = np.float32(column) + b[0], np.float32(row) + b[1]
+            if not (0 <= x <= 127 and 0 <= y <= 95):
+                continue
+            f = [between(forth[..., k], x, y) for k in (0, 1)]
+            lengths = b[0] ** 2 + b[1] ** 2 + f[0] ** 2 + f[1] ** 2
+            if (b[0] + f[0]) ** 2 + (b[1] + f[1]) ** 2 >= 0.01 * lengths + 0.5:
+                refused += 1
+            elif abs(between(old, x, y) - old[row, column]) >= 4:
+                errors.append(abs(between(before, x, y) - now[row, column]))
+    return np.mean(errors), refused
+
+
+def test_the_warp_error_equals_a_slow_loop_where_something_new_hides_the_picture():
+    truth = panning(2)
+    truth[1] = truth[1].copy()
+    truth[1][30:60, 40:80] = texture(7, blur=0.6)[30:60, 40:80]
+    result = [texture(8), texture(9)]
+    wanted, refused = slow_warp_error(result, truth)
+    assert refused > 300
+    found = warp_errors({"a": result}, truth)["a"]
+    assert found == pytest.approx(wanted, rel=1e-4)
+    wanted, _ = slow_warp_error(truth, truth)
+    assert warp_errors({"a": truth}, truth)["a"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_results_do_not_see_one_another_and_may_be_streams():
+    truth = panning()
+    alone = warp_errors({"a": flickering(truth)}, truth)["a"]
+    both = warp_errors({"b": iter(truth), "a": iter(flickering(truth))}, iter(truth))
+    assert both["a"] == alone
+
+
+def test_two_frames_at_a_time_are_held():
+    alive, most = set(), 0
+
+    class Watched(np.ndarray):
+        def __del__(self):
+            alive.discard(id(self))
+
+    def stream():
+        nonlocal most
+        for frame in panning(8):
+            watched = frame.view(Watched)
+            alive.add(id(watched))
+            most = max(most, len(alive))
+            yield watched
+
+    warp_errors({"a": stream()}, panning(8))
+    assert most <= 3  # the one being read among them
+
+
+def test_videos_that_do_not_match_are_refused():
+    truth = panning()
+    for results, message in (
+        ({"a": truth[:5]}, "result 'a' has 5 frames, another video more"),
+        ({"a": [*truth, truth[0]]}, "the truth has 6 frames, another video more"),
+        ({"a": [frame[:, :64] for frame in truth]}, r"frame 0 of result 'a' has shape \(96, 64"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            warp_errors(results, truth)
+    with pytest.raises(ValueError, match="two frames or more"):
+        warp_errors({"a": truth[:1]}, truth[:1])
+    with pytest.raises(ValueError, match="16 pixels a side, found"):
+        warp_errors({}, [frame[:8, :20] for frame in truth])
+    with pytest.raises(ValueError, match=r"float64 .* wanted uint8 RGB"):
+        warp_errors({}, [frame.astype(float) for frame in truth])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["grid_s1/bgan7a.mpg", "mead_same_sentence/M030_*happy*.mp4"])
+def test_on_a_real_clip_the_truth_wins_and_a_frozen_frame_does_not(media_root, name):
+    path = next(iter(sorted(media_root.glob(name))))
+    truth = [
+        cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA)
+        for frame, _ in zip(read_video(path), range(40), strict=False)
+    ]
+    rows = {
+        "truth": truth,
+        "late": [truth[0], *truth[:-1]],
+        "frozen": [truth[0]] * len(truth),
+        "flickering": flickering(truth, 6),
+    }
+    errors = warp_errors(rows, truth)
+    assert errors["truth"] < 0.8 * min(errors[name] for name in rows if name != "truth")
+    assert flicker(rows["frozen"]) == 0  # what this figure cannot tell
+
+
+# --- flicker
+
+
+def test_flicker_by_hand():
+    frames = [np.full((2, 2, 3), level, np.uint8) for level in (10, 250, 250)]
+    frames[2][0, 0, 0] = 238
+    assert flicker(frames) == pytest.approx((240 + 12 / 12) / 2)
+    assert flicker(iter(frames[1:])) == pytest.approx(1)
+    with pytest.raises(ValueError, match="two frames or more"):
+        flicker(frames[:1])
+    with pytest.raises(ValueError, match="shape"):
+        flicker([frames[0], frames[0][:1]])
+    up = [np.full((2, 2, 3), level, np.uint8) for level in (0, 1, 2)]
+    assert flicker(up) == 1  # from the frame before, not from the first
+
+
+# --- jitter
+
+
+def face(frames):
+    """The same face (T, 68, 2), which the alignment leaves as it is."""
+    points = np.random.default_rng(3).uniform(40, 216, (68, 2))
+    points[list(RIGID)] = RIGID_TEMPLATE[:, :2]
+    return np.repeat(points[None], frames, axis=0)
+
+
+def test_jitter_by_hand():
+    points = face(4)
+    points[:, 8, 1] += [0, 1, 0, 0]  # third difference 0 - 3 * 0 + 3 * 1 - 0 = 3, at one of 68
+    assert jitter(points) == pytest.approx(3 / 68)
+    points = face(5)
+    points[:, 8, 1] += [0, 0, 0, 0, 4]  # 0 in the first four frames, 4 in the last four
+    assert jitter(points) == pytest.approx(4 / 68 / 2)
+
+
+def test_steady_speed_and_steady_acceleration_do_not_tremble():
+    time = np.arange(12.0)
+    points = face(12)
+    points[:, 50:, 1] += (3 * time + 0.5 * time**2)[:, None]
+    assert jitter(points) < 1e-9
+    rng = np.random.default_rng(0)
+    trembling = [jitter(points + s * rng.standard_normal(points.shape)) for s in (0.2, 0.5, 1)]
+    assert trembling == sorted(trembling)
+    # White noise of 1 px: the third difference has variance 1 + 9 + 9 + 1 on each axis, so its mean
+    # length is sqrt(20 pi / 2); the alignment adds that of eight trembling points.
+    noise = face(400) + rng.standard_normal((400, 68, 2))
+    assert jitter(noise) == pytest.approx(np.sqrt(20 * np.pi / 2), rel=0.25)
+
+
+def test_jitter_is_of_the_256_px_face_and_not_of_the_heads_motion():
+    points = face(9)
+    points[:, 8] += np.random.default_rng(1).standard_normal((9, 2))
+    drift = 5 * np.random.default_rng(2).standard_normal((9, 1, 2))
+    assert jitter(2.5 * points + drift) == pytest.approx(jitter(points))
+
+
+def test_frames_without_a_face_break_jitter_into_pieces():
+    points = face(9)
+    points[:, 8, 1] += [0, 1, 0, 0, 0, 5, 0, 0, 0]
+    points[4] = np.nan  # left are frames 0-3 with the 1 and 5-8 with the 5 at their start
+    assert jitter(points) == pytest.approx((3 + 5) / 68 / 2)
+    points[2] = points[7] = np.nan
+    with pytest.raises(ValueError, match="no 4 frames in a row of 9 have a face"):
+        jitter(points)
+    with pytest.raises(ValueError, match="no 4 frames in a row of 3"):
+        jitter(face(3))
