@@ -16,6 +16,7 @@ class PaperColumn:
     """A column: our metric or the paper's figure, its heading, and how far the paper explains it.
 
     Attributes:
+        decimals: of our figures; `printed_decimals` of the paper's, None: as many.
         printed: the paper has this column; false for one that only we have.
         beside: the printed column to hold ours against; None: this one, if it is printed.
         protocol_known: the paper says all that is needed to compute it again.
@@ -26,6 +27,7 @@ class PaperColumn:
     better: tp.Literal["lower", "higher"]
     decimals: int
     printed: bool = True
+    printed_decimals: int | None = None
     beside: str | None = None
     protocol_known: bool = False
 
@@ -39,7 +41,7 @@ class PaperColumn:
 class PaperRow:
     """A row: the method and its figures in the order of the printed columns; None: not known.
 
-    `ours` names the configuration of ours that trains this row of an ablation.
+    `ours` names the row of our ablation that stands beside it.
     """
 
     name: str
