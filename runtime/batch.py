@@ -73,11 +73,17 @@ class Batch:
         """Return where a clip's result belongs."""
         return self.folder / f"{clip_id}.mp4"
 
+    def fingerprint(self, clip_id: str) -> str | None:
+        """Return the fingerprint that a clip's result was made with, if there ever was one."""
+        record = self._made.get(clip_id)
+        return None if record is None else str(record["fingerprint"])
+
     def holds(self, clip_id: str, fingerprint: str) -> bool:
         """Tell whether the result of this fingerprint is there, whole."""
-        record, path = self._made.get(clip_id, {}), self.place(clip_id)
-        wanted = record.get("fingerprint") == fingerprint and path.is_file()
-        return wanted and bool(record["sha256"] == sha256(path))
+        path = self.place(clip_id)
+        if self.fingerprint(clip_id) != fingerprint or not path.is_file():
+            return False
+        return bool(self._made[clip_id]["sha256"] == sha256(path))
 
     def add(self, clip_id: str, fingerprint: str) -> None:
         """Record a result that was just made."""
