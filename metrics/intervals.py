@@ -28,6 +28,7 @@ SEED = 0  # the same scores give the same interval on every run
 LEVEL = 0.95
 MIN_SPEAKERS = 5  # fewer say next to nothing of how speakers differ
 BLOCK = 2_000_000  # numbers drawn at a time: 16 MB
+TIE = 1e-12  # relative difference that is rounding
 NORMAL = NormalDist()
 
 
@@ -180,7 +181,7 @@ def _bca(over: Array, under: Array, strata: Array) -> Interval:
     drawn = _draws(over, under, pools)
     if not np.isfinite(drawn).all():  # a draw without a denominator: too few units
         return Interval(value, None, None)
-    if np.ptp(drawn) <= 1e-12 * max(1.0, abs(value)):
+    if np.ptp(drawn) <= TIE * max(1.0, abs(value)):
         return Interval(value, value, value)
     low, high = _corrected(value, drawn, _acceleration(over, under, pools))
     return Interval(value, low, high)
@@ -219,7 +220,8 @@ def _acceleration(over: Array, under: Array, pools: list[Array]) -> float:
 
 def _corrected(value: float, drawn: Array, acceleration: float) -> tuple[float, float]:
     """Return the BCa percentiles of the draws; ties with the estimate count half."""
-    share = float(((drawn < value).mean() + (drawn <= value).mean()) / 2)
+    tie = TIE * max(1.0, abs(value))  # the same units in another order add up a little differently
+    share = float(((drawn < value - tie).mean() + (drawn <= value + tie).mean()) / 2)
     edge = 0.5 / len(drawn)
     bias = NORMAL.inv_cdf(min(max(share, edge), 1 - edge))
     levels = []
