@@ -36,6 +36,7 @@ SCRIPTS = {
     "audio2lm": "train_audio2lm.py",
 }
 PRETRAINED = {"pretrain_content": "content", "pretrain_emotion": "emotion"}  # what they teach
+LANDMARKS = "landmarks"  # folder of a row and seed
 CODES = "codes.json"  # evp.measure_codes writes it into the run
 PREDICTIONS = "predictions.json"  # what evp.predict writes last
 MEAN_CODES = "emotion_codes.json"  # what evp.emotion_codes writes last; videos need it
@@ -262,7 +263,7 @@ def _measurements(config: Config, run: Training) -> list[tuple[str, Path, tuple[
     """Return what is measured of a run: its name, the file it leaves, its command."""
     on = (str(run.out), "--corpus", str(config.corpus))
     split = (*on, "--split", config.split)
-    folder = run.out.parent / "landmarks"
+    folder = run.out.parent / LANDMARKS
     known: dict[str, list[tuple[str, Path, tuple[str, ...]]]] = {
         "disentangle": [("measure_codes", run.out / CODES, split)],
         "audio2lm": [

@@ -12,6 +12,7 @@ from media.geometry import View
 from metrics.ablation import (
     CODES,
     FULL,
+    LANDMARKS,
     Config,
     Training,
     check_runs,
@@ -105,7 +106,7 @@ def measure(config: Config, out: Path, commits: list[str], runs: list[Training])
         rows[name] = {}
         for seed in config.seeds:
             folder = row_folder(out, name, seed)
-            scores = predicted_scores(folder / "landmarks", truth)
+            scores = predicted_scores(folder / LANDMARKS, truth)
             scores |= code_scores(folder / "disentangle" / CODES)
             for metric, value in scores.items():
                 rows[name].setdefault(metric, []).append(value)
