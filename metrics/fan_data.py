@@ -1,0 +1,206 @@
+"""Faces as the emotion classifier sees them, and the clips that it learns from.
+
+Each frame is aligned on its own, by the similarity that takes nose bridge and eye corners to the
+template of media.geometry: the same for true and generated videos, for a crop of a face and for a
+full frame, whatever the size. Per frame and not per clip, because a clip's first frame may be the
+odd one, and a head that moves or turns up elsewhere in a result must not look like an emotion. The
+rigid points alone, because brows or mouth among them would be aligned away. The published FAN
+aligns per frame too, on dlib's five points.
+
+Letters: T frames of a clip, N faces, F frames of an item, S pixels of a side.
+"""
+
+import hashlib
+import typing as tp
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from media.corpus import Clip, Corpus, Crop
+from media.crop import cut
+from media.geometry import RIGID_TEMPLATE, affine, similarity
+from media.points import RIGID
+from runtime.config import ConfigError
+
+Array = NDArray[tp.Any]
+Image = NDArray[np.uint8]
+
+# The square that is cut out, in pixels of the 256 px aligned face. It holds the face from the
+# highest brows (y 30) to the chin under an open mouth (y 266), on rendered and on real people.
+FACE_CENTRE = (128.0, 144.0)
+FACE_SIDE = 272.0
+
+
+@dataclass(frozen=True)
+class FaceAugmentation:
+    """What changes from draw to draw, once for all frames of an item; strengths of 0 change
+    nothing."""
+
+    shift: float = 0.04  # of the side, at most
+    scale: float = 0.08  # of the logarithm, at most
+    rotation: float = 6.0  # degrees to either side, at most
+    flip: float = 0.5  # probability
+    brightness: float = 0.2  # of the factor of all channels, at most
+    tint: float = 0.1  # of each channel's own factor, at most: lamps and skins differ in colour
+    contrast: float = 0.2  # of the factor about the mean, at most
+    blur: float = 0.0  # sigma in pixels of the face, at most: videos differ in sharpness
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ValueError(f"{name} is {value}, wanted 0 or more")
+        if self.flip > 1:
+            raise ValueError(f"flip is {self.flip}, wanted a probability from 0 to 1")
+
+
+@dataclass(frozen=True)
+class FaceDataConfig:
+    """What an item is; the defaults are the published code's."""
+
+    frames: int = 3  # F, one from each of as many equal parts of the clip
+    size: int = 224  # S
+    augmentation: FaceAugmentation = field(default_factory=FaceAugmentation)
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.size < 32:
+            raise ValueError(
+                f"frames is {self.frames} and size {self.size}, wanted a frame and 32 pixels at "
+                "least: the network halves a face five times"
+            )
+
+
+class FaceClips(Dataset[dict[str, Tensor]]):
+    """An item is F frames of a clip: faces (F, 3, S, S) float32 in [0, 1], label () int64.
+
+    Every emotion is drawn as often as every other, however many clips it has.
+    """
+
+    def __init__(self, corpus: Corpus, split: str, config: FaceDataConfig, seed: int = 0) -> None:
+        """Take the clips of a split.
+
+        Raises:
+            ConfigError: an emotion has no clip in it.
+        """
+        self.config, self.seed = config, seed
+        by_emotion = [corpus.clips(split, emotion=emotion) for emotion in corpus.emotions]
+        for emotion, clips in zip(corpus.emotions, by_emotion, strict=True):
+            if not clips:
+                raise ConfigError(
+                    f"{corpus.root} has no clip of {emotion!r} in split {split!r}: an emotion that "
+                    "was never seen cannot be recognised"
+                )
+        longest = max(len(clips) for clips in by_emotion)
+        self.items = [
+            (clips[turn % len(clips)], label)
+            for turn in range(longest)
+            for label, clips in enumerate(by_emotion)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, draw))
+        clip, label = self.items[draw % len(self)]
+        edges = np.linspace(0, clip.frames, self.config.frames + 1)
+        chosen = np.floor(rng.uniform(edges[:-1], edges[1:])).astype(int).tolist()
+        shown = augmented_faces(*frames_of(clip, chosen), self.config, rng)
+        return {"faces": to_tensor(shown), "label": torch.tensor(label)}
+
+
+def frames_of(clip: Clip, indices: Sequence[int]) -> tuple[Image, Array]:
+    """Return stored frames (N, H, W, 3) and their landmarks (N, 68, 2), stored pixels."""
+    return clip.store().read(indices), clip.stored_landmarks()[list(indices)]
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Return at most `count` indices into `length` frames, the middles of equal parts."""
+    count = min(count, length)
+    return [(2 * part + 1) * length // (2 * count) for part in range(count)]
+
+
+def face_crop(points: Array, source_size: tuple[int, int], size: int) -> Crop:
+    """Return how one frame's face is cut out and aligned.
+
+    Args:
+        points: (68, 2), pixels of the frame.
+        source_size: width and height of the frame, pixels.
+        size: S.
+    """
+    onto = affine(similarity(points[list(RIGID)], RIGID_TEMPLATE[:, :2]))
+    scale = size / FACE_SIDE
+    matrix = scale * onto
+    matrix[:, 2] += size / 2 - scale * np.array(FACE_CENTRE) - 0.5
+    return Crop(matrix, (size, size), source_size)
+
+
+def aligned_faces(
+    frames: Sequence[Image] | Image, landmarks: Array, size: int, change: Array | None = None
+) -> Image:
+    """Return the aligned faces (N, S, S, 3) uint8 RGB; black where the frame ends.
+
+    Args:
+        frames: N of (H, W, 3) uint8 RGB.
+        landmarks: (N, 68, 2), pixels of the frames.
+        size: S.
+        change: (2, 3), a further map of the faces' pixels.
+    """
+    faces = np.empty((len(frames), size, size, 3), np.uint8)
+    for face, frame, points in zip(faces, frames, landmarks, strict=True):
+        crop = face_crop(points, (frame.shape[1], frame.shape[0]), size)
+        if change is not None:
+            moved = change[:, :2] @ crop.matrix
+            moved[:, 2] += change[:, 2]
+            crop = Crop(moved, crop.size, crop.source_size)
+        face[:] = cut(frame, crop)
+    return faces
+
+
+def augmented_faces(
+    frames: Image, landmarks: Array, config: FaceDataConfig, rng: np.random.Generator
+) -> Image:
+    """Return aligned faces (N, S, S, 3) with one draw of the augmentation for all of them."""
+    how, size = config.augmentation, config.size
+    shift = rng.uniform(-how.shift, how.shift, 2) * size
+    scale = float(np.exp(rng.uniform(-how.scale, how.scale)))
+    angle = float(rng.uniform(-how.rotation, how.rotation))
+    middle = ((size - 1) / 2, (size - 1) / 2)
+    change: Array = cv2.getRotationMatrix2D(middle, angle, scale)
+    change[:, 2] = change[:, 2] + shift
+    faces = aligned_faces(frames, landmarks, size, change)
+    if rng.random() < how.flip:
+        faces = np.ascontiguousarray(faces[:, :, ::-1])
+    return _recoloured(_blurred(faces, float(rng.uniform(0, how.blur))), how, rng)
+
+
+def to_tensor(faces: Image) -> Tensor:
+    """Return (N, 3, S, S) float32 in [0, 1] of faces (N, S, S, 3) uint8; nothing is normalised."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(faces, -1, -3))).float() / 255
+
+
+def split_hash(clips: Sequence[Clip]) -> str:
+    """Return the SHA-256 of which clips these are, of which emotion and which source file."""
+    lines = sorted(f"{clip.id} {clip.emotion} {clip.sha256}\n" for clip in clips)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _blurred(faces: Image, sigma: float) -> Image:
+    if sigma < 0.1:  # pixels; a narrower Gaussian has no weight beside its middle
+        return faces
+    return np.stack([np.asarray(cv2.GaussianBlur(face, (0, 0), sigma), np.uint8) for face in faces])
+
+
+def _recoloured(faces: Image, how: FaceAugmentation, rng: np.random.Generator) -> Image:
+    """Return faces (N, S, S, 3) with other brightness, tint and contrast."""
+    brightness, contrast = (1 + rng.uniform(-each, each) for each in (how.brightness, how.contrast))
+    gains = brightness * (1 + rng.uniform(-how.tint, how.tint, 3))
+    levels = faces.astype(np.float32)
+    mean = levels.mean()
+    changed = ((levels - mean) * np.float32(contrast) + mean) * gains.astype(np.float32)
+    return np.asarray(np.rint(changed.clip(0, 255)), np.uint8)
