@@ -107,11 +107,12 @@ def load_ablation(path: Path) -> Ablation:
     if not isinstance(rows, dict) or not rows:
         raise ValueError(f"{file} has no rows, wanted {{name: {{metric: [value of each seed]}}}}")
     controls = found.get("controls") or {}
-    alone = {name: {metric: [value] for metric, value in figures.items()}
-             for name, figures in controls.items()}  # fmt: skip
-    for name, figures in (*rows.items(), *alone.items()):
+    for name, figures in (*rows.items(), *controls.items()):
+        if not isinstance(figures, dict):
+            raise ValueError(f"{file}, {name}, is {figures!r}, wanted figures by metric")
         for metric, values in figures.items():
-            if not isinstance(values, list) or not values or not all(map(_is_number, values)):
+            listed = values if name in rows else [values]
+            if not isinstance(listed, list) or not listed or not all(map(_is_number, listed)):
                 raise ValueError(f"{file}, {name}, {metric}: {values!r}, wanted finite numbers")
     return Ablation(rows, controls, list(found.get("notes") or []))
 
