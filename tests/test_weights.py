@@ -374,6 +374,25 @@ def test_a_replaced_file_is_noticed(folder, hashed):
         weights.find("whole")
 
 
+def test_a_hash_is_remembered_for_size_times_and_inode_and_for_nothing_less(folder, hashed):
+    path, memory = folder / "whole.pth", folder / "weights.hashes.json"
+    path.write_bytes(CONTENT)
+    weights.find("whole")
+    right = json.loads(memory.read_text())
+    stat = path.stat()
+    identity = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    assert right["files"] == {str(path): {"identity": identity, "sha256": DIGEST}}
+    for place in range(4):
+        other = [value + (place == number) for number, value in enumerate(identity)]
+        files = {str(path): {"identity": other, "sha256": DIGEST}}
+        memory.write_text(json.dumps(right | {"files": files}))
+        weights.find("whole")
+        assert len(hashed) == place + 2
+    memory.write_text(json.dumps(right | {"schema": 2}))
+    weights.find("whole")
+    assert len(hashed) == 6
+
+
 @pytest.mark.parametrize(
     "memory",
     ["", "{", "[]", '{"schema": 9, "files": {}}', '{"schema": 1}', '{"schema": 1, "files": []}']
@@ -485,6 +504,14 @@ def test_of_two_files_that_nobody_publishes_the_one_in_use_stays_until_told_othe
     weights.add("unknown", tmp_path / "second", replace=True)
     assert weights.find("unknown").read_bytes() == OTHER
     assert locked(folder) == {"unknown.pth": hashlib.sha256(OTHER).hexdigest()}
+
+
+def test_a_file_put_there_by_hand_and_not_yet_used_is_not_replaced_unasked(folder, tmp_path):
+    (folder / "unknown.pth").write_bytes(CONTENT)
+    (tmp_path / "second").write_bytes(OTHER)
+    with pytest.raises(ValueError, match="which of the two is right is not published; --replace"):
+        weights.add("unknown", tmp_path / "second")
+    assert weights.find("unknown").read_bytes() == CONTENT
 
 
 def test_a_copy_that_fails_leaves_no_part_of_a_file(folder, tmp_path, monkeypatch):
