@@ -1,6 +1,6 @@
 """What becomes of the networks' pictures: pasted back into the whole portrait, or side by side.
 
-Letters: H, W pixels of the portrait; S pixels a side of the networks' pictures.
+Letters: H, W pixels of the portrait; S pixels a side of the networks' pictures, N when written.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from eamm.source import Portrait
 from media.corpus import Crop
 from media.paste import border_mask, paste
-from media.pictures import reduced
+from media.pictures import reduced, resized
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]
@@ -24,28 +24,30 @@ LONGEST = 1920  # pixels of the longer side of a video of the whole portrait
 class Frame:
     """What a frame of the result shows: the networks' picture, or the portrait with it inside.
 
-    Pasted, the whole crop is replaced and fades out towards its border: heads move, and shoulders
-    with them. A portrait of more than `LONGEST` pixels is made smaller.
+    Alone, it may be written as large as a truth is. Pasted, the whole crop is replaced and fades
+    out towards its border: heads move, and shoulders with them. A portrait of more than `LONGEST`
+    pixels is made smaller.
     """
 
-    def __init__(self, portrait: Portrait, paste_back: bool) -> None:
-        """Prepare for pictures of a portrait."""
-        self.paste_back = paste_back
+    def __init__(self, portrait: Portrait, paste_back: bool, size: int | None = None) -> None:
+        """Prepare for pictures of a portrait, written alone with `size` pixels a side (None: S)."""
+        self.paste_back, self.size = paste_back, size or portrait.crop.size[0]
         self.picture = reduced(portrait.picture, LONGEST)
         share = self.picture.shape[1] / portrait.picture.shape[1]
         self.crop = scaled_source(portrait.crop, share, self.picture)
         self.mask = border_mask(portrait.crop.size[0])
 
     def __call__(self, picture: Image) -> Image:
-        """Return the frame for a picture (S, S, 3)."""
-        return paste(self.picture, picture, self.crop, self.mask) if self.paste_back else picture
+        """Return the frame for a picture (S, S, 3): (H, W, 3), or (N, N, 3) alone."""
+        if self.paste_back:
+            return paste(self.picture, picture, self.crop, self.mask)
+        return np.asarray(resized(picture[None], self.size)[0], np.uint8)
 
 
 def reenacted(
-    moved: Iterable[tuple[Image, Image]], portrait: Portrait, paste_back: bool, beside: bool
+    moved: Iterable[tuple[Image, Image]], portrait: Portrait, frame: Frame, beside: bool
 ) -> Iterator[list[Image]]:
     """Yield each frame's pictures: the result and, where wanted, [source | driving | result]."""
-    frame = Frame(portrait, paste_back)
     for driving, picture in moved:
         sides = [side_by_side(portrait.stored, driving, picture)] if beside else []
         yield [frame(picture), *sides]
@@ -55,7 +57,7 @@ def talking(
     results: Iterable[tuple[Image, ...]],
     sources: Iterable[tuple[Image, ...]],
     portrait: Portrait,
-    paste_back: bool,
+    frame: Frame,
     beside: bool,
 ) -> Iterator[list[Image]]:
     """Yield each frame's pictures: the results and, where wanted, all inputs and results.
@@ -64,10 +66,9 @@ def talking(
         results: the emotional and the neutral picture of each frame, or the neutral one alone.
         sources: the emotion sources' pictures of each frame; used by `beside` alone.
         portrait: what is animated.
-        paste_back: see Frame.
+        frame: makes the written pictures of the results.
         beside: add [emotion sources | neutral | emotional] or, without emotion, [source | neutral].
     """
-    frame = Frame(portrait, paste_back)
     for pictures, shown in zip(results, sources, strict=True):
         given = shown or (portrait.stored,)
         sides = [side_by_side(*given, *reversed(pictures))] if beside else []

@@ -9,7 +9,7 @@ from eamm.drive import load_networks
 from eamm.emotion_source import shown_sources
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast import FastFomm
-from eamm.portrait import talking
+from eamm.portrait import Frame, talking
 from eamm.source import load_portrait
 from eamm.talk import Faces, Found, emotion_clips, talking_keypoints
 from media.landmarks import Detector
@@ -64,7 +64,8 @@ class EammStudio:
             keypoints = talking_keypoints(job, networks, portrait, heard, faces, clips)
             results = animator.play(*keypoints if job.neutral else keypoints[:1])
             sources = shown_sources(clips, len(heard), job.emotion.loop)
-            rows = talking(results, sources, portrait, look.paste, look.beside)
+            frame = Frame(portrait, look.paste, look.size)
+            rows = talking(results, sources, portrait, frame, look.beside)
             more = {"neutral": bool(clips) and job.neutral, "beside": look.beside}
             outs = outputs(job.out, more)
             write_pictures(outs, watch(rows, len(heard)), samples)

@@ -18,9 +18,9 @@ the order of clips or on which of them are wanted.
 Results have the truth's size, which test.py asks for, where
     evp    the target's frame is written whole (the default). Its clips are square crops already, so
            take `--paste crop`: with `face` all around the new face would be the truth itself.
-    eamm   pictures go in as they are: `--crop none`, for FOMM `--driving-crop none` too, and the
-           corpus was stored at the FOMM's own size (256; 128 in the demo). Otherwise `--paste`,
-           but then the border fades into the still source.
+    eamm   pictures go in as they are, `--crop none` (for FOMM `--driving-crop none` too), and come
+           out as large as the truth, `--size`: nothing is scaled where the corpus was stored at the
+           FOMM's own size. (`--paste` would fade the border into the still source.)
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -41,7 +41,7 @@ Row = dict[str, str]
 COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "target")
 FURTHER = ("speaker", "label", "sentence", "split", "truth")  # for test.py; generate.py skips them
 PROFILES: dict[Kind, str] = {"evp": "portrait", "lrw-self": "eamm", "mead-self": "eamm"}
-WITHOUT_CROP = "--crop none"
+WITHOUT_CROP = "--crop none"  # of generate.py: the picture is a crop already
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,9 @@ def _written(kind: Kind, out_csv: Path, rows: Sequence[tuple[Clip, Row]]) -> tup
     _write(out_csv, rows)
     if kind == "evp":
         return _by_speaker(out_csv, rows)
-    command = _command("eamm", "--run RUN", out_csv, out_csv.with_suffix(""), WITHOUT_CROP)
+    side = rows[0][0].crop().size[0]
+    look = f"{WITHOUT_CROP} --size {side}"
+    command = _command("eamm", "--run RUN", out_csv, out_csv.with_suffix(""), look)
     if kind == "lrw-self":
         return (command,)
     fomm = _fomm_csv(out_csv)

@@ -179,6 +179,12 @@ def test_pasted_back_the_portrait_is_whole(inputs, tmp_path):
     assert np.abs(frames[0, 120:180, 120:180] - portrait[120:180, 120:180]).mean() > 4
 
 
+def test_both_videos_are_as_large_as_asked_for(inputs, tmp_path):
+    frames = made(inputs, tmp_path / "out.mp4", "--size=100", emotion=inputs / "happy.mp4")
+    assert frames.shape == (FRAMES, 100, 100, 3)
+    assert read_frames(tmp_path / "out_neutral.mp4").shape == frames.shape
+
+
 def test_parts_may_lie_apart(inputs, tmp_path):
     parts = {name: inputs / name for name in ("fomm", "a2fd", "displacement")}
     parts |= {"face_model": inputs / "face_model.npz", "emotion": inputs / "happy.mp4"}

@@ -120,6 +120,19 @@ def test_a_crop_goes_in_as_it_is(inputs, tmp_path):
     assert np.abs(beside[:, :, SIZE : 2 * SIZE] - frames).mean() < 8
 
 
+def test_a_crop_is_written_as_large_as_its_truth(inputs, tmp_path, capsys):
+    own, large = tmp_path / "own.mp4", tmp_path / "large.mp4"
+    assert generate.main(command(inputs, own)) == 0
+    assert generate.main(command(inputs, large, "--size=96")) == 0
+    pictures = read_frames(large).astype(int)
+    assert pictures.shape == (9, 96, 96, 3)
+    scaled = [Image.fromarray(frame).resize((96, 96), 3) for frame in read_frames(own)]
+    assert np.abs(pictures - np.stack([np.asarray(each, int) for each in scaled])).mean() < 4
+    assert "--size is 97" in refused(inputs, tmp_path, capsys, "--size=97")
+    with pytest.raises(SystemExit):
+        generate.main(command(inputs, large, "--size=96", "--paste"))
+
+
 def refused(inputs, tmp_path, capsys, *more, **replaced):
     """Return the one line that a command ends with; nothing is left behind."""
     before = sorted(tmp_path.rglob("*"))

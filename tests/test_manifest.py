@@ -143,6 +143,7 @@ def test_the_commands_make_what_the_manifests_name(corpora, tmp_path):
     )
     assert eamm.manifest.parent / "clips_fomm" == fomm.out
     assert (fomm.crop, fomm.driving_crop, eamm.crop) == ("none", "none", "none")
+    assert eamm.size == SIZE  # the truth's
 
 
 def test_each_person_of_evp_has_a_manifest_and_a_run(corpora, tmp_path):

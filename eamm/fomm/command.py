@@ -34,6 +34,7 @@ class Look:
 
     crop: Framing  # of the portrait
     paste: bool  # write the whole portrait, not its crop alone
+    size: int | None  # pixels a side of the written crop; None: as the networks draw it
     beside: bool  # also write OUT_beside.mp4
     detector: DetectorName
     device: str
@@ -113,8 +114,15 @@ def add_look(parser: argparse.ArgumentParser) -> None:
         default="eamm",
         help="cut the portrait around its face, or take its largest centred square as it is",
     )
-    parser.add_argument(
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
         "--paste", action="store_true", help="put the result back into the whole portrait"
+    )
+    shown.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help="pixels a side of the written crop, such as those of a truth; default: as it is drawn",
     )
     parser.add_argument(
         "--beside", action="store_true", help="also write OUT_beside.mp4: inputs and results"
@@ -138,7 +146,10 @@ def look_of(args: argparse.Namespace) -> Look:
     """Return how pictures are cut and shown.
 
     Raises:
-        ValueError: no worker.
+        ValueError: no worker, or a size that no video can have.
     """
+    if args.size is not None and (args.size < 2 or args.size % 2):
+        raise ValueError(f"--size is {args.size}, wanted an even number of pixels")
     drawing = Drawing(args.precision, args.workers, args.compile)
-    return Look(args.crop, args.paste, args.beside, args.detector, args.device, drawing)
+    shown = args.crop, args.paste, args.size, args.beside
+    return Look(*shown, args.detector, args.device, drawing)

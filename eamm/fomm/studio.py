@@ -8,7 +8,7 @@ from eamm.fomm.animate import Animator, Transfer
 from eamm.fomm.command import FommJob
 from eamm.fomm.fast import FastFomm
 from eamm.fomm.model import load_fomm
-from eamm.portrait import reenacted
+from eamm.portrait import Frame, reenacted
 from eamm.source import load_driving, load_portrait
 from media.landmarks import Detector
 from media.result import Watch, outputs, sound_if_any, unwatched, write_pictures
@@ -52,7 +52,7 @@ class FommStudio:
         animator = Animator(self.fomm, portrait.stored, look.drawing, self.engine)
         transfer = Transfer(job.relative, job.adapt_scale, driving.initial)
         moved = animator.follow(driving.frames(), transfer)
-        rows = reenacted(moved, portrait, look.paste, look.beside)
+        rows = reenacted(moved, portrait, Frame(portrait, look.paste, look.size), look.beside)
         outs = outputs(job.out, {"beside": look.beside})
         count = probe(job.driving).frames
         write_pictures(outs, watch(rows, count), sound_if_any(job.driving))
