@@ -1,0 +1,180 @@
+"""CSIM: is it still the same person? Cosine similarity of ArcFace embeddings with the source.
+
+EAMM's supplement, Table 1: every generated frame against the neutral picture that was put in, the
+mean over frames. Neither paper names its network; here it is InsightFace's w600k_r50.onnx, and
+its figures compare with others of the same file and alignment alone. Alignment is InsightFace's
+"norm_crop": a similarity of five points onto ArcFace's template (Deng et al., arXiv:1801.07698).
+An expression lowers CSIM by itself, so the true video's frames against the same source are the
+ceiling, and belong beside every figure.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
+
+from media.geometry import affine, similarity
+from media.points import COUNT, MOUTH_CORNERS
+
+Array = NDArray[Any]
+Image = NDArray[np.uint8]
+
+SIZE = 112  # pixels a side of an aligned face
+EMBEDDING = 512
+# Where eyes, nose tip and mouth corners come to lie in it; pixels, InsightFace's numbers.
+TEMPLATE = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
+LEFT_EYE, RIGHT_EYE, NOSE_TIP = tuple(range(36, 42)), tuple(range(42, 48)), 30
+MIDDLE = 127.5  # of a channel: the network is shown (x - 127.5) / 127.5
+BATCH = 16  # faces shown at once
+UNREADABLE = (  # what onnxruntime raises for files; they share no class of their own
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NoModel,
+    failures.NotImplemented,
+    failures.RuntimeException,
+)
+
+
+class Session(Protocol):
+    """What is used of onnxruntime.InferenceSession."""
+
+    def get_inputs(self) -> Any: ...
+    def get_outputs(self) -> Any: ...
+    def run(self, output_names: Any, input_feed: dict[str, Array]) -> Any: ...
+
+
+class Identity(NamedTuple):
+    """How alike the faces of a video and of its source are."""
+
+    csim: float | None  # mean cosine, -1 to 1; None where no frame has a face
+    faces: int  # frames that it is the mean of
+    left_out: int  # frames without a face
+
+
+def load_arcface(path: Path) -> Session:
+    """Return a session of an ArcFace network on one CPU thread.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no ONNX network, or not one of faces (N, 3, 112, 112) to (N, 512).
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; wanted is ArcFace's w600k_r50.onnx")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is no ONNX network that can be run: {error}") from None
+    shapes = [list(each.shape) for each in (*session.get_inputs(), *session.get_outputs())]
+    if len(shapes) != 2 or shapes[0][1:] != [3, SIZE, SIZE] or shapes[1][1:] != [EMBEDDING]:
+        raise ValueError(
+            f"{path} maps {shapes[:1]} to {shapes[1:]}, wanted faces (N, 3, {SIZE}, {SIZE}) to "
+            f"(N, {EMBEDDING}): w600k_r50.onnx"
+        )
+    loaded: Session = session
+    return loaded
+
+
+def five_points(landmarks: Array) -> Array:
+    """Return eye centres, nose tip and mouth corners, (..., 5, 2), of (..., 68, 2 or 3)."""
+    points = landmarks[..., :2]
+    eyes = [points[..., list(eye), :].mean(axis=-2) for eye in (LEFT_EYE, RIGHT_EYE)]
+    rest = [points[..., index, :] for index in (NOSE_TIP, *MOUTH_CORNERS)]
+    return np.stack([*eyes, *rest], axis=-2)
+
+
+def aligned_face(frame: Image, landmarks: Array) -> Image:
+    """Return the face of a frame (H, W, 3) as ArcFace sees it, (112, 112, 3); black outside.
+
+    Args:
+        frame: RGB.
+        landmarks: (68, 2 or 3), pixels of the frame.
+    """
+    matrix = affine(similarity(five_points(landmarks), TEMPLATE))
+    face = cv2.warpAffine(frame, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    return face.astype(np.uint8, copy=False)
+
+
+def embed(session: Session, frames: Iterable[Image], landmarks: Array) -> NDArray[np.float32]:
+    """Return the embedding of every frame's face, (T, 512); NaN where there is no face.
+
+    Args:
+        session: of `load_arcface`.
+        frames: (H, W, 3) uint8 RGB.
+        landmarks: (T, 68, 2 or 3) of these very frames, pixels; NaN where there is no face.
+
+    Raises:
+        ValueError: not as many frames as landmarks.
+    """
+    if landmarks.ndim != 3 or landmarks.shape[1] != COUNT:
+        raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2 or 3)")
+    seen = np.isfinite(landmarks).all(axis=(1, 2))
+    result = np.full((len(landmarks), EMBEDDING), np.nan, np.float32)
+    waiting: list[tuple[int, Image]] = []
+    count = 0
+    for index, frame in enumerate(frames):
+        count += 1
+        if index < len(seen) and seen[index]:
+            waiting.append((index, aligned_face(frame, landmarks[index])))
+        if len(waiting) == BATCH:
+            _show(session, waiting, result)
+    if count != len(landmarks):
+        raise ValueError(f"there are {count} frames, but landmarks of {len(landmarks)}")
+    _show(session, waiting, result)
+    return result
+
+
+def csim(embeddings: Array, source: Array) -> Identity:
+    """Return the mean cosine between frames and the source picture.
+
+    Args:
+        embeddings: (T, 512) of `embed`; rows of NaN are left out and counted.
+        source: (512,), of the picture that was put in.
+
+    Raises:
+        ValueError: the source has no face, or the shapes do not fit.
+    """
+    if embeddings.ndim != 2 or source.shape != embeddings.shape[1:]:
+        raise ValueError(
+            f"embeddings have shape {embeddings.shape}, the source {source.shape}; wanted "
+            f"(T, {EMBEDDING}) and ({EMBEDDING},)"
+        )
+    if not np.isfinite(source).all():
+        raise ValueError("the source picture has no face; CSIM compares every frame with it")
+    found = embeddings[np.isfinite(embeddings).all(axis=1)].astype(np.float64)
+    left_out = len(embeddings) - len(found)
+    if not len(found):
+        return Identity(None, 0, left_out)
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(source.astype(np.float64))
+    return Identity(float((found @ source / lengths).mean()), len(found), left_out)
+
+
+def _show(session: Session, waiting: list[tuple[int, Image]], result: Array) -> None:
+    """Embed the faces that wait, write their rows, and let none wait any more."""
+    if not waiting:
+        return
+    faces = np.stack([face for _, face in waiting]).astype(np.float32)
+    shown = ((faces - MIDDLE) / MIDDLE).transpose(0, 3, 1, 2)
+    name = session.get_inputs()[0].name
+    embeddings = session.run(None, {name: np.ascontiguousarray(shown)})[0]
+    result[[index for index, _ in waiting]] = embeddings
+    waiting.clear()
