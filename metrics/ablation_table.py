@@ -1,4 +1,4 @@
-"""EVP's Table 2 as data and as Markdown, and whether it repeats the order of the paper's rows.
+"""Whether an ablation repeats the order of rows of EVP's Table 2, and all of it as Markdown.
 
 The paper prints one figure a row, of one training presumably, and its rows differ by little: full
 2.45 against 2.47 without L_self. So a row here is trained with several seeds, its difference from
@@ -14,20 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata, t
 
+from metrics import rendering
 from metrics.ablation import FULL
+from metrics.papers import PaperTable
+from metrics.table_input import Ablation
+from metrics.tables import build_ablation
 
 Rows = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed
 
 LEVEL = 0.95
-TABLE_2: dict[str, dict[str, float]] = {  # EVP (CVPR 2021), Table 2, as printed
-    "no_cla": {"m_ld": 2.72, "m_lvd": 1.83, "f_ld": 3.68, "f_lvd": 1.63},
-    "no_con": {"m_ld": 2.65, "m_lvd": 1.86, "f_ld": 3.03, "f_lvd": 1.60},
-    "no_self": {"m_ld": 2.47, "m_lvd": 1.83, "f_ld": 3.02, "f_lvd": 1.62},
-    "no_cross": {"m_ld": 2.54, "m_lvd": 1.80, "f_ld": 3.19, "f_lvd": 1.59},
-    FULL: {"m_ld": 2.45, "m_lvd": 1.78, "f_ld": 3.01, "f_lvd": 1.56},
-}
-PAPER_COLUMNS = {"m_ld": "M-LD", "m_lvd": "M-LVD", "f_ld": "F-LD", "f_lvd": "F-LVD"}
-MORE_COLUMNS = {  # see metrics.ablation_scores
+TABLE = "evp-table2"  # of papers.yaml
+CODE_COLUMNS = {  # see metrics.ablation_scores
     "mouth_r": "mouth r (+)",
     "face_emotion": "emotion in faces (+)",
     "code_emotion": "emotion in E_e (+)",
@@ -35,13 +32,6 @@ MORE_COLUMNS = {  # see metrics.ablation_scores
     "code_sentence": "sentence in E_e (-)",
     "content_emotion": "emotion in E_c (-)",
     "content_sentence": "sentence in E_c (+)",
-}
-NAMES = {
-    "no_cla": "w/o L_cla",
-    "no_con": "w/o L_con",
-    "no_self": "w/o L_self",
-    "no_cross": "w/o L_cross",
-    FULL: "full",
 }
 
 
@@ -131,18 +121,26 @@ def as_json(verdicts: Sequence[Verdict]) -> dict[str, tp.Any]:
     }
 
 
-def markdown(record: Mapping[str, tp.Any], verdicts: Sequence[Verdict]) -> str:
-    """Render what table2.json holds: the table, the figures beside it, the verdict, the notes."""
-    rows, paper = record["rows"], record["paper"]
-    scale = record["controls"]
-    text = ["**EVP, Table 2**: ours, mean +- sd over seeds | the paper's", ""]
-    text += _table(PAPER_COLUMNS, rows, scale, paper)
-    text += ["", "**What the codes hold** (+ more is better, - less is better)", ""]
-    text += _table(MORE_COLUMNS, rows, scale, {})
-    text += ["", "**Does it repeat the paper?**", "", overall(verdicts), ""]
-    text += [f"- {sentence(each)}" for each in verdicts]
-    text += ["", *(f"- {note}" for note in record["notes"])]
-    return "\n".join(text) + "\n"
+def printed(paper: PaperTable) -> dict[str, dict[str, float]]:
+    """Return the paper's figures by the name of our row that stands beside them."""
+    return {row.ours: paper.figures(row.name) for row in paper.rows if row.ours is not None}
+
+
+def markdown(paper: PaperTable, ablation: Ablation, verdicts: Sequence[Verdict]) -> str:
+    """Render what table2.json holds: the table, the figures beside it, the verdict."""
+    lines = [
+        rendering.markdown(build_ablation(paper, ablation)),
+        "**What the codes hold** (+: more is better, -: less is better)",
+        "",
+        *_codes(ablation),
+        "",
+        "**Does it repeat the paper?**",
+        "",
+        overall(verdicts),
+        "",
+        *(f"- {sentence(each)}" for each in verdicts),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def overall(verdicts: Sequence[Verdict]) -> str:
@@ -150,14 +148,19 @@ def overall(verdicts: Sequence[Verdict]) -> str:
     count = len(verdicts)
     same, best = sum(v.same_order for v in verdicts), sum(v.full_best for v in verdicts)
     every = [d for v in verdicts for d in v.differences.values()]
+    order = (
+        f"The paper's order of rows comes out in {same} of {count} columns, the full method as the "
+        f"best in {best} of {count}."
+    )
+    if all(d.half is None for d in every):
+        return f"{order} A single seed tells no row from another."
     worse = sum(d.told and d.mean > 0 for d in every)
     better = sum(d.told and d.mean < 0 for d in every)
     return (
-        f"The paper's order of rows comes out in {same} of {count} columns, the full method as the "
-        f"best in {best} of {count}. Of {len(every)} differences from the full method, switching a "
-        f"loss off does harm beyond the seeds' spread in {worse}, good in {better}, and neither "
-        f"can be said of {len(every) - worse - better}; by chance alone about "
-        f"{len(every) * (1 - LEVEL):.1f} would be told apart."
+        f"{order} Of {len(every)} differences from the full method, switching a loss off does harm "
+        f"beyond the seeds' spread in {worse}, good in {better}, and neither can be said of "
+        f"{len(every) - worse - better}; by chance alone about {len(every) * (1 - LEVEL):.1f} would "
+        "be told apart."
     )
 
 
@@ -167,11 +170,13 @@ def sentence(each: Verdict) -> str:
     for name, d in each.differences.items():
         kind = "not told apart" if not d.told else "worse" if d.mean > 0 else "better"
         half = "" if d.half is None else f" +- {d.half:.3f}"
-        kinds[kind].append(f"{NAMES.get(name, name)} {d.mean:+.3f}{half}")
+        kinds[kind].append(f"{name} {d.mean:+.3f}{half}")
     found = "; ".join(f"{kind}: {', '.join(items)}" for kind, items in kinds.items() if items)
     rho = "undefined" if each.correlation is None else f"{each.correlation:+.2f}"
-    column, best = PAPER_COLUMNS.get(each.metric, each.metric), NAMES.get(each.best, each.best)
-    return f"{column}: best is {best}; rank correlation with the paper {rho}; against full, {found}"
+    return (
+        f"{each.metric}: lowest is {each.best}; rank correlation with the paper {rho}; "
+        f"against full, {found}"
+    )
 
 
 def _difference(ours: Sequence[float], full: Sequence[float], paper: float | None) -> Difference:
@@ -192,26 +197,20 @@ def _paper_difference(
     return round(paper[row][metric] - paper[FULL][metric], 6) if known else None
 
 
-def _table(
-    columns: Mapping[str, str],
-    rows: Rows,
-    scale: Mapping[str, Mapping[str, float]],
-    paper: Mapping[str, Mapping[str, float]],
-) -> list[str]:
-    lines = [["", *columns.values()], ["---", *["---:"] * len(columns)]]
-    for name, values in rows.items():
-        cells = [_cell(values.get(key), paper.get(name, {}).get(key)) for key in columns]
-        lines.append([NAMES.get(name, name), *cells])
-    for name, control in scale.items():
-        lines.append(
-            [f"*{name}*", *(_cell([control[k]] if k in control else None) for k in columns)]
-        )
+def _codes(ablation: Ablation) -> list[str]:
+    """Return the table of the figures that the paper does not print."""
+    rows = [(name, figures) for name, figures in ablation.rows.items()]
+    rows += [
+        (f"*{name}*", {key: [value] for key, value in figures.items()})
+        for name, figures in ablation.controls.items()
+    ]
+    lines = [["", *CODE_COLUMNS.values()], ["---", *["---:"] * len(CODE_COLUMNS)]]
+    lines += [[name, *(_cell(row.get(key)) for key in CODE_COLUMNS)] for name, row in rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def _cell(values: Sequence[float] | None, paper: float | None = None) -> str:
+def _cell(values: Sequence[float] | None) -> str:
     if not values:
         return "n/a"
     deviation = spread(values)
-    ours = f"{np.mean(values):.3f}" + ("" if deviation is None else f" +- {deviation:.3f}")
-    return ours if paper is None else f"{ours} / {paper:.2f}"
+    return f"{np.mean(values):.3f}" + ("" if deviation is None else f" +- {deviation:.3f}")

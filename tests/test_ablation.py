@@ -27,20 +27,25 @@ from metrics.ablation import (
 )
 from metrics.ablation_scores import code_scores, controls, face_scores, true_faces
 from metrics.ablation_table import (
-    TABLE_2,
+    TABLE,
     markdown,
     overall,
+    printed,
     rank_correlation,
     sentence,
     verdict,
 )
 from metrics.commands import ablate
+from metrics.papers import load_papers
+from metrics.table_input import Ablation
 from runtime.checkpoint import save
 from runtime.config import config_from_argv, load_config, plain
 from runtime.files import read_json, save_npy, sha256, write_json, write_text
 from runtime.processes import StageError
 from train_disentangle import Config as DisentangleConfig
 
+PAPER = load_papers()[TABLE]
+TABLE_2 = printed(PAPER)
 ROOT = Path(__file__).parent.parent
 ROW = RowConfig("no_con", Path("no_con.yaml"), "loss.content")
 SETTINGS = {"run.out": "a", "run.seed": 0, "run.steps": 5, "loss.content": 1.0, "optim.lr": 0.1}
@@ -249,7 +254,7 @@ def test_the_table_comes_out_of_runs_and_finished_ones_are_kept(stand, file, cap
     assert record["steps"] == {"pretrain_content": 5, "disentangle": 5, "audio2lm": 5}
     assert record["verdict"]["m_ld"]["differences"]["no_con"]["paper"] == pytest.approx(0.2)
     assert "The paper's order" in (file.parent / "out/table2.md").read_text()
-    assert "w/o L_con" in capsys.readouterr().out
+    assert "| no_con" in capsys.readouterr().out
 
 
 def test_only_what_is_missing_or_older_than_its_run_is_done_again(stand, file):
@@ -415,9 +420,10 @@ def test_a_difference_counts_where_the_seeds_agree_on_it():
 
 
 def test_one_seed_tells_nothing_apart():
-    found = verdict(rows_of(full=[1], no_con=[9]), "m_ld", TABLE_2).differences["no_con"]
-    assert found.half is None
-    assert not found.told
+    column = verdict(rows_of(full=[1], no_con=[9]), "m_ld", TABLE_2)
+    assert column.differences["no_con"].half is None
+    assert not column.differences["no_con"].told
+    assert overall([column]).endswith("A single seed tells no row from another.")
 
 
 def test_rows_of_unequal_seeds_are_refused():
@@ -448,20 +454,30 @@ def test_the_verdict_is_said_in_words():
     rows = rows_of(full=[1, 2, 3], no_cla=[3, 4.1, 4.9], no_self=[0, 1.1, 1.9], no_con=[2, 4, 6])
     found = verdict(rows, "m_ld", TABLE_2)
     text = sentence(found)
-    assert "best is w/o L_self" in text
-    assert "worse: w/o L_cla +2.000 +- 0.248" in text
-    assert "better: w/o L_self -1.000" in text
-    assert "not told apart: w/o L_con" in text
+    assert "lowest is no_self" in text
+    assert "worse: no_cla +2.000 +- 0.248" in text
+    assert "better: no_self -1.000" in text
+    assert "not told apart: no_con" in text
     said = overall([found])
     assert "order of rows comes out in 0 of 1 columns" in said
     assert "harm beyond the seeds' spread in 1, good in 1" in said
     assert "said of 1;" in said
 
 
-def test_the_markdown_holds_mean_spread_and_the_papers_figure():
+def test_the_markdown_holds_the_table_the_codes_and_the_verdict():
     rows = rows_of(no_con=[1, 3], full=[1, 2])
-    record = {"rows": rows, "paper": TABLE_2, "controls": {"truth": {"m_ld": 0}}, "notes": ["N."]}
-    lines = markdown(record, [verdict(rows, "m_ld", TABLE_2)]).splitlines()
-    assert "| w/o L_con | 2.000 +- 1.414 / 2.65 | n/a | n/a | n/a |" in lines
-    assert "| *truth* | 0.000 | n/a | n/a | n/a |" in lines
-    assert lines[-1] == "- N."
+    rows["full"]["code_emotion"] = [0.5, 0.7]
+    ablation = Ablation(rows, {"truth": {"m_ld": 0, "face_emotion": 1}}, ["N."])
+    text = markdown(PAPER, ablation, [verdict(rows, "m_ld", TABLE_2)])
+    assert "- N.\n" in text
+    assert "2.00 \u00b1 1.41" in text
+    assert "EVP w/o L_con (paper)" in text
+    codes = text[text.index("What the codes hold") :].splitlines()
+    assert "| full | n/a | n/a | 0.600 +- 0.141 | n/a | n/a | n/a | n/a |" in codes
+    assert "| *truth* | n/a | 1.000 | n/a | n/a | n/a | n/a | n/a |" in codes
+    assert codes[-1].startswith("- m_ld: lowest is full;")
+
+
+def test_our_rows_stand_beside_the_papers():
+    assert TABLE_2["no_cross"] == {"m_ld": 2.54, "m_lvd": 1.80, "f_ld": 3.19, "f_lvd": 1.59}
+    assert len(TABLE_2) == 5

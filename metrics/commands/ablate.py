@@ -21,14 +21,9 @@ from metrics.ablation import (
     trainings,
 )
 from metrics.ablation_scores import Truth, code_scores, controls, predicted_scores, true_faces
-from metrics.ablation_table import (
-    PAPER_COLUMNS,
-    TABLE_2,
-    Rows,
-    as_json,
-    markdown,
-    verdict,
-)
+from metrics.ablation_table import TABLE, Rows, as_json, markdown, printed, verdict
+from metrics.papers import load_papers
+from metrics.table_input import load_ablation
 from runtime.config import load_config, plain
 from runtime.files import sha256, write_json, write_text
 from runtime.processes import StageError, run_plan
@@ -47,11 +42,10 @@ SCHEMA = 1  # of table2.json
 NOTES = [
     "M- mouth (20 points), F- face (68 points). LD in pixels of a 256 px face, LVD in pixels a "
     "frame: landmarks that stage 2 predicts against those found in the true clip, before anything "
-    "is rendered. Means over frames, then over clips, then over seeds. The paper's clips, detector "
-    "and scale are not published: its figures are for the order of rows, not for the level.",
+    "is rendered. Means over frames, then over clips, then over seeds. The paper's corpus, clips "
+    "and scale are others: its figures are for the order of rows, not for the level.",
     "Rows are paired: with one seed, every row starts from the same pretrained encoders and sees "
-    "the same batches. +- in the table is the standard deviation over seeds; +- of a difference "
-    "is half its 95 % interval.",
+    "the same batches. What stands behind a difference is half its 95 % interval over seeds.",
 ]
 
 
@@ -86,10 +80,14 @@ def main(args: argparse.Namespace) -> int:
     except StageError as error:
         raise ValueError(str(error)) from None
     record = measure(config, args.out, check_runs(runs, config.corpus), runs)
-    verdicts = [verdict(record["rows"], metric, TABLE_2) for metric in PAPER_COLUMNS]
-    write_json(args.out / "table2.json", record | {"verdict": as_json(verdicts)})
-    write_text(args.out / "table2.md", markdown(record, verdicts))
-    sys.stdout.write(markdown(record, verdicts))
+    paper = load_papers()[TABLE]
+    columns = [column.metric for column in paper.columns]
+    verdicts = [verdict(record["rows"], metric, printed(paper)) for metric in columns]
+    path = args.out / "table2.json"
+    write_json(path, record | {"paper": printed(paper), "verdict": as_json(verdicts)})
+    text = markdown(paper, load_ablation(path), verdicts)
+    write_text(args.out / "table2.md", text)
+    sys.stdout.write(text)
     return 0
 
 
@@ -122,7 +120,6 @@ def measure(config: Config, out: Path, commits: list[str], runs: list[Training])
         "clips": len(truth(view).clips),
         "rows": rows,
         "controls": controls(truth(view)),
-        "paper": TABLE_2,
         "notes": [*NOTES, *_notes(config, runs, len(truth(view).clips), commits)],
     }
 
