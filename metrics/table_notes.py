@@ -133,7 +133,7 @@ def _unavailable(
     for evaluation in evaluations:
         reasons = evaluation.record.get("unavailable") or {}
         for metric, heading in ours.items():
-            if metric in reasons and metric not in shown:
+            if metric in reasons:
                 notes.append(f"n/a, {heading} ({evaluation.name}): {reasons[metric]}")
     if paper.layout != "metrics":
         return notes

@@ -125,6 +125,8 @@ def test_a_paired_difference_does_not_see_what_makes_clips_hard():
     assert found.excludes_zero
     assert found.high < 0
     assert found.half < 0.05 < mean_interval(ours).half
+    speakers = [f"M{k % 6}" for k in range(60)]
+    assert difference_interval(ours, theirs, speakers) == mean_interval(ours - theirs, speakers)
 
 
 def test_groups_of_any_size_weigh_the_same():

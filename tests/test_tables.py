@@ -41,6 +41,7 @@ def test_a_cell_is_ours_its_interval_the_papers_figure_and_the_difference(evalua
     assert found.value == pytest.approx(2.6)
     assert found.by_clip == mean_interval(values)
     assert (found.paper, found.count) == (2.45, 4)
+    assert cell.letter == ""
     assert found.difference == pytest.approx(0.15)
     assert found.by_speaker is None
 
@@ -133,6 +134,8 @@ def test_fid_is_read_from_the_evaluation_and_never_averaged(evaluation):
     assert (cell.value, cell.by_clip.low, cell.by_clip.high, cell.paper) == (20.0, 18.0, 23.0, 7.99)
     control = row_of(table, "truth re-encoded").cells["fid"]
     assert (control.value, control.by_clip.low) == (3.0, None)
+    table = build_table(TABLE_1, [evaluation(scores, name="without")])
+    assert not any("fid" in row.cells for row in table.rows if row.kind != "paper")
 
 
 def two_methods(evaluation, gap, count=40, speakers=("M1",), noise=0.05):
@@ -186,9 +189,10 @@ def test_too_few_common_clips_say_nothing(evaluation):
 
 
 def test_only_common_clips_are_compared(evaluation):
-    one = evaluation(lines("result", "m_ld", [2.0, 2.1] * 10), name="one")
+    hard = [line(f"hard{k}", "result", "m_ld", 9.0) for k in range(20)]
+    one = evaluation(hard + lines("result", "m_ld", [2.0, 2.1] * 10), name="one")
     easy = [line(f"easy{k}", "result", "m_ld", 0.1) for k in range(20)]
-    two = evaluation(lines("result", "m_ld", [2.5, 2.7] * 10) + easy, name="two")
+    two = evaluation(easy + lines("result", "m_ld", [2.5, 2.7] * 10), name="two")
     table = build_table(TABLE_1, [one, two])
     assert row_of(table, "two").cells["m_ld"].value < row_of(table, "one").cells["m_ld"].value
     assert row_of(table, "one").cells["m_ld"].better_than == ("two",)
