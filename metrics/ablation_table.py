@@ -159,8 +159,8 @@ def overall(verdicts: Sequence[Verdict]) -> str:
     return (
         f"{order} Of {len(every)} differences from the full method, switching a loss off does harm "
         f"beyond the seeds' spread in {worse}, good in {better}, and neither can be said of "
-        f"{len(every) - worse - better}; by chance alone about {len(every) * (1 - LEVEL):.1f} would "
-        "be told apart."
+        f"{len(every) - worse - better}; by chance alone about {len(every) * (1 - LEVEL):.1f} "
+        "would be told apart."
     )
 
 
