@@ -22,8 +22,14 @@ EFD = (
     "EFD is not defined in the material at hand. EFD proxy is 1 - cosine between features of an "
     "emotion network, and no figure of it compares with the printed one."
 )
-FID = "FID of few clips is mostly bias: it compares only between equal numbers of clips and frames."
-SYNC = "Sync grows with the length of a clip: hold it against the truth's on the same clips."
+FID = (
+    "FID of few clips is mostly bias: it compares only between equal numbers of clips and frames, "
+    "where KID has none."
+)
+SYNC = (
+    "Sync (SyncNet's confidence) grows with the length of a clip, LSE-D (its distance) does not: "
+    "hold both against the truth's on the same clips."
+)
 
 
 def notes_of(

@@ -60,7 +60,7 @@ def test_the_printed_psnr_faces_the_wrapped_one_alone(evaluation):
     printed = row_of(table, "EVP (paper)").cells
     assert printed["printed_psnr"].value == 29.53
     assert not printed.keys() & {"psnr", "psnr_u8wrap"}
-    assert {c.key for c in table.columns if not c.dagger} == {"psnr"}
+    assert {c.key for c in table.columns if not c.dagger} == {"psnr", "kid"}
 
 
 def test_the_efd_proxy_faces_no_printed_figure(evaluation):
@@ -336,7 +336,7 @@ def test_notes_say_what_the_figures_stand_on(evaluation):
         "1 speakers; protocol evp-table1 version 1 (0123456789ab), mediapipe 0.10.21; "
         "1 failed; 2 without a result; weights syncnet abababababab; versions torch 2.13.",
         "n/a, Sync (ours): weights: syncnet_v2.model; put it into weights/",
-        "n/a, not among what was measured: F-LMD, SSIM, PSNR, PSNR u8-wrap, FID.",
+        "n/a, not among what was measured: F-LMD, SSIM, PSNR, PSNR u8-wrap, FID, KID, LSE-D.",
         "ours: the wind blew",
         "frozen first frame: the truth's first frame, standing still",
         "as a third party's notes give it",
