@@ -13,7 +13,6 @@ whose definition is not public: never print one beside the other as if they were
 Letters: T frames of a clip, N of them that are read, K emotions, D numbers of a frame's feature.
 """
 
-import math
 import typing as tp
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,12 +24,12 @@ from numpy.typing import NDArray
 from media.corpus import Clip
 from metrics.fan_data import aligned_faces, frames_of, spread, to_tensor
 from metrics.fan_weights import Classifier
+from metrics.intervals import Interval, wilson_interval
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 
 FRAMES = 16  # of a clip that are read, evenly spaced; the number that C-MET's evaluation reads
-Z95 = 1.959963984540054  # the standard normal's 97.5 % quantile
 SMALLEST = 1e-12  # length of a feature below which it has no direction
 
 
@@ -63,9 +62,9 @@ class Accuracy:
         return self.correct / self.clips
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the share, over clips as if they were independent."""
-        return wilson(self.correct, self.clips)
+    def interval(self) -> Interval:
+        """The share with Wilson's 95 % bounds, over clips as if they were independent."""
+        return wilson_interval(self.correct, self.clips)
 
 
 def read_emotion(
@@ -134,18 +133,6 @@ def relative(result: Accuracy, truth: Accuracy) -> float:
     return result.rate / truth.rate
 
 
-def wilson(correct: int, clips: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927): it stays within 0 and 1, unlike p +- z s.
-
-    (p + z^2/2n +- z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
-    """
-    share, ratio = correct / clips, Z95**2 / clips
-    middle = share + ratio / 2
-    reach = Z95 * math.sqrt(share * (1 - share) / clips + ratio / (4 * clips))
-    low, high = (middle - reach) / (1 + ratio), (middle + reach) / (1 + ratio)
-    return max(0.0, low), min(1.0, high)
-
-
 def confusion(guesses: Sequence[int | None], labels: Sequence[int], classes: int) -> Array:
     """Return counts (K, K) int64: a row for each true emotion, a column for each guess.
 
@@ -161,14 +148,15 @@ def confusion(guesses: Sequence[int | None], labels: Sequence[int], classes: int
 def efd_proxy(features_result: Array, features_truth: Array) -> float:
     """Return the mean over frames of 1 - cosine of the features at the same frame, 0 to 1.
 
-    Frames without a face on either side (NaN) are left out; the features are never negative.
+    Frames without a face on either side (NaN) are left out; NaN where no frame is left. The
+    features are never negative, so that no cosine is.
 
     Args:
         features_result: (N, D), `Reading.features` of the result.
         features_truth: (N, D), of the truth, of the same frames.
 
     Raises:
-        ValueError: other shapes, or no frame with a face on both sides.
+        ValueError: other shapes.
     """
     if features_result.shape != features_truth.shape:
         raise ValueError(
@@ -176,7 +164,7 @@ def efd_proxy(features_result: Array, features_truth: Array) -> float:
         )
     both = np.isfinite(features_result).all(axis=1) & np.isfinite(features_truth).all(axis=1)
     if not both.any():
-        raise ValueError(f"none of {len(both)} frames has a face in the result and in the truth")
+        return float("nan")
     ours, theirs = (each[both].astype(float) for each in (features_result, features_truth))
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosines = (ours * theirs).sum(axis=1) / np.maximum(lengths, SMALLEST)

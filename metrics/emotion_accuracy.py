@@ -121,9 +121,10 @@ def efd_of(results: Scored, truth: Scored) -> float | None:
     distances = [
         efd_proxy(ours.features, theirs.features)
         for ours, theirs in zip(results.readings, truth.readings, strict=True)
-        if ours.frames == theirs.frames and ours.label is not None and theirs.label is not None
+        if ours.frames == theirs.frames
     ]
-    return float(np.mean(distances)) if distances else None
+    known = [each for each in distances if not np.isnan(each)]
+    return float(np.mean(known)) if known else None
 
 
 def seen_people(classifier: Classifier, clips: Sequence[Clip]) -> list[str]:
@@ -133,9 +134,14 @@ def seen_people(classifier: Classifier, clips: Sequence[Clip]) -> list[str]:
 
 def summary(name: str, found: Accuracy) -> str:
     """Return one line on an accuracy."""
-    low, high = (100 * each for each in found.interval)
-    percent = f"{100 * found.rate:.1f} % ({low:.1f} to {high:.1f})"
+    bounds = " to ".join(f"{100 * each:.1f}" for each in bounds_of(found))
+    percent = f"{100 * found.rate:.1f} % ({bounds})"
     return f"{name}: {percent}, {found.correct} of {found.clips} clips"
+
+
+def bounds_of(found: Accuracy) -> list[float]:
+    """Return the lower and the upper bound of an accuracy's 95 % interval."""
+    return [each for each in (found.interval.low, found.interval.high) if each is not None]
 
 
 def matrix(scored: Scored, emotions: Sequence[str]) -> str:
@@ -157,7 +163,7 @@ def record(scored: Scored, emotions: Sequence[str]) -> dict[str, tp.Any]:
     found = scored.accuracy
     return {
         "accuracy": found.rate,
-        "wilson_95": list(found.interval),
+        "wilson_95": bounds_of(found),
         "correct": found.correct,
         "clips": found.clips,
         "confusion": confusion(scored.guesses, scored.labels, len(emotions)).tolist(),
