@@ -10,7 +10,7 @@ ceiling, and belong beside every figure.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -56,14 +56,6 @@ class Session(Protocol):
     def get_inputs(self) -> Any: ...
     def get_outputs(self) -> Any: ...
     def run(self, output_names: Any, input_feed: dict[str, Array]) -> Any: ...
-
-
-class Identity(NamedTuple):
-    """How alike the faces of a video and of its source are."""
-
-    csim: float | None  # mean cosine, -1 to 1; None where no frame has a face
-    faces: int  # frames that it is the mean of
-    left_out: int  # frames without a face
 
 
 def load_arcface(path: Path) -> Session:
@@ -143,11 +135,13 @@ def embed(session: Session, frames: Iterable[Image], landmarks: Array) -> NDArra
     return result
 
 
-def csim(embeddings: Array, source: Array) -> Identity:
-    """Return the mean cosine between frames and the source picture.
+def csim(embeddings: Array, source: Array) -> float | None:
+    """Return the mean cosine between frames and the source picture, -1 to 1.
+
+    None where no frame has a face.
 
     Args:
-        embeddings: (T, 512) of `embed`; rows of NaN are left out and counted.
+        embeddings: (T, 512) of `embed`; its rows of NaN, frames without a face, are left out.
         source: (512,), of the picture that was put in.
 
     Raises:
@@ -160,12 +154,17 @@ def csim(embeddings: Array, source: Array) -> Identity:
         )
     if not np.isfinite(source).all():
         raise ValueError("the source picture has no face; CSIM compares every frame with it")
-    found = embeddings[np.isfinite(embeddings).all(axis=1)].astype(np.float64)
-    left_out = len(embeddings) - len(found)
+    found = embeddings[faces_seen(embeddings)].astype(np.float64)
     if not len(found):
-        return Identity(None, 0, left_out)
+        return None
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(source.astype(np.float64))
-    return Identity(float((found @ source / lengths).mean()), len(found), left_out)
+    return float((found @ source / lengths).mean())
+
+
+def faces_seen(embeddings: Array) -> NDArray[np.bool_]:
+    """Return which frames have a face, (T,), and so count for CSIM, of `embed`'s (T, 512)."""
+    seen: NDArray[np.bool_] = np.isfinite(embeddings).all(axis=1)
+    return seen
 
 
 def _show(session: Session, waiting: list[tuple[int, Image]], result: Array) -> None:
