@@ -11,6 +11,7 @@ from portrait_corpus import SIZE
 from safetensors.torch import save_file
 
 from benchmarks.edges import plain_face
+from media.geometry import RIGID_TEMPLATE
 from media.points import RIGID
 from media.video import write_video
 from metrics import emotion_accuracy
@@ -26,7 +27,7 @@ from metrics.emotion import (
     relative,
 )
 from metrics.fan import Backbone, Fan, FanConfig
-from metrics.fan_data import FACE_SIDE, aligned_faces, face_crop, frames_of, spread
+from metrics.fan_data import FACE_CENTRE, FACE_SIDE, aligned_faces, face_crop, frames_of, spread
 from metrics.fan_weights import (
     Classifier,
     Description,
@@ -179,19 +180,17 @@ def test_frames_and_landmarks_that_do_not_belong_together_are_refused(corpus, cl
 # Faces
 
 
-def test_rigid_points_come_to_lie_where_the_template_has_them():
-    points = plain_face(SIZE) * 2.5 + 7
-    placed = face_crop(points, (200, 200), 64).to_stored(points)
-    span = np.linalg.norm(placed[45] - placed[36])
-    whole = np.linalg.norm(
-        face_crop(points, (200, 200), 128).to_stored(points)[45]
-        - face_crop(points, (200, 200), 128).to_stored(points)[36]
-    )
-    assert whole == pytest.approx(2 * span)
-    assert span == pytest.approx(124 * 64 / FACE_SIDE, rel=0.05)  # the template's outer corners
-    assert placed[list(RIGID)].mean(axis=0)[0] == pytest.approx(31.5, abs=0.5)  # the middle column
-    assert (placed > 0).all()
-    assert (placed < 63).all()
+def test_a_face_is_cut_out_of_the_square_around_the_template():
+    points = np.zeros((68, 2))
+    points[list(RIGID)] = RIGID_TEMPLATE[:, :2]
+    side = round(FACE_SIDE)
+    whole = face_crop(points, (256, 256), side)  # unturned, a pixel of the template is a pixel
+    corner = np.array(FACE_CENTRE) - side / 2  # the upper left one of the square
+    assert whole.to_stored(corner) == pytest.approx([-0.5, -0.5])
+    assert whole.to_stored(corner + side) == pytest.approx([side - 0.5, side - 0.5])
+    quarter = face_crop(3 * points + 20, (800, 800), side // 4)
+    assert quarter.to_stored(3 * corner + 20) == pytest.approx([-0.5, -0.5])
+    assert quarter.to_stored(3 * (corner + side) + 20) == pytest.approx([side // 4 - 0.5] * 2)
 
 
 def test_a_face_looks_the_same_in_its_crop_and_turned_in_a_larger_frame():
