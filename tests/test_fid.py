@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
+from torch_fidelity.metric_kid import kid_features_to_metric
 
+import metrics.fid
 from metrics.fid import fid, fid_interval, kid, kid_interval
 
 
@@ -73,6 +76,16 @@ def test_few_rows_raise_fid_and_not_kid():
     assert np.mean([fid(*pair) for pair in pairs]) > 0.5
     assert abs(np.mean([kid(*pair) for pair in pairs])) < 0.05
     assert min(kid(*pair) for pair in pairs) < 0  # an estimate without bias falls on both sides
+
+
+def test_kids_subsets_are_half_of_the_smaller_set_and_1000_rows_at_most(monkeypatch):
+    ours, theirs = normal(60, seed=1) + 0.4, normal(51, seed=2)
+    pair = torch.from_numpy(ours), torch.from_numpy(theirs)
+    for limit, size in ((1000, 25), (9, 9)):
+        monkeypatch.setattr(metrics.fid, "SUBSET_SIZE", limit)
+        options = {"kid_subsets": 100, "kid_subset_size": size, "rng_seed": 2020}
+        library = kid_features_to_metric(*pair, **options, verbose=False)
+        assert kid(ours, theirs) == library["kernel_inception_distance_mean"]
 
 
 def test_kid_is_repeatable_and_near_that_of_all_rows():
