@@ -1,5 +1,6 @@
 # make demo        sets up .venv, runs EVP's whole chain on the embedded corpus, writes runs/demo/report.html
 # make demo-eamm   the same for EAMM; its figures and videos join the report
+# make demo-full   after both (made if they are missing): networks that judge, ablations, every table; hours
 # make test        sets up .venv, lints, checks types, tests
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo demo-eamm test lint types unit clean
+.PHONY: help demo demo-eamm demo-full test lint types unit clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -19,6 +20,9 @@ demo: .venv/ready
 
 demo-eamm: .venv/ready
 	$(BIN)/python demo.py configs/demo/eamm.yaml
+
+demo-full: demo demo-eamm
+	$(BIN)/python demo.py configs/demo/full.yaml
 
 test: lint types unit
 

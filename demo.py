@@ -2,6 +2,7 @@
 
     python demo.py configs/demo/evp.yaml
     python demo.py configs/demo/eamm.yaml cores=4
+    python demo.py configs/demo/full.yaml
 
 Each stage is the command that its line shows, so it can be run, changed or repeated alone; running
 the demo again does only what is missing. Both systems share one corpus, OUT/report.html and
@@ -22,7 +23,9 @@ from runtime.processes import Stage, StageError, run_plan
 from showcase.bars import Results, rows
 from showcase.commands import Setting
 from showcase.eamm_plan import EammDemo, eamm_plan
-from showcase.evp_plan import EvpDemo, evp_plan
+from showcase.evp_plan import EvpDemo, evaluation, evp_plan
+from showcase.full_figures import scores
+from showcase.full_plan import FullDemo, full_plan
 from showcase.report import write_report
 
 
@@ -30,13 +33,14 @@ from showcase.report import write_report
 class Config:
     """What the demo makes, and on how many cores."""
 
-    system: Literal["evp", "eamm"]
+    system: Literal["evp", "eamm", "full"]
     out: Path = Path("runs/demo")
     raw: Path = Path("data/raw/mini")
     seed: int = 0  # of the mini corpus
     cores: int = 2
     evp: EvpDemo = field(default_factory=EvpDemo)
     eamm: EammDemo = field(default_factory=EammDemo)
+    full: FullDemo = field(default_factory=FullDemo)
 
     @property
     def home(self) -> Path:
@@ -49,7 +53,9 @@ def plan(cfg: Config) -> list[Stage]:
     setting = Setting(cfg.home, cfg.raw, cfg.seed, cfg.cores)
     if cfg.system == "evp":
         return evp_plan(cfg.evp, setting)
-    return eamm_plan(cfg.eamm, setting)
+    if cfg.system == "eamm":
+        return eamm_plan(cfg.eamm, setting)
+    return full_plan(cfg.full, setting)
 
 
 def run_demo(cfg: Config) -> Results:
@@ -65,6 +71,12 @@ def run_demo(cfg: Config) -> Results:
     write_json(path, results)
     write_report(cfg.out)
     return results
+
+
+def table_1(out: Path) -> str:
+    """Return EVP's Table 1 of the demo as text; empty where EVP's demo has not run."""
+    path = scores(evaluation(out).with_suffix("")) / "evp-table1.md"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 @contextlib.contextmanager
@@ -88,6 +100,7 @@ def main() -> int:
         return 1
     for row in rows(results):
         print(f"{row.key:34} {row.value:>8}  {row.bar:36} {row.mark}")
+    print(table_1(cfg.out))
     print(f"see {cfg.out / 'report.html'}")
     return 0
 

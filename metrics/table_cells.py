@@ -16,8 +16,9 @@ from metrics.intervals import (
     wilson_interval,
 )
 from metrics.papers import PaperTable
+from metrics.rows import TRUTH
 from metrics.table_data import Cell
-from metrics.table_input import TRUTH, Evaluation, Scores
+from metrics.table_input import Evaluation, Scores
 
 CORPUS = ("fid", "kid")  # of all clips at once: read from the evaluation, never averaged
 CORRECT = "emotion_correct"  # 1 where the classifier names the clip's emotion, else 0

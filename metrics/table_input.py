@@ -15,15 +15,6 @@ from metrics.intervals import Interval
 from runtime.files import read_json, read_jsonl
 
 SCHEMA = 2  # of evaluation.json
-RESULT, TRUTH = "result", "truth"
-CONTROLS = {  # in the order of a table: what each row is
-    "truth re-encoded": "the truth compressed again (H.264 crf 23), as a perfect method would be",
-    "truth one frame late": "the truth, each frame 40 ms later",
-    "frozen first frame": "the truth's first frame, standing still",
-    "another speaker": "a true video of somebody else",
-    "mean face": "the mean landmarks of all truths, standing still",
-    "detector floor": "the truth's landmarks found again in a visually lossless copy",
-}
 Scores = dict[str, float]  # clip -> figure
 ABLATION = "table2.json"  # what test.py ablate leaves
 NEEDED = ("name", "protocol", "detector", "clips", "frames", "clip_coverage", "frame_coverage")

@@ -24,12 +24,17 @@ def write_provenance(path: Path, device: torch.device, corpora: Sequence[Path]) 
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted": _digest(_git("diff", "HEAD")),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": versions(),
         "data": {str(root): _manifest(root) for root in corpora},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
     earlier = read_json(path)["starts"] if path.exists() else []
     write_json(path, {"starts": [*earlier, record]})
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of the packages that figures depend on; None: not installed."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _manifest(root: Path) -> str | None:

@@ -32,6 +32,24 @@ class Setting:
         return module("data_prep.prepare", str(config), *where)
 
 
+def manifest(protocol: str, corpus: Path, csv: Path, *options: str) -> tuple[str, ...]:
+    """Return the command that writes what a protocol wants generated."""
+    where = (f"--corpus={corpus}", f"--write-manifest={csv}")
+    return script("test.py", "check", f"--protocol={protocol}", *where, *options)
+
+
+def generated(system: str, csv: Path, out: Path, *options: str) -> tuple[str, ...]:
+    """Return the command that makes the videos of a manifest."""
+    return script("generate.py", system, f"--manifest={csv}", f"--out={out}", *options)
+
+
+def measured(protocol: str, csv: Path, results: Path, *options: str) -> tuple[str, ...]:
+    """Return the command that measures the videos of a manifest; scores go beside them."""
+    where = (f"--results={results}", f"--truth={csv.parent / 'truth'}", f"--manifest={csv}")
+    out = f"--out={results}_scores"
+    return script("test.py", "run", f"--protocol={protocol}", *where, out, *options)
+
+
 def module(name: str, *arguments: str) -> tuple[str, ...]:
     """Return the command that runs a module of the project."""
     return (sys.executable, "-m", name, *arguments)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.processes import Stage
-from showcase.commands import Setting, module, script
+from showcase.commands import Setting, generated, manifest, measured, module, script
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class EvpDemo:
     speakers: int = 3
     sentences: int = 14
     lively_clips: int = 12  # target videos a speaker, with the head turning freely
+    person: str = "M901"  # whom the renderer learns: data.speaker of its YAML
+    protocol: str = "evp-3d"  # by which its Table 1 is made
 
 
 def evp_plan(demo: EvpDemo, setting: Setting) -> list[Stage]:
@@ -25,6 +27,7 @@ def evp_plan(demo: EvpDemo, setting: Setting) -> list[Stage]:
         *_data_stages(demo, setting),
         *_training_stages(demo, setting),
         *_showing_stages(demo, setting),
+        *_judging_stages(demo, setting),
     ]
 
 
@@ -108,4 +111,25 @@ def _showing_stages(demo: EvpDemo, setting: Setting) -> list[Stage]:
         Stage("inspect", sheet, ("prepare",)),
         Stage("videos", module("showcase.evp_videos", str(setting.out), *corpora), trained),
         Stage("figures", figures, ("videos", "disentangle_no_cross")),
+    ]
+
+
+def evaluation(out: Path) -> Path:
+    """Return the manifest of the clips that are measured; all else of it lies beside."""
+    return out / "evaluation" / "evp.csv"
+
+
+def _judging_stages(demo: EvpDemo, setting: Setting) -> list[Stage]:
+    """Table 1: every held-out sentence of the renderer's person, from its own sound and video."""
+    csv = evaluation(setting.out)
+    results = csv.with_suffix("")
+    wanted = manifest(demo.protocol, demo.speech, csv, f"--speaker={demo.person}")
+    make = generated("evp", csv, results, f"--run={setting.out}", "--paste=crop")
+    measure = measured(
+        demo.protocol, csv, results, f"--workers={setting.cores}", "--name=EVP, demo"
+    )
+    return [
+        Stage("manifest", wanted, ("prepare",)),
+        Stage("generate", make, ("manifest", "emotion_codes", "edge2video", "face_model")),
+        Stage("evaluate", measure, ("generate",), setting.cores),
     ]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from metrics.rendering import figure, heading
+from metrics.table_data import Table
 from runtime.files import write_text
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
@@ -49,12 +51,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a sentence or two, figures, and numbers; its videos start together."""
+    """A heading, a sentence or two, figures, tables, numbers; its videos start together."""
 
     title: str
     text: str
     figures: Sequence[Figure] = ()
     rows: Sequence[Row] = ()  # numbers of the section, in a table that folds
+    tables: Sequence[Table] = ()  # of the papers, with ours
 
 
 def write_page(
@@ -87,7 +90,26 @@ def _section(section: Section) -> str:
     button = '<button type="button">Play together</button>' if videos else ""
     return (
         f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)} {button}</p>"
-        f'<div class="grid">{figures}</div>{_table(section.rows)}</section>'
+        f'<div class="grid">{figures}</div>{"".join(map(_paper_table, section.tables))}'
+        f"{_table(section.rows)}</section>"
+    )
+
+
+def _paper_table(table: Table) -> str:
+    """Return a paper's table: what is ours first, the controls, the printed rows, the notes."""
+    heads = "".join(f"<th>{html.escape(heading(column))}</th>" for column in table.columns)
+    lines = []
+    for row in table.rows:
+        cells = (
+            figure(row.cells.get(column.key), column, table.letters) for column in table.columns
+        )
+        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in (row.name, *cells))
+        lines.append(f'<tr class="{row.kind}">{body}</tr>')
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    return (
+        f'<div class="paper"><table><caption>{html.escape(table.title)}</caption>'
+        f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"<details><summary>How to read it</summary><ul>{notes}</ul></details>"
     )
 
 
@@ -128,6 +150,11 @@ th, td { text-align: left; padding: 0.3rem 0.6rem; border-bottom: 1px solid var(
 td:first-child, td:nth-child(3), td:nth-child(4) { font-family: ui-monospace, monospace; }
 tr.met td:last-child { color: var(--good); font-weight: 600; }
 tr.missed td:last-child { color: var(--bad); font-weight: 600; }
+.paper { overflow-x: auto; }
+.paper caption { text-align: left; font-weight: 600; padding: 0.3rem 0.6rem; }
+.paper td:first-child { font-family: inherit; }
+.paper td { font-family: ui-monospace, monospace; white-space: nowrap; }
+tr.control td, tr.paper td { opacity: 0.75; }
 .grid { display: grid; grid-template-columns: repeat(12, 1fr); gap: 1rem; }
 figure { margin: 0; }
 img, video { width: 100%; height: auto; border-radius: 6px; background: #0002; }

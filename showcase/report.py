@@ -6,6 +6,7 @@ from runtime.files import read_json
 from showcase.bars import rows
 from showcase.eamm_report import eamm_sections
 from showcase.evp_report import evp_sections
+from showcase.full_report import full_sections, table_1_section
 from showcase.page import Section, write_page
 
 
@@ -21,9 +22,11 @@ def write_report(out: Path) -> None:
     if "landmark" in results:
         minutes = results["wall_seconds"] / 60
         leads.append(f"EVP, from raw video to an edited portrait in {minutes:.0f} minutes.")
-        sections += evp_sections(out)
+        sections += [*evp_sections(out), table_1_section(out)]
     if "eamm" in results:
         minutes = results["eamm"]["wall_seconds"] / 60
         leads.append(f"EAMM, from raw video to an animated portrait in {minutes:.0f} minutes.")
         sections += eamm_sections(out / "eamm")
+    if "full" in results:
+        sections += full_sections(out / "full")
     write_page(out / "report.html", "Affekt: the demos", " ".join(leads), rows(results), sections)

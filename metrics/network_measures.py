@@ -1,0 +1,193 @@
+"""The measures that take a network: sync, identity, emotion, and the features of FID and KID.
+
+A network is loaded at its first use, once in every process.
+"""
+
+import typing as tp
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.landmarks import Detector
+from media.pictures import read_picture
+from metrics.emotion import Reading, efd_proxy, emotion_correct, read_emotion
+from metrics.fan_data import spread
+from metrics.fan_weights import Classifier, load_classifier
+from metrics.identity import csim, embed, load_arcface
+from metrics.inception import features, load_inception
+from metrics.measures import Facts, Rows, Scores
+from metrics.protocol import Sync
+from metrics.rows import FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
+from metrics.shown import Shown
+from metrics.sync import embed_clip, sync_scores
+from metrics.syncnet import SyncNet, load_syncnet
+from runtime.files import save_npy
+
+Array = NDArray[tp.Any]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class SyncMeasure:
+    """How well lips and sound agree, by SyncNet."""
+
+    weights: Path
+    identity: str
+    device: str
+    rules: Sync
+    name: str = "sync"
+    rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
+
+    @cached_property
+    def _network(self) -> SyncNet:
+        return load_syncnet(self.weights, self.device)
+
+    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+        """Return lse_c, lse_d and sync_offset; None where the truth has no sound."""
+        truth, found = rows[TRUTH], {}
+        sound = truth.sound()
+        for name in self.rows:
+            if name in rows and rows[name].size == truth.size:
+                found[name] = self._scores(
+                    rows[name], rows[name if name == OTHER else TRUTH], sound
+                )
+        return found
+
+    def _scores(self, shown: Shown, framed: Shown, sound: Array | None) -> Scores:
+        nothing: Scores = dict.fromkeys(("lse_c", "lse_d", "sync_offset"))
+        if sound is None:
+            return nothing
+        try:
+            lips, heard = embed_clip(self._network, shown.frames(), framed.landmarks(), sound)
+        except ValueError:  # too short for a window, or no face to cut
+            return nothing
+        scores = sync_scores(lips, heard, self.rules.reach, self.rules.padded)
+        return {"lse_c": scores.lse_c, "lse_d": scores.lse_d, "sync_offset": scores.offset}
+
+
+@dataclass(frozen=True)
+class IdentityMeasure:
+    """How much the face is the source picture's, by ArcFace."""
+
+    weights: Path
+    identity: str
+    detector: Detector
+    name: str = "identity"
+    rows: tuple[str, ...] = (RESULT, TRUTH, OTHER)
+
+    @cached_property
+    def _session(self) -> tp.Any:
+        return load_arcface(self.weights)
+
+    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+        """Return csim; none where the clip has no source picture."""
+        if facts.source is None:
+            return {}
+        source = self._of_picture(facts.source)
+        found: dict[str, Scores] = {}
+        for name in self.rows:
+            if name in rows:
+                codes = embed(self._session, rows[name].frames(), rows[name].landmarks())
+                found[name] = {"csim": csim(codes, source)}
+        return found
+
+    def _of_picture(self, path: Path) -> Array:
+        """Return the code of a picture, (512,).
+
+        Raises:
+            ValueError: no face in it.
+        """
+        picture = read_picture(path)
+        face = self.detector.detect(picture)
+        if face is None:
+            raise ValueError(f"no face was found in the source picture {path}")
+        code: Array = embed(self._session, [picture], face.points[None].astype(float))[0]
+        return code
+
+
+@dataclass(frozen=True)
+class EmotionMeasure:
+    """Which emotion a clip shows, by the project's frame attention network."""
+
+    run: Path
+    identity: str
+    device: str
+    count: int
+    name: str = "emotion"
+    rows: tuple[str, ...] = (RESULT, TRUTH, FROZEN, OTHER)
+
+    @cached_property
+    def _classifier(self) -> Classifier:
+        return load_classifier(self.run, self.device)
+
+    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+        """Return emotion_correct, 0 or 1, and efd_proxy; none where the clip has no label."""
+        emotions = self._classifier.description.emotions
+        if not facts.emotion:
+            return {}
+        if facts.emotion not in emotions:
+            raise ValueError(
+                f"{facts.clip} is labelled {facts.emotion!r}, which {self.run} has not learned; "
+                f"it knows {', '.join(emotions)}"
+            )
+        label = emotions.index(facts.emotion)
+        readings = {name: self._read(rows[name]) for name in self.rows if name in rows}
+        truth = readings[TRUTH].features
+        return {
+            name: {
+                "emotion_correct": emotion_correct(reading, label),
+                "efd_proxy": _number(efd_proxy(reading.features, truth)),
+            }
+            for name, reading in readings.items()
+        }
+
+    def _read(self, shown: Shown) -> Reading:
+        landmarks = shown.landmarks()[..., :2]
+        return read_emotion(self._classifier, shown.frames(), landmarks, self.count)
+
+
+@dataclass(frozen=True)
+class DistributionMeasure:
+    """The features of FID and KID, which are worked out over all clips at the end."""
+
+    weights: Path
+    identity: str
+    device: str
+    count: int
+    folder: Path
+    name: str = "distribution"
+    rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, FROZEN, OTHER)
+
+    @cached_property
+    def _network(self) -> tp.Any:
+        return load_inception(self.weights, self.device)
+
+    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+        """Keep the features of every row in a file; return how many pictures they are of."""
+        found: dict[str, Scores] = {}
+        for name in self.rows:
+            if name in rows:
+                chosen = spread(rows[name].length, self.count)
+                codes = features(self._network, picked(rows[name], chosen))
+                save_npy(feature_file(self.folder, key, name), codes)
+                found[name] = {"features": len(codes)}
+        return found
+
+
+def feature_file(folder: Path, key: str, row: str) -> Path:
+    """Return where the features of a row of a clip are kept."""
+    return folder / key[:2] / f"{key}-{row.replace(' ', '-')}.npy"
+
+
+def picked(shown: Shown, chosen: tp.Sequence[int]) -> list[Image]:
+    """Return some pictures of a video."""
+    wanted = set(chosen)
+    return [frame for k, frame in enumerate(islice(shown.frames(), max(chosen) + 1)) if k in wanted]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value

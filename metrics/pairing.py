@@ -1,0 +1,129 @@
+"""Which result belongs to which truth: by clip id or by a manifest, never by position.
+
+A case is one clip of an evaluation: its truth, its result, and what is known of it. Truth is a
+folder of videos or a prepared corpus; a manifest (the CSV of `test.py check --write-manifest`, or
+one of your own with a column clip_id) adds speaker, label and source picture.
+"""
+
+import csv
+import typing as tp
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from media.corpus import Clip, Corpus
+
+VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One clip of an evaluation."""
+
+    id: str
+    truth: Path | Clip
+    result: Path | None = None  # None: its controls alone
+    speaker: str = ""
+    emotion: str = ""
+    source: Path | None = None  # the picture that the result was made from
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The clips that there are, and those of which a side is missing."""
+
+    cases: list[Case]
+    missing: list[str]  # no result
+    extra: list[str]  # no truth
+
+
+def pair(results: Path | None, truth: Path, split: str, manifest: Path | None = None) -> Pairing:
+    """Match results with the truth.
+
+    Args:
+        results: folder of videos named by clip id; None: every truth, alone.
+        truth: folder of videos, or a prepared corpus.
+        split: of a prepared corpus.
+        manifest: CSV with a column clip_id; only its clips count.
+
+    Raises:
+        FileNotFoundError: not a folder, no manifest.
+        ValueError: two videos of one id, no id in both folders, a manifest that does not fit.
+    """
+    truths = _truths(truth, split)
+    if manifest is not None:
+        truths = _described(truths, manifest)
+    if results is None:
+        return Pairing([truths[clip] for clip in sorted(truths)], [], [])
+    videos = find_videos(results)
+    shared = sorted(videos.keys() & truths.keys())
+    if not shared:
+        raise ValueError(
+            f"no clip of {results} ({len(videos)} videos) is named like one of {truth} "
+            f"({len(truths)} clips); a result must have the clip id as its file name"
+        )
+    return Pairing(
+        [replace(truths[clip], result=videos[clip]) for clip in shared],
+        missing=sorted(truths.keys() - videos.keys()),
+        extra=sorted(videos.keys() - truths.keys()),
+    )
+
+
+def find_videos(folder: Path) -> dict[str, Path]:
+    """Return a folder's videos by file name without its ending.
+
+    Raises:
+        FileNotFoundError: not a folder.
+        ValueError: two videos of one name.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder of videos")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in VIDEO_ENDINGS or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            raise ValueError(f"{found[path.stem]} and {path} have one clip id; keep one of them")
+        found[path.stem] = path
+    return found
+
+
+def _truths(truth: Path, split: str) -> dict[str, Case]:
+    if not (truth / "manifest.jsonl").is_file():
+        return {clip: Case(clip, path) for clip, path in find_videos(truth).items()}
+    clips = Corpus(truth).clips(split)
+    if not clips:
+        raise ValueError(f"{truth} has no clips of split {split!r}; --split names another")
+    return {clip.id: Case(clip.id, clip, None, clip.speaker, clip.emotion) for clip in clips}
+
+
+def _described(truths: dict[str, Case], manifest: Path) -> dict[str, Case]:
+    """Return the manifest's clips with what it says of them."""
+    cases: dict[str, Case] = {}
+    for number, row in enumerate(_rows(manifest), 2):
+        clip = row["clip_id"]
+        if clip in cases:
+            raise ValueError(f"{manifest}, line {number}: clip_id {clip!r} stands there twice")
+        if clip not in truths:
+            raise ValueError(f"{manifest}, line {number}: there is no truth of clip_id {clip!r}")
+        known = truths[clip]
+        source = row.get("source")
+        cases[clip] = replace(
+            known,
+            speaker=row.get("speaker") or known.speaker,
+            emotion=row.get("label") or known.emotion,
+            source=manifest.parent / source if source else None,
+        )
+    if not cases:
+        raise ValueError(f"{manifest} names no clips")
+    return cases
+
+
+def _rows(manifest: Path) -> list[dict[str, tp.Any]]:
+    if not manifest.is_file():
+        raise FileNotFoundError(f"no manifest {manifest}")
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if "clip_id" not in (rows.fieldnames or ()):
+            found = ", ".join(rows.fieldnames or ()) or "nothing"
+            raise ValueError(f"{manifest} has no column clip_id; found: {found}")
+        return list(rows)

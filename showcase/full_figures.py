@@ -1,0 +1,71 @@
+"""Gather the full demo's figures into OUT/figures.json, with bars for the networks that judge.
+
+    python -m showcase.full_figures runs/demo/full
+
+Needs what the stages of showcase/full_plan.py have written there.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from metrics.rows import RESULT, TRUTH
+from metrics.table_input import load_evaluation
+from runtime.files import read_json, write_json
+from showcase.bars import Results
+from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
+
+ACCURACY = "emotion_correct"
+TRUTH_FIGURES = "emotion_of_truth.json"  # of metrics.emotion_accuracy
+
+
+def measure(out: Path, evp: Path) -> Results:
+    """Return the figures.
+
+    Args:
+        out: folder of the full demo's runs.
+        evp: the evaluation of EVP's demo.
+
+    Raises:
+        FileNotFoundError: a stage has not run.
+    """
+    lags, truth = read_json(out / "syncnet" / "sync.json"), read_json(out / TRUTH_FIGURES)
+    figures: Results = {
+        "lag_exact": lags["exact"],
+        "emotion_of_truth": truth["accuracy"],
+        "evp_emotion": accuracy(evp, RESULT),
+        "evp_emotion_of_truth": accuracy(evp, TRUTH),
+    }
+    for row in ROWS:
+        figures[f"evp_emotion_{row}"] = accuracy(scores(row_results(out, row)), RESULT)
+    for name in EAMM_TABLES:
+        folder = scores(eamm_clips(out, name).with_suffix(""))
+        for row in (RESULT, TRUTH):
+            figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)
+    return figures
+
+
+def scores(results: Path) -> Path:
+    """Return the folder of the scores of a folder of videos."""
+    return results.with_name(f"{results.name}_scores")
+
+
+def accuracy(evaluation: Path, row: str) -> float:
+    """Return the share of a row's clips whose emotion was read right."""
+    return float(np.mean([*load_evaluation(evaluation).of(row, ACCURACY).values()]))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser.add_argument("runs", type=Path, help="folder of the full demo's runs")
+    parser.add_argument("--evp", type=Path, required=True, help="the evaluation of EVP's demo")
+    args = parser.parse_args(argv)
+    write_json(args.runs / "figures.json", measure(args.runs, args.evp))
+
+
+if __name__ == "__main__":
+    main()

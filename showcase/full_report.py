@@ -1,0 +1,79 @@
+"""The demos' page: the papers' tables, made from the demos' own videos."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from metrics.papers import load_papers
+from metrics.table_data import Table
+from metrics.table_input import load_ablation, load_evaluation
+from metrics.tables import NoFiguresError, Options, build_ablation, build_table
+from showcase.evp_plan import evaluation
+from showcase.full_figures import scores
+from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
+from showcase.page import Section
+
+
+def table_1_section(evp: Path) -> Section:
+    """Return EVP's Table 1 of the demo, with controls and the paper's rows.
+
+    Raises:
+        FileNotFoundError: the demo was not measured.
+    """
+    folder = scores(evaluation(evp).with_suffix(""))
+    return Section(
+        "EVP, Table 1",
+        "Every held-out sentence of one person, made from its own sound on its own video. The "
+        "controls say what the truth itself, a still picture and another person score.",
+        tables=list(tables_of([folder], ("evp-table1", "evp-emotion"))),
+    )
+
+
+def full_sections(out: Path) -> list[Section]:
+    """Return the sections of the full demo.
+
+    Raises:
+        FileNotFoundError: a stage has not run.
+    """
+    rows = [scores(row_results(out, row)) for row in ROWS]
+    ablation = build_ablation(load_papers()["evp-table2"], load_ablation(out / "ablation"))
+    eamm = [
+        table
+        for name, protocol in EAMM_TABLES.items()
+        for table in tables_of([scores(eamm_clips(out, name).with_suffix(""))], EAMM[protocol])
+    ]
+    return [
+        Section(
+            "EVP, Table 2: what each loss is worth",
+            "Every loss of the disentanglement switched off in turn, three seeds each, measured on "
+            "the predicted landmarks of held-out sentences.",
+            tables=[ablation],
+        ),
+        Section(
+            "EVP: emotion with and without cross reconstruction",
+            "The videos of two rows of the ablation, judged by a network that learned emotions "
+            "from other people.",
+            tables=list(tables_of(rows, ("evp-emotion",))),
+        ),
+        Section(
+            "EAMM's tables, self-driving",
+            "Four people whom no stage has seen, as the supplement's B.1 has it: the source is a "
+            "neutral frame, emotion and pose come from somebody else moved by the test clip.",
+            tables=eamm,
+        ),
+    ]
+
+
+EAMM = {
+    "eamm-mead": ("eamm-table1-mead", "eamm-identity"),
+    "eamm-lrw": ("eamm-table1-lrw",),
+}
+
+
+def tables_of(folders: list[Path], names: tuple[str, ...]) -> Iterator[Table]:
+    """Yield the tables of finished evaluations; one of which nothing was measured is left out."""
+    evaluations = [load_evaluation(folder) for folder in folders]
+    for name in names:
+        try:
+            yield build_table(load_papers()[name], evaluations, Options(per_emotion=True))
+        except NoFiguresError:
+            continue
