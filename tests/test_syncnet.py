@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import python_speech_features
 import torch
+from safetensors.torch import save_file
+from torch import nn
 from torch.nn.functional import pairwise_distance
 
 from metrics import sync
@@ -76,11 +78,17 @@ def test_the_default_network_has_the_released_weights():
     assert 0 < RELEASED_BYTES - held < 200 * len(state)  # the rest of the file: names, shapes
 
 
-def test_full_size_embeddings_have_the_releases_length():
+def test_full_size_maps_and_embeddings_have_the_releases_sizes():
     network = SyncNet(SyncNetConfig()).eval()
+    maps = []
+    for module in (*network.netcnnlip, *network.netcnnaud):
+        if isinstance(module, (nn.Conv3d, nn.MaxPool3d, nn.Conv2d, nn.MaxPool2d)):
+            module.register_forward_hook(lambda *given: maps.append(tuple(given[2].shape[-2:])))
     with torch.no_grad():
         assert network.watch(torch.zeros(1, 3, 5, 224, 224)).shape == (1, 1, 1024)
         assert network.hear(torch.zeros(2, 13, 20)).shape == (2, 1024)
+    assert [height for height, _ in maps[:9]] == [109, 54, 26, 13, 13, 13, 13, 6, 1]
+    assert maps[9:] == [(13, 20)] * 3 + [(11, 9)] * 4 + [(5, 4), (1, 1)]
 
 
 def test_a_clip_in_one_pass_gives_what_its_windows_give_one_by_one():
@@ -117,6 +125,15 @@ def test_a_sound_that_is_too_short_ends_with_silence():
     windows = sound_windows(speech(6), 12)
     np.testing.assert_array_equal(windows[:2, :, :19], sound_windows(speech(6), 6)[:, :, :19])
     assert np.allclose(windows[-1, 0], np.log(np.finfo(float).eps), atol=1e-4)
+
+
+def test_sound_is_heard_as_16_bit_samples():
+    faint = 0.4 / 32768 * np.ones(6400)
+    np.testing.assert_array_equal(sound_windows(faint, 10), sound_windows(0 * faint, 10))
+    loud = speech(10)
+    beyond = np.where(loud > 0, 2.0, loud)
+    limit = np.where(loud > 0, 32767 / 32768, loud)
+    np.testing.assert_array_equal(sound_windows(beyond, 10), sound_windows(limit, 10))
 
 
 def test_scores_are_the_releases_loop():
@@ -271,6 +288,18 @@ def test_a_file_of_another_layout_names_the_weight(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match=r"list\.pt holds list, wanted a state dict"):
         load_syncnet(tmp_path / "list.pt")
+
+
+def test_a_weight_too_few_or_too_many_is_named(tmp_path):
+    network = tiny()
+    state = network.state_dict()
+    path = export_syncnet(tmp_path, network)
+    save_file({name: v for name, v in state.items() if name != "netfclip.3.bias"}, path)
+    with pytest.raises(ValueError, match=r"netfclip.3.bias is missing, wanted \(6,\)"):
+        load_syncnet(tmp_path)
+    save_file(state | {"netfclip.9.bias": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match=r"netfclip.9.bias is \(2,\), wanted no such weight"):
+        load_syncnet(tmp_path)
 
 
 def test_a_pickled_module_is_not_opened(tmp_path):
