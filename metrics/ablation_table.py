@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata, t
 
-from metrics import rendering
 from metrics.ablation import FULL
-from metrics.papers import PaperTable
-from metrics.table_input import Ablation
-from metrics.tables import build_ablation
+from metrics.tables import rendering
+from metrics.tables.build import build_ablation
+from metrics.tables.evaluations import Ablation
+from metrics.tables.papers import PaperTable
 
 Rows = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed
 

@@ -24,7 +24,7 @@ from metrics.measures import LandmarkMeasure
 from metrics.pairing import Case, Pairing
 from metrics.rows import MEAN_FACE
 from metrics.shown import FaceFinder
-from metrics.table_input import SCHEMA
+from metrics.tables.evaluations import SCHEMA
 from runtime.files import write_json, write_jsonl
 from runtime.provenance import versions
 

@@ -70,7 +70,7 @@ class Protocol:
     id: str
     version: int
     title: str
-    tables: tuple[str, ...]  # of metrics/papers.yaml that it is for
+    tables: tuple[str, ...]  # of metrics/tables/papers.yaml that it is for
     measures: tuple[MeasureName, ...] = ("landmarks", "pictures")
     manifest: ManifestKind = "none"  # which videos are generated, from what
     split: str = "test_sentence"  # of a prepared corpus

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from metrics.papers import load_papers
-from metrics.table_data import Table
-from metrics.table_input import load_ablation, load_evaluation
-from metrics.tables import NoFiguresError, Options, build_ablation, build_table
+from metrics.tables.build import NoFiguresError, Options, build_ablation, build_table
+from metrics.tables.data import Table
+from metrics.tables.evaluations import load_ablation, load_evaluation
+from metrics.tables.papers import load_papers
 from showcase.evp_plan import evaluation
 from showcase.full_figures import scores
 from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results

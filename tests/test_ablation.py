@@ -36,8 +36,8 @@ from metrics.ablation_table import (
     verdict,
 )
 from metrics.commands import ablate
-from metrics.papers import load_papers
-from metrics.table_input import Ablation
+from metrics.tables.evaluations import Ablation
+from metrics.tables.papers import load_papers
 from runtime.checkpoint import save
 from runtime.config import config_from_argv, load_config, plain
 from runtime.files import read_json, save_npy, sha256, write_json, write_text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from media.emotions import EMOTIONS
-from metrics.papers import PRINTED, load_papers
+from metrics.tables.papers import PRINTED, load_papers
 
 PAPERS = load_papers()
 # The text of each table, as extracted from the paper: a row's name and its figures.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from metrics.papers import load_papers
 from metrics.protocol import FOLDER, load_protocol
+from metrics.tables.papers import load_papers
 from runtime.config import ConfigError
 from runtime.files import read_json
 

@@ -9,8 +9,8 @@ from scored_evaluations import PROTOCOL, lines, write_evaluation
 
 from metrics.commands import table as command
 from metrics.intervals import Interval
-from metrics.rendering import escaped, figure, heading, render
-from metrics.table_data import Cell, Column, Row, Table
+from metrics.tables.data import Cell, Column, Row, Table
+from metrics.tables.rendering import escaped, figure, heading, render
 
 LD = Column("m_ld", "M-LD", "lower", 2, 2, True)
 SSIM = Column("ssim", "SSIM", "higher", 3, 2, False)

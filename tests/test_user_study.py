@@ -22,9 +22,9 @@ from media.video import VideoWriter, probe, read_frames
 from metrics.commands import user_study as command
 from metrics.intervals import mean_interval, wilson_interval
 from metrics.pairing import Case
-from metrics.user_study import PROTOCOLS, REAL, choose_clips, choose_examples, make_key
-from metrics.user_study_answers import checked, figures, read_sheets
-from metrics.user_study_files import read_key
+from metrics.user_study.answers import checked, figures, read_sheets
+from metrics.user_study.design import PROTOCOLS, REAL, choose_clips, choose_examples, make_key
+from metrics.user_study.files import read_key
 
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""

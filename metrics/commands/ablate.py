@@ -22,8 +22,8 @@ from metrics.ablation import (
 )
 from metrics.ablation_scores import Truth, code_scores, controls, predicted_scores, true_faces
 from metrics.ablation_table import TABLE, Rows, as_json, markdown, printed, verdict
-from metrics.papers import load_papers
-from metrics.table_input import load_ablation
+from metrics.tables.evaluations import load_ablation
+from metrics.tables.papers import load_papers
 from runtime.config import load_config, plain
 from runtime.files import sha256, write_json, write_text
 from runtime.processes import StageError, run_plan

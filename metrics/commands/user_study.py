@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from metrics.pairing import Case, find_videos, pair
-from metrics.user_study import (
+from metrics.user_study.answers import figures, read_sheets
+from metrics.user_study.design import (
     PROTOCOLS,
     REAL,
     SCHEMA,
@@ -15,9 +16,8 @@ from metrics.user_study import (
     make_key,
     seen_by_method,
 )
-from metrics.user_study_answers import figures, read_sheets
-from metrics.user_study_files import Footage, read_key, write_study
-from metrics.user_study_report import draw, markdown
+from metrics.user_study.files import Footage, read_key, write_study
+from metrics.user_study.report import draw, markdown
 from runtime.files import write_json, write_text
 
 HELP = "make the forms of a user study; count its answers"

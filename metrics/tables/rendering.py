@@ -12,8 +12,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from metrics.intervals import Interval
-from metrics.table_data import Cell, Column, Row, Table, as_json
-from metrics.table_notes import BETTER, DAGGER, PLUS_MINUS
+from metrics.tables.data import Cell, Column, Row, Table, as_json
+from metrics.tables.notes import BETTER, DAGGER, PLUS_MINUS
 
 Format = tp.Literal["md", "tex", "csv", "json"]
 ARROWS = {"lower": "\u2193", "higher": "\u2191"}

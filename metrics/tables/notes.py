@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from metrics.intervals import DRAWS, MIN_SPEAKERS
-from metrics.papers import PaperTable
 from metrics.rows import CONTROLS, TRUTH
-from metrics.table_cells import MEAN
-from metrics.table_data import Row
-from metrics.table_input import Evaluation
+from metrics.tables.cells import MEAN
+from metrics.tables.data import Row
+from metrics.tables.evaluations import Evaluation
+from metrics.tables.papers import PaperTable
 
 DAGGER, PLUS_MINUS, BETTER = "\u2020", "\u00b1", "\u227b"
 HASH_DIGITS = 12  # of a checksum: enough to tell files apart

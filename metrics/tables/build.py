@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metrics.papers import PaperColumn, PaperTable
 from metrics.rows import CONTROLS, RESULT, TRUTH
-from metrics.table_cells import ACCURACY, RATIO, TRUTHS_ACCURACY, macro_cells, row_cells
-from metrics.table_data import Cell, Column, Row, Table
-from metrics.table_input import Ablation, Evaluation, refuse_mixture
-from metrics.table_marks import marked_cells
-from metrics.table_notes import ablation_notes, notes_of
+from metrics.tables.cells import ACCURACY, RATIO, TRUTHS_ACCURACY, macro_cells, row_cells
+from metrics.tables.data import Cell, Column, Row, Table
+from metrics.tables.evaluations import Ablation, Evaluation, refuse_mixture
+from metrics.tables.marks import marked_cells
+from metrics.tables.notes import ablation_notes, notes_of
+from metrics.tables.papers import PaperColumn, PaperTable
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

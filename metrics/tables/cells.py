@@ -15,10 +15,10 @@ from metrics.intervals import (
     ratio_interval,
     wilson_interval,
 )
-from metrics.papers import PaperTable
 from metrics.rows import TRUTH
-from metrics.table_data import Cell
-from metrics.table_input import Evaluation, Scores
+from metrics.tables.data import Cell
+from metrics.tables.evaluations import Evaluation, Scores
+from metrics.tables.papers import PaperTable
 
 CORPUS = ("fid", "kid")  # of all clips at once: read from the evaluation, never averaged
 CORRECT = "emotion_correct"  # 1 where the classifier names the clip's emotion, else 0

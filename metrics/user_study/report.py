@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from media.plots import save
-from metrics.user_study import HIGHEST, LOWEST, PROTOCOLS, Key
-from metrics.user_study_answers import Refused
+from metrics.user_study.answers import Refused
+from metrics.user_study.design import HIGHEST, LOWEST, PROTOCOLS, Key
 
 Figures = dict[str, tp.Any]
 
@@ -18,7 +18,7 @@ def markdown(found: Figures, key: Key, refused: Sequence[Refused]) -> str:
     """Return the study's table, the confusions, what counts and what does not.
 
     Args:
-        found: of `metrics.user_study_answers.figures`.
+        found: of `metrics.user_study.answers.figures`.
     """
     asked = bool(found["emotions"])
     heads = ["", *found["questions"], *(["emotion accuracy"] if asked else [])]

@@ -1,6 +1,6 @@
 """A table as data: columns, rows, cells with what is known of each figure, notes.
 
-metrics.tables builds it, metrics.rendering prints it.
+metrics.tables.build builds it, metrics.tables.rendering prints it.
 """
 
 import typing as tp

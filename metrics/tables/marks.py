@@ -10,11 +10,11 @@ from dataclasses import replace
 from itertools import combinations
 
 from metrics.intervals import Interval, difference_interval, macro_interval
-from metrics.papers import PaperColumn, PaperTable
 from metrics.rows import RESULT
-from metrics.table_cells import MEAN, row_cells, scores_of, speakers_of
-from metrics.table_data import Cell, Column
-from metrics.table_input import Evaluation
+from metrics.tables.cells import MEAN, row_cells, scores_of, speakers_of
+from metrics.tables.data import Cell, Column
+from metrics.tables.evaluations import Evaluation
+from metrics.tables.papers import PaperColumn, PaperTable
 
 # Of fewer pairs not even all on one side would be significant in a sign test: 2 / 2^5 > 0.05.
 MIN_PAIRS = 6

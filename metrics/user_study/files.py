@@ -31,7 +31,7 @@ from media.pictures import read_picture
 from media.plots import write_png
 from media.video import probe, read_video, write_video
 from metrics.pairing import Case
-from metrics.user_study import (
+from metrics.user_study.design import (
     HIGHEST,
     LOWEST,
     PROTOCOLS,
@@ -48,7 +48,7 @@ from runtime.files import read_json, replacing, replacing_folder, write_json, wr
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 
-FORM = Path(__file__).parent / "user_study_form.html"
+FORM = Path(__file__).parent / "form.html"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@
                 since two of the questions are about them. (Real videos are shown too: ours.)
 
 Which clip of which method a person sees, and when, is drawn from the seed. Nobody can tell methods
-apart by a name: what is public are tokens (see metrics.user_study_files).
+apart by a name: what is public are tokens (see metrics.user_study.files).
 """
 
 import hashlib

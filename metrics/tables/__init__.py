@@ -1,0 +1,1 @@
+"""The papers' tables: what they print, ours beside it, in every format."""
