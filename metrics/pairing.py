@@ -5,12 +5,11 @@ folder of videos or a prepared corpus; a manifest (the CSV of `test.py check --w
 one of your own with a column clip_id) adds speaker, label and source picture.
 """
 
-import csv
-import typing as tp
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from media.corpus import Clip, Corpus
+from runtime.manifest import read_manifest
 
 VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 
@@ -99,31 +98,16 @@ def _truths(truth: Path, split: str) -> dict[str, Case]:
 def _described(truths: dict[str, Case], manifest: Path) -> dict[str, Case]:
     """Return the manifest's clips with what it says of them."""
     cases: dict[str, Case] = {}
-    for number, row in enumerate(_rows(manifest), 2):
-        clip = row["clip_id"]
-        if clip in cases:
-            raise ValueError(f"{manifest}, line {number}: clip_id {clip!r} stands there twice")
-        if clip not in truths:
-            raise ValueError(f"{manifest}, line {number}: there is no truth of clip_id {clip!r}")
-        known = truths[clip]
-        source = row.get("source")
-        cases[clip] = replace(
+    for row in read_manifest(manifest).rows:
+        if row.clip_id not in truths:
+            raise ValueError(
+                f"{manifest}, line {row.line}: there is no truth of clip_id {row.clip_id!r}"
+            )
+        known, source = truths[row.clip_id], row.cells.get("source")
+        cases[row.clip_id] = replace(
             known,
-            speaker=row.get("speaker") or known.speaker,
-            emotion=row.get("label") or known.emotion,
+            speaker=row.cells.get("speaker") or known.speaker,
+            emotion=row.cells.get("label") or known.emotion,
             source=manifest.parent / source if source else None,
         )
-    if not cases:
-        raise ValueError(f"{manifest} names no clips")
     return cases
-
-
-def _rows(manifest: Path) -> list[dict[str, tp.Any]]:
-    if not manifest.is_file():
-        raise FileNotFoundError(f"no manifest {manifest}")
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        if "clip_id" not in (rows.fieldnames or ()):
-            found = ", ".join(rows.fieldnames or ()) or "nothing"
-            raise ValueError(f"{manifest} has no column clip_id; found: {found}")
-        return list(rows)

