@@ -160,7 +160,8 @@ class DistributionMeasure:
     count: int
     folder: Path
     name: str = "distribution"
-    rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, FROZEN, OTHER)
+    # Other speakers' clips are the same set of pictures, handed round: their FID would be 0.
+    rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, FROZEN)
 
     @cached_property
     def _network(self) -> tp.Any:
