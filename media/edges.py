@@ -6,12 +6,14 @@ A map has one of two forms, uint8, channels first:
     plain      1 channel: edges and sketch in one picture, 255 on a line
     distance  15 channels: 14 distance maps, one a part of the sketch, then the plain picture
 
-Landmarks are iBUG-68 in pixels of the frame. Inference clears the face region of the target's own
-landmarks too (`also_cleared`), or the outline of the replaced face would stay beside the new one.
+Landmarks are those of a scheme, iBUG-68 unless another is named, in pixels of the frame. Inference
+clears the face region of the target's own landmarks too (`also_cleared`), or the outline of the
+replaced face would stay beside the new one.
 
-Dimension letters: H, W pixels; P pieces of curve; S samples of a piece; N landmarks (68).
+Dimension letters: H, W pixels; P pieces of curve; S samples of a piece; N landmarks (68 or 106).
 """
 
+from functools import cache
 from typing import Any, Literal
 
 import cv2
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media.compiled import compiled
+from media.schemes import IBUG68, SCHEMES, Scheme, SchemeName
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.floating[Any]]
@@ -26,25 +29,8 @@ Points = NDArray[np.floating[Any]]
 Form = Literal["plain", "distance"]
 
 # The release draws 14 lines through 106 points: contour, two brows, three of the nose, two arcs an
-# eye, two arcs an outer and inner lip. The same parts in iBUG-68, whose brows are single lines and
-# whose nose has no side points, so that its third line joins the tip to the wings. Left and right
-# are the image's.
-PARTS: tuple[tuple[str, tuple[int, ...]], ...] = (
-    ("contour", tuple(range(17))),
-    ("left brow", (17, 18, 19, 20, 21)),
-    ("right brow", (22, 23, 24, 25, 26)),
-    ("nose bridge", (27, 28, 29, 30)),
-    ("nose base", (31, 32, 33, 34, 35)),
-    ("nose wings", (31, 30, 35)),
-    ("left eye above", (36, 37, 38, 39)),
-    ("left eye below", (39, 40, 41, 36)),
-    ("right eye above", (42, 43, 44, 45)),
-    ("right eye below", (45, 46, 47, 42)),
-    ("outer lip above", (48, 49, 50, 51, 52, 53, 54)),
-    ("outer lip below", (54, 55, 56, 57, 58, 59, 48)),
-    ("inner lip above", (60, 61, 62, 63, 64)),
-    ("inner lip below", (64, 65, 66, 67, 60)),
-)
+# eye, two arcs an outer and inner lip; every scheme has them (see media/schemes.py).
+PARTS = IBUG68.curves
 CHANNELS: dict[Form, int] = {"plain": 1, "distance": len(PARTS) + 1}
 
 SIGMA = 1.0  # pixels, the blur of skimage.feature.canny's defaults
@@ -77,31 +63,43 @@ def _pieces(indices: tuple[int, ...]) -> list[tuple[int, int, int]]:
     return [(indices[i], indices[i + 1], indices[min(i + 2, last)]) for i in range(0, last, 2)]
 
 
-_PIECES = np.array([piece for _, indices in PARTS for piece in _pieces(indices)])
-_OWNER = np.array([part for part, (_, line) in enumerate(PARTS) for _ in _pieces(line)])
+@cache
+def _cut(name: SchemeName) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pieces of all lines of a scheme, (P, 3) landmarks, and the part of each, (P,)."""
+    curves = SCHEMES[name].curves
+    pieces = np.array([piece for _, indices in curves for piece in _pieces(indices)])
+    return pieces, np.array([part for part, (_, line) in enumerate(curves) for _ in _pieces(line)])
 
 
 def guidance_map(
-    frame: Image, landmarks: Points, form: Form, also_cleared: Points | None = None
+    frame: Image,
+    landmarks: Points,
+    form: Form,
+    also_cleared: Points | None = None,
+    scheme: Scheme = IBUG68,
 ) -> Image:
     """Return the guidance map of a frame, (C, H, W) uint8 with C = CHANNELS[form].
 
     Args:
         frame: (H, W, 3) RGB; only its edges outside the face regions are used.
-        landmarks: (68, 2) pixels of the frame, the face to draw.
-        also_cleared: (68, 2) landmarks of another face whose region loses its edges, as the one
+        landmarks: (N, 2) pixels of the frame, the face to draw.
+        also_cleared: (N, 2) landmarks of another face whose region loses its edges, as the one
             that is being replaced.
+        scheme: of the landmarks; the map has the same channels in every one.
+
+    Raises:
+        ValueError: landmarks of another scheme.
     """
     size = (frame.shape[1], frame.shape[0])
     lines = background_edges(frame)
     for face in (landmarks, also_cleared):
         if face is not None:
-            lines[face_region(face, size) > 0] = 0
-    curves = curve_points(landmarks)
+            lines[face_region(face, size, scheme) > 0] = 0
+    curves = curve_points(landmarks, scheme)
     _draw(lines, curves)
     if form == "plain":
         return lines[None]
-    return np.concatenate([_part_distances(curves, size), lines[None]])
+    return np.concatenate([_part_distances(curves, size, scheme), lines[None]])
 
 
 def background_edges(frame: Image) -> Image:
@@ -119,19 +117,20 @@ def background_edges(frame: Image) -> Image:
     return np.asarray(edges, np.uint8)
 
 
-def face_region(landmarks: Points, size: tuple[int, int]) -> Image:
+def face_region(landmarks: Points, size: tuple[int, int], scheme: Scheme = IBUG68) -> Image:
     """Return the face region, (H, W) uint8, 255 inside, of a frame of `size` (width, height).
 
     The region is the polygon of the contour and of its mirror image above the line between the
     ears, at two thirds of the height. The release mirrors about a level line; mirroring about the
     ear line itself is the same for a level head and right for a tilted one. MARGIN is added.
     """
-    contour = np.asarray(landmarks, np.float64)[:17]
-    ear_line = contour[16] - contour[0]
+    scheme.check(landmarks)
+    contour = np.asarray(landmarks, np.float64)[list(scheme.jaw)]
+    ear_line = contour[-1] - contour[0]
     length = float(np.hypot(*ear_line)) or 1.0
     normal = np.array([-ear_line[1], ear_line[0]]) / length
-    height = (contour[15:0:-1] - contour[0]) @ normal
-    forehead = contour[15:0:-1] - (1 + FOREHEAD) * height[:, None] * normal
+    height = (contour[-2:0:-1] - contour[0]) @ normal
+    forehead = contour[-2:0:-1] - (1 + FOREHEAD) * height[:, None] * normal
     outline = _fixed(np.concatenate([contour, forehead]))
     region = np.zeros((size[1], size[0]), np.uint8)
     cv2.fillPoly(region, [outline], WHITE, shift=SHIFT)
@@ -139,29 +138,30 @@ def face_region(landmarks: Points, size: tuple[int, int]) -> Image:
     return region
 
 
-def sketch(landmarks: Points, size: tuple[int, int]) -> Image:
+def sketch(landmarks: Points, size: tuple[int, int], scheme: Scheme = IBUG68) -> Image:
     """Return the connected landmarks, (H, W) uint8, 255 on a line, for `size` (width, height).
 
     Each line is a chain of quadratics through three neighbouring points, with x as a function of y
     or the reverse, whichever spans more.
     """
     canvas = np.zeros((size[1], size[0]), np.uint8)
-    _draw(canvas, curve_points(landmarks))
+    _draw(canvas, curve_points(landmarks, scheme))
     return canvas
 
 
-def part_distances(landmarks: Points, size: tuple[int, int]) -> Image:
+def part_distances(landmarks: Points, size: tuple[int, int], scheme: Scheme = IBUG68) -> Image:
     """Return the L1 distance to every part of the sketch, (14, H, W) uint8, in units of 3 pixels.
 
     255 stands for 765 pixels and more, as in the release.
     """
-    return _part_distances(curve_points(landmarks), size)
+    return _part_distances(curve_points(landmarks, scheme), size, scheme)
 
 
-def _part_distances(curves_PS2: Points, size: tuple[int, int]) -> Image:
+def _part_distances(curves_PS2: Points, size: tuple[int, int], scheme: Scheme) -> Image:
+    _, owner = _cut(scheme.name)
     parts = np.zeros((len(PARTS), size[1], size[0]), np.uint8)
     for part, canvas in enumerate(parts):
-        _draw(canvas, curves_PS2[part == _OWNER])
+        _draw(canvas, curves_PS2[part == owner])
         across_WH = _distance_down(cv2.transpose(canvas))
         _quantise(_sweep(cv2.transpose(across_WH)), canvas)
     return parts
@@ -217,13 +217,17 @@ def _fixed(points: Points) -> NDArray[np.int32]:
     return np.asarray(np.rint(points * (1 << SHIFT)), np.int32)
 
 
-def curve_points(landmarks: Points) -> NDArray[np.float64]:
+def curve_points(landmarks: Points, scheme: Scheme = IBUG68) -> NDArray[np.float64]:
     """Return points along every piece of the sketch, (P, S, 2), in pixels.
 
     A piece is the parabola v = v0 + c1 (u - u0) + c2 (u - u0)(u - u1) in Newton's divided
     differences c1, c2, where u is the axis along which its points span more.
+
+    Raises:
+        ValueError: landmarks of another scheme.
     """
-    triples = np.asarray(landmarks, np.float64)[_PIECES]
+    scheme.check(landmarks)
+    triples = np.asarray(landmarks, np.float64)[_cut(scheme.name)[0]]
     span = np.ptp(triples, axis=1)
     upright = (span[:, 1] > span[:, 0])[:, None, None]
     u, v = np.moveaxis(np.where(upright, triples[..., ::-1], triples), 2, 0)

@@ -9,15 +9,16 @@ import typing as tp
 import numpy as np
 from numpy.typing import NDArray
 
-from media.points import RIGID
+from media.schemes import IBUG68, Scheme
 
 Array = NDArray[tp.Any]
 View = tp.Literal["2d", "3d"]
 
 FACE_SIZE = 256  # pixels; the side of the frame that aligned landmarks live in
-# Where the rigid points lie in an aligned face: 27-30, 36, 39, 42, 45. Eye span and nose follow the
-# mean faces of EVP's release (256 px crops: outer eye corners 124 px apart, nose tip at y 120), so
-# that distances compare with the paper's; depths are those of an average adult head at that scale.
+# Where the rigid points lie in an aligned face: 27-30, 36, 39, 42, 45 of iBUG-68, and the same of
+# other schemes. Eye span and nose follow the mean faces of EVP's release (256 px crops: outer eye
+# corners 124 px apart, nose tip at y 120), so that distances compare with the paper's; depths are
+# those of an average adult head at that scale.
 RIGID_TEMPLATE = np.array(
     [
         [128.0, 80.0, -30.0],
@@ -126,23 +127,32 @@ def cross_matrix(vector: Array) -> Array:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def align_2d(landmarks: Array) -> Array:
-    """Return landmarks (T, 68, 2) moved per frame by a 2D similarity on the rigid points.
+def align_2d(landmarks: Array, scheme: Scheme = IBUG68) -> Array:
+    """Return landmarks (T, N, 2) moved per frame by a 2D similarity on the rigid points.
 
-    The paper's alignment (EVP Sec. 4). What remains holds the head's yaw and pitch.
+    The paper's alignment (EVP Sec. 4). What remains holds the head's yaw and pitch. The rigid
+    points are the same of every scheme, and so is the aligned face.
+
+    Raises:
+        ValueError: landmarks of another scheme.
     """
     landmarks = np.asarray(landmarks, float)
-    onto = similarity(landmarks[..., RIGID, :], RIGID_TEMPLATE[:, :2])
+    scheme.check(landmarks)
+    onto = similarity(landmarks[..., scheme.rigid, :], RIGID_TEMPLATE[:, :2])
     return apply(onto, landmarks)
 
 
-def align_3d(landmarks3d: Array) -> Array:
-    """Return (T, 68, 2): landmarks (T, 68, 3) turned to the front by a 3D similarity per frame.
+def align_3d(landmarks3d: Array, scheme: Scheme = IBUG68) -> Array:
+    """Return (T, N, 2): landmarks (T, N, 3) turned to the front by a 3D similarity per frame.
 
     Ours: it takes out the head's rotation, which dominates mouth error in the 2D view.
+
+    Raises:
+        ValueError: landmarks of another scheme.
     """
     landmarks3d = np.asarray(landmarks3d, float)
-    onto = similarity(landmarks3d[..., RIGID, :], RIGID_TEMPLATE)
+    scheme.check(landmarks3d)
+    onto = similarity(landmarks3d[..., scheme.rigid, :], RIGID_TEMPLATE)
     return apply(onto, landmarks3d)[..., :2]
 
 
