@@ -3,9 +3,9 @@
     python -m benchmarks.evaluation --corpus data/mini --clips 100 --workers 2
     python -m benchmarks.evaluation --corpus data/mini --clips 100 --workers 2 --json
 
-Results are a prepared corpus's true clips, compressed again (H.264 crf 28); protocol evp-3d with all
-controls and without networks, so that landmarks, pictures, warp errors and tables are timed. `ratio`
-is the first run's seconds by the second's, and `max_abs_diff` that of their figures.
+Results are a prepared corpus's true clips, compressed again (H.264 crf 28); protocol evp-3d with
+all controls and without networks, so that landmarks, pictures, warp errors and tables are timed.
+`ratio` is the first run's seconds by the second's, and `max_abs_diff` that of their figures.
 """
 
 import argparse
