@@ -109,17 +109,20 @@ def test_a_false_pair_is_the_one_that_was_drawn(config):
 
 def test_an_item_is_a_segment_of_faces_and_the_sound_beside_them(corpus):
     clips = SyncClips(corpus.clips(), NETWORK, STILL, seed=3)
-    item = clips[4]
-    assert item["faces"].shape == (3, 16, 56, 56)
-    assert item["windows"].shape == (12, 13, 20)
-    clip, whole = clips.clips[4], sound_windows(clips.clips[4].audio(), 40)
-    start = next(
-        i for i in range(25) if np.allclose(whole[i], item["windows"][0].numpy(), atol=1e-3)
-    )
-    np.testing.assert_allclose(item["windows"], whole[start : start + 12], atol=1e-3)
+    clip, starts = clips.clips[4], []
+    whole = sound_windows(clip.audio(), 40)
     square = sync_held_out.crop_square(clip.stored_landmarks(), "mouth")
-    shown = cut_faces(clip.store()[start : start + 16], square, 56)
-    np.testing.assert_array_equal(item["faces"].permute(1, 2, 3, 0), shown)
+    for draw in (4, 14, 24):
+        item = clips[draw]
+        assert item["faces"].shape == (3, 16, 56, 56)
+        assert item["windows"].shape == (12, 13, 20)
+        first = item["windows"][0].numpy()
+        start = next(i for i in range(25) if np.allclose(whole[i], first, atol=1e-3))
+        np.testing.assert_allclose(item["windows"], whole[start : start + 12], atol=1e-3)
+        shown = cut_faces(clip.store()[start : start + 16], square, 56)
+        np.testing.assert_array_equal(item["faces"].permute(1, 2, 3, 0), shown)
+        starts.append(start)
+    assert len(set(starts)) == 3
 
 
 def test_false_partners_are_other_windows_of_the_segment(corpus):
@@ -187,6 +190,7 @@ def test_it_learns_to_find_a_lag_in_speakers_it_has_not_seen(config, corpus, mon
     train(quick)
     last = rows_of(config.run.out)[-1]
     assert last["held_out_exact"] > 0.95
+    assert (config.run.out / "syncnet.safetensors").is_file()
     command = ["sync_held_out", str(config.run.out), "--corpus", str(corpus.root)]
     monkeypatch.setattr(sys, "argv", [*command, "--device", "cpu"])
     sync_held_out.main()
