@@ -156,10 +156,10 @@ def test_frames_without_a_face_are_not_read_and_leave_a_gap(corpus, classifier):
     clip = corpus.clips()[0]
     frames, landmarks = frames_of(clip, range(clip.frames))
     gap = landmarks.copy()
-    gap[7] = np.nan
+    gap[2] = np.nan
     found = read_emotion(classifier, frames, gap, 2)
-    alone = read_emotion(classifier, frames[2:3], landmarks[2:3], 1)
-    assert np.isnan(found.features).all(axis=1).tolist() == [False, True]
+    alone = read_emotion(classifier, frames[7:8], landmarks[7:8], 1)
+    assert np.isnan(found.features).all(axis=1).tolist() == [True, False]
     assert found.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
 
     nobody = read_emotion(classifier, frames, np.full_like(landmarks, np.nan), 2)
@@ -335,6 +335,14 @@ def test_the_command_refuses_what_cannot_be_measured(run, corpus, tmp_path, caps
     argv = [run, "--corpus", str(corpus.root)]
     assert emotion_accuracy.main([*argv, "--speaker", "nobody"]) == 2
     assert "no clip of nobody in split 'test_speaker'" in capsys.readouterr().err
+
+
+def test_faces_are_looked_for_where_they_are_read_and_nowhere_else():
+    frames = np.ones((6, SIZE, SIZE, 3), np.uint8)
+    frames[3] = 0
+    found = emotion_accuracy.sparse_landmarks(frames, EveryFace(), 3)
+    assert np.isfinite(found).all(axis=(1, 2)).tolist() == [False, True, False, False, False, True]
+    assert np.array_equal(found[5], plain_face(SIZE))
 
 
 def test_labels_follow_the_classifiers_order_not_the_corpuss(classifier, corpus):
