@@ -28,12 +28,13 @@ def command(name: str) -> ModuleType:
     return importlib.import_module(f"metrics.commands.{name.replace('-', '_')}")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
+def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Describe the command line; of a command that is named, nothing else is imported."""
     keep = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(description=__doc__, formatter_class=keep)
     commands = top.add_subparsers(dest="command", required=True)
-    for name in COMMANDS:
+    named = argv[:1] if argv and argv[0] in COMMANDS else COMMANDS
+    for name in named:
         module = command(name)
         one = commands.add_parser(
             name, help=module.HELP, description=module.DESCRIPTION, formatter_class=keep
@@ -44,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    args = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser(argv).parse_args(argv)
     try:
         code: int = command(args.command).main(args)
     except InvalidWeightsError as error:
