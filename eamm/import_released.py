@@ -21,10 +21,11 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from eamm.released_file import NETWORKS, read_checkpoint, tensors
+from eamm.released_file import NETWORKS, read_checkpoint
 from eamm.released_models import Model, Options, Released, build_models
 from runtime.config import dump_config
 from runtime.files import replacing_folder, sha256, write_json
+from runtime.foreign_weights import tensors
 
 REPORT = "import.json"
 COUNTERS = ("epoch", "step")
@@ -95,7 +96,7 @@ def read_released(files: Sequence[Path]) -> tuple[Released, list[dict[str, tp.An
                 first = released.files[name].name
                 released.leave_out(f"{name} of {path.name}", f"that of {first} was given first")
             else:
-                released.states[name] = tensors(parts, name, path)
+                released.states[name] = tensors(parts[name], name, path)
                 released.files[name] = path
     for name in list(released.states):
         partner = PARTNERS.get(name, name)

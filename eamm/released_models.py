@@ -12,13 +12,14 @@ from eamm import a2fd, displacement
 from eamm.fomm import model as fomm
 from eamm.fomm.discriminator import Discriminator
 from eamm.released_file import EXPECTED
-from eamm.released_names import State, complete_spectral_norm, rename
+from eamm.released_names import complete_spectral_norm, rename
 from eamm.released_sizes import (
     a2fd_config,
     discriminator_config,
     displacement_config,
     fomm_config,
 )
+from runtime.foreign_weights import State, fill
 
 OLD_SPECTRAL_NORM = "the normalised copy of weight_orig that torch 1.0 stored beside it"
 
@@ -134,27 +135,8 @@ def _model(
         for key, new in taken.items():
             names[f"{network}.{key}"] = new
             weights[new] = state[key]
-    wanted = module.state_dict()
-    for new in wanted.keys() - weights.keys():
-        if new.endswith("num_batches_tracked"):  # a counter that evaluation never reads
-            weights[new] = wanted[new]
-    _check_shapes(wanted, weights, names)
-    module.load_state_dict(weights)
-    return Model(name, description, module.eval(), names)
-
-
-def _check_shapes(wanted: State, found: State, names: dict[str, str]) -> None:
-    """Refuse weights that are not exactly those of the model, named as in the file where it can."""
-    released = {new: old for old, new in names.items()}
-    wrong = [f"{name} is missing" for name in wanted if name not in found]
-    for name, value in found.items():
-        shape = tuple(value.shape)
-        if name not in wanted:
-            wrong.append(f"{released[name]} {shape} has no place")
-        elif shape != tuple(wanted[name].shape):
-            wrong.append(f"{released[name]} has shape {shape}, wanted {tuple(wanted[name].shape)}")
-    if wrong:
-        raise ValueError(f"{len(wrong)} weights do not fit: {'; '.join(wrong[:3])}")
+    fill(module, weights, names)
+    return Model(name, description, module, names)
 
 
 @contextlib.contextmanager

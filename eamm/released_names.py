@@ -3,14 +3,12 @@ releases; the names are facts of their checkpoints).
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-State = dict[str, Tensor]
-# How a released name begins, and what that beginning becomes.
-Naming = tuple[str, str | Callable[[re.Match[str]], str]]
+from runtime import foreign_weights
+from runtime.foreign_weights import Naming, Reason, State
 
 SPECTRAL = {  # torch's older names of a spectral norm's parts, and those of its parametrization
     "weight_orig": "parametrizations.weight.original",
@@ -65,7 +63,7 @@ NAMES: dict[str, Sequence[Naming]] = {
         (r"classify\.last_fc\.", "classifier."),
     ),
 }
-LEFT_OUT: dict[str, Sequence[tuple[str, str]]] = {  # how a name begins, why it is not taken
+LEFT_OUT: dict[str, Sequence[Reason]] = {
     "audio_feature": (
         (r"generator\.", "a StyleGAN2-like decoder that the release builds and never runs"),
     ),
@@ -90,20 +88,7 @@ def rename(network: str, keys: Sequence[str]) -> tuple[dict[str, str], dict[str,
     Raises:
         ValueError: a key is neither; the message names the first ones.
     """
-    names: dict[str, str] = {}
-    reasons: dict[str, str] = {}
-    for key in keys:
-        for pattern, beginning in NAMES[network]:
-            if re.match(pattern, key):
-                names[key] = re.sub(f"^{pattern}", beginning, key)
-        for pattern, reason in LEFT_OUT.get(network, ()):
-            if re.match(pattern, key):
-                reasons[key] = reason
-    unknown = [key for key in keys if key not in names and key not in reasons]
-    if unknown:
-        some = ", ".join(unknown[:4])
-        raise ValueError(f"{network} has {len(unknown)} weights of no release: {some}")
-    return names, reasons
+    return foreign_weights.rename(network, keys, NAMES[network], LEFT_OUT.get(network, ()))
 
 
 def complete_spectral_norm(state: State) -> tuple[State, list[str]]:

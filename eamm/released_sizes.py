@@ -15,7 +15,7 @@ from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.model import FommConfig
 from eamm.fomm.motion import MotionConfig
-from eamm.released_names import State
+from runtime.foreign_weights import State, rows
 
 FACTORS = {5: 2, 13: 4, 29: 8}  # taps of the blur before downsampling, and the factor
 FREQUENCIES = 10  # of the positional encoding
@@ -29,7 +29,7 @@ def fomm_config(state: State, generator: State, size: int, align_corners: bool) 
         ValueError: sizes that fit no network here.
     """
     motion = "dense_motion_network"
-    channels, last = _out(generator, "first.conv"), _count(generator, r"down_blocks\.(\d+)\.") - 1
+    channels, last = rows(generator, "first.conv"), _count(generator, r"down_blocks\.(\d+)\.") - 1
     return FommConfig(
         size=size,
         keypoints=keypoint_config(state),
@@ -41,7 +41,7 @@ def fomm_config(state: State, generator: State, size: int, align_corners: bool) 
         generator=GeneratorConfig(
             channels=channels,
             max_channels=_limit(
-                channels, last + 1, _out(generator, f"down_blocks.{last}.conv"), 512
+                channels, last + 1, rows(generator, f"down_blocks.{last}.conv"), 512
             ),
             downsamplings=last + 1,
             blocks=_count(generator, r"bottleneck\.r(\d+)\."),
@@ -58,7 +58,7 @@ def keypoint_config(state: State) -> KeypointConfig:
         ValueError: sizes that fit no network here.
     """
     return KeypointConfig(
-        count=_out(state, "kp"),
+        count=rows(state, "kp"),
         hourglass=_hourglass(state, "predictor."),
         downscale=_downscale(state, "down.weight"),
         kernel=_kernel(state, "kp"),
@@ -94,16 +94,16 @@ def a2fd_config(state: State, heads: State, teacher: str | None) -> A2fdConfig:
         ValueError: sizes that fit no network here.
     """
     levels = _count(state, r"down_blocks\.(\d+)\.")
-    audio = [_out(state, f"audio_eocder.{place}.0") for place in (0, 1, 3, 4, 5)]
+    audio = [rows(state, f"audio_eocder.{place}.0") for place in (0, 1, 3, 4, 5)]
     decoder = [state[f"decon.{place}.weight"].shape[1] for place in (0, 3)]
     widths = A2fdWidths(
-        identity_channels=_out(state, "down_blocks.0.conv"),
-        identity_dim=_out(state, f"down_blocks.{levels - 1}.conv"),
+        identity_channels=rows(state, "down_blocks.0.conv"),
+        identity_dim=rows(state, f"down_blocks.{levels - 1}.conv"),
         audio_channels=(audio[0], audio[1], audio[2], audio[3], audio[4]),
-        audio_hidden=_out(state, "audio_eocder_fc.0"),
-        audio_dim=_out(state, "audio_eocder_fc.2"),
-        pose_hidden=_out(state, "pose_encoder.0"),
-        pose_dim=_out(state, "pose_encoder.2"),
+        audio_hidden=rows(state, "audio_eocder_fc.0"),
+        audio_dim=rows(state, "audio_eocder_fc.2"),
+        pose_hidden=rows(state, "pose_encoder.0"),
+        pose_dim=rows(state, "pose_encoder.2"),
         hidden=state["lstm.weight_hh_l0"].shape[1],
         layers=_count(state, r"lstm\.weight_hh_l(\d+)"),
         decoder_first=decoder[0],
@@ -120,27 +120,23 @@ def displacement_config(state: State) -> DisplacementConfig:
         ValueError: sizes that fit no network here.
     """
     stages = _count(state, r"layer(\d)\.", first=1)
-    widths = tuple(_out(state, f"layer{stage}.0.conv1") for stage in range(1, stages + 1))
+    widths = tuple(rows(state, f"layer{stage}.0.conv1") for stage in range(1, stages + 1))
     numbers = state["fc_p.0.weight"].shape[1]
     return DisplacementConfig(
         keypoints=numbers // (NUMBERS * (1 + 2 * FREQUENCIES)),
         head="release",
         frequencies=FREQUENCIES,
-        projection=_out(state, "fc_p.0"),
-        neutral=_out(state, "fc_p.2"),
-        hidden=(_out(state, "fc_all.0"), _out(state, "fc_all.2"), _out(state, "fc_all.4")),
+        projection=rows(state, "fc_p.0"),
+        neutral=rows(state, "fc_p.2"),
+        hidden=(rows(state, "fc_all.0"), rows(state, "fc_all.2"), rows(state, "fc_all.4")),
         extractor=ExtractorConfig(
             downscale=_downscale(state, "down.weight"),
             hourglass=_hourglass(state, "predictor."),
             widths=widths,
             blocks=_count(state, r"layer1\.(\d+)\."),
         ),
-        classes=_out(state, "classify.last_fc"),
+        classes=rows(state, "classify.last_fc"),
     )
-
-
-def _out(state: State, layer: str) -> int:
-    return state[f"{layer}.weight"].shape[0]
 
 
 def _kernel(state: State, layer: str) -> int:
@@ -164,8 +160,8 @@ def _count(state: State, pattern: str, first: int = 0) -> int:
 
 def _hourglass(state: State, name: str) -> HourglassConfig:
     blocks = _count(state, re.escape(name) + r"encoder\.down_blocks\.(\d+)\.")
-    channels = _out(state, f"{name}decoder.up_blocks.{blocks - 1}.conv")
-    widest = _out(state, f"{name}encoder.down_blocks.{blocks - 1}.conv")
+    channels = rows(state, f"{name}decoder.up_blocks.{blocks - 1}.conv")
+    widest = rows(state, f"{name}encoder.down_blocks.{blocks - 1}.conv")
     return HourglassConfig(channels, _limit(channels, blocks, widest, 1024), blocks)
 
 

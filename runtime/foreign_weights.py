@@ -1,0 +1,188 @@
+"""Checkpoints that others trained: read safely, their weights renamed, every one accounted for.
+
+What a checkpoint should hold, and what its weights are called here, is told by the packages that
+import them (evp.import_released, eamm.import_released).
+"""
+
+import pickle
+import re
+import struct
+import typing as tp
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+State = dict[str, Tensor]
+# How a released name begins, and what that beginning becomes.
+Naming = tuple[str, str | Callable[[re.Match[str]], str]]
+Reason = tuple[str, str]  # how a name begins, and why it is not taken
+
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch's files before 1.6 begin
+BEGINNINGS = {  # of files that are taken for checkpoints, or were meant to be
+    b"\x1f\x8b": "a gzip archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a rar archive",
+    b"\x80": "a pickle, but none of torch's",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a numpy array",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+}
+# Numbers of numpy's are let through beside tensors: some trainings keep their epoch as one.
+NUMPY: list[tp.Any] = [
+    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(code)) for code in "?bBhHiIlLqQefd"),
+]
+
+BROKEN = (  # all that torch and pickle were seen to raise on cut or altered files
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error),
+    *(AssertionError, AttributeError, TypeError),
+)
+COUNTER = "num_batches_tracked"  # of batch norms; evaluation never reads it
+
+
+def read_torch(path: Path, expected: str) -> tp.Any:
+    """Return what a torch file holds; tensors and plain numbers are all that is unpickled.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no torch file, damaged, or more than tensors; the message says what was found,
+            and `expected`, which files were.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; {expected}")
+    strange = _no_torch_file(path)
+    if strange:
+        raise ValueError(f"{path} is {strange}; {expected}")
+    try:
+        with torch.serialization.safe_globals(NUMPY):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is damaged, or holds more than tensors ({reason})") from None
+    except BROKEN as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is cut off or damaged ({reason}); download it again") from None
+
+
+def tensors(state: tp.Any, name: str, path: Path) -> State:
+    """Return the state dict of a network `name` that a file holds, as float32.
+
+    Raises:
+        ValueError: it holds something else than finite tensors; the message names the key.
+    """
+    if not isinstance(state, dict):
+        raise ValueError(f"{path}: {name} is a {type(state).__name__}, wanted a state dict")
+    read = {}
+    for key, value in state.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{path}: {name}.{key} is a {type(value).__name__}, wanted a tensor")
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f"{path}: {name}.{key} holds NaN or infinity; download the file again")
+        read[key] = value.float() if value.is_floating_point() else value
+    return read
+
+
+def rename(
+    network: str,
+    keys: Sequence[str],
+    names: Sequence[Naming],
+    left_out: Sequence[Reason] = (),
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the new name of every key that is taken, and the reason for every one that is not.
+
+    Raises:
+        ValueError: a key is neither; the message names the first ones.
+    """
+    taken: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for key in keys:
+        for pattern, beginning in names:
+            if re.match(pattern, key):
+                taken[key] = re.sub(f"^{pattern}", beginning, key)
+        for pattern, reason in left_out:
+            if re.match(pattern, key):
+                reasons[key] = reason
+    unknown = [key for key in keys if key not in taken and key not in reasons]
+    if unknown:
+        some = ", ".join(unknown[:4])
+        raise ValueError(f"{network} has {len(unknown)} weights of no release: {some}")
+    return taken, reasons
+
+
+def fill(module: nn.Module, weights: State, names: Mapping[str, str]) -> None:
+    """Load renamed weights into a network and put it into evaluation mode.
+
+    Args:
+        module: the network; batch norms without a counter keep theirs.
+        weights: by their names in the network.
+        names: those names by the released ones, for the message.
+
+    Raises:
+        ValueError: weights are missing, have no place or another shape; the first are named.
+    """
+    wanted, complete = module.state_dict(), dict(weights)
+    for name in wanted.keys() - weights.keys():
+        if name.endswith(COUNTER):
+            complete[name] = wanted[name]
+    released = {new: old for old, new in names.items()}
+    wrong = [f"{name} is missing" for name in wanted if name not in complete]
+    for name, value in complete.items():
+        shape = tuple(value.shape)
+        if name not in wanted:
+            wrong.append(f"{released[name]} {shape} has no place")
+        elif shape != tuple(wanted[name].shape):
+            wrong.append(f"{released[name]} has shape {shape}, wanted {tuple(wanted[name].shape)}")
+    if wrong:
+        raise ValueError(f"{len(wrong)} weights do not fit: {'; '.join(wrong[:3])}")
+    module.load_state_dict(complete)
+    module.eval()
+
+
+def rows(state: State, layer: str) -> int:
+    """Return the first size of a layer's weight: its outputs.
+
+    Raises:
+        KeyError: no such weight; the argument is its name.
+        ValueError: it has no sizes.
+    """
+    weight = state[f"{layer}.weight"]
+    if weight.ndim == 0:
+        raise ValueError(f"{layer}.weight is a single number")
+    return int(weight.shape[0])
+
+
+def _no_torch_file(path: Path) -> str | None:
+    """Say what a file is that torch cannot have written; None where it can have."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(LEGACY):
+        return None
+    if not head.strip(b"\0"):
+        return "empty" if not head else "a file of zeros: a download that did not finish"
+    if head.startswith(b"PK"):
+        return _strange_zip(path)
+    if head[257:262] == b"ustar":
+        return "a real tar archive; a release's .pth.tar is none, in spite of its name"
+    if head.lstrip()[:1] == b"<":
+        return "a web page: the download was refused, or asked a question first"
+    for beginning, what in BEGINNINGS.items():
+        if head.startswith(beginning):
+            return what
+    safetensors = head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+    return "a safetensors file" if safetensors else f"no torch file (it begins {head[:8]!r})"
+
+
+def _strange_zip(path: Path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return "a zip file that is cut off or damaged; download it again"
+    if any(name.endswith("/data.pkl") for name in names):
+        return None
+    return f"a zip archive that torch did not write (it holds {', '.join(names[:3]) or 'nothing'})"
