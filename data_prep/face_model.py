@@ -2,11 +2,12 @@
 
     python -m data_prep.face_model --corpus data/mini --out weights/mini/face_model.npz
     python -m data_prep.face_model configs/data/face_model.yaml corpus=data/mead
+    python -m data_prep.face_model import --help
 
 So EVP's 3D-aware alignment (Sec. 3.3) runs on anybody, with no licensed model and no download. The
 corpus must hold landmarks3d.npy (data_prep.prepare with a detector that gives depth). Only the
-split `train` is seen. An imported model (media/face_model.py reads ICT-FaceKit's rows) may be used
-instead.
+split `train` is seen. A published model may be used instead: `import` reads Basel's, Surrey's,
+3DDFA's and ICT-FaceKit's files (data_prep/face_import.py).
 
 Depth is the detector's own. It is not refined from the turning of the heads: those of speech clips
 turn by 2 degrees, where less depth and more rotation look alike.
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from data_prep import face_import
 from data_prep.command import config_or_flags
 from data_prep.face_modes import ModesConfig, learn_face_model
 from media.corpus import Clip, Corpus
@@ -33,6 +35,8 @@ from media.face_model import FaceModel, save_face_model
 log = logging.getLogger(__name__)
 
 Array = NDArray[tp.Any]
+
+IMPORT = "import"  # the subcommand
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,12 @@ def _frames(clips: Sequence[Clip], config: Config) -> Array:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 if a model was written."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == [IMPORT]:
+        return face_import.main(arguments[1:])
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     flags = {"corpus": "a prepared corpus", "out": "the .npz file to write"}
-    config = config_or_flags(Config, __doc__, flags, argv)
+    config = config_or_flags(Config, __doc__, flags, arguments)
     try:
         model = learn(config)
     except (OSError, ValueError) as error:

@@ -105,7 +105,7 @@ def load_face_model(path: Path) -> FaceModel:
     """
     arrays = _read_npz(path)
     model = _native(arrays, path) if "format" in arrays else _ict(arrays, path)
-    _check_orientation(model.mean, path)
+    check_orientation(model.mean, path)
     return canonical(model)
 
 
@@ -141,7 +141,8 @@ def without_similarity(modes: Array, mean: Array) -> Array:
 def _read_npz(path: Path) -> dict[str, Array]:
     if not path.is_file():
         raise FileNotFoundError(
-            f"no face model {path}; python -m data_prep.face_model learns one from a corpus"
+            f"no face model {path}; python -m data_prep.face_model learns one from a corpus, "
+            "its subcommand `import` takes over a published one"
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -216,8 +217,12 @@ def _take(arrays: dict[str, Array], key: str, shape: tuple[int | None, ...], pat
     return numbers
 
 
-def _check_orientation(mean: Array, path: Path) -> None:
-    """Refuse a mean face whose axes are not x right, y down, z away from the viewer."""
+def check_orientation(mean: Array, path: Path) -> None:
+    """Refuse a mean face (68, 3) whose axes are not x right, y down, z away from the viewer.
+
+    Raises:
+        ValueError: it is upside down, mirrored or inside out; the message names `path`.
+    """
     jaw, chin, nose_tip = (0, 16), 8, 30
     brows = list(points.BROWS)
     faults = {

@@ -1,0 +1,101 @@
+"""Which vertex of a mesh each iBUG-68 point is: lists of indices, in the forms they come in.
+
+    text    68 indices counted from 0, or lines `point = vertex` in which points count from 1 and
+            vertices from 0 (the form of eos's ibug_to_*.txt); # starts a comment
+    .json   a list of 68 indices from 0, or an object with `idx_to_landmark_verts` (ICT-FaceKit)
+    .npy    68 indices from 0
+Lines of `point = vertex` may name some of the points only.
+"""
+
+import json
+import re
+import typing as tp
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media import points
+
+Array = NDArray[tp.Any]
+
+PAIR = re.compile(r"^\s*(\d+)\s*=\s*(\d+)\s*$")
+ICT_KEY = "idx_to_landmark_verts"
+FORMS = f"{points.COUNT} vertex indices from 0, or lines 'point = vertex' with points from 1"
+
+
+def read_landmarks(path: Path) -> dict[int, int]:
+    """Return the vertex of each point (both from 0) that a file names.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: none of the forms above; the message names the file and the forms.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no landmark file {path}; wanted {FORMS}")
+    try:
+        if path.suffix == ".npy":
+            return _whole(np.load(path, allow_pickle=False), path)
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return _whole(_of_json(json.loads(text)), path)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no list of landmarks: {error}; wanted {FORMS}") from None
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    if any("=" in line for line in lines):
+        return _pairs(lines, path)
+    numbers = " ".join(lines).replace(",", " ").split()
+    if not all(number.isdecimal() for number in numbers):
+        raise ValueError(f"{path} holds more than numbers; wanted {FORMS}")
+    return _whole(np.array(numbers, np.int64), path)
+
+
+def landmark_vertices(named: Mapping[int, int], vertices: int, source: str) -> Array:
+    """Return the vertices (68,) of all points.
+
+    Args:
+        named: vertex of each point, both from 0.
+        vertices: how many there are.
+        source: what the list belongs to, for messages.
+
+    Raises:
+        ValueError: points without a vertex, or a vertex that the mesh does not have.
+    """
+    missing = [str(point + 1) for point in range(points.COUNT) if point not in named]
+    if missing:
+        raise ValueError(
+            f"{source} names no vertex of the iBUG points (from 1) {', '.join(missing)}; give "
+            f"them in a file with --landmarks FILE: {FORMS}"
+        )
+    indices = np.array([named[point] for point in range(points.COUNT)])
+    if indices.min() < 0 or indices.max() >= vertices:
+        raise ValueError(
+            f"{source}: landmarks are vertices {indices.min()} to {indices.max()} of a mesh of "
+            f"{vertices}; the list belongs to another mesh, or counts from 1"
+        )
+    return indices
+
+
+def _of_json(value: tp.Any) -> Array:
+    listed = value.get(ICT_KEY) if isinstance(value, dict) else value
+    return np.array(listed)
+
+
+def _whole(indices: tp.Any, path: Path) -> dict[int, int]:
+    if getattr(indices, "shape", None) != (points.COUNT,) or indices.dtype.kind not in "iu":
+        shape = getattr(indices, "shape", None)
+        raise ValueError(f"{path} holds an array of shape {shape}; wanted {FORMS}")
+    return {point: int(vertex) for point, vertex in enumerate(indices)}
+
+
+def _pairs(lines: list[str], path: Path) -> dict[int, int]:
+    """Read eos's mapping; its table of contour landmarks names no vertices and is passed over."""
+    found = [match for line in lines if (match := PAIR.match(line))]
+    named = {int(match[1]) - 1: int(match[2]) for match in found}
+    if not named or len(named) < len(found) or not set(named) <= set(range(points.COUNT)):
+        raise ValueError(
+            f"{path}: {len(found)} lines 'point = vertex' of {len(named)} points; wanted each "
+            f"point from 1 to {points.COUNT} at most once"
+        )
+    return named

@@ -1,0 +1,163 @@
+"""Import a published 3D face model as the project's landmark rows.
+
+    python -m data_prep.face_model import --kind bfm2009 --source BFM --out weights/bfm2009.npz
+    python -m data_prep.face_model import --kind eos --source eos/share --landmarks jaw.txt \\
+        --out weights/surrey.npz --dense weights/surrey_dense.npz
+
+Kinds and the files that --source holds (data_prep/face_formats/ has every detail):
+    bfm2009  01_MorphableModel.mat, Exp_Pca.bin, std_exp.txt, BFM_exp_idx.mat; 199 + 29 modes as in
+             EVP; landmarks of BFM_front_idx.mat and facemodel_info.mat if they are there
+    bfm2017  model2017-1_*.h5 (or of 2019); --landmarks is needed
+    3ddfa    u_base.txt, w_shp_base.txt, w_exp_base.txt, param_std.txt, or u_shp.npy and so on
+    eos      sfm_shape_3448.bin, expression_blendshapes_3448.bin, ibug_to_sfm.txt of eos's share
+             folder, or another model file of eos; --landmarks names what ibug_to_sfm.txt does not
+    ict      an ICT-FaceKit checkout
+Nothing is downloaded; who may use a model is for its licence to say.
+
+Next: python -m data_prep.pose.
+"""
+
+import argparse
+import sys
+import typing as tp
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.face_formats import bfm2009
+from data_prep.face_formats.basis import Basis
+from data_prep.face_formats.bfm2017 import read_bfm2017
+from data_prep.face_formats.ddfa import read_3ddfa
+from data_prep.face_formats.eos import read_eos
+from data_prep.face_formats.ict import read_ict
+from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
+from media import points
+from media.dense_face import DenseFace, canonical_dense, save_dense_face
+from media.face_model import FaceModel, canonical, check_orientation, save_face_model
+
+Array = NDArray[tp.Any]
+
+READERS: Mapping[str, Callable[[Path], Basis]] = {
+    "bfm2009": bfm2009.read_bfm2009,
+    "bfm2017": read_bfm2017,
+    "3ddfa": read_3ddfa,
+    "eos": read_eos,
+    "ict": read_ict,
+}
+EXPRESSIONS = {"bfm2009": bfm2009.EXPRESSIONS}  # of a kind that has more than its users take
+TO_IMAGE = np.array([1, -1, -1], np.float32)  # a half turn about x: y down, z away from the viewer
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """What is imported, from where and to where."""
+
+    kind: str
+    source: Path
+    out: Path
+    landmarks: Path | None = None  # vertices of points, before those that the source names
+    dense: Path | None = None  # where all vertices go
+    identities: int | None = None  # modes to keep, the first ones; None is the kind's own number
+    expressions: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in READERS:
+            raise ValueError(f"kind is {self.kind}, wanted one of {', '.join(READERS)}")
+
+
+def import_face_model(config: ImportConfig) -> FaceModel:
+    """Read a published model and write its landmark rows, and all its vertices if wanted.
+
+    Raises:
+        FileNotFoundError: a file of the model is missing; the message says which was expected.
+        ValueError: a file of another kind, landmarks that are missing or of another mesh, a face
+            that is not upright, or vertices wanted of a source that has the landmarks' alone.
+    """
+    if not config.source.exists():
+        raise FileNotFoundError(f"no {config.source}")
+    basis = READERS[config.kind](config.source).checked(config.source)
+    expressions = config.expressions
+    if expressions is None:
+        expressions = EXPRESSIONS.get(config.kind)
+    basis = basis.first(config.identities, expressions)
+    given = read_landmarks(config.landmarks) if config.landmarks else {}
+    if config.dense and len(basis.mean) == points.COUNT:
+        raise ValueError(f"{config.source} holds the {points.COUNT} landmarks alone, no dense rows")
+    source = f"{basis.name} in {config.source}"
+    vertices = landmark_vertices(basis.landmarks | given, len(basis.mean), source)
+    model = landmark_model(basis, vertices)
+    check_orientation(model.mean, config.source)
+    save_face_model(model, config.out)
+    if config.dense:
+        save_dense_face(dense_face(basis, vertices, model.name), config.dense)
+    return model
+
+
+def landmark_model(basis: Basis, vertices: Array) -> FaceModel:
+    """Return the rows `vertices` (68,) of a basis in the project's axes, unit and gauge."""
+    identity, expression = (
+        (modes[:, vertices] * TO_IMAGE).astype(np.float64)
+        for modes in (basis.identity, basis.expression)
+    )
+    model = FaceModel(
+        (basis.mean[vertices] * TO_IMAGE).astype(np.float64),
+        identity,
+        expression,
+        basis.identity_std,
+        basis.expression_std,
+        basis.expression_range,
+        f"{basis.name} {len(identity)}+{len(expression)}",
+    )
+    return canonical(model)
+
+
+def dense_face(basis: Basis, vertices: Array, name: str) -> DenseFace:
+    """Return all rows of a basis in the axes, unit and gauge of `landmark_model`."""
+    face = DenseFace(
+        basis.mean * TO_IMAGE,
+        basis.identity * TO_IMAGE,
+        basis.expression * TO_IMAGE,
+        vertices,
+        basis.triangles,
+        name,
+    )
+    return canonical_dense(face)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line after `import`; return 0 if a model was written."""
+    config = _parse(argv)
+    try:
+        model = import_face_model(config)
+    except (OSError, ValueError) as error:
+        print(f"face_model import: {error}", file=sys.stderr)
+        return 1
+    print(f"{config.out}: {model.name}, {points.COUNT} landmarks")
+    if config.dense:
+        print(f"{config.dense}: all vertices of it")
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> ImportConfig:
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.face_model import",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--kind", required=True, choices=READERS)
+    for name, text in {
+        "source": "the folder (or, of bfm2017 and eos, the file) of the published model",
+        "out": "the .npz of landmark rows to write",
+    }.items():
+        parser.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=text)
+    for name, text in {
+        "landmarks": f"vertices of the {points.COUNT} points, or of those that the source lacks",
+        "dense": "also write all vertices, to this .npz",
+    }.items():
+        parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
+    for name in ("identities", "expressions"):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"keep the first N {name}")
+    return ImportConfig(**vars(parser.parse_args(argv)))

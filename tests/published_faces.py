@@ -1,0 +1,203 @@
+"""A small made-up mesh, and writers of the file formats in which 3D face models are published."""
+
+import json
+import struct
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+from scipy.io import savemat
+
+from benchmarks.made_up_faces import made_up_model
+
+SOURCE_AXES = np.array([1.0, -1.0, -1.0])  # published models have y up and z towards the viewer
+SPARE = 25  # vertices that are no landmark
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A model over V vertices in a source's axes and unit; `where` (68,) are its landmarks."""
+
+    mean: np.ndarray
+    identity: np.ndarray
+    expression: np.ndarray
+    identity_std: np.ndarray
+    expression_std: np.ndarray
+    where: np.ndarray
+
+    def landmarks(self, identity, expression):
+        """Return the landmarks (..., 68, 3) of coefficients in the project's axes."""
+        shapes = self.mean + np.tensordot(identity, self.identity, 1)
+        shapes = shapes + np.tensordot(expression, self.expression, 1)
+        return shapes[..., self.where, :] * SOURCE_AXES
+
+
+def made_up_mesh(K=4, E=3, unit=90.0, seed=0):
+    """Return a mesh whose landmarks stand anywhere among its vertices, `unit` wide at the eyes."""
+    rng = np.random.default_rng(seed)
+    model = made_up_model(K=K, E=E, seed=seed)
+    V = 68 + SPARE
+    where = rng.permutation(V)[:68]
+    arrays = {}
+    for name, count in (("mean", 1), ("identity", K), ("expression", E)):
+        rows = rng.normal(size=(count, V, 3)) * (0.5 if name == "mean" else 0.02)
+        rows[:, where] = getattr(model, name)
+        arrays[name] = rows * SOURCE_AXES * unit
+    std = rng.uniform(0.5, 2, K), rng.uniform(0.5, 2, E)
+    offset = rng.normal(size=3) * unit
+    identity = arrays["identity"] / std[0][:, None, None]
+    expression = arrays["expression"] / std[1][:, None, None]
+    return Mesh(arrays["mean"][0] + offset, identity, expression, *std, where)
+
+
+def columns(modes):
+    """Return modes (K, V, 3) as a matrix (3V, K) of single precision."""
+    return modes.reshape(len(modes), -1).T.astype(np.float32)
+
+
+def write_bfm2009(folder, mesh):
+    """Write Basel 2009: 7 vertices have no expressions; landmarks are named in a cropped face."""
+    V, K = len(mesh.mean), len(mesh.identity)
+    rng = np.random.default_rng(1)
+    kept = np.sort(rng.permutation(V + 7)[:V])
+    mean, modes = rng.normal(size=(V + 7, 3)), rng.normal(size=(K, V + 7, 3))
+    mean[kept], modes[:, kept] = mesh.mean, mesh.identity
+    shape = {"shapeMU": mean.reshape(-1, 1).astype(np.float32), "shapePC": columns(modes)}
+    shape["shapeEV"] = mesh.identity_std[:, None].astype(np.float32)
+    savemat(folder / "01_MorphableModel.mat", shape)
+    savemat(folder / "BFM_exp_idx.mat", {"trimIndex": kept[:, None] + 1})
+    front = rng.permutation(V)
+    savemat(folder / "BFM_front_idx.mat", {"idx": front[:, None] + 1})
+    keypoints = np.argsort(front)[mesh.where]
+    savemat(folder / "facemodel_info.mat", {"keypoints": keypoints[None] + 1})
+    with (folder / "Exp_Pca.bin").open("wb") as file:
+        file.write(struct.pack("<i", len(mesh.expression)))
+        file.write(rng.normal(size=3 * V).astype("<f4").tobytes())  # its mean, which is left out
+        file.write(mesh.expression.astype("<f4").tobytes())
+    (folder / "std_exp.txt").write_text(" ".join(f"{std:.8g}" for std in mesh.expression_std))
+    return folder
+
+
+def write_bfm2017(folder, mesh):
+    """Write Basel 2017; half of the mean is in the expression model's."""
+    path = folder / "model2017-1_face12_nomouth.h5"
+    sets = {"shape": (mesh.identity, mesh.identity_std)}
+    sets["expression"] = (mesh.expression, mesh.expression_std)
+    with h5py.File(path, "w") as file:
+        for name, (modes, std) in sets.items():
+            file[f"{name}/model/mean"] = (mesh.mean.ravel() / 2).astype(np.float32)
+            file[f"{name}/model/pcaBasis"] = columns(modes)
+            file[f"{name}/model/pcaVariance"] = np.square(std).astype(np.float32)
+        file["shape/representer/cells"] = np.array([[0, 1], [1, 2], [2, 3]])
+    return path
+
+
+def write_3ddfa_text(folder, mesh):
+    """Write 3DDFA's text files: the landmarks' rows alone."""
+    np.savetxt(folder / "u_base.txt", mesh.mean[mesh.where].reshape(-1, 1), "%.6f")
+    for name in ("shp", "exp"):
+        modes = mesh.identity if name == "shp" else mesh.expression
+        np.savetxt(folder / f"w_{name}_base.txt", columns(modes[:, mesh.where]), "%.8g")
+    return write_3ddfa_std(folder, mesh)
+
+
+def write_3ddfa_npy(folder, mesh):
+    """Write 3DDFA's .npy files; a third of the mean is in that of the expressions."""
+    np.save(folder / "u_shp.npy", (mesh.mean.reshape(-1, 1) * 2 / 3).astype(np.float32))
+    np.save(folder / "u_exp.npy", (mesh.mean.reshape(-1, 1) / 3).astype(np.float32))
+    np.save(folder / "w_shp_sim.npy", columns(mesh.identity))
+    np.save(folder / "w_exp_sim.npy", columns(mesh.expression))
+    np.save(folder / "keypoints_sim.npy", (3 * mesh.where[:, None] + np.arange(3)).ravel())
+    return write_3ddfa_std(folder, mesh)
+
+
+def write_3ddfa_std(folder, mesh):
+    """Write the standard deviations that both forms need."""
+    std = [*np.linspace(1e-4, 20, 12), *mesh.identity_std, *mesh.expression_std]
+    np.savetxt(folder / "param_std.txt", std, "%.8f")
+    return folder
+
+
+def eos_matrix(array):
+    """Return the bytes of an Eigen matrix (rows, columns) in a cereal archive."""
+    array = np.atleast_2d(array.astype("<f4").T).T
+    return struct.pack("<ii", *array.shape) + array.tobytes(order="F")
+
+
+def eos_pca(mean, modes, std):
+    """Return the bytes of a PCA model of one triangle."""
+    parts = [mean.ravel(), columns(modes), np.square(std)]
+    triangles = struct.pack("<Q", 1) + np.array([0, 1, 2], "<i4").tobytes()
+    return b"".join(map(eos_matrix, parts)) + triangles
+
+
+def eos_blendshapes(modes):
+    """Return the bytes of blendshapes (E, V, 3)."""
+    data = struct.pack("<Q", len(modes))
+    for index, mode in enumerate(modes):
+        name = f"shape {index}".encode()
+        data += struct.pack("<Q", len(name)) + name + eos_matrix(mode.ravel())
+    return data
+
+
+def eos_model(mesh, version, expression=b""):
+    """Return the bytes of a model without colours."""
+    nothing = struct.pack("<ii", 0, 1) + struct.pack("<ii", 0, 0) + struct.pack("<ii", 0, 1)
+    nothing += struct.pack("<Q", 0)
+    shape = eos_pca(mesh.mean, mesh.identity, mesh.identity_std)
+    textures = struct.pack("<Q", 0) * 2
+    return struct.pack("<I", version) + shape + nothing + expression + textures
+
+
+def write_surrey(folder, mesh):
+    """Write eos's share folder: version 1, blendshapes beside, 50 of the landmarks named."""
+    (folder / "sfm_shape_3448.bin").write_bytes(eos_model(mesh, 1))
+    modes = eos_blendshapes(mesh.expression)
+    (folder / "expression_blendshapes_3448.bin").write_bytes(modes)
+    lines = ["# Mapping from the 68-point ibug annotations", "[landmark_mappings]"]
+    for point in (9, *range(18, 61), 62, 63, 64, 66, 67, 68):
+        lines.append(f"{point:2d} = {mesh.where[point - 1]:5d}  # a point (18)")
+    lines += ["[contour_landmarks]", "right = [  1,", "           2", "        ]"]
+    (folder / "ibug_to_sfm.txt").write_text("\n".join(lines))
+    return folder
+
+
+def write_jaw(path, mesh):
+    """Write the landmarks that eos's list lacks."""
+    rest = [point for point in (*range(1, 18), 61, 65) if point != 9]
+    path.write_text("".join(f"{point} = {mesh.where[point - 1]}\n" for point in rest))
+    return path
+
+
+def write_eos_pca(folder, mesh):
+    """Write a model of version 4 with PCA expressions, as eos converts Basel's."""
+    expression = b"\x00" + struct.pack("<i", 0)
+    expression += eos_pca(np.zeros_like(mesh.mean), mesh.expression, mesh.expression_std)
+    path = folder / "bfm2017.bin"
+    path.write_bytes(eos_model(mesh, 4, expression))
+    return path
+
+
+def write_eos_blendshapes(folder, mesh):
+    """Write a model of version 2 with blendshapes of its own."""
+    expression = b"\x00" + struct.pack("<i", 1) + eos_blendshapes(mesh.expression)
+    path = folder / "own.bin"
+    path.write_bytes(eos_model(mesh, 2, expression))
+    return path
+
+
+def write_ict(folder, mesh):
+    """Write an ICT-FaceKit checkout."""
+    inside = folder / "FaceXModel"
+    inside.mkdir()
+    names = [f"expression{index}" for index in range(len(mesh.expression))]
+    meshes = {"generic_neutral_mesh": mesh.mean}
+    meshes |= {f"identity{k:03d}": mesh.mean + mode for k, mode in enumerate(mesh.identity)}
+    meshes |= dict(zip(names, mesh.mean + mesh.expression, strict=True))
+    for name, vertices in meshes.items():
+        lines = ["# OBJ", *(f"v {x:.7g} {y:.7g} {z:.7g}" for x, y, z in vertices)]
+        lines += ["vt 0.5 0.5", "vn 0 0 1", "f 1/1/1 2/1/1 3/1/1"]
+        (inside / f"{name}.obj").write_text("\n".join(lines))
+    lists = {"expressions": names, "idx_to_landmark_verts": mesh.where.tolist()}
+    (inside / "vertex_indices.json").write_text(json.dumps(lists))
+    return folder
