@@ -4,13 +4,15 @@ An MLP reads the speaker's identity f_a from the neutral face l_a; an LSTM reads
 emotion code and f_a of every frame; a two-layer MLP gives the displacement l_d; the face is
 l_a + l_d (eq. 7). Deviations: displacements are scaled by a constant so that a fresh network moves
 the face by pixels, not by whole faces, and f_a is read from how l_a differs from the mean neutral
-face; both only help the optimizer.
+face; both only help the optimizer. The release's network has options of its own (the YAML of the
+paper does not set them): f_a from components of l_a, one layer as head, 106 landmarks.
 
 Dimension letters in this file:
     B  sequences in the batch
     T  video frames of a sequence, 25 per second
     C, E  content and emotion code
-    L  landmark coordinates of a frame, 136, in face frames (see evp/landmark_space.py)
+    L  landmark coordinates of a frame, 136 (212 of 106 points), in face frames (see
+       evp/landmark_space.py)
     K  motion components, where the output is in that space
 """
 
@@ -25,7 +27,6 @@ from torch import Tensor, nn
 
 from evp.encoders import Encoders, encode, load_encoders
 from evp.landmark_space import (
-    COORDINATES,
     LandmarkSpace,
     flatten,
     load_space,
@@ -33,6 +34,7 @@ from evp.landmark_space import (
     unflatten,
 )
 from media.geometry import FACE_SIZE, View
+from media.schemes import SCHEMES, SchemeName, to_ibug68
 from runtime.config import dump_config, load_config
 from runtime.run import restore
 
@@ -45,11 +47,19 @@ class Audio2LandmarkConfig:
     """Widths of the network; the defaults are the paper's."""
 
     identity_dim: int = 256  # f_a, supplement Sec. 1.2; the release has 512
+    identity_hidden: int = 0  # of the MLP that gives f_a; 0: as wide as f_a. The release has 256
+    # What f_a is read from: the neutral face, or its components in the motion basis (release).
+    identity_from: Literal["landmarks", "components"] = "landmarks"
     hidden: int = 256
     layers: int = 3
-    head_hidden: int = 256
+    head_hidden: int = 256  # 0: no hidden layer, as the release
     output: Literal["landmarks", "components"] = "landmarks"  # components: PCA, as the release
     components: int = 16  # the release's
+    scheme: SchemeName = "ibug68"  # of the landmarks; the release has 106 points, sense106
+
+    def __post_init__(self) -> None:
+        if self.identity_from == "components" and self.output != "components":
+            raise ValueError("identity_from=components needs the basis of output=components")
 
 
 class Audio2Landmark(nn.Module):
@@ -62,28 +72,31 @@ class Audio2Landmark(nn.Module):
 
         The mean neutral face and, for component outputs, the motion basis come from `space` and
         are kept with the weights; without a space they are zeros, to be loaded.
+
+        Raises:
+            ValueError: a space of another landmark scheme than the configuration's.
         """
         super().__init__()
+        self.config = config
+        coordinates = 2 * SCHEMES[config.scheme].count
+        in_space = config.output == "components"
+        told = config.components if config.identity_from == "components" else coordinates
+        between = config.identity_hidden or config.identity_dim
         self.identity = nn.Sequential(
-            nn.Linear(COORDINATES, config.identity_dim),
+            nn.Linear(told, between),
             nn.ReLU(),
-            nn.Linear(config.identity_dim, config.identity_dim),
+            nn.Linear(between, config.identity_dim),
             nn.ReLU(),
         )
         self.lstm = nn.LSTM(
             config.identity_dim + code_dim, config.hidden, config.layers, batch_first=True
         )
-        in_space = config.output == "components"
-        self.head = nn.Sequential(
-            nn.Linear(config.hidden, config.head_hidden),
-            nn.ReLU(),
-            nn.Linear(config.head_hidden, config.components if in_space else COORDINATES),
-        )
+        self.head = _head(config, config.components if in_space else coordinates)
         self.mean_L: Tensor
         self.basis_KL: Tensor | None
-        self.register_buffer("mean_L", torch.zeros(COORDINATES))
+        self.register_buffer("mean_L", torch.zeros(coordinates))
         self.register_buffer(
-            "basis_KL", torch.zeros(config.components, COORDINATES) if in_space else None
+            "basis_KL", torch.zeros(config.components, coordinates) if in_space else None
         )
         if space is not None:
             self._settle(space)
@@ -97,7 +110,7 @@ class Audio2Landmark(nn.Module):
             neutral_BL: l_a, the speaker's neutral face.
         """
         B, T, _ = content_BTC.shape
-        identity_BI = self.identity((neutral_BL - self.mean_L) / DISPLACEMENT)
+        identity_BI = self.identity(self._told(neutral_BL))
         identity_BTI = identity_BI[:, None].expand(B, T, -1)
         hidden_BTH, _ = self.lstm(torch.cat([identity_BTI, content_BTC, emotion_BTE], dim=2))
         motion: Tensor = self.head(hidden_BTH)
@@ -106,13 +119,35 @@ class Audio2Landmark(nn.Module):
         )
         return neutral_BL[:, None] + displacement_BTL
 
+    def _told(self, neutral_BL: Tensor) -> Tensor:
+        """Return what f_a is read from, (B, L) or (B, K), around 0."""
+        difference_BL = neutral_BL - self.mean_L
+        if self.config.identity_from == "landmarks" or self.basis_KL is None:
+            return difference_BL / DISPLACEMENT
+        return difference_BL @ self.basis_KL.T / self.basis_KL.square().sum(dim=1)
+
     @torch.no_grad()
     def _settle(self, space: LandmarkSpace) -> None:
         """Copy the training corpus's mean neutral face and its scaled motion basis."""
+        if space.scheme.name != self.config.scheme:
+            raise ValueError(
+                f"the faces have the {space.scheme.count} landmarks of {space.scheme.name}, the "
+                f"network is for {self.config.scheme}; set its scheme"
+            )
         self.mean_L.copy_(torch.from_numpy(space.neutral.mean(axis=0)))
         if self.basis_KL is not None:
             scaled = COMPONENT * space.deviation[:, None] * space.basis
             self.basis_KL.copy_(torch.from_numpy(scaled))
+
+
+def _head(config: Audio2LandmarkConfig, outputs: int) -> nn.Sequential:
+    if not config.head_hidden:
+        return nn.Sequential(nn.Linear(config.hidden, outputs))
+    return nn.Sequential(
+        nn.Linear(config.hidden, config.head_hidden),
+        nn.ReLU(),
+        nn.Linear(config.head_hidden, outputs),
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +195,7 @@ def predict_landmarks(
     Args:
         windows: audio windows (N, 28, 12), see media/mfcc.py.
         emotion_code: one code (E,) for the whole clip, or one for each frame (N, E).
-        neutral: the speaker's neutral face (68, 2), aligned, in pixels.
+        neutral: the speaker's neutral face (N, 2), aligned, in pixels, in the network's scheme.
 
     Raises:
         ValueError: an emotion code of another length than the network's.
@@ -186,13 +221,13 @@ def predict_faces(
 
     All windows go through the encoder as one batch and through the LSTM in one pass: twice as
     fast as frame by frame, with the same result. An emotion code of length 0 serves a network
-    without emotion.
+    without emotion. Of a network with 106 points, those are returned that iBUG-68 has.
     """
     device = model.mean_L.device
     content_NC = encode(content_encoder, _tensor(windows, device))
     emotion_NE = _tensor(emotion_code, device).expand(len(windows), -1)
     faces = model(content_NC[None], emotion_NE[None], _tensor(neutral_L, device)[None])
-    return unflatten(faces[0].cpu().numpy())
+    return to_ibug68(unflatten(faces[0].cpu().numpy()))
 
 
 def _tensor(array: NDArray[Any], device: torch.device) -> Tensor:

@@ -101,11 +101,16 @@ def mean_codes(encoder: EmotionEncoder, corpus: Corpus) -> EmotionCodes:
 
 
 def save_codes(codes: EmotionCodes, run_dir: Path, corpus: Corpus) -> None:
-    """Write the codes into the run folder."""
-    with replacing(run_dir / FILE) as temporary:
-        save_file({name: np.ascontiguousarray(c) for name, c in codes.codes.items()}, temporary)
+    """Write the codes of a corpus's training clips into the run folder."""
     counts = {label: len(corpus.clips("train", emotion=label)) for label in codes.emotions}
     source = {"corpus": str(corpus.root), "split": "train", "clips": counts}
+    write_codes(codes, run_dir, source)
+
+
+def write_codes(codes: EmotionCodes, run_dir: Path, source: dict[str, Any]) -> None:
+    """Write codes into a run folder, and beside them what they come from."""
+    with replacing(run_dir / FILE) as temporary:
+        save_file({name: np.ascontiguousarray(c) for name, c in codes.codes.items()}, temporary)
     write_json(run_dir / "emotion_codes.json", {"emotions": list(codes.emotions), **source})
 
 

@@ -3,8 +3,9 @@
 Landmarks are those of media.geometry's aligned face, divided by its side: units of face frames
 (1 is 256 px, about three times the distance of the pupils), as in the release.
 
-Everything here is learned from training clips alone. Letters: T frames, L = 136 coordinates
-(x0, y0, x1, y1, ...), K motion components.
+Everything here is learned from training clips alone, or imported (evp.import_released). Letters: T
+frames, N landmarks, L = 2 N coordinates (x0, y0, x1, y1, ...), K motion components. Corpora have
+the 68 landmarks of iBUG; the release's faces have 106 (media/schemes.py).
 """
 
 from collections.abc import Iterable
@@ -18,12 +19,10 @@ from numpy.typing import NDArray
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.geometry import FACE_SIZE, View
-from media.points import COUNT
+from media.schemes import Scheme, scheme_of
 from runtime.files import replacing
 
 Array = NDArray[Any]
-
-COORDINATES = 2 * COUNT  # 136
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,11 @@ class LandmarkSpace:
     average: Array  # (speakers, L): the mean over all the speaker's clips, a baseline
     basis: Array  # (K, L): orthonormal directions of l - l_a, the strongest first
     deviation: Array  # (K,): of the training faces along them
+
+    @property
+    def scheme(self) -> Scheme:
+        """Return which landmarks the coordinates are of."""
+        return scheme_of(unflatten(self.neutral))
 
     def neutral_of(self, speaker: str) -> Array:
         """Return the speaker's neutral face, (L,).
@@ -54,14 +58,15 @@ class LandmarkSpace:
 
 
 def flatten(landmarks: NDArray[Any]) -> Array:
-    """Turn aligned landmarks (..., 68, 2) in pixels into coordinates (..., L) in face frames."""
-    return (landmarks.reshape(*landmarks.shape[:-2], COORDINATES) / FACE_SIZE).astype(np.float32)
+    """Turn aligned landmarks (..., N, 2) in pixels into coordinates (..., L) in face frames."""
+    flat = landmarks.reshape(*landmarks.shape[:-2], 2 * landmarks.shape[-2])
+    return (flat / FACE_SIZE).astype(np.float32)
 
 
 def unflatten(coordinates: NDArray[Any]) -> Array:
-    """Turn coordinates (..., L) in face frames into aligned landmarks (..., 68, 2) in pixels."""
+    """Turn coordinates (..., L) in face frames into aligned landmarks (..., N, 2) in pixels."""
     pixels = coordinates * np.float32(FACE_SIZE)
-    return pixels.reshape(*coordinates.shape[:-1], COUNT, 2)
+    return pixels.reshape(*coordinates.shape[:-1], coordinates.shape[-1] // 2, 2)
 
 
 def fit_space(corpus: Corpus, view: View, components: int) -> LandmarkSpace:
