@@ -13,74 +13,22 @@ Letters: T frames, K identity modes, E expression modes.
 
 import functools
 import typing as tp
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from media import geometry, points
+from media.contour import Contour, jaw_curve
 from media.face_model import FaceModel, project
-from media.gauss_newton import Problem, State, minimise, residuals
+from media.fit_config import FitConfig as FitConfig
+from media.fit_config import PointWeights as PointWeights
+from media.fit_stages import answer, refine, solve
+from media.gauss_newton import Problem, State, residuals
 
 Array = NDArray[tp.Any]
 Residual = tp.Literal["keep", "drop"]
-
-KEYFRAMES = 24  # frames that find a first geometry before all frames take part
-ROUGH = 1e-2  # relative gain at which that first geometry is good enough
-START_ITERATIONS = 2  # of all frames under it
-
-
-@dataclass(frozen=True)
-class PointWeights:
-    """How far each group is trusted: one over its standard deviation relative to `noise`.
-
-    The defaults are measured: of those tried, the smallest error of rotation of lively heads of the
-    mini corpus under a learned model (2.5 degrees; 2.9 with nose and eyes at 1, jaw at 0.3).
-    """
-
-    jaw: float = 0.2  # contour points slide over the skin as the head turns
-    brows: float = 1.0
-    nose: float = 0.3  # the bridge's points slide along it: they show a third too little pitch
-    eyes: float = 2.0  # corners and lids are the sharpest edges of a face
-    mouth: float = 1.0
-
-    def __post_init__(self) -> None:
-        if min(vars(self).values()) < 0 or self.nose == 0 or self.eyes == 0:
-            raise ValueError(f"{self}: weights are 0 or more, those of nose and eyes above 0")
-
-    def per_point(self) -> Array:
-        """Return the weights of the 68 points."""
-        weights = np.zeros(points.COUNT)
-        for group, members in points.GROUPS.items():
-            weights[list(members)] = getattr(self, group)
-        return weights
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """Priors and limits of a fit."""
-
-    noise: float = 0.0125  # standard deviation of a landmark, outer-eye distances: 1.5 px at 256
-    weights: PointWeights = field(default_factory=PointWeights)
-    identity_weight: float = 1.0  # of the Gaussian priors on coefficients over their std
-    expression_weight: float = 1.0
-    range_weight: float = 10.0  # of expression outside the model's range
-    # A clip counts as at most this many frames against the geometry's prior: a detector's errors
-    # repeat from frame to frame, and without a limit geometry takes over ever more of the
-    # expression as clips grow (mini corpus, calm clips: 1.6 degrees of error with 5, 1.8 with 20).
-    independent_frames: int = 5
-    geometry_frames: int = 400  # of a longer clip this many, evenly spread, find the geometry
-    # Relative gain of the objective at which the fit ends: gains fall fivefold a step or faster, so
-    # the end is within 1e-6 of the optimum.
-    tolerance: float = 2e-6
-    iterations: int = 40
-
-    def __post_init__(self) -> None:
-        above_zero = ("noise", "identity_weight", "expression_weight", "independent_frames")
-        for key in (*above_zero, "geometry_frames", "iterations"):
-            if getattr(self, key) <= 0:
-                raise ValueError(f"{key} is {getattr(self, key)}, wanted more than 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +46,13 @@ def fit_clip(
     landmarks: Array,
     config: FitConfig | None = None,
     identity: Array | None = None,
+    contour: Contour | None = None,
 ) -> Fit:
     """Fit pose and expression of each frame and one geometry to landmarks (T, 68, 2), in pixels.
 
-    `identity` (K,) holds the geometry fixed, for a speaker who is known already.
+    `identity` (K,) holds the geometry fixed, for a speaker who is known already. `contour` has the
+    jaw's landmarks slide among its candidates, a dense model's silhouette; with `config.slide` and
+    none given they slide along the jaw's rows.
 
     Raises:
         ValueError: no frames, a wrong shape, NaN or infinity, or points all on one spot; the
@@ -110,10 +61,16 @@ def fit_clip(
     config = config or FitConfig()
     landmarks = _checked(landmarks)
     with _blas().limit(limits=1, user_api="blas"):
-        return _fit(model, landmarks, config, identity)
+        return _fit(model, landmarks, config, identity, contour)
 
 
-def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array | None) -> Fit:
+def _fit(
+    model: FaceModel,
+    landmarks: Array,
+    config: FitConfig,
+    identity: Array | None,
+    contour: Contour | None,
+) -> Fit:
     scale, rotation, translation = weak_perspective(model, landmarks, config.weights.per_point())
     unit, centre = float(np.median(scale)), translation.mean(axis=0)
     problem = _problem(model, (landmarks - centre) / unit, config)
@@ -122,12 +79,16 @@ def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array 
     state = State(np.zeros(len(model.identity)), no_expression, rotation, log_scale, offset)
     spread = _identity_spread(model, config)
     if identity is None:
-        state = _solve(problem, state, config)
+        state = solve(problem, state, config)
     else:
         known = replace(state, identity=identity / spread)
-        state = _answer(problem, known, config.tolerance, config.iterations)
+        state = answer(problem, known, config.tolerance, config.iterations)
+    if contour is None and config.slide:
+        contour = jaw_curve(model)
+    if contour is not None or not config.plain():
+        contour = _in_spreads(contour, model, spread)
+        problem, state = refine(problem, state, config, contour, identity is not None)
 
-    distance = np.square(residuals(problem, state)).sum(axis=1)[:, config.weights.per_point() > 0]
     vector = geometry.rotation_vector(state.rotation)
     moved = unit * state.translation + centre
     pose = np.column_stack([vector, state.log_scale + np.log(unit), moved])
@@ -135,7 +96,7 @@ def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array 
         pose,
         state.identity * spread,
         state.expression * model.expression_std,
-        unit * np.sqrt(distance.mean(axis=1)),
+        unit * _distance(problem, state),
     )
 
 
@@ -243,6 +204,30 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def _distance(problem: Problem, state: State) -> Array:
+    """Return the root mean square distance (T,) over the points that have a say."""
+    distance = np.square(residuals(problem, state)).sum(axis=1)
+    seen = problem.weights > 0  # as many in each frame, and the same unless the contour slides
+    if (seen == seen[0]).all():
+        return np.asarray(np.sqrt(distance[:, seen[0]].mean(axis=1)))
+    return np.asarray(np.sqrt(distance[seen].reshape(len(distance), -1).mean(axis=1)))
+
+
+def _in_spreads(contour: Contour | None, model: FaceModel, spread: Array) -> Contour | None:
+    """Return the contour with modes in units of their spread, as the problem has them."""
+    if contour is None:
+        return None
+    if len(contour.identity) != len(spread) or len(contour.expression) != len(model.expression):
+        found = f"{len(contour.identity)} + {len(contour.expression)} modes"
+        wanted = f"{len(spread)} + {len(model.expression)}"
+        raise ValueError(f"the contour has {found}, wanted the face model's {wanted}")
+    return replace(
+        contour,
+        identity=contour.identity * spread[:, None, None, None],
+        expression=contour.expression * model.expression_std[:, None, None, None],
+    )
+
+
 def _identity_spread(model: FaceModel, config: FitConfig) -> Array:
     spread: Array = model.identity_std / np.sqrt(config.identity_weight)
     return spread
@@ -263,41 +248,3 @@ def _problem(model: FaceModel, landmarks: Array, config: FitConfig) -> Problem:
         range_weight=config.range_weight,
         frame_weight=1.0,
     )
-
-
-def _shared(problem: Problem, config: FitConfig) -> Problem:
-    """Return the problem with its frames weighed against the geometry's prior."""
-    return replace(problem, frame_weight=min(1.0, config.independent_frames / len(problem.points)))
-
-
-def _solve(problem: Problem, state: State, config: FitConfig) -> State:
-    """Find geometry on few frames, then on all; beyond `geometry_frames`, answer it alone."""
-    T = len(problem.points)
-    if T > KEYFRAMES:
-        few = _spread_frames(T, KEYFRAMES)
-        rough = minimise(
-            _shared(problem.take(few), config), state.take(few), ROUGH, config.iterations
-        )
-        state = _answer(problem, replace(state, identity=rough.identity), ROUGH, START_ITERATIONS)
-    if config.geometry_frames >= T:
-        return minimise(_shared(problem, config), state, config.tolerance, config.iterations)
-    many = _spread_frames(T, config.geometry_frames)
-    some = _shared(problem.take(many), config)
-    found = minimise(some, state.take(many), config.tolerance, config.iterations)
-    return _answer(
-        problem, replace(state, identity=found.identity), config.tolerance, config.iterations
-    )
-
-
-def _answer(problem: Problem, state: State, tolerance: float, iterations: int) -> State:
-    """Fit each frame under the geometry of `state`."""
-    E = state.expression.shape[1]
-    neutral = problem.mean + np.tensordot(state.identity, problem.identity, 1)
-    held = replace(problem, mean=neutral, identity=problem.identity[:0])
-    alone = replace(state, identity=np.zeros(0), expression=state.expression.reshape(-1, E))
-    fitted = minimise(held, alone, tolerance, iterations)
-    return replace(fitted, identity=state.identity)
-
-
-def _spread_frames(total: int, count: int) -> Array:
-    return np.linspace(0, total - 1, count).round().astype(int)

@@ -127,8 +127,8 @@ def minimise(problem: Problem, start: State, tolerance: float, iterations: int) 
 
 def objective(problem: Problem, state: State) -> float:
     """Return F of the module's first lines."""
-    residual, _ = _residual(problem, state)
-    outside = _outside(problem, state)
+    residual, _ = weighted_residual(problem, state)
+    outside = outside_range(problem, state)
     frames = (
         np.vdot(residual, residual)
         + problem.expression_weight * np.vdot(state.expression, state.expression)
@@ -141,10 +141,10 @@ def objective(problem: Problem, state: State) -> float:
 def residuals(problem: Problem, state: State) -> Array:
     """Return model minus landmarks, unweighted, (T, 2, N)."""
     even = replace(problem, weights=np.ones_like(problem.weights))
-    return _residual(even, state)[0]
+    return weighted_residual(even, state)[0]
 
 
-def _residual(problem: Problem, state: State) -> tuple[Array, Array]:
+def weighted_residual(problem: Problem, state: State) -> tuple[Array, Array]:
     """Return weighted residuals (T, 2, N) and the turned, scaled faces s R L (T, 3, N)."""
     T, N = len(state.expression), problem.mean.shape[1]
     neutral = problem.mean + np.tensordot(state.identity, problem.identity, 1)
@@ -156,7 +156,7 @@ def _residual(problem: Problem, state: State) -> tuple[Array, Array]:
     return residual, turned
 
 
-def _outside(problem: Problem, state: State) -> Array:
+def outside_range(problem: Problem, state: State) -> Array:
     """Return how far each expression coefficient is out of its range, signed, (T, E)."""
     low, high = problem.expression_range
     outside: Array = state.expression - np.clip(state.expression, low, high)
@@ -167,7 +167,7 @@ def _factors(problem: Problem, state: State, damping: float) -> _Factors:
     N, K = problem.mean.shape[1], len(problem.identity)
     shared = np.zeros((3 * N, 3 * N) if K else (0, 0))
     chunks = []
-    for frames in _chunks(len(state.expression)):
+    for frames in chunks_of(len(state.expression)):
         chunk, part = _eliminate(problem.take(frames), state.take(frames), damping)
         chunks.append(chunk)
         shared += part
@@ -182,14 +182,14 @@ def _factors(problem: Problem, state: State, damping: float) -> _Factors:
 
 def _eliminate(problem: Problem, state: State, damping: float) -> tuple[_Chunk, Array]:
     """Return the frames' factors and their part of the reduced matrix in model coordinates."""
-    _, turned = _residual(problem, state)
-    jacobian, back = _jacobian(problem, state, turned)
+    _, turned = weighted_residual(problem, state)
+    jacobian, back = jacobian_of(problem, state, turned)
     C, P, _, N = jacobian.shape
     flat = jacobian.reshape(C, P, 2 * N)
     normal = flat @ flat.swapaxes(1, 2)
     diagonal = np.einsum("cpp->cp", normal)  # a writable view
     diagonal[:, POSE:] += problem.expression_weight
-    diagonal[:, POSE:] += problem.range_weight * (_outside(problem, state) != 0)
+    diagonal[:, POSE:] += problem.range_weight * (outside_range(problem, state) != 0)
     diagonal *= 1 + damping
     factor = _inverse_cholesky(normal)
     if not len(problem.identity):
@@ -197,14 +197,14 @@ def _eliminate(problem: Problem, state: State, damping: float) -> tuple[_Chunk, 
     whitened = (factor @ flat).reshape(C, P, 2, N) * problem.weights[:, None, None]
     carried = (back[:, None] @ whitened).reshape(C, P, 3 * N)
     rows = carried.reshape(C * P, 3 * N)
-    return _Chunk(factor, carried), _model_matrix(back, problem.weights) - rows.T @ rows
+    return _Chunk(factor, carried), model_matrix(back, problem.weights) - rows.T @ rows
 
 
 def _step(problem: Problem, state: State, factors: _Factors) -> State:
     """Return the state after one step against the gradient at `state`."""
     N, K = problem.mean.shape[1], len(problem.identity)
     pulled, whitened = np.zeros(3 * N if K else 0), []
-    parts = list(zip(_chunks(len(state.expression)), factors.chunks, strict=True))
+    parts = list(zip(chunks_of(len(state.expression)), factors.chunks, strict=True))
     for frames, chunk in parts:
         own, shared = _gradients(problem.take(frames), state.take(frames))
         whitened.append(chunk.factor @ own[:, :, None])
@@ -223,22 +223,22 @@ def _step(problem: Problem, state: State, factors: _Factors) -> State:
     steps = [
         -chunk.factor.swapaxes(1, 2) @ y for (_, chunk), y in zip(parts, whitened, strict=True)
     ]
-    return _moved(state, towards, np.concatenate(steps)[:, :, 0])
+    return moved_by(state, towards, np.concatenate(steps)[:, :, 0])
 
 
 def _gradients(problem: Problem, state: State) -> tuple[Array, Array]:
     """Return each frame's own gradient (C, P), and the geometry's in model coordinates (3N,)."""
-    residual, turned = _residual(problem, state)
-    jacobian, back = _jacobian(problem, state, turned)
+    residual, turned = weighted_residual(problem, state)
+    jacobian, back = jacobian_of(problem, state, turned)
     C, P, _, N = jacobian.shape
     own = (jacobian.reshape(C, P, 2 * N) @ residual.reshape(C, 2 * N, 1))[:, :, 0]
     own[:, POSE:] += problem.expression_weight * state.expression
-    own[:, POSE:] += problem.range_weight * _outside(problem, state)
+    own[:, POSE:] += problem.range_weight * outside_range(problem, state)
     pulled = back @ (problem.weights[:, None] * residual)  # A^T r, (C, 3, N)
     return own, pulled.sum(axis=0).ravel()
 
 
-def _jacobian(problem: Problem, state: State, turned: Array) -> tuple[Array, Array]:
+def jacobian_of(problem: Problem, state: State, turned: Array) -> tuple[Array, Array]:
     """Return weighted derivatives (C, P, 2, N) and (s Pr R)^T (C, 3, 2)."""
     C, _, N = turned.shape
     E = len(problem.expression)
@@ -257,7 +257,7 @@ def _jacobian(problem: Problem, state: State, turned: Array) -> tuple[Array, Arr
     return out, ahead.swapaxes(1, 2)
 
 
-def _model_matrix(back: Array, weights: Array) -> Array:
+def model_matrix(back: Array, weights: Array) -> Array:
     """Return sum_t A_t^T A_t (3N, 3N): a 3 x 3 block per point, since points do not mix."""
     N = weights.shape[1]
     blocks = np.einsum("cij,ckj,cn->ikn", back, back, np.square(weights), optimize=True)
@@ -275,7 +275,7 @@ def _inverse_cholesky(normal: Array) -> Array:
     return factor
 
 
-def _moved(state: State, towards: Array, step: Array) -> State:
+def moved_by(state: State, towards: Array, step: Array) -> State:
     """Return the state moved by `towards` (K,) and by `step` (T, P)."""
     return State(
         state.identity + towards,
@@ -286,5 +286,6 @@ def _moved(state: State, towards: Array, step: Array) -> State:
     )
 
 
-def _chunks(total: int) -> list[slice]:
+def chunks_of(total: int) -> list[slice]:
+    """Return slices of CHUNK frames that cover `total`; the last one may reach beyond."""
     return [slice(first, first + CHUNK) for first in range(0, total, CHUNK)]

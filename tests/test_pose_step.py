@@ -13,6 +13,7 @@ from media.corpus import SCHEMA, Corpus
 from media.face_model import load_face_model, save_face_model
 from media.fit import fit_clip, px_at_256, rotation_error_deg
 from media.points import FLIP, RIGID
+from media.whole_clip import Terms
 from runtime.files import save_npy, write_json, write_jsonl
 
 SPEAKERS = ("M901", "W902", "M903")
@@ -201,6 +202,18 @@ def test_another_model_or_setting_makes_all_anew(fitted):
     save_face_model(made_up_model(K=6, E=4), config.model)
     assert pose_step.fit_corpus(firmer).made == 9
     assert pose_step.fit_corpus(firmer).made == 0
+
+
+def test_an_option_of_the_fit_makes_all_anew_and_is_recorded(fitted):
+    root, config = fitted
+    pose_step.fit_corpus(config)
+    assert not {"terms", "slide"} & set(json.loads((root / "pose.json").read_text())["fit"])
+    robust = replace(config, fit=replace(config.fit, terms=Terms("huber", 2.5), slide=True))
+    assert pose_step.fit_corpus(robust).made == 9
+    assert pose_step.fit_corpus(robust).made == 0
+    fit = json.loads((root / "pose.json").read_text())["fit"]
+    assert (fit["terms"]["loss"], fit["terms"]["loss_at"], fit["slide"]) == ("huber", 2.5, True)
+    assert pose_step.fit_corpus(config).made == 9
 
 
 def test_a_bad_clip_is_reported_and_the_others_are_fitted(fitted, capsys):
