@@ -30,7 +30,7 @@ from media.geometry import View
 from media.points import COUNT, EMOTION
 from media.probes import mouth_correlation, nearest_mean_accuracy
 from metrics.ablation import PREDICTIONS
-from metrics.landmark import Track, landmark_scores
+from metrics.landmark import landmark_scores
 from runtime.files import load_npy, read_json
 
 Array = NDArray[tp.Any]
@@ -102,7 +102,7 @@ def face_scores(truth: Truth, face_of: Callable[[Clip], Array]) -> Scores:
     rows, correlations, shown = [], [], []
     for clip in truth.clips:
         face, wanted = face_of(clip), truth.faces[clip.id]
-        rows.append(landmark_scores(Track(face.astype(float)), Track(wanted.astype(float))))
+        rows.append(landmark_scores(face.astype(float), wanted.astype(float)))
         correlations.append(mouth_correlation(face, wanted))
         shown.append(_shown(face, truth.neutral[clip.speaker]))
     scores = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

@@ -21,15 +21,13 @@ video, (T, 68, D); a frame without a face is NaN.
 """
 
 import typing as tp
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from media.crop import EAMM_TEMPLATE
 from media.geometry import View, align_2d, align_3d, apply, similarity
-from media.landmarks import Detector
 from media.points import COUNT, MOUTH, MOUTH_CORNERS, RIGID
 
 Array = NDArray[tp.Any]
@@ -39,27 +37,6 @@ Convention = tp.Literal["evp", "atvg", "eat", "makeittalk", "eamm"]
 FACE = tuple(range(COUNT))
 PARTS = {"m": MOUTH, "f": FACE}
 OUTER_EYE_CORNERS = (36, 45)  # their distance is what landmark papers call inter-ocular
-
-
-@dataclass(frozen=True)
-class Track:
-    """The aligned landmarks of a clip; frames without a face are NaN."""
-
-    points: Array  # (T, 68, 2) float64, pixels of the 256 px face
-
-    @property
-    def found(self) -> Array:
-        """Which frames have a face, (T,) bool."""
-        return _whole(self.points)
-
-
-def track(frames: Iterable[Array], detector: Detector, view: View = "2d") -> Track:
-    """Detect the face in every frame (H, W, 3) uint8 RGB, and align it.
-
-    Raises:
-        ValueError: the 3D view of a detector without depth.
-    """
-    return Track(aligned(np.array([_detected(frame, detector, view) for frame in frames]), view))
 
 
 def aligned(raw: Array, view: View = "2d") -> Array:
@@ -92,15 +69,19 @@ def velocity_difference(result: Array, truth: Array) -> Array:
     return distance(np.diff(result, axis=0), np.diff(truth, axis=0))
 
 
-def landmark_scores(result: Track, truth: Track) -> Scores:
+def landmark_scores(result: Array, truth: Array) -> Scores:
     """Return m_ld, m_lvd, f_ld and f_lvd: LD and LVD on the mouth (20 points) and the face (68).
 
     A frame counts for LD where both sides have a face, a step for LVD where both its frames do.
 
+    Args:
+        result: aligned landmarks (T, 68, 2), pixels of the 256 px face; NaN where there is no face.
+        truth: as many frames of the true video.
+
     Raises:
         ValueError: tracks of different length, or no two consecutive frames with both faces.
     """
-    return _scores(result.points, truth.points)
+    return _scores(result, truth)
 
 
 def landmark_distances(
@@ -196,11 +177,6 @@ def centred(points: Array) -> Array:
     return moved
 
 
-def coverage(result: Track, truth: Track) -> float:
-    """Return the share of frames, 0 to 1, with a face on both sides."""
-    return float((result.found & truth.found).mean())
-
-
 def shared_frames(result: Array, truth: Array) -> Array:
     """Return which frames of landmarks (T, 68, D) have a face on both sides, (T,) bool."""
     shared: Array = _whole(result) & _whole(truth)
@@ -268,17 +244,6 @@ def _span(points: Array, ends: tuple[int, int]) -> Array:
     """Return the distance between two of the landmarks (T, 68, D) of each frame, (T,)."""
     span: Array = np.linalg.norm(points[:, ends[0]] - points[:, ends[1]], axis=-1)
     return span
-
-
-def _detected(frame: Array, detector: Detector, view: View) -> Array:
-    """Return the landmarks of a frame, (68, 2 or 3); NaN where there is no face."""
-    face = detector.detect(frame)
-    if face is None:
-        return np.full((COUNT, 3 if view == "3d" else 2), np.nan)
-    points = face.points3d if view == "3d" else face.points
-    if points is None:
-        raise ValueError(f"{detector.version} gives no depth, which the 3d view needs")
-    return points
 
 
 def _whole(points: Array) -> Array:

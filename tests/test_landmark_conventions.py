@@ -9,7 +9,6 @@ from media.crop import EAMM_TEMPLATE
 from media.geometry import RIGID_TEMPLATE, align_2d, apply, similarity
 from media.points import MOUTH, RIGID
 from metrics.landmark import (
-    Track,
     aligned,
     atvg,
     centred,
@@ -265,10 +264,10 @@ def test_depth_changes_nothing_of_the_2d_conventions():
         assert landmark_distances(*deep, convention) == pytest.approx(flat)
 
 
-def test_the_figures_are_those_of_aligned_tracks():
+def test_the_figures_are_those_of_aligned_landmarks():
     result, truth = holes(talking(seed=1), (0, 6)), talking(seed=2)
     scores = landmark_distances(result, truth)
-    assert landmark_scores(Track(aligned(result)), Track(aligned(truth))) == {
+    assert landmark_scores(aligned(result), aligned(truth)) == {
         name: scores[name] for name in FIGURES
     }
     assert shared_frames(result, truth).mean() == pytest.approx(13 / 15)
