@@ -99,7 +99,7 @@ class Audio2Landmark(nn.Module):
             "basis_KL", torch.zeros(config.components, coordinates) if in_space else None
         )
         if space is not None:
-            self._settle(space)
+            self.settle(space)
 
     def forward(self, content_BTC: Tensor, emotion_BTE: Tensor, neutral_BL: Tensor) -> Tensor:
         """Return the coordinates of every frame, (B, T, L).
@@ -127,8 +127,12 @@ class Audio2Landmark(nn.Module):
         return difference_BL @ self.basis_KL.T / self.basis_KL.square().sum(dim=1)
 
     @torch.no_grad()
-    def _settle(self, space: LandmarkSpace) -> None:
-        """Copy the training corpus's mean neutral face and its scaled motion basis."""
+    def settle(self, space: LandmarkSpace) -> None:
+        """Copy the mean neutral face of `space` and its scaled motion basis.
+
+        Raises:
+            ValueError: a space of another landmark scheme than the configuration's.
+        """
         if space.scheme.name != self.config.scheme:
             raise ValueError(
                 f"the faces have the {space.scheme.count} landmarks of {space.scheme.name}, the "
@@ -198,8 +202,10 @@ def predict_landmarks(
         neutral: the speaker's neutral face (N, 2), aligned, in pixels, in the network's scheme.
 
     Raises:
-        ValueError: an emotion code of another length than the network's.
+        ValueError: an emotion code of another length than the network's, or a neutral face of
+            another scheme.
     """
+    SCHEMES[model.config.scheme].check(neutral)
     wanted = encoders.config.emotion.dim
     if emotion_code.shape not in {(wanted,), (len(windows), wanted)}:
         raise ValueError(

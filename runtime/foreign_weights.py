@@ -8,6 +8,7 @@ import pickle
 import re
 import struct
 import typing as tp
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,8 @@ def read_torch(path: Path, expected: str) -> tp.Any:
     if strange:
         raise ValueError(f"{path} is {strange}; {expected}")
     try:
-        with torch.serialization.safe_globals(NUMPY):
+        with torch.serialization.safe_globals(NUMPY), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of other pickle protocols: it is read, or it raises
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
