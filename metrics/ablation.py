@@ -199,12 +199,15 @@ def finished(run: Training) -> bool:
     """Return whether a run has all its steps.
 
     Raises:
-        ValueError: the folder holds a run of other settings; the message names the first key.
+        ValueError: the folder holds a run of other settings; the message names the first key. A
+            key that the run does not know yet counts as its default of today.
     """
     path = run.out / "config.yaml"
     if not path.is_file():
         return False
     kept = flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if kept.keys() != run.settings.keys():  # an option came since: the run had its default
+        kept = resolve(SCRIPTS[run.kind], path)
     free = {f"run.{key}" for key in FREE_KEYS - {"steps"}}
     for key in sorted((kept.keys() | run.settings.keys()) - free):
         found, wanted = kept.get(key), run.settings.get(key)

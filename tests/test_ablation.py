@@ -300,6 +300,20 @@ def test_a_run_of_other_settings_in_the_folder_is_refused_by_key(stand, file):
         finished(replace(run, settings=run.settings | {"run.steps": 6}))
 
 
+def test_an_option_that_came_after_a_run_counts_as_its_default(stand, file, monkeypatch):
+    command(file, "--seeds", "0")
+    _, runs = one_seed(file)
+    today = runs[1].settings | {"model.added": "plain"}
+
+    def resolved(_, path):
+        return {"model.added": "plain"} | flat(yaml.safe_load(path.read_text()))
+
+    monkeypatch.setattr(ablation, "resolve", resolved)
+    assert finished(replace(runs[1], settings=today))
+    with pytest.raises(ValueError, match=r"model\.added plain, wanted other"):
+        finished(replace(runs[1], settings=today | {"model.added": "other"}))
+
+
 def test_a_run_that_lacks_steps_is_not_finished(stand, file):
     command(file, "--seeds", "0")
     _, runs = one_seed(file)
