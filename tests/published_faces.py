@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import h5py
 import numpy as np
@@ -170,11 +170,11 @@ def write_jaw(path, mesh):
 
 
 def write_eos_pca(folder, mesh):
-    """Write a model of version 4 with PCA expressions, as eos converts Basel's."""
+    """Write a model of version 4 with PCA expressions, whose mean is a quarter of the face's."""
     expression = b"\x00" + struct.pack("<i", 0)
-    expression += eos_pca(np.zeros_like(mesh.mean), mesh.expression, mesh.expression_std)
+    expression += eos_pca(mesh.mean / 4, mesh.expression, mesh.expression_std)
     path = folder / "bfm2017.bin"
-    path.write_bytes(eos_model(mesh, 4, expression))
+    path.write_bytes(eos_model(replace(mesh, mean=mesh.mean * 3 / 4), 4, expression))
     return path
 
 

@@ -156,9 +156,11 @@ def swap_bytes(name, data):
 
 
 def cut(name, count):
+    """Cut bytes off the end, or add some."""
+
     def damage(folder):
         data = (folder / name).read_bytes()
-        (folder / name).write_bytes(data[:-count])
+        (folder / name).write_bytes(data[:-count] if count > 0 else data + bytes(-count))
 
     return damage
 
@@ -220,6 +222,7 @@ WRONG = [
     ("surrey", swap_bytes(SFM, struct.pack("<I", 0)), "its version is 0, at byte 4"),
     ("surrey", swap_bytes(SFM, struct.pack("<Iii", 1, -1, 1)), "a matrix of -1 x 1"),
     ("surrey", cut(SHAPES, 8), "is not eos's blendshapes over 93 vertices"),
+    ("surrey", cut(SHAPES, -4), "is not eos's blendshapes over 93 vertices"),
     ("surrey", swap_bytes(SHAPES, struct.pack("<Q", 0)), "0 blendshapes of different sizes"),
     ("ict", gone("FaceXModel/generic_neutral_mesh.obj"), "expected the mean mesh of an ICT-F"),
     ("ict", gone("FaceXModel/identity000.obj"), "expected the first identity mode"),
