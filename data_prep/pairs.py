@@ -2,20 +2,25 @@
 
     python -m data_prep.pairs data/mini
     python -m data_prep.pairs data/mine --table sentences.csv
-    python -m data_prep.pairs data/mead --reference neutral --no-energy --max-cost 150
+    python -m data_prep.pairs data/mead --reference neutral --max-cost 0.6
+    python -m data_prep.pairs data/mead --aligner dtw --no-energy --max-cost 150
 
-For every speaker and sentence the MFCC of each emotion's clips are warped by DTW to the length of
-the reference emotion's clip. Writes <corpus>/pairs/<speaker>/<sentence>/<emotion>.npy, (rows, 13)
-float32 (a second recording of an emotion: <emotion>_2.npy), and pairs/pairs.jsonl, a line each:
-speaker, sentence, emotion, reference (its emotion), clip and reference_clip (ids), split, rows,
-cost (of a step of the path; 0 for the reference), file (relative to pairs/). What was left out, and
-why, stands in pairs/left_out.jsonl. Clips of different splits are never paired; training reads the
-rows whose split is `train`. A second run makes only what is missing or made with other settings.
+For every speaker and sentence the MFCC of each emotion's clips are warped to the reference
+emotion's clip: by media.alignment, which passes over pauses and stops where one recording breaks
+off, or with --aligner dtw as EVP's release does. Writes
+<corpus>/pairs/<speaker>/<sentence>/<emotion>.npy, (rows, 13) float32 (a second recording of an
+emotion: <emotion>_2.npy), and pairs/pairs.jsonl, a line each: speaker, sentence, emotion, reference
+(its emotion), clip and reference_clip (ids), split, matched (rows of the reference that this clip
+holds), rows (of the file: those that all clips of the sentence hold), cost (of a step of the path;
+0 for the reference), file (relative to pairs/). What was left out, and why, stands in
+pairs/left_out.jsonl. Clips of different splits are never paired; training reads the rows whose
+split is `train`. A second run makes only what is missing or made with other settings.
 
 Where a corpus numbers its files differently from emotion to emotion, --table names a CSV file with
 the columns speaker, emotion, number, sentence (not where data_prep.prepare had the table already,
-as configs/data/mead.yaml does); without it, --max-cost drops pairs that
-align badly. Needs a prepared corpus (data_prep.prepare).
+as configs/data/mead.yaml does). Speakers whom the table does not name are matched by the cost of
+aligning every clip to every other, with a warning (data_prep.sentence_matching). --max-cost drops
+pairs that align badly. Needs a prepared corpus (data_prep.prepare).
 """
 
 import argparse
@@ -23,7 +28,6 @@ import hashlib
 import json
 import logging
 import typing as tp
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,23 +37,27 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from data_prep.sentence_table import plain_number, read_table, spelled
+from data_prep.sentence_groups import Group, Take, emotion_order, sentence_groups
+from media.alignment import align_speech
 from media.corpus import Clip, Corpus
 from media.dtw import Metric, dtw_path, warp
 from media.emotions import EMOTIONS
+from media.mfcc import WINDOW_ROWS
 from runtime.files import read_jsonl, save_npy, write_jsonl
 
 log = logging.getLogger(__name__)
 
-Group = tuple[str, str, str]  # speaker, sentence, split
 Row = dict[str, tp.Any]  # a line of pairs.jsonl or left_out.jsonl
 Array = NDArray[tp.Any]
+
+LEAST_SHARE = 0.5  # of the reference's rows; a clip that holds less would shorten all the others
 
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """How clips become pairs; the defaults are those of EVP's release."""
+    """How clips become pairs; metric and energy are those of EVP's release, and for `dtw` alone."""
 
+    aligner: tp.Literal["speech", "dtw"] = "speech"  # media.alignment, or plain DTW as the paper
     reference: str | None = None  # emotion; where it is missing, and by default, the first label
     metric: Metric = "l1"
     energy: bool = True  # the distance sees column 0, the log energy, too
@@ -57,11 +65,12 @@ class PairsConfig:
     max_cost: float | None = None  # per step of the path; None keeps every pair
 
 
-class Take(tp.NamedTuple):
-    """A clip, and which recording of its speaker, sentence and emotion it is: 1, 2, ..."""
+class Warped(tp.NamedTuple):
+    """A clip's MFCC in the reference's timing."""
 
-    clip: Clip
-    number: int
+    rows: Array  # (reference rows, 13)
+    cost: float  # of a step
+    matched: int  # reference rows that the clip holds; later ones mean nothing
 
 
 @dataclass
@@ -86,7 +95,7 @@ class Pairs:
             costs = [row["cost"] for row in rows if row["clip"] != row["reference_clip"]]
             lines.append(
                 f"  {split}: {len(rows)} clips of {len(sentences)} sentences, "
-                f"median cost of a step {np.median(costs):.1f}"
+                f"median cost of a step {np.median(costs):.3g}"
             )
         for reason in sorted({row["reason"] for row in self.left_out}):
             count = sum(row["reason"] == reason for row in self.left_out)
@@ -104,9 +113,9 @@ def make_pairs(root: Path, config: PairsConfig, progress: bool = True) -> Pairs:
         FileNotFoundError: no prepared corpus, or no table, there.
     """
     corpus = Corpus(root)
-    order = _emotion_order(corpus, config.reference)
+    order = emotion_order(corpus, config.reference)
     pairs, folder = Pairs(), root / "pairs"
-    groups = _groups(corpus, config.table, pairs)
+    groups = sentence_groups(corpus, config.table, order, pairs.leave_out)
     at_hand = _at_hand(folder)
     for group in tqdm(sorted(groups), desc="pairs", unit="sentence", disable=not progress):
         takes = sorted(groups[group], key=lambda take: order.index(take.clip.emotion))
@@ -118,42 +127,6 @@ def make_pairs(root: Path, config: PairsConfig, progress: bool = True) -> Pairs:
     write_jsonl(folder / "pairs.jsonl", pairs.rows)
     write_jsonl(folder / "left_out.jsonl", pairs.left_out)
     return pairs
-
-
-def _emotion_order(corpus: Corpus, reference: str | None) -> list[str]:
-    """Return the emotions in the order in which they serve as reference."""
-    listed = ", ".join(corpus.emotions)
-    for clip in corpus.clips():
-        if clip.emotion not in corpus.emotions:
-            raise ValueError(f"{clip.id} is {clip.emotion!r}; {corpus.root} lists {listed}")
-    if reference is None:
-        return list(corpus.emotions)
-    if (wanted := spelled(reference)) not in corpus.emotions:
-        raise ValueError(f"no emotion {reference!r} in this corpus; it has {listed}")
-    return [wanted, *(emotion for emotion in corpus.emotions if emotion != wanted)]
-
-
-def _groups(corpus: Corpus, table_path: Path | None, pairs: Pairs) -> dict[Group, list[Take]]:
-    """Collect the clips by speaker, sentence and split; of each emotion, the strongest level."""
-    table = None if table_path is None else read_table(table_path)
-    groups: dict[Group, list[Take]] = defaultdict(list)
-    takes: dict[tuple[str, str, str], list[Clip]] = defaultdict(list)
-    for clip in sorted(corpus.clips(), key=lambda clip: (-clip.level, clip.id)):
-        sentence: str | None = clip.sentence
-        if table is not None:
-            sentence = table.get((clip.speaker, clip.emotion, plain_number(clip.sentence)))
-        if not sentence:
-            pairs.leave_out(clip, "no known sentence")
-            continue
-        same = takes[clip.speaker, sentence, clip.emotion]
-        if same and same[0].level > clip.level:
-            pairs.leave_out(clip, "a stronger level of its sentence and emotion is used")
-            continue
-        same.append(clip)
-        groups[clip.speaker, sentence, clip.split].append(Take(clip, len(same)))
-    if table is not None and not groups:
-        raise ValueError(f"{table_path} names no clip of {corpus.root}")
-    return groups
 
 
 def _at_hand(folder: Path) -> dict[str, Row]:
@@ -176,22 +149,36 @@ def _pair(
     near: list[tuple[Clip, Row, Array | None]] = []  # None: the file is at hand
     for take, mfcc in readable:
         row = _row(group, take, mfcc, readable[0], config)
-        old, aligned = at_hand.get(row["made_from"]), None
+        old, warped = at_hand.get(row["made_from"]), None
         if old is None:
-            aligned, row["cost"] = _aligned(mfcc, readable[0][1], config)
-        if config.max_cost is not None and row["cost"] > config.max_cost:
-            pairs.leave_out(take.clip, f"it costs more than {config.max_cost} a step")
+            warped, row["cost"], row["matched"] = _aligned(mfcc, readable[0][1], config)
+        row = old or row
+        if reason := _too_far(row, len(readable[0][1]), config):
+            pairs.leave_out(take.clip, reason)
             continue
-        near.append((take.clip, old or row, aligned))
+        near.append((take.clip, row, warped))
     if len({clip.emotion for clip, _, _ in near}) < 2:
         for clip, _, _ in near:
             pairs.leave_out(clip, "its sentence has no other emotion in this split")
         return
-    for _, row, aligned in near:
-        pairs.kept += aligned is None
-        if aligned is not None:
-            save_npy(folder / row["file"], aligned)
-        pairs.rows.append(row)
+    common = min(row["matched"] for _, row, _ in near)
+    mfcc_of = {take.clip.id: mfcc for take, mfcc in readable}
+    for clip, row, warped in near:
+        if warped is None and row["rows"] != common:
+            warped = _aligned(mfcc_of[clip.id], readable[0][1], config).rows
+        pairs.kept += warped is None
+        if warped is not None:
+            save_npy(folder / row["file"], warped[:common])
+        pairs.rows.append(row | {"rows": common})
+
+
+def _too_far(row: Row, rows: int, config: PairsConfig) -> str | None:
+    """Return why a clip makes no pair with a reference of this many rows, or None."""
+    if config.max_cost is not None and row["cost"] > config.max_cost:
+        return f"it costs more than {config.max_cost} a step"
+    if row["matched"] < LEAST_SHARE * rows:
+        return f"it holds less than {LEAST_SHARE:.0%} of the reference's sentence"
+    return None
 
 
 def _read(takes: Sequence[Take], pairs: Pairs) -> list[tuple[Take, Array]]:
@@ -208,12 +195,13 @@ def _read(takes: Sequence[Take], pairs: Pairs) -> list[tuple[Take, Array]]:
 def _row(
     group: Group, take: Take, mfcc: Array, reference: tuple[Take, Array], config: PairsConfig
 ) -> Row:
-    """Return a clip's line of pairs.jsonl, without its cost."""
+    """Return a clip's line of pairs.jsonl, as if it held the reference's rows at no cost."""
     speaker, sentence, split = group
     clip, (reference_take, reference_rows) = take.clip, reference
     name = clip.emotion if take.number == 1 else f"{clip.emotion}_{take.number}"
     place = Path(_folder_name(speaker)) / _folder_name(sentence) / f"{name}.npy"
-    settings = json.dumps([config.metric, config.energy, config.max_cost, clip.id])
+    dtw = [config.metric, config.energy] if config.aligner == "dtw" else []
+    settings = json.dumps([config.aligner, *dtw, config.max_cost, clip.id])
     made_from = hashlib.sha256(settings.encode())
     for part in (str(place).encode(), split.encode(), mfcc.tobytes(), reference_rows.tobytes()):
         made_from.update(hashlib.sha256(part).digest())
@@ -225,6 +213,7 @@ def _row(
         "clip": clip.id,
         "reference_clip": reference_take.clip.id,
         "split": split,
+        "matched": len(reference_rows),
         "rows": len(reference_rows),
         "cost": 0.0,
         "file": place.as_posix(),
@@ -237,11 +226,15 @@ def _folder_name(name: str) -> str:
     return quote(name, safe=" ").replace(".", "%2E")
 
 
-def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> tuple[Array, float]:
-    """Return the MFCC at the reference's length, all 13 columns, and the cost of a step."""
+def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> Warped:
+    """Return the MFCC at the reference's length, all 13 columns, and how well they fit."""
+    length = len(reference)
+    if config.aligner == "speech":
+        path, cost, (_, matched) = align_speech(mfcc, reference)
+        return Warped(warp(mfcc, path, length), cost, min(max(matched, WINDOW_ROWS), length))
     first = 0 if config.energy else 1
     path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.metric)
-    return warp(mfcc, path, len(reference)), cost / len(path)
+    return Warped(warp(mfcc, path, length), cost / len(path), length)
 
 
 def _config_from_argv() -> tuple[Path, PairsConfig]:
@@ -251,13 +244,16 @@ def _config_from_argv() -> tuple[Path, PairsConfig]:
     parser.add_argument(
         "--reference", help=f"emotion whose timing all take (default: first of {EMOTIONS})"
     )
-    parser.add_argument("--metric", choices=("l1", "l2"), default="l1", help="distance of two rows")
-    parser.add_argument("--no-energy", action="store_true", help="12 columns, not the release's 13")
+    parser.add_argument(
+        "--aligner", choices=("speech", "dtw"), default="speech", help="dtw: plain, as the paper"
+    )
+    parser.add_argument("--metric", choices=("l1", "l2"), default="l1", help="dtw: of two rows")
+    parser.add_argument("--no-energy", action="store_true", help="dtw: 12 columns, not all 13")
     parser.add_argument("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
     parser.add_argument("--max-cost", type=float, help="leave out pairs above it, per step")
     args = parser.parse_args()
     return args.corpus, PairsConfig(
-        args.reference, args.metric, not args.no_energy, args.table, args.max_cost
+        args.aligner, args.reference, args.metric, not args.no_energy, args.table, args.max_cost
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.pairs import PairsConfig, make_pairs
+from data_prep.sentence_matching import partners
 from data_prep.sentence_table import MEAD_SENTENCES, read_table
 from media.corpus import SCHEMA
 from media.dtw import dtw_path, warp
@@ -58,8 +59,8 @@ def rows_of(root):
     return read_jsonl(root / "pairs/pairs.jsonl")
 
 
-def test_all_emotions_of_a_sentence_take_the_first_labels_timing(root):
-    make_pairs(root, PairsConfig(), progress=False)
+def test_by_plain_dtw_all_emotions_of_a_sentence_take_the_first_labels_timing(root):
+    make_pairs(root, PairsConfig(aligner="dtw"), progress=False)
     rows = [row for row in rows_of(root) if row["speaker"] == "M901"]
     assert [row["emotion"] for row in rows] == ["angry", "happy", "sad"]
     assert {row["reference"] for row in rows} == {"angry"}
@@ -115,11 +116,11 @@ def test_without_energy_the_distance_sees_12_columns_but_13_are_written(root):
         mfcc = np.load(path)
         mfcc[:, 0] += 1000 * (clip == "M901_happy_001")
         np.save(path, mfcc)
-    make_pairs(root, PairsConfig(energy=False), progress=False)
+    make_pairs(root, PairsConfig("dtw", energy=False), progress=False)
     cost = {row["emotion"]: row["cost"] for row in rows_of(root) if row["speaker"] == "M901"}
     assert cost["happy"] < 100
     assert np.load(root / "pairs/M901/001/happy.npy").shape[1] == 13
-    make_pairs(root, PairsConfig(), progress=False)
+    make_pairs(root, PairsConfig("dtw"), progress=False)
     cost = {row["emotion"]: row["cost"] for row in rows_of(root) if row["speaker"] == "M901"}
     assert cost["happy"] > 900
 
@@ -135,7 +136,8 @@ def test_a_second_run_makes_only_what_is_missing_and_ends_the_same(root):
     assert missing.read_bytes() == content
     assert kept.stat().st_mtime_ns == stamp
     assert (root / "pairs/pairs.jsonl").read_bytes() == before
-    assert make_pairs(root, PairsConfig(metric="l2"), progress=False).kept == 0
+    assert make_pairs(root, PairsConfig("dtw"), progress=False).kept == 0
+    assert make_pairs(root, PairsConfig("dtw", metric="l2"), progress=False).kept == 0
 
 
 def test_changed_features_are_aligned_anew(root):
@@ -199,12 +201,109 @@ def test_a_table_says_which_numbers_are_the_same_sentence(root, tmp_path):
     table = tmp_path / "table.csv"
     table.write_text("speaker,emotion,number,sentence\nM901,Anger,1,the cat\nM901,fear,7,the cat\n")
     make_pairs(root, PairsConfig(table=table), progress=False)
-    rows = rows_of(root)
+    rows = [row for row in rows_of(root) if row["speaker"] == "M901"]
     assert [(row["clip"], row["sentence"]) for row in rows] == [
         ("M901_angry_001", "the cat"),
         ("M901_fear_007", "the cat"),
     ]
     assert (root / "pairs" / rows[1]["file"]).is_file()
+
+
+def speech_of(states, hold, seed):
+    """MFCC of made-up speech: each state for `hold` rows, with 12 rows of silence at both ends."""
+    rng = np.random.default_rng(seed)
+    rows = np.repeat(states, hold, axis=0)
+    silence = np.zeros((12, 13))
+    silence[:, 0] = -36
+    rows = np.concatenate([silence, rows, silence])
+    return (rows + 0.3 * rng.standard_normal(rows.shape)).astype(np.float32)
+
+
+def states_of(sentence, count=16):
+    return 5 * np.random.default_rng(sentence).standard_normal((count, 13)) * [0.2, *[1] * 12]
+
+
+def put(root, clip, mfcc):
+    """Replace the features of a clip, and its length in the manifest."""
+    np.save(root / f"clips/{clip[:4]}/{clip}/mfcc.npy", mfcc)
+    clips = read_jsonl(root / "manifest.jsonl")
+    frames = (len(mfcc) - 24) // 4
+    write_corpus(root, [row | ({"frames": frames} if row["id"] == clip else {}) for row in clips])
+
+
+def test_pairs_end_where_one_recording_breaks_off(root):
+    states = states_of(1)
+    put(root, "M901_angry_001", speech_of(states, 8, 0))
+    put(root, "M901_happy_001", speech_of(states[:12], 10, 1))
+    put(root, "M901_sad_001", speech_of(states, 9, 2))
+    make_pairs(root, PairsConfig(), progress=False)
+    rows = {row["emotion"]: row for row in rows_of(root) if row["speaker"] == "M901"}
+    assert rows["happy"]["matched"] == pytest.approx(12 + 12 * 8, abs=2)
+    assert rows["sad"]["matched"] == rows["angry"]["matched"] == 16 * 8 + 24
+    assert {row["rows"] for row in rows.values()} == {rows["happy"]["matched"]}
+    for row in rows.values():
+        assert len(np.load(root / "pairs" / row["file"])) == row["rows"]
+    happy = np.load(root / "pairs" / rows["happy"]["file"])
+    near = np.abs(
+        happy[12:-2] - np.load(root / "clips/M901/M901_angry_001/mfcc.npy")[12 : len(happy) - 2]
+    )
+    assert np.median(near) < 0.6  # two draws of noise of 0.3
+
+
+def test_files_at_hand_are_made_anew_when_a_shorter_recording_joins_the_sentence(root):
+    states = states_of(1)
+    for k, clip in enumerate(("M901_angry_001", "M901_happy_001", "M901_sad_001")):
+        put(root, clip, speech_of(states, 8 + k, k))
+    make_pairs(root, PairsConfig(), progress=False)
+    assert np.load(root / "pairs/M901/001/happy.npy").shape == (16 * 8 + 24, 13)
+    put(root, "M901_sad_001", speech_of(states[:10], 8, 2))
+    again = make_pairs(root, PairsConfig(), progress=False)
+    assert again.kept == 2  # those of W902
+    lengths = {len(np.load(root / "pairs" / row["file"])) for row in rows_of(root)[:3]}
+    assert lengths == {row["rows"] for row in rows_of(root)[:3]}
+    assert lengths.pop() == pytest.approx(12 + 10 * 8, abs=2)
+    assert make_pairs(root, PairsConfig(), progress=False).kept == 5
+
+
+def test_a_recording_of_less_than_half_a_sentence_is_left_out_and_does_not_cut_the_others(root):
+    states = states_of(1)
+    put(root, "M901_angry_001", speech_of(states, 8, 0))
+    put(root, "M901_happy_001", speech_of(states[:6], 8, 1))
+    put(root, "M901_sad_001", speech_of(states, 9, 2))
+    make_pairs(root, PairsConfig(), progress=False)
+    rows = {row["emotion"]: row["rows"] for row in rows_of(root) if row["speaker"] == "M901"}
+    assert rows == {"angry": 16 * 8 + 24, "sad": 16 * 8 + 24}
+    left_out = {row["clip"]: row["reason"] for row in read_jsonl(root / "pairs/left_out.jsonl")}
+    assert left_out["M901_happy_001"] == "it holds less than 50% of the reference's sentence"
+
+
+def test_a_speaker_whose_sentences_no_table_names_is_matched_by_cost_with_a_warning(root, caplog):
+    clips = read_jsonl(root / "manifest.jsonl")
+    said = {"angry 1": 1, "angry 2": 2, "angry 3": 3, "sad 1": 3, "sad 2": 1, "sad 3": 9}
+    for name in said:
+        clip = f"M905_{name.replace(' ', '_')}"
+        add_clip(clips, root, clip, 30, sentence=name)  # as data_prep.prepare names it
+    write_corpus(root, clips)
+    for k, (name, sentence) in enumerate(said.items()):
+        clip = f"M905_{name.replace(' ', '_')}"
+        put(root, clip, speech_of(states_of(sentence), 7 + k % 3, k))
+    make_pairs(root, PairsConfig(), progress=False)
+    rows = [(row["clip"], row["sentence"]) for row in rows_of(root) if row["speaker"] == "M905"]
+    assert rows == [
+        ("M905_angry_1", "angry 1"),
+        ("M905_sad_2", "angry 1"),
+        ("M905_angry_3", "angry 3"),
+        ("M905_sad_1", "angry 3"),
+    ]
+    assert "M905: no table says which files are the same sentence; 4 of 6 clips" in caplog.text
+    assert "M901: no table" not in caplog.text
+
+
+def test_partners_are_each_others_cheapest_and_not_too_dear():
+    costs = np.array([[0.3, 0.2, 0.9], [0.1, 0.4, 0.9], [0.2, 0.9, 0.6]])
+    assert partners(costs) == [(0, 1), (1, 0)]
+    assert partners(costs, most=1.0) == [(0, 1), (1, 0)]
+    assert partners(costs, most=0.15) == [(1, 0)]
 
 
 def test_a_sentence_named_like_a_path_stays_inside_the_folder(root):

@@ -1,0 +1,196 @@
+"""media.alignment against the cell-by-cell definition and by hand; the benchmark's truth."""
+
+import numpy as np
+import pytest
+
+from benchmarks.alignment import (
+    Recording,
+    errors_ms,
+    measure,
+    read_recordings,
+    read_syllables,
+    same_syllables,
+    speech,
+    true_times,
+)
+from media import alignment
+from media.alignment import EDGE, END_COST, PAUSE_COST, align_speech, speech_features
+from media.dtw import warp
+
+STATES = 5 * np.random.default_rng(3).standard_normal((16, 13)) * [0.2, *[1] * 12]
+
+
+def spoken(states, holds, seed=0, pause_after=None):
+    """MFCC of states held for so many rows, 20 rows of silence after one, 12 at both ends."""
+    rng = np.random.default_rng(seed)
+    silence = np.zeros((20, 13))
+    silence[:, 0] = -36
+    parts = [silence[:EDGE]]
+    for k, (state, hold) in enumerate(zip(states, holds, strict=True)):
+        parts += [np.repeat(state[None], hold, axis=0)]
+        parts += [silence] if k == pause_after else []
+    rows = np.concatenate([*parts, silence[:EDGE]])
+    return rows + 0.3 * rng.standard_normal(rows.shape)
+
+
+def least_cost(distances, pass_a, pass_b):
+    """The recursion and the ends as the module's docstring has them, cell by cell."""
+    n, m = distances.shape
+    best = {(-1, -1): 0.0}
+    for i in range(n):
+        for j in range(m):
+            near = distances[i, j]
+            best[i, j] = min(
+                best.get((i - 1, j - 1), np.inf) + near,
+                best.get((i - 1, j), np.inf) + min(near, pass_a[i]),
+                best.get((i, j - 1), np.inf) + min(near, pass_b[j]),
+            )
+    left_a = np.minimum(END_COST, pass_a)
+    left_b = np.minimum(END_COST, pass_b)
+    ends = [best[i, m - 1] + left_a[i + 1 :].sum() for i in range(n // 4, n)]
+    ends += [best[n - 1, j] + left_b[j + 1 :].sum() for j in range(m // 4, m)]
+    return min(ends)
+
+
+@pytest.mark.parametrize(("n", "m"), [(9, 9), (5, 14), (14, 5), (20, 17), (30, 12)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_kernel_finds_the_least_cost_of_the_definition(n, m, seed):
+    rng = np.random.default_rng(seed)
+    distances = rng.uniform(0, 1, (n, m))
+    pass_a = np.where(rng.random(n) < 0.3, PAUSE_COST, np.inf)
+    pass_b = np.where(rng.random(m) < 0.3, PAUSE_COST, np.inf)
+    path, cost = alignment._best_path(distances, pass_a, pass_b)
+    assert cost == pytest.approx(least_cost(distances, pass_a, pass_b), rel=1e-12)
+    steps = {tuple(step) for step in np.diff(path, axis=0).tolist()}
+    assert path[0].tolist() == [0, 0]
+    assert steps <= {(0, 1), (1, 0), (1, 1)}
+    assert path[-1, 0] == n - 1 or path[-1, 1] == m - 1
+
+
+def test_a_path_through_a_pause_and_to_an_early_end_by_hand():
+    near = np.ones((3, 5))
+    near[0, 0] = near[1, 2] = near[2, 3] = 0.0  # column 1 is a pause, column 4 has no partner
+    path, cost = alignment._best_path(
+        near, np.full(3, np.inf), np.array([np.inf, PAUSE_COST, np.inf, np.inf, np.inf])
+    )
+    assert path.tolist() == [[0, 0], [0, 1], [1, 2], [2, 3]]
+    assert cost == pytest.approx(PAUSE_COST + END_COST)
+
+
+def test_a_recording_aligned_to_itself_costs_nothing_row_by_row():
+    rows = spoken(STATES, [8] * 16)
+    path, cost, matched = align_speech(rows, rows)
+    np.testing.assert_array_equal(path, np.arange(len(rows))[:, None].repeat(2, axis=1))
+    assert cost == pytest.approx(0, abs=1e-5)
+    assert matched == (len(rows), len(rows))
+
+
+def test_states_meet_their_like_at_an_uneven_rate_over_a_pause():
+    rng = np.random.default_rng(0)
+    holds, others = rng.integers(5, 12, 16), rng.integers(5, 12, 16)
+    a = spoken(STATES, holds, 1, pause_after=7)
+    b = spoken(STATES, others, 2)
+    said_a = np.r_[
+        np.arange(8).repeat(holds[:8]), np.full(20, -1), np.arange(8, 16).repeat(holds[8:])
+    ]
+    said_b = np.arange(16).repeat(others)
+    path = align_speech(a, b).path
+    at = warp(np.arange(len(a)), path, len(b))[EDGE:-EDGE] - EDGE
+    assert np.mean(said_a[at] == said_b) > 0.97
+
+
+def test_loudness_and_a_voices_colour_change_nothing():
+    a, b = spoken(STATES, [8] * 16, 1), spoken(STATES, [10] * 16, 2)
+    changed = a + np.r_[2.0, np.linspace(-3, 3, 12)]
+    one, other = align_speech(a, b), align_speech(changed, b)
+    np.testing.assert_array_equal(one.path, other.path)
+    assert one.cost == pytest.approx(other.cost, rel=1e-9)
+
+
+@pytest.mark.parametrize("cut", ["a", "b"])
+def test_where_one_breaks_off_the_other_stays_alone_and_the_path_still_leads_to_both_ends(cut):
+    whole, part = spoken(STATES, [8] * 16, 1), spoken(STATES[:10], [9] * 10, 2)
+    a, b = (part, whole) if cut == "a" else (whole, part)
+    path, _, matched = align_speech(a, b)
+    assert path[0].tolist() == [0, 0]
+    assert path[-1].tolist() == [len(a) - 1, len(b) - 1]
+    assert {tuple(step) for step in np.diff(path, axis=0).tolist()} <= {(0, 1), (1, 0), (1, 1)}
+    long, short = matched if cut == "b" else matched[::-1]
+    assert long == pytest.approx(EDGE + 80, abs=2)
+    assert short == len(part)
+
+
+def test_features_are_unit_vectors_and_silence_is_marked():
+    rows = spoken(STATES, [8] * 16, pause_after=7)
+    features, silent = speech_features(rows)
+    assert features.shape == (len(rows) - 2 * EDGE, 26)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-4)
+    assert np.flatnonzero(silent).tolist() == list(range(64, 84))
+
+
+def test_digital_silence_and_a_constant_are_aligned_without_a_warning():
+    silence = np.full((60, 13), -36.0)
+    assert align_speech(silence, silence[:50]).path[-1].tolist() == [59, 49]
+
+
+def test_bad_input_is_refused_by_name():
+    good = spoken(STATES, [4] * 16)
+    hole = good.copy()
+    hole[30, 2] = np.nan
+    for pair, message in (
+        ((good[:24], good), r"first recording's MFCC have shape \(24, 13\), wanted \(rows, 13\)"),
+        ((good, good[:, :12]), r"second recording's MFCC have shape"),
+        ((good, hole), "second recording's MFCC hold NaN or infinity"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            align_speech(*pair)
+
+
+def test_syllables_meet_over_other_spellings_and_pauses(tmp_path):
+    assert same_syllables(list("abcd"), list("abxcd")) == [(0, 0), (1, 1), (2, 3), (3, 4)]
+    assert same_syllables(["heu", "koenn", "te"], ["heu", "koennte"]) == [(0, 0)]
+    assert same_syllables(["ge", "ra", "ge"], ["ge", "xx", "ge"]) == [(0, 0), (2, 2)]
+    labels = tmp_path / "x.silb"
+    labels.write_bytes("0.1\tDas\n0.5\t(\n0.75\tst\u00fcck\n1.0\t.\n".encode("latin-1"))
+    assert read_syllables(labels) == [(0.1, "das"), (0.75, "st\u00fcck"), (1.0, ".")]
+    labels.write_text("0.1 das\nnever\n")
+    with pytest.raises(ValueError, match="line 2: 'never' is no time and syllable"):
+        read_syllables(labels)
+
+
+def test_starts_past_the_end_of_either_file_do_not_count_and_errors_are_in_milliseconds():
+    rows, seconds = np.zeros((124, 13)), np.zeros(16_000)
+    a = Recording("03a01Fa", seconds, rows, [(0.1, "x"), (0.5, "y"), (1.5, "z")])
+    b = Recording("03a01Na", seconds, rows, [(0.2, "x"), (0.9, "y"), (0.95, "z")])
+    np.testing.assert_allclose(true_times(a, b), [[0.1, 0.2], [0.5, 0.9]])
+    errors = errors_ms([(a, b)], {"none": lambda a, b, times: times})
+    np.testing.assert_allclose(errors["none"]["03"], [100, 400])
+
+
+def test_the_benchmark_reads_a_known_delay_to_half_a_row():
+    quiet = np.repeat([[-36.0, *[0] * 12]], 5, axis=0)
+    whole = spoken(STATES, [8] * 16)
+    b, a = whole, np.concatenate([whole[:EDGE], quiet, whole[EDGE:]])
+    pair = [Recording(name, np.zeros(16_000), rows, []) for name, rows in (("a", a), ("b", b))]
+    times = np.array([0.3, 0.5, 1.0])
+    np.testing.assert_allclose(speech(*pair, times), times + 0.05, atol=0.005)
+
+
+def test_a_folder_without_recordings_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no wav files in .*; set --source"):
+        measure(tmp_path)
+
+
+@pytest.mark.data
+def test_on_real_speech_the_starts_of_syllables_are_found_better_than_by_plain_dtw(media_root):
+    if not (media_root / "emodb/silb").is_dir():
+        pytest.skip("Emo-DB has no silb folder here")
+    assert len(read_recordings(media_root / "emodb")) > 400
+    result, text = measure(media_root / "emodb")
+    assert result["median_ms"] <= 20
+    assert result["mean_ms"] <= 45
+    for group in ("chosen on", "held out"):
+        plain, ours = (result["rows"][f"{group}: {a}"] for a in ("plain DTW", "media.alignment"))
+        assert ours["median_ms"] < plain["median_ms"]
+        assert ours["mean_ms"] < 0.6 * plain["mean_ms"]
+    assert "linear stretch" in text
