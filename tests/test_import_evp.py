@@ -104,6 +104,8 @@ def test_the_networks_compute_what_the_releases_do(everything):
     folder, _ = everything
     state, basis, mean = audio2lm_file(), *_faces(folder)
     predictor = load_predictor(folder / "out" / "audio2lm")
+    told = []
+    predictor.model.identity.register_forward_pre_hook(lambda _, given: told.append(given[0][0]))
     with torch.no_grad():
         content = released.content_code(state, WINDOWS)
         emotion = released.emotion_code(state, WINDOWS)
@@ -117,6 +119,7 @@ def test_the_networks_compute_what_the_releases_do(everything):
             neutral = template * 255 / 256
             ours = predictor.model(content[None], emotion[None], neutral[None])[0]
             torch.testing.assert_close(ours * 256 / 255, wanted, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(told[-1], away, atol=1e-5, rtol=1e-5)
     assert (wanted - template).abs().max() > 1e-3
     assert wanted.std(dim=0).max() > 1e-4  # it moves
 
