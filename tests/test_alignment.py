@@ -128,6 +128,27 @@ def test_features_are_unit_vectors_and_silence_is_marked():
     assert np.flatnonzero(silent).tolist() == list(range(64, 84))
 
 
+def test_features_are_deviations_of_the_speech_the_energy_twice_and_the_scale_of_a_column_is_lost():
+    rows = np.zeros((80, 13))
+    rows[12:68, :2] = np.tile([[1.0, 1.0], [-1.0, -1.0]], (28, 1))  # energy and one cepstrum
+    features, _ = speech_features(rows)
+    np.testing.assert_allclose(features[10, 12], 2 * features[10, 0])
+    np.testing.assert_allclose(np.abs(features[10, 0]) / np.abs(features[10]).max(), 0.5, atol=0.01)
+    rows[:, 1] *= 3.0
+    np.testing.assert_allclose(speech_features(rows)[0], features, atol=1e-5)
+    pause = np.zeros((20, 13))
+    pause[:, 0], pause[:, 1] = -36, 9
+    longer = np.concatenate([rows[:40], pause, rows[40:]])
+    np.testing.assert_allclose(speech_features(longer)[0][2:20], features[2:20], atol=1e-5)
+
+
+def test_the_rest_of_a_longer_recording_stays_beside_the_last_matched_row():
+    a, b = spoken(STATES, [8] * 16, 1), spoken(STATES[:10], [9] * 10, 2)
+    path, _, (matched, _) = align_speech(a, b)
+    rest = path[(path[:, 0] >= matched) & (path[:, 0] < len(a) - EDGE)]
+    assert set(rest[:, 1].tolist()) == {len(b) - EDGE - 1}
+
+
 def test_digital_silence_and_a_constant_are_aligned_without_a_warning():
     silence = np.full((60, 13), -36.0)
     assert align_speech(silence, silence[:50]).path[-1].tolist() == [59, 49]
@@ -172,7 +193,7 @@ def test_the_benchmark_reads_a_known_delay_to_half_a_row():
     whole = spoken(STATES, [8] * 16)
     b, a = whole, np.concatenate([whole[:EDGE], quiet, whole[EDGE:]])
     pair = [Recording(name, np.zeros(16_000), rows, []) for name, rows in (("a", a), ("b", b))]
-    times = np.array([0.3, 0.5, 1.0])
+    times = np.array([0.3, 0.5, 1.0, 2.0])  # the last one past the last row
     np.testing.assert_allclose(speech(*pair, times), times + 0.05, atol=0.005)
 
 
