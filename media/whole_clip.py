@@ -28,8 +28,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
+from media.block_tridiagonal import backward, forward
 from media.gauss_newton import (
     FIRST_DAMPING,
     MOST_DAMPING,
@@ -257,7 +257,7 @@ def _stepped(
     right = np.concatenate([linear.cross, linear.gradient[:, :, None]], axis=2)
     rows = np.zeros((2 * len(blocks), P, K + 1))  # an odd clip's last pair has an empty frame
     rows[:T] = right
-    lowers, links, whitened = _forward(blocks, beside, rows.reshape(len(blocks), 2 * P, K + 1))
+    lowers, links, whitened = forward(blocks, beside, rows.reshape(len(blocks), 2 * P, K + 1))
     towards = np.zeros(K)
     if K:
         flat = whitened.reshape(-1, K + 1)
@@ -266,7 +266,7 @@ def _stepped(
         reduced[np.diag_indices(K)] *= 1 + damping
         towards = -np.linalg.solve(reduced, linear.geometry_gradient - product[:, K])
     wanted = -whitened[:, :, K] - whitened[:, :, :K] @ towards
-    step = _backward(lowers, links, wanted).reshape(-1, P)[:T]
+    step = backward(lowers, links, wanted).reshape(-1, P)[:T]
     return moved_by(state, towards, step)
 
 
@@ -293,35 +293,3 @@ def _paired(normal: Array, terms: Terms, damping: float) -> tuple[Array, Array]:
     beside[:, 0, every, 1, every] = whole[1::2, 1]
     size = (2 * P, 2 * P)
     return blocks.reshape(S, *size), beside[:-1].reshape(S - 1, *size)
-
-
-def _forward(blocks: Array, beside: Array, rows: Array) -> tuple[list[Array], list[Array], Array]:
-    """Return Cholesky's lower factors, the links L21^T to the next pair, and L^-1 rows."""
-    lowers: list[Array] = []
-    links: list[Array] = []
-    whitened = np.empty_like(rows)
-    for index, block in enumerate(blocks):
-        right = rows[index]
-        if index:
-            links.append(_solved(lowers[-1], beside[index - 1].T))
-            block = block - links[-1].T @ links[-1]
-            right = right - links[-1].T @ whitened[index - 1]
-        lowers.append(np.linalg.cholesky(block))
-        whitened[index] = _solved(lowers[-1], right)
-    return lowers, links, whitened
-
-
-def _backward(lowers: list[Array], links: list[Array], wanted: Array) -> Array:
-    """Return L^-T of `wanted` (S, 2P)."""
-    out = np.empty_like(wanted)
-    for index in reversed(range(len(lowers))):
-        right = wanted[index]
-        if index + 1 < len(lowers):
-            right = right - links[index] @ out[index + 1]
-        out[index] = solve_triangular(lowers[index].T, right, check_finite=False)
-    return out
-
-
-def _solved(lower: Array, right: Array) -> Array:
-    solution: Array = solve_triangular(lower, right, lower=True, check_finite=False)
-    return solution

@@ -12,6 +12,7 @@ from benchmarks.made_up_faces import made_up_clip, made_up_model
 from benchmarks.pose import WHOLE, released_clip
 from eamm.pose import to_release
 from media import geometry
+from media.block_tridiagonal import backward, forward
 from media.contour import (
     chosen,
     dense_in_gauge,
@@ -132,6 +133,23 @@ def test_the_objective_equals_what_scipy_reaches(model, terms, T):
         for start in (truth, shaken)
     )
     assert oracle.cost(fit) == pytest.approx(found, rel=1e-6)
+
+
+def test_a_sweep_over_blocks_solves_the_whole_matrix():
+    rng = np.random.default_rng(0)
+    S, Q = 4, 3
+    lower = np.tril(rng.normal(size=(S * Q, S * Q))) + 4 * np.eye(S * Q)
+    place = np.arange(S * Q) // Q
+    lower[place[:, None] - place > 1] = 0  # of two blocks a row, as is the product's
+    whole = lower @ lower.T
+    tiles = whole.reshape(S, Q, S, Q).swapaxes(1, 2)
+    blocks, beside = tiles[range(S), range(S)], tiles[range(1, S), range(S - 1)]
+    right = rng.normal(size=(S, Q, 2))
+    lowers, links, whitened = forward(blocks, beside, right)
+    wanted = np.linalg.solve(whole, right.reshape(S * Q, 2))
+    for column in range(2):
+        found = backward(lowers, links, whitened[..., column])
+        np.testing.assert_allclose(found.ravel(), wanted[:, column], atol=1e-10)
 
 
 def test_losses_by_hand():
