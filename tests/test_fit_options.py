@@ -353,7 +353,8 @@ def problem_of(model, clip):
 def test_what_a_sliding_fit_chose_is_what_it_would_choose_again(model):
     clip = made_up_clip(model, T=10, noise=0.5)
     contour = jaw_curve(model)
-    problem, start = problem_of(model, clip)
+    problem, truth = problem_of(model, clip)
+    start = replace(truth, log_scale=truth.log_scale + 0.1)  # its first choice is another
     wide = with_candidates(problem, contour)
     narrowed, state = slide(wide, contour, Terms(), start, 1e-9, 100)
     apart = np.square(residuals(wide, state)[..., 51:]).sum(axis=1).reshape(10, 17, -1)
