@@ -1,14 +1,16 @@
-"""Figures that were measured before: a line a clip, row and metric, keyed by all they depend on."""
+"""Figures that were measured before: a line a clip and measure, keyed by all they depend on."""
 
 import json
 import logging
 import math
 import typing as tp
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+Scores = dict[str, float | None]  # metric: value; None: no value for this clip
+Place = tuple[str, str, str]  # clip, measure, key
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,16 @@ class Line:
     key: str  # of both videos' content, the protocol, the detector, the weights
     row: str
     metric: str
-    value: float | None  # None: no value for this clip
+    value: float | None
 
 
 class Cache:
-    """The lines of a file, by clip, measure and key; new ones are appended as they come."""
+    """The lines of a file; each holds all rows of a clip and measure, so that it counts whole."""
 
     def __init__(self, path: Path) -> None:
         """Read what is there; a line that is damaged is left out, and measured again."""
         self.path = path
-        self._known: dict[tuple[str, str, str], list[Line]] = {}
+        self._known: dict[Place, dict[str, Scores]] = {}
         self._whole = True
         if path.is_file():
             self._read()
@@ -39,49 +41,55 @@ class Cache:
         return (clip, measure, key) in self._known
 
     def lines(self, clip: str, measure: str, key: str) -> list[Line]:
-        """Return the lines of a clip and a measure, none where it was not measured so."""
-        return self._known.get((clip, measure, key), [])
+        """Return the figures of a clip, none where it was not measured so."""
+        rows = self._known.get((clip, measure, key), {})
+        return [
+            Line(clip, measure, key, row, metric, value)
+            for row, scores in rows.items()
+            for metric, value in scores.items()
+        ]
 
-    def add(self, lines: Sequence[Line]) -> None:
-        """Append the lines of a clip, in one write."""
-        self._take(lines)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+    def add(self, clip: str, measure: str, key: str, rows: dict[str, Scores]) -> None:
+        """Append the figures of a clip."""
+        self._known[clip, measure, key] = rows
+        line = json.dumps(
+            {"clip": clip, "measure": measure, "key": key, "rows": rows}, allow_nan=False
+        )
         start = "" if self._whole else "\n"  # ends a line that a stopped run left half written
-        text = "".join(json.dumps(asdict(line), allow_nan=False) + "\n" for line in lines)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(start + text)
+            file.write(f"{start}{line}\n")
         self._whole = True
 
     def _read(self) -> None:
         text = self.path.read_text(encoding="utf-8", errors="replace")
         self._whole = text.endswith("\n") or not text
-        bad, lines = 0, []
+        bad = 0
         for row in text.split("\n"):
-            line = _parsed(row) if row.strip() else None
-            bad += bool(row.strip()) and line is None
-            lines += [line] if line else []
+            if not row.strip():
+                continue
+            found = _parsed(row)
+            if found is None:
+                bad += 1
+            else:
+                self._known[found[0]] = found[1]
         if bad:
             log.warning("%s: %d damaged lines are left out and measured again", self.path, bad)
-        self._take(lines)
-
-    def _take(self, lines: Sequence[Line]) -> None:
-        for line in lines:
-            known = self._known.setdefault((line.clip, line.measure, line.key), [])
-            if all((old.row, old.metric) != (line.row, line.metric) for old in known):
-                known.append(line)
 
 
-def _parsed(row: str) -> Line | None:
-    """Return a line, or None if it is not one."""
+def _parsed(line: str) -> tuple[Place, dict[str, Scores]] | None:
+    """Return what a line holds, or None if it is damaged."""
     try:
-        found: tp.Any = json.loads(row)
-    except json.JSONDecodeError:
+        found: tp.Any = json.loads(line)
+        place = (found["clip"], found["measure"], found["key"])
+        rows: dict[str, Scores] = found["rows"]
+        values = [value for scores in rows.values() for value in scores.values()]
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
         return None
-    names = {each.name for each in fields(Line)}
-    if not isinstance(found, dict) or found.keys() != names:
+    if not all(isinstance(part, str) for part in place):
         return None
-    value = found.pop("value")
-    number = type(value) in (int, float) and math.isfinite(value)
-    if not all(isinstance(each, str) for each in found.values()) or not (number or value is None):
-        return None
-    return Line(**found, value=value)
+    return (place, rows) if all(map(_is_figure, values)) else None
+
+
+def _is_figure(value: object) -> bool:
+    return value is None or (isinstance(value, (int, float)) and math.isfinite(value))

@@ -5,7 +5,8 @@
     truth re-encoded     the truth compressed again (H.264 crf 23): what a perfect method scores
     truth one frame late the truth, each frame shown 40 ms later: the price of a small lag
     frozen first frame   the first frame of the truth, standing still: LVD rewards it
-    another speaker      somebody else's true video, run to and fro: what any face is worth
+    another speaker      somebody else's true video, started again if it is shorter: what any
+                         face is worth
     mean face            the mean aligned landmarks of all truth clips, on the truth's head: LD
                          rewards it
     detector floor       the truth's landmarks, detected again in a visually lossless copy (crf 18,
@@ -57,16 +58,11 @@ class Reordered:
         return len(self.order)
 
     def frames(self) -> Iterator[Image]:
-        """Yield the pictures in their new order."""
-        if list(self.order) == sorted(self.order):
-            return self._in_passing()
-        pictures = list(self.base.frames())
-        return (pictures[k] for k in self.order)
-
-    def _in_passing(self) -> Iterator[Image]:
-        """Yield them while the video is read: an order that never goes back holds one picture."""
+        """Yield the pictures in their new order; one is held, and going back reads anew."""
         at, pictures = -1, self.base.frames()
         for k in self.order:
+            if k < at:
+                at, pictures = -1, self.base.frames()
             while at < k:
                 picture, at = next(pictures), at + 1
             yield picture
@@ -133,14 +129,8 @@ def controls_of(
     rows[LATE] = Reordered(truth, (0, *range(T - 1)), truth)
     rows[FROZEN] = Reordered(truth, (0,) * T, truth)
     if other is not None:
-        rows[OTHER] = Reordered(other, to_and_fro(other.length, T), truth)
+        rows[OTHER] = Reordered(other, tuple(k % other.length for k in range(T)), truth)
     return rows
-
-
-def to_and_fro(length: int, wanted: int) -> tuple[int, ...]:
-    """Return the pictures to show of a video of `length` to fill `wanted`: forth, back, forth."""
-    there = [*range(length), *range(length - 2, 0, -1)]
-    return tuple(there[k % len(there)] for k in range(wanted))
 
 
 def mean_faces(truths: Sequence[Array]) -> list[Array]:

@@ -11,6 +11,7 @@ from metrics.cache import Line
 from metrics.fid import fid, fid_interval, kid, kid_interval
 from metrics.network_measures import feature_file
 from metrics.rows import TRUTH
+from runtime.files import load_npy
 
 Array = NDArray[tp.Any]
 
@@ -29,7 +30,8 @@ def distributions(lines: Sequence[Line], folder: Path) -> dict[str, dict[str, tp
     for line in lines:
         if line.metric == FEATURES:
             path = feature_file(folder, line.key, line.row)
-            rows.setdefault(line.row, {})[line.clip] = np.load(path, allow_pickle=False)
+            features = load_npy(path, (None, None), f"delete {folder}, and run the same again")
+            rows.setdefault(line.row, {})[line.clip] = features
     if not rows:
         return {}
     truth = rows.pop(TRUTH)

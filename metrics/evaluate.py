@@ -1,11 +1,13 @@
 """Measure every clip of an evaluation once: what is known already is read from the cache.
 
 Figures go into the cache as clips are done, so that a stopped run goes on where it was and a
-second run is instant. A clip that cannot be measured is listed with its reason; the others go on.
+second run is instant. A clip that cannot be measured is listed with its reason, whatever it is;
+the others go on.
 """
 
 import logging
 import tempfile
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,15 +18,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from media.container import is_disk_error
 from media.corpus import Clip
 from media.landmarks import Detection, Detector, DetectorName, detector_version, make_detector
 from media.video import probe
-from metrics.cache import Cache, Line
+from metrics.cache import Cache, Scores
 from metrics.controls import Reordered, controls_of
 from metrics.measures import Facts, Measure
 from metrics.pairing import Case
 from metrics.protocol import Protocol
-from metrics.rows import RESULT, TRUTH
+from metrics.rows import OTHER, RESULT, TRUTH
 from metrics.shown import Content, FaceFinder, Shown, StoredVideo, VideoFile, digest
 from metrics.toolbox import Tools, measures_of
 from runtime.pool import each
@@ -51,14 +54,15 @@ class Task:
     case: Case
     other: Case | None
     keys: dict[str, str]
+    truth: str = ""  # what the content of the truth is known by
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a clip: its lines, or why there are none."""
+    """What became of a clip: the rows of each measure, or why there are none."""
 
     task: Task
-    lines: list[Line]
+    found: dict[str, dict[str, Scores]]
     reason: str | None = None
     message: str = ""
 
@@ -79,40 +83,61 @@ class LazyDetector:
         return self._loaded.detect(picture)
 
 
-def plan(cases: Sequence[Case], job: Job, detector: Detector) -> Iterator[Task | Outcome]:
-    """Yield what is to be done of every clip, or why nothing can be."""
-    finder = FaceFinder(detector, job.cache / "faces")
-    measures = measures_of(job.protocol, job.tools, job.cache, detector)
+def plan(
+    cases: Sequence[Case],
+    truths: Sequence[Case],
+    measures: Sequence[Measure],
+    job: Job,
+    finder: FaceFinder,
+) -> Iterator[Task | Outcome]:
+    """Yield what is to be done of every clip, or why nothing can be.
+
+    Args:
+        cases: the clips.
+        truths: all true clips, of which the other speakers' are taken, with a result or without.
+        measures: of the evaluation.
+        job: how.
+        finder: of faces.
+    """
     keys: dict[str, str] = {}  # of the truths; another speaker's is needed more than once
 
-    def key_of(case: Case) -> str:
+    def key_of(case: Case | None) -> str:
+        if case is None:
+            return ""
         if case.id not in keys:
             keys[case.id] = opened(case.truth, finder).key
         return keys[case.id]
 
-    for number, case in enumerate(cases):
-        other = _other(cases, number) if job.with_controls else None
-        task = Task(case, other, {})
+    common = (job.protocol.hash, finder.detector.version, str(job.with_controls))
+    for case in cases:
+        other = another_speaker(case, truths) if job.with_controls else None
         try:
-            contents = [key_of(case), key_of(other) if other else ""]
-            contents.append(opened(case.result, finder).key if case.result else "")
-            contents.append(f"{case.emotion}\0{case.source}")
+            truth, others = key_of(case), key_of(other)
+            result = opened(case.result, finder).key if case.result else ""
+            facts = [measure.depends_on(_facts(case)) for measure in measures]
         except (OSError, ValueError) as error:
-            yield _failed(task, error)
+            yield _failed(Task(case, other, {}), error)
             continue
-        common = (*contents, job.protocol.hash, detector.version, str(job.with_controls))
-        for measure in measures:
-            task.keys[measure.name] = digest(*common, measure.name, measure.identity)
+        task = Task(case, other, {}, truth)
+        for measure, fact in zip(measures, facts, strict=True):
+            shown = (truth, result, others if OTHER in measure.rows else "", fact)
+            task.keys[measure.name] = digest(*shown, *common, measure.name, measure.identity)
         yield task
 
 
 def measure_all(
-    tasks: Sequence[Task], job: Job, cache: Cache, workers: int, detector: Detector | None = None
+    tasks: Sequence[Task],
+    measures: Sequence[Measure],
+    job: Job,
+    cache: Cache,
+    workers: int,
+    detector: Detector | None = None,
 ) -> Iterator[Outcome]:
     """Yield every clip's outcome, in any order; what was measured goes into the cache.
 
     Args:
         tasks: of `plan`.
+        measures: of the evaluation.
         job: how.
         cache: of figures.
         workers: processes; 0: in this one.
@@ -121,14 +146,20 @@ def measure_all(
     left = []
     for task in tasks:
         todo = {
-            name: key for name, key in task.keys.items() if not cache.has(task.case.id, name, key)
+            measure.name: task.keys[measure.name]
+            for measure in measures
+            if not (
+                cache.has(task.case.id, measure.name, task.keys[measure.name])
+                and measure.is_kept(task.keys[measure.name])
+            )
         }
         if todo:
             left.append(Task(task.case, task.other, todo))
         else:
-            yield Outcome(task, [])
+            yield Outcome(task, {})
     for outcome in each(_measure, left, workers, partial(_start, job, detector), _died):
-        cache.add(outcome.lines)
+        for name, rows in outcome.found.items():
+            cache.add(outcome.task.case.id, name, outcome.task.keys[name], rows)
         yield outcome
 
 
@@ -145,11 +176,11 @@ def rows_of(task: Task, job: Job, finder: FaceFinder, folder: Path) -> dict[str,
         ValueError: other frame rate, size or length.
     """
     case = task.case
-    truth: Shown = opened(case.truth, finder)
+    truth = opened(case.truth, finder)
     rows: dict[str, Shown] = {TRUTH: truth}
     if job.with_controls:
         other = opened(task.other.truth, finder) if task.other else None
-        rows = controls_of(opened(case.truth, finder), other, folder, finder)
+        rows = controls_of(truth, other, folder, finder)
     if case.result is None:
         return rows
     result = opened(case.result, finder)
@@ -200,16 +231,19 @@ def check_form(clip: str, result: Shown, truth: Shown, slack: int) -> None:
         )
 
 
-def _other(cases: Sequence[Case], number: int) -> Case | None:
-    """Return a clip of the next speaker, of the same emotion if there is one; None: one speaker."""
-    case = cases[number]
-    speakers = sorted({each.speaker for each in cases})
-    if len(speakers) < 2:
-        return None
-    speaker = speakers[(speakers.index(case.speaker) + 1) % len(speakers)]
-    theirs = [each for each in cases if each.speaker == speaker]
-    alike = [each for each in theirs if each.emotion == case.emotion] or theirs
-    return alike[number % len(alike)]
+def another_speaker(case: Case, truths: Sequence[Case]) -> Case | None:
+    """Return another speaker's clip, of the same emotion if there is one; None: one speaker.
+
+    Which one depends on the two clips alone, not on what else is measured: the one whose id gives
+    the least hash with the clip's own.
+    """
+    others = [each for each in truths if each.speaker != case.speaker]
+    alike = [each for each in others if each.emotion == case.emotion] or others
+    return min(alike, key=lambda each: digest(case.id, each.id), default=None)
+
+
+def _facts(case: Case) -> Facts:
+    return Facts(case.id, case.emotion, case.source)
 
 
 _job: Job
@@ -231,26 +265,25 @@ def _measure(task: Task) -> Outcome:
     try:
         with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
             rows = rows_of(task, _job, _finder, Path(folder))
-            return Outcome(task, list(_lines(task, rows)))
-    except (OSError, ValueError) as error:
+            found = {
+                measure.name: measure.of(rows, _facts(task.case), task.keys[measure.name])
+                for measure in _measures
+                if measure.name in task.keys
+            }
+    except Exception as error:  # one clip's fault, whatever it is, must not stop the others
+        if is_disk_error(error):
+            raise
+        if not isinstance(error, (OSError, ValueError)):
+            log.warning("%s failed:\n%s", task.case.id, traceback.format_exc())
         return _failed(task, error)
-
-
-def _lines(task: Task, rows: dict[str, Shown]) -> Iterator[Line]:
-    facts = Facts(task.case.id, task.case.emotion, task.case.source)
-    for measure in _measures:
-        key = task.keys.get(measure.name)
-        if key is None:
-            continue
-        for row, scores in measure.of(rows, facts, key).items():
-            for metric, value in scores.items():
-                yield Line(task.case.id, measure.name, key, row, metric, value)
+    return Outcome(task, found)
 
 
 def _failed(task: Task, error: Exception) -> Outcome:
-    reason = str(getattr(error, "reason", type(error).__name__))
-    return Outcome(task, [], reason, str(error))
+    name = type(error).__name__
+    text = str(error) if isinstance(error, (OSError, ValueError)) else f"{name}: {error}"
+    return Outcome(task, {}, str(getattr(error, "reason", name)), text)
 
 
 def _died(task: Task) -> Outcome:
-    return Outcome(task, [], "died", f"{task.case.id}: the process that measured it died")
+    return Outcome(task, {}, "died", f"{task.case.id}: the process that measured it died")

@@ -22,9 +22,10 @@ from metrics.distribution import distributions
 from metrics.evaluate import Job, LazyDetector, Outcome, Task, measure_all, opened, plan
 from metrics.measures import LandmarkMeasure
 from metrics.pairing import Case, Pairing
-from metrics.rows import MEAN_FACE
+from metrics.rows import MEAN_FACE, RESULT
 from metrics.shown import FaceFinder
 from metrics.tables.evaluations import SCHEMA
+from metrics.toolbox import measures_of
 from runtime.files import write_json, write_jsonl
 from runtime.provenance import versions
 
@@ -69,11 +70,13 @@ def evaluate(
         ValueError: no clip could be measured.
     """
     seeing = detector or LazyDetector(job.protocol.landmarks.detector)
+    finder = FaceFinder(seeing, job.cache / "faces")
+    measures = measures_of(job.protocol, job.tools, job.cache, seeing)
     cache = Cache(out / "cache.jsonl")
-    planned = list(plan(pairing.cases, job, seeing))
+    planned = list(plan(pairing.cases, pairing.truths, measures, job, finder))
     tasks = [each for each in planned if isinstance(each, Task)]
     failed = [each for each in planned if isinstance(each, Outcome)]
-    for outcome in measure_all(tasks, job, cache, workers, detector):
+    for outcome in measure_all(tasks, measures, job, cache, workers, detector):
         failed += [outcome] if outcome.reason else []
         if watch is not None:
             watch(outcome)
@@ -87,8 +90,9 @@ def evaluate(
     lines = [line for task in done for name, key in task.keys.items()
              for line in cache.lines(task.case.id, name, key)]  # fmt: skip
     if job.with_controls and "landmarks" in job.protocol.measures:
-        lines += _mean_face_lines(done, job, FaceFinder(seeing, job.cache / "faces"))
+        lines += _mean_face_lines(done, job, finder)
     record = _record(pairing, job, name, seeing.version, lines, failed)
+    record["truths"] = {task.case.id: task.truth for task in done}
     record["distribution"] = distributions(lines, job.cache / "features")
     write_jsonl(out / "scores.jsonl", _rows(lines, {task.case.id: task.case for task in done}))
     write_json(out / "evaluation.json", record)
@@ -99,10 +103,12 @@ def _mean_face_lines(done: Sequence[Task], job: Job, finder: FaceFinder) -> list
     """Return the figures of the mean face, which needs every truth."""
     measure = LandmarkMeasure(job.protocol.landmarks)
     truths = [opened(task.case.truth, finder).landmarks() for task in done]
+    if not any(np.isfinite(points).any() for points in truths):
+        return []
     return [
         Line(task.case.id, measure.name, task.keys[measure.name], MEAN_FACE, metric, value)
         for task, face, truth in zip(done, mean_faces(truths), truths, strict=True)
-        for metric, value in measure.between(face, truth, MEAN_FACE).items()
+        for metric, value in measure.between(face, truth).items()
     ]
 
 
@@ -167,6 +173,17 @@ def _record(
             for each in failed
         ],
         "unavailable": job.tools.unavailable,
+        "without": _without(lines),
+        "papers_own": protocol.papers_own,
         "notes": [],
         "results": any(case.result is not None for case in pairing.cases),
     }
+
+
+def _without(lines: Sequence[Line]) -> dict[str, list[str]]:
+    """Return, for each metric, the clips whose result has no figure: no face, sound or label."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.row == RESULT and line.value is None:
+            found.setdefault(line.metric, []).append(line.clip)
+    return {metric: sorted(clips) for metric, clips in sorted(found.items())}

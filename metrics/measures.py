@@ -5,6 +5,7 @@ the truth is worked out once. It returns {row: {metric: value}}; a row that it c
 left out, and a metric that has no value for this clip is None.
 """
 
+import abc
 import typing as tp
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,15 +21,16 @@ from metrics.controls import FIRST_IS_THE_TRUTHS
 from metrics.image_batch import picture_scores
 from metrics.landmark import landmark_distances, shared_frames
 from metrics.protocol import Landmarks, Pictures
-from metrics.rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
+from metrics.rows import CONTROLS, FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
 from metrics.shown import Shown
-from metrics.temporal import jitter, warp_errors
+from metrics.temporal import flicker, jitter, warp_errors
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 Rows = Mapping[str, Shown]
 Scores = dict[str, float | None]
 
+SCALED = ("evp", "makeittalk")  # conventions whose unit does not depend on the picture's size
 FACE_MARGIN = 0.25  # of the face's larger side, around it on every side
 
 
@@ -41,17 +43,20 @@ class Facts:
     source: Path | None = None  # the picture that the result was made from
 
 
-class Measure(tp.Protocol):
-    """A group of metrics."""
+class Measure(abc.ABC):
+    """A group of metrics.
 
-    @property
-    def name(self) -> str:
-        """What a protocol calls it."""
+    Attributes:
+        name: what a protocol calls it.
+        identity: its version, and the checksum of its weights: what its figures depend on.
+        rows: those that it may speak of.
+    """
 
-    @property
-    def identity(self) -> str:
-        """Its version, and the checksum of its weights: what its figures depend on."""
+    name: str
+    identity: str
+    rows: tuple[str, ...]
 
+    @abc.abstractmethod
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
         """Return the figures of every row that it can speak of.
 
@@ -61,13 +66,24 @@ class Measure(tp.Protocol):
             key: of the clip's contents and this measure, to keep arrays under.
         """
 
+    def depends_on(self, facts: Facts) -> str:
+        """Return what of these facts its figures depend on."""
+        del facts
+        return ""
+
+    def is_kept(self, key: str) -> bool:
+        """Say whether the arrays that it keeps under a key are there."""
+        del key
+        return True
+
 
 @dataclass(frozen=True)
-class FormMeasure:
+class FormMeasure(Measure):
     """What a clip is: its size, its length, and in how many frames both sides have a face."""
 
     name: str = "form"
     identity: str = "1"
+    rows: tuple[str, ...] = (RESULT,)
 
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
         """Return frames, width, height, and covered, a share, of the result or else the truth."""
@@ -80,35 +96,39 @@ class FormMeasure:
 
 
 @dataclass(frozen=True)
-class LandmarkMeasure:
+class LandmarkMeasure(Measure):
     """LD and LVD on mouth and face, by a convention."""
 
     rules: Landmarks
     name: str = "landmarks"
-    identity: str = "1"
+    identity: str = "2"
+    rows: tuple[str, ...] = (RESULT, TRUTH, *CONTROLS)
 
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
-        """Return m_ld, m_lvd, f_ld, f_lvd, and what else the convention has."""
-        truth = rows[TRUTH].landmarks()
-        return {name: self.between(shown.landmarks(), truth, name) for name, shown in rows.items()}
+        """Return m_ld, m_lvd, f_ld, f_lvd, and what else the convention has.
 
-    def between(self, landmarks: Array, truth: Array, row: str = RESULT) -> Scores:
-        """Return the figures of one row.
-
-        Raises:
-            ValueError: of the result: no two consecutive frames with a face on both sides.
+        None for a result without two frames in a row with a face on both sides: it has no figure,
+        and lowers the coverage.
         """
-        convention, view = self.rules.convention, self.rules.view
-        try:
-            return dict(landmark_distances(landmarks, truth, convention, view))
-        except ValueError:
-            if row == RESULT:
-                raise
-            return {}
+        truth = rows[TRUTH]
+        return {
+            name: self.between(shown.landmarks(), truth.landmarks())
+            for name, shown in rows.items()
+            if self.rules.convention in SCALED or shown.size == truth.size
+        }
+
+    def between(self, landmarks: Array, truth: Array) -> Scores:
+        """Return the figures of one row."""
+        rules = self.rules
+        shared = shared_frames(landmarks, truth)
+        if not (shared[1:] & shared[:-1]).any():
+            return dict.fromkeys(("m_ld", "m_lvd", "f_ld", "f_lvd"))
+        bug = rules.eat_flvd_bug
+        return dict(landmark_distances(landmarks, truth, rules.convention, rules.view, bug))
 
 
 @dataclass(frozen=True)
-class PictureMeasure:
+class PictureMeasure(Measure):
     """SSIM and PSNR, means over the frames."""
 
     rules: Pictures
@@ -121,11 +141,10 @@ class PictureMeasure:
         """Return ssim, ssim_wang, psnr and psnr_u8wrap."""
         truth = rows[TRUTH]
         crop = face_square(truth, self.rules.size) if self.rules.region == "face" else None
-        found = {}
-        for name in self.rows:
-            if name in rows and rows[name].size == truth.size:
-                found[name] = self._means(rows[name], truth, crop, int(name in FIRST_IS_THE_TRUTHS))
-        return found
+        return {
+            name: self._means(shown, truth, crop, int(name in FIRST_IS_THE_TRUTHS))
+            for name, shown in chosen(rows, self.rows, truth.size).items()
+        }
 
     def _means(self, shown: Shown, truth: Shown, crop: Crop | None, first: int) -> Scores:
         if truth.length <= first:
@@ -136,27 +155,39 @@ class PictureMeasure:
 
 
 @dataclass(frozen=True)
-class TemporalMeasure:
+class TemporalMeasure(Measure):
     """How steadily pictures and landmarks move."""
 
     rules: Landmarks
     name: str = "temporal"
-    identity: str = "1"
+    identity: str = "2"
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
-        """Return warp_error under the truth's flow, and the landmarks' jitter."""
+        """Return warp_error under the truth's flow, flicker, and the landmarks' jitter."""
         truth = rows[TRUTH]
-        same = {
-            name: rows[name] for name in self.rows if name in rows and rows[name].size == truth.size
-        }
+        same = chosen(rows, self.rows, truth.size)
         errors = warp_errors({name: each.frames() for name, each in same.items()}, truth.frames())
-        scores: dict[str, Scores] = {name: {"warp_error": errors[name]} for name in same}
-        for name, shown in rows.items():
-            if name != FLOOR:
-                value = jitter(shown.landmarks(), self.rules.view)
-                scores.setdefault(name, {})["jitter"] = None if np.isnan(value) else value
-        return scores
+        return {
+            name: {
+                "warp_error": errors[name],
+                "flicker": flicker(shown.frames()) if shown.length > 1 else None,
+                "jitter": self._jitter(shown),
+            }
+            for name, shown in same.items()
+        }
+
+    def _jitter(self, shown: Shown) -> float | None:
+        """Return the jitter; None where no four frames in a row have a face."""
+        try:
+            return jitter(shown.landmarks(), self.rules.view)
+        except ValueError:
+            return None
+
+
+def chosen(rows: Rows, names: tp.Iterable[str], size: tuple[int, int]) -> dict[str, Shown]:
+    """Return the rows of these names that there are, with pictures of this size."""
+    return {name: rows[name] for name in names if name in rows and rows[name].size == size}
 
 
 def seen(shown: Shown, crop: Crop | None) -> Iterator[Image]:

@@ -3,6 +3,7 @@
 A network is loaded at its first use, once in every process.
 """
 
+import logging
 import typing as tp
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,20 +20,22 @@ from metrics.fan_data import spread
 from metrics.fan_weights import Classifier, load_classifier
 from metrics.identity import csim, embed, load_arcface
 from metrics.inception import features, load_inception
-from metrics.measures import Facts, Rows, Scores
+from metrics.measures import Facts, Measure, Rows, Scores
 from metrics.protocol import Sync
 from metrics.rows import FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
 from metrics.shown import Shown
 from metrics.sync import embed_clip, sync_scores
 from metrics.syncnet import SyncNet, load_syncnet
-from runtime.files import save_npy
+from runtime.files import save_npy, sha256
+
+log = logging.getLogger(__name__)
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class SyncMeasure:
+class SyncMeasure(Measure):
     """How well lips and sound agree, by SyncNet."""
 
     weights: Path
@@ -70,7 +73,7 @@ class SyncMeasure:
 
 
 @dataclass(frozen=True)
-class IdentityMeasure:
+class IdentityMeasure(Measure):
     """How much the face is the source picture's, by ArcFace."""
 
     weights: Path
@@ -82,6 +85,10 @@ class IdentityMeasure:
     @cached_property
     def _session(self) -> tp.Any:
         return load_arcface(self.weights)
+
+    def depends_on(self, facts: Facts) -> str:
+        """Return the checksum of the source picture."""
+        return sha256(facts.source) if facts.source else ""
 
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
         """Return csim; none where the clip has no source picture."""
@@ -110,7 +117,7 @@ class IdentityMeasure:
 
 
 @dataclass(frozen=True)
-class EmotionMeasure:
+class EmotionMeasure(Measure):
     """Which emotion a clip shows, by the project's frame attention network."""
 
     run: Path
@@ -124,16 +131,23 @@ class EmotionMeasure:
     def _classifier(self) -> Classifier:
         return load_classifier(self.run, self.device)
 
+    def depends_on(self, facts: Facts) -> str:
+        """Return the label."""
+        return facts.emotion
+
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
-        """Return emotion_correct, 0 or 1, and efd_proxy; none where the clip has no label."""
+        """Return emotion_correct, 0 or 1, and efd_proxy.
+
+        None of a clip without a label, or with one that the classifier has not learned.
+        """
         emotions = self._classifier.description.emotions
-        if not facts.emotion:
-            return {}
         if facts.emotion not in emotions:
-            raise ValueError(
-                f"{facts.clip} is labelled {facts.emotion!r}, which {self.run} has not learned; "
-                f"it knows {', '.join(emotions)}"
-            )
+            if facts.emotion:
+                log.warning(
+                    "%s is labelled %r, which %s has not learned; it knows %s: no emotion figure",
+                    facts.clip, facts.emotion, self.run, ", ".join(emotions),
+                )  # fmt: skip
+            return {name: {"emotion_correct": None} for name in (RESULT, TRUTH) if name in rows}
         label = emotions.index(facts.emotion)
         readings = {name: self._read(rows[name]) for name in self.rows if name in rows}
         truth = readings[TRUTH].features
@@ -151,7 +165,7 @@ class EmotionMeasure:
 
 
 @dataclass(frozen=True)
-class DistributionMeasure:
+class DistributionMeasure(Measure):
     """The features of FID and KID, which are worked out over all clips at the end."""
 
     weights: Path
@@ -166,6 +180,10 @@ class DistributionMeasure:
     @cached_property
     def _network(self) -> tp.Any:
         return load_inception(self.weights, self.device)
+
+    def is_kept(self, key: str) -> bool:
+        """Say whether the truth's features, which every clip has, are there."""
+        return feature_file(self.folder, key, TRUTH).is_file()
 
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
         """Keep the features of every row in a file; return how many pictures they are of."""

@@ -33,6 +33,7 @@ class Pairing:
     cases: list[Case]
     missing: list[str]  # no result
     extra: list[str]  # no truth
+    truths: list[Case]  # every true clip, with a result or without
 
 
 def pair(results: Path | None, truth: Path, split: str, manifest: Path | None = None) -> Pairing:
@@ -51,8 +52,9 @@ def pair(results: Path | None, truth: Path, split: str, manifest: Path | None = 
     truths = _truths(truth, split)
     if manifest is not None:
         truths = _described(truths, manifest)
+    everything = [truths[clip] for clip in sorted(truths)]
     if results is None:
-        return Pairing([truths[clip] for clip in sorted(truths)], [], [])
+        return Pairing(everything, [], [], everything)
     videos = find_videos(results)
     shared = sorted(videos.keys() & truths.keys())
     if not shared:
@@ -64,6 +66,7 @@ def pair(results: Path | None, truth: Path, split: str, manifest: Path | None = 
         [replace(truths[clip], result=videos[clip]) for clip in shared],
         missing=sorted(truths.keys() - videos.keys()),
         extra=sorted(videos.keys() - truths.keys()),
+        truths=everything,
     )
 
 

@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parent.parent / "configs" / "protocols"
 MeasureName = tp.Literal[
     "landmarks", "pictures", "temporal", "sync", "identity", "emotion", "distribution"
 ]
+ALIGNED = ("evp", "makeittalk")  # conventions that turn faces, and so have a 3d view
 ManifestKind = tp.Literal["none", "evp", "lrw-self", "mead-self"]
 
 
@@ -31,6 +32,15 @@ class Landmarks:
     convention: Convention = "evp"
     view: View = "2d"  # of the alignment: 2d, a paper's; 3d, ours, takes the head's turn out
     detector: DetectorName = "mediapipe"
+    eat_flvd_bug: bool = False  # f_lvd as EAT's script prints it, by mistake: m_lvd * 20 / 68
+
+    def __post_init__(self) -> None:
+        if self.view == "3d" and self.convention not in ALIGNED:
+            raise ValueError(
+                f"convention {self.convention!r} compares pixels of the picture: it has no 3d view"
+            )
+        if self.eat_flvd_bug and self.convention != "eat":
+            raise ValueError("eat_flvd_bug is of the convention 'eat' alone")
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,7 @@ class Protocol:
     version: int
     title: str
     tables: tuple[str, ...]  # of metrics/tables/papers.yaml that it is for
+    papers_own: bool = True  # it follows the paper as far as that is published; else no difference
     measures: tuple[MeasureName, ...] = ("landmarks", "pictures")
     manifest: ManifestKind = "none"  # which videos are generated, from what
     split: str = "test_sentence"  # of a prepared corpus

@@ -77,8 +77,8 @@ class FaceFinder:
         path = self.folder / digest(self.detector.version) / f"{key}.npy"
         found = _kept(path)
         if found is None:
-            found = np.stack([self._points(frame) for frame in frames()])
-            save_npy(path, found.astype(np.float32))
+            found = np.stack([self._points(frame) for frame in frames()]).astype(np.float32)
+            save_npy(path, found)
         return flat_or_deep(found.astype(float))
 
     def _points(self, frame: Image) -> Array:

@@ -24,16 +24,18 @@ from metrics.network_measures import (
     SyncMeasure,
 )
 from metrics.protocol import MeasureName, Protocol
+from metrics.rows import NETWORK_METRICS
 from runtime.files import sha256
 from runtime.weights import MissingWeightsError, find, status
 
-# What each measure gives that takes a network, and the registry's key of the network.
-NETWORKS: dict[MeasureName, tuple[tuple[str, ...], str]] = {
-    "distribution": (("fid", "kid"), "inception_fid"),
-    "sync": (("lse_c", "lse_d", "sync_offset"), "syncnet"),
-    "identity": (("csim",), "arcface"),
-    "emotion": (("emotion_correct", "efd_proxy"), ""),
+# The registry's key of each measure's network; none: the project trains it.
+KEYS: dict[MeasureName, str | None] = {
+    "distribution": "inception_fid",
+    "sync": "syncnet",
+    "identity": "arcface",
+    "emotion": None,
 }
+SCRIPTS = "train_emotion_classifier.py or train_syncnet.py"
 NO_CLASSIFIER = (
     "no emotion classifier was given: train one (python train_emotion_classifier.py "
     "configs/metrics/emotion_classifier.yaml) and name its run with --emotion-classifier"
@@ -66,7 +68,7 @@ def choose_tools(
         FileNotFoundError: a run that was named holds no network.
     """
     tools = Tools(device=device)
-    for measure, (metrics, key) in NETWORKS.items():
+    for measure, key in KEYS.items():
         if measure not in protocol.measures:
             continue
         run = runs.get(measure)
@@ -77,10 +79,11 @@ def choose_tools(
         else:
             why = NO_CLASSIFIER
         if path is None:
-            tools.unavailable.update(dict.fromkeys(metrics, why))
+            tools.unavailable.update(dict.fromkeys(NETWORK_METRICS[measure], why))
             continue
         tools.paths[measure] = path
-        tools.checksums[measure] = sha256(_exported(path)) if run else status(key).sha256
+        known = status(key).sha256 if key and not run else ""
+        tools.checksums[measure] = known or sha256(_exported(path))
     return tools
 
 
@@ -90,7 +93,7 @@ def measures_of(
     """Return the measures of a protocol that are available; networks are loaded at first use."""
     measures: list[Measure] = [FormMeasure()]
     for name in protocol.measures:
-        if name not in NETWORKS:
+        if name not in KEYS:
             measures.append(_plain(name, protocol, tools.device))
         elif name in tools.paths:
             measures.append(_network(name, protocol, tools, cache, detector))
@@ -121,10 +124,12 @@ def _network(
 
 def _exported(run: Path) -> Path:
     """Return the weights that a run has exported at its end."""
+    if not run.is_dir():
+        raise FileNotFoundError(f"there is no folder {run}; wanted a run of {SCRIPTS}")
     found = sorted(run.glob("*.safetensors"))
     if len(found) != 1:
         raise FileNotFoundError(
             f"{run} holds {len(found)} files *.safetensors, wanted the one that a run of "
-            "train_emotion_classifier.py or train_syncnet.py writes at its end"
+            f"{SCRIPTS} writes at its end"
         )
     return found[0]

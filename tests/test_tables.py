@@ -35,15 +35,56 @@ def noisy(mean, count=40, seed=0):
 
 
 def test_a_cell_is_ours_its_interval_the_papers_figure_and_the_difference(evaluation):
-    values = [2.0, 3.0, 2.5, 2.9]
+    values = [2.0, 3.0, 2.5, 2.9, 2.4, 2.8]
     cell = row_of(build_table(TABLE_1, [evaluation(lines("result", "m_ld", values))]), "ours")
     found = cell.cells["m_ld"]
     assert found.value == pytest.approx(2.6)
     assert found.by_clip == mean_interval(values)
-    assert (found.paper, found.count) == (2.45, 4)
+    assert (found.paper, found.count) == (2.45, 6)
     assert cell.letter == ""
     assert found.difference == pytest.approx(0.15)
     assert found.by_speaker is None
+
+
+def test_of_few_clips_there_is_a_mean_and_no_interval(evaluation):
+    cell = row_of(
+        build_table(TABLE_1, [evaluation(lines("result", "m_ld", [2, 3, 2, 3, 3]))]), "ours"
+    )
+    assert cell.cells["m_ld"].value == pytest.approx(2.6)
+    assert cell.cells["m_ld"].by_clip is None
+
+
+def test_a_protocol_that_is_not_the_papers_is_held_against_no_printed_figure(evaluation):
+    ours = evaluation(
+        lines("result", "m_ld", noisy(2)), papers_own=False, convention="atvg", view="2d"
+    )
+    table = build_table(TABLE_1, [ours])
+    assert row_of(table, "ours").cells["m_ld"].paper is None
+    assert "landmarks by atvg in the 2d view, which is not the paper's" in table.notes[-1]
+
+
+def test_figures_of_different_networks_or_truths_are_refused_and_never_marked(evaluation):
+    emotion = load_papers()["evp-emotion"]
+    scores = (
+        lines("result", "emotion_correct", [1] * 12),
+        lines("result", "emotion_correct", [0] * 12),
+    )
+    one = evaluation(scores[0], name="one", weights={"emotion": "a" * 64})
+    two = evaluation(scores[1], name="two", weights={"emotion": "b" * 64})
+    with pytest.raises(
+        ValueError, match="emotion_correct of 'one' and of 'two' comes from networks"
+    ):
+        build_table(emotion, [one, two])
+    mixed = build_table(emotion, [one, two], Options(mixed=True))
+    assert not any(cell.better_than for row in mixed.rows for cell in row.cells.values())
+    first = evaluation(lines("result", "m_ld", noisy(2)), name="first", truths={"clip0": "x"})
+    other = evaluation(lines("result", "m_ld", noisy(3)), name="other", truths={"clip0": "y"})
+    with pytest.raises(ValueError, match="different true videos of 1 clips, such as clip0"):
+        build_table(TABLE_1, [first, other])
+    # what a table does not show may come from anywhere
+    values = lines("result", "m_ld", noisy(2))
+    judged = [evaluation(values, name=name, weights={"emotion": name}) for name in ("a", "b")]
+    build_table(TABLE_1, judged)
 
 
 def test_an_evaluation_named_as_a_row_of_the_paper_stands_beside_that_row(evaluation):

@@ -188,12 +188,11 @@ def test_a_worse_result_scores_worse_and_without_controls_it_is_alone(script, fo
     [
         (lambda path: write_video(path, draw(mouth(1, 11), 1)), "the result has 11 frames"),
         (lambda path: write_video(path, draw(mouth(1), 1)[:, :, 2:]), "the result is 94 x 96"),
-        (lambda path: write_video(path, draw(np.zeros(12, int), 1)), "face"),
         (lambda path: path.write_bytes(b""), "is empty"),
         (lambda path: path.write_bytes(path.read_bytes()[:900]), "a_010.mp4"),
         (lambda path: path.write_text("<html>not found</html>"), "a_010.mp4"),
     ],
-    ids=["length", "size", "no face", "empty", "cut off", "no video"],
+    ids=["length", "size", "empty", "cut off", "no video"],
 )
 @pytest.mark.parametrize("controls", [True, False])
 def test_one_bad_clip_is_reported_and_does_not_stop_the_rest(
@@ -231,6 +230,21 @@ def test_another_frame_rate_is_refused(script, folders, monkeypatch):
     monkeypatch.setattr(evaluate, "probe", probe)
     assert run(script, folders, "--no-controls", "--min-coverage", "0.5") == 0
     assert "30 frames per second, the truth 25" in record_of(folders)["failed"][0]["message"]
+
+
+def test_a_result_that_shows_no_face_has_pictures_and_no_landmarks(script, folders, capsys):
+    """It must not leave the means of what it does have: a broken face is no missing clip."""
+    write_video(folders / "results/a_010.mp4", draw(np.zeros(12, int), 1))
+    assert run(script, folders, "--no-controls") == 3
+    found = {line["metric"]: line["value"] for line in lines_of(folders)
+             if (line["clip"], line["row"]) == ("a_010", "result")}  # fmt: skip
+    assert found["m_ld"] is None
+    assert found["ssim"] < 1
+    record = record_of(folders)
+    assert record["failed"] == []
+    assert record["frame_coverage"] == pytest.approx(2 / 3)
+    assert record["without"]["m_ld"] == ["a_010"]
+    assert "no m_ld of 1 clips: a_010" in capsys.readouterr().err
 
 
 def test_frames_without_a_face_lower_the_coverage(script, folders):
@@ -324,14 +338,42 @@ def test_damaged_lines_of_the_cache_are_measured_again(script, folders, caplog):
     whole = lines_of(folders)
     cache = folders / "out/mine/cache.jsonl"
     text = cache.read_text().splitlines()
-    landmarks = [k for k, line in enumerate(text) if '"landmarks"' in line and '"a_010"' in line]
-    for k in landmarks:
+    for k in (0, 4):
         text[k] = text[k][: len(text[k]) // 2]
     cache.write_text("\n".join(text) + '\n{"clip": "a_010"}\n[1]\nhalf a li')
     assert run(script, folders) == 0
-    assert f"{len(landmarks) + 3} damaged lines are left out" in caplog.text
+    assert "5 damaged lines are left out" in caplog.text
     assert lines_of(folders) == whole
     assert run(script, folders) == 0
+    assert lines_of(folders) == whole
+
+
+def test_an_unforeseen_error_of_one_clip_does_not_stop_the_rest(script, folders, monkeypatch):
+    detect = BarDetector.detect
+
+    def broken(self, frame):
+        if frame[10, 10].tolist() == read_frames(folders / "truth/a_010.mp4")[0][10, 10].tolist():
+            raise RuntimeError("a fault inside a library")
+        return detect(self, frame)
+
+    monkeypatch.setattr(BarDetector, "detect", broken)
+    assert run(script, folders, "--no-controls") == 3
+    failed = record_of(folders)["failed"]
+    assert [each["id"] for each in failed] == ["a_010"]
+    assert "RuntimeError: a fault inside a library" in failed[0]["message"]
+
+
+def test_another_speaker_is_the_same_whatever_else_is_measured(script, folders):
+    rows = [{"clip_id": clip, "speaker": clip[0], "label": "sad"} for clip in
+            ("a_010", "b_002", "c_001")]  # fmt: skip
+    write_manifest(folders / "clips.csv", rows)
+    manifest = ("--manifest", str(folders / "clips.csv"))
+    assert run(script, folders, *manifest) == 0
+    assert run(script, folders, *manifest, "--limit", "1", out="one") == 0
+    one = {(line["row"], line["metric"]): line["value"] for line in lines_of(folders, "one")}
+    for line in lines_of(folders):
+        if line["clip"] == "a_010" and line["row"] != "mean face":
+            assert one[line["row"], line["metric"]] == line["value"]
 
 
 def test_the_number_of_workers_changes_nothing(folders):
@@ -380,6 +422,23 @@ def test_help_shows_an_example(script, capsys, command):
     with pytest.raises(SystemExit):
         script.main([*command, "--help"])
     assert " ".join(["    python test.py", *command]) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--limit", "-1"), "--limit is -1, wanted 1 or more"),
+        (("--workers", "-2"), "--workers is -2, wanted 0 or more"),
+        (("landmarks.convention=atvg", "landmarks.view=3d"), "it has no 3d view"),
+        (("landmarks.eat_flvd_bug=true",), "of the convention 'eat' alone"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_measured(
+    script, folders, capsys, options, message
+):
+    assert run(script, folders, *options) == script.BAD_INPUT
+    assert message in capsys.readouterr().err
+    assert not (folders / "out/mine/cache.jsonl").exists()
 
 
 @pytest.mark.parametrize("options", [("landmarks.convention=moon",), ("--protocol", "none-such")])

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import typing as tp
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,6 +14,8 @@ from metrics.evaluation import Evaluation, evaluate
 from metrics.pairing import Pairing, pair
 from metrics.protocol import MeasureName, Protocol, load_protocol
 from metrics.toolbox import choose_tools
+from runtime.files import write_text
+from runtime.run import pick_device
 
 LOW_COVERAGE = 3  # exit code
 
@@ -72,7 +75,12 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--syncnet", type=Path, metavar="RUN", help="of train_syncnet.py; default: the public one"
     )
-    parser.add_argument("--device", default="cpu", help="of networks and picture metrics")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="cpu",
+        help="of networks and picture metrics (default: cpu)",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="of the protocol")
 
 
@@ -87,15 +95,21 @@ def main(args: argparse.Namespace) -> int:
 def measured(
     args: argparse.Namespace, protocol: Protocol, pairing: Pairing, name: str, controls: bool
 ) -> int:
-    """Measure, print the tables, and return the exit code."""
+    """Measure, print the tables, and return the exit code.
+
+    Raises:
+        ValueError: options out of range.
+        OSError: --out cannot be written.
+    """
+    check_options(args)
     runs: dict[MeasureName, Path | None] = {
         "emotion": args.emotion_classifier,
         "sync": args.syncnet,
     }
-    tools = choose_tools(protocol, runs, args.device)
+    tools = choose_tools(protocol, runs, str(pick_device(args.device)))
     job = Job(protocol, tools, args.cache or args.out.parent / "cache", controls)
-    if args.limit:
-        pairing = Pairing(pairing.cases[: args.limit], [], [])
+    if args.limit is not None:
+        pairing = replace(pairing, cases=pairing.cases[: args.limit], missing=[], extra=[])
     with tqdm(total=len(pairing.cases), desc="measure", unit="clip") as bar:
         evaluation = evaluate(
             pairing, job, args.out, name, args.workers, lambda outcome: _tell(bar, outcome)
@@ -106,10 +120,32 @@ def measured(
     return coverage_code(evaluation.record, wanted)
 
 
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse what cannot be, before any clip is measured.
+
+    Raises:
+        ValueError: a number out of range, a device that is not there.
+        OSError: --out cannot be written.
+    """
+    for name, least in (("limit", 1), ("workers", 0), ("min_coverage", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted {least} or more")
+    pick_device(args.device)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        write_text(args.out / ".writable", "")
+        (args.out / ".writable").unlink()
+    except OSError as error:
+        raise OSError(f"--out {args.out} cannot be written: {error.strerror or error}") from None
+
+
 def report_problems(pairing: Pairing, evaluation: Evaluation) -> None:
     """Say which clips have no figures, and why."""
     for outcome in evaluation.failed:
         _say(f"not measured: {outcome.task.case.id}: {outcome.message}")
+    for metric, clips in evaluation.record["without"].items():
+        _say(f"no {metric} of {len(clips)} clips: {some(clips)}")
     for title, clips in (("no result for", pairing.missing), ("no truth for", pairing.extra)):
         if clips:
             _say(f"{title} {len(clips)} clips: {some(clips)}")

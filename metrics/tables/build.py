@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metrics.rows import CONTROLS, RESULT, TRUTH
-from metrics.tables.cells import ACCURACY, RATIO, TRUTHS_ACCURACY, macro_cells, row_cells
+from metrics.tables.cells import ACCURACY, CORRECT, RATIO, TRUTHS_ACCURACY, macro_cells, row_cells
 from metrics.tables.data import Cell, Column, Row, Table
 from metrics.tables.evaluations import Ablation, Evaluation, refuse_mixture
 from metrics.tables.marks import marked_cells
@@ -45,7 +45,7 @@ def build_table(
     options = options or Options()
     if paper.layout == "ablation":
         raise ValueError(f"{paper.id} is made from an ablation (test.py ablate), not evaluations")
-    _check(evaluations, options.mixed)
+    _check(paper, evaluations, options.mixed)
     columns = columns_of(paper)
     marked = marked_cells(paper, columns, evaluations)
     rows = [
@@ -128,7 +128,7 @@ def _has_dagger(paper: PaperTable, column: PaperColumn) -> bool:
     return faces_print and not column.protocol_known
 
 
-def _check(evaluations: Sequence[Evaluation], mixed: bool) -> None:
+def _check(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> None:
     if not evaluations:
         raise ValueError("no evaluation to make a table of")
     names = [evaluation.name for evaluation in evaluations]
@@ -136,7 +136,8 @@ def _check(evaluations: Sequence[Evaluation], mixed: bool) -> None:
     if twice:
         raise ValueError(f"two evaluations are named {twice[0]!r}; run one with another --name")
     if not mixed:
-        refuse_mixture(evaluations)
+        own = (paper.metric,) if paper.metric else (CORRECT,) if paper.layout == "accuracy" else ()
+        refuse_mixture(evaluations, [*own, *(column.metric for column in paper.columns)])
 
 
 def _of_method(
@@ -145,7 +146,9 @@ def _of_method(
     """Return a method's rows: the mean over clips, that over emotions, each emotion's."""
     own = [row.name for row in paper.rows if row.name == evaluation.name] or [paper.own]
     name = _label(evaluation.name, evaluation, options.mixed)
-    rows = [Row(name, "result", _beside(paper, marked, own[0]), method=evaluation.name)]
+    if evaluation.record.get("papers_own", True):  # else there is no figure to hold ours against
+        marked = _beside(paper, marked, own[0])
+    rows = [Row(name, "result", dict(marked), method=evaluation.name)]
     if paper.layout == "emotions":
         return rows
     means = macro_cells(paper, evaluation, RESULT)

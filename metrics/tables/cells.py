@@ -25,6 +25,7 @@ CORRECT = "emotion_correct"  # 1 where the classifier names the clip's emotion, 
 ACCURACY, TRUTHS_ACCURACY, RATIO = "emotion_accuracy", "truth_accuracy", "accuracy_ratio"
 MEAN = "mean"  # the column of the mean over emotions
 PERCENT = 100.0
+MIN_CLIPS = 6  # of fewer a bootstrap's interval would promise what it cannot hold
 
 
 def row_cells(
@@ -76,7 +77,8 @@ def mean_cell(scores: Scores, evaluation: Evaluation) -> Cell:
     values, speakers = list(scores.values()), speakers_of(scores, evaluation)
     by_clip = mean_interval(values)
     by_speaker = mean_interval(values, speakers) if speakers else None
-    return Cell(by_clip.value, by_clip, by_speaker, count=len(values))
+    known = by_clip if len(values) >= MIN_CLIPS else None
+    return Cell(by_clip.value, known, by_speaker, count=len(values))
 
 
 def macro_cell(scores: Scores, evaluation: Evaluation) -> Cell:

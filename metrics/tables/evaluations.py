@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metrics.intervals import Interval
+from metrics.rows import NETWORK_METRICS
 from runtime.files import read_json, read_jsonl
 
 SCHEMA = 2  # of evaluation.json
@@ -108,20 +109,53 @@ def load_ablation(path: Path) -> Ablation:
     return Ablation(rows, controls, list(found.get("notes") or []))
 
 
-def refuse_mixture(evaluations: Sequence[Evaluation]) -> None:
+def refuse_mixture(evaluations: Sequence[Evaluation], metrics: Sequence[str]) -> None:
     """Refuse evaluations whose figures were made in different ways.
 
+    Args:
+        evaluations: of one table.
+        metrics: that the table shows.
+
     Raises:
-        ValueError: two of them differ in protocol or detector.
+        ValueError: two of them differ in protocol or detector, in the true video of a clip, or in
+            the weights of a network whose figures are shown.
     """
     first = evaluations[0]
     for other in evaluations[1:]:
+        differing = different_truths(first, other)
+        if differing:
+            raise ValueError(
+                f"{first.name!r} and {other.name!r} were held against different true videos of "
+                f"{len(differing)} clips, such as {differing[0]}; evaluate both against one truth, "
+                "or pass --mixed"
+            )
+        for metric in metrics:
+            if judge(first, metric) and judge(other, metric) not in ("", judge(first, metric)):
+                raise ValueError(
+                    f"{metric} of {first.name!r} and of {other.name!r} comes from networks of "
+                    "different weights; evaluate both with one network, or pass --mixed"
+                )
         if other.protocol != first.protocol:
             raise ValueError(
                 f"{first.name!r} was evaluated with {first.protocol}, {other.name!r} with "
                 f"{other.protocol}; crop, alignment and detector move figures by more than "
                 "methods differ. Evaluate both alike, or pass --mixed to mark each row"
             )
+
+
+def judge(evaluation: Evaluation, metric: str) -> str:
+    """Return the checksum of the network that a metric takes; empty: none, or none was there."""
+    weights = evaluation.record.get("weights") or {}
+    for measure, given in NETWORK_METRICS.items():
+        if metric in given:
+            return str(weights.get(measure, ""))
+    return ""
+
+
+def different_truths(first: Evaluation, other: Evaluation) -> list[str]:
+    """Return the common clips whose true videos differ, sorted."""
+    one, two = (each.record.get("truths") or {} for each in (first, other))
+    return sorted(clip for clip in one.keys() & two.keys() if one[clip] != two[clip])
 
 
 def _scores(

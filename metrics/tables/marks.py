@@ -11,9 +11,9 @@ from itertools import combinations
 
 from metrics.intervals import Interval, difference_interval, macro_interval
 from metrics.rows import RESULT
-from metrics.tables.cells import MEAN, row_cells, scores_of, speakers_of
+from metrics.tables.cells import ACCURACY, CORRECT, MEAN, row_cells, scores_of, speakers_of
 from metrics.tables.data import Cell, Column
-from metrics.tables.evaluations import Evaluation
+from metrics.tables.evaluations import Evaluation, different_truths, judge
 from metrics.tables.papers import PaperColumn, PaperTable
 
 # Of fewer pairs not even all on one side would be significant in a sign test: 2 / 2^5 > 0.05.
@@ -65,7 +65,10 @@ def paired_difference(
 def _winner(
     paper: PaperTable, column: PaperColumn, first: Evaluation, second: Evaluation
 ) -> Evaluation | None:
-    if first.protocol != second.protocol:
+    if first.protocol != second.protocol or different_truths(first, second):
+        return None
+    judged = CORRECT if column.metric == ACCURACY else paper.metric or column.metric
+    if judge(first, judged) != judge(second, judged):
         return None
     found = paired_difference(paper, column.metric, first, second)
     if not found or not all(interval.excludes_zero for interval in found):

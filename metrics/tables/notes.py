@@ -161,6 +161,12 @@ def _footnote(evaluation: Evaluation) -> str:
         f"both sides), {len(set(filter(None, evaluation.speakers.values())))} speakers; protocol "
         f"{evaluation.protocol}"
     )
+    if record.get("convention"):
+        text += f", landmarks by {record['convention']} in the {record['view']} view"
+    if not record.get("papers_own", True):
+        text += ", which is not the paper's: ours is not held against the printed figures"
+    for metric, clips in sorted((record.get("without") or {}).items()):
+        text += f"; no {metric} of {len(clips)} clips"
     for key, what in (("failed", "failed"), ("missing", "without a result")):
         text += f"; {len(record[key])} {what}" if record.get(key) else ""
     for key, digits in (("weights", HASH_DIGITS), ("versions", None)):
