@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from media.container import is_disk_error
-from media.corpus import Clip
+from media.corpus import FRAME_RATE, Clip
 from media.landmarks import Detection, Detector, DetectorName, detector_version, make_detector
 from media.video import probe
 from metrics.cache import Cache, Scores
 from metrics.controls import Reordered, controls_of
+from metrics.form import Form, refuse_unlike
 from metrics.measures import Facts, Measure
 from metrics.pairing import Case
 from metrics.protocol import Protocol
@@ -33,8 +34,6 @@ from metrics.toolbox import Tools, measures_of
 from runtime.pool import each
 
 log = logging.getLogger(__name__)
-
-SAME_RATE = 0.01  # frames per second that containers may round away
 
 
 @dataclass(frozen=True)
@@ -184,8 +183,8 @@ def rows_of(task: Task, job: Job, finder: FaceFinder, folder: Path) -> dict[str,
     if case.result is None:
         return rows
     result = opened(case.result, finder)
-    check_rates(case)
-    check_form(case.id, result, truth, job.protocol.length_slack)
+    forms = form_of(case.result, result), form_of(case.truth, truth)
+    refuse_unlike(case.id, *forms, job.protocol.length_slack)
     rows = {RESULT: result, **rows}
     shortest = min(result.length, truth.length)
     return {name: shortened(shown, shortest) for name, shown in rows.items()}
@@ -196,39 +195,10 @@ def shortened(shown: Shown, length: int) -> Shown:
     return shown if shown.length == length else Reordered(shown, tuple(range(length)), shown)
 
 
-def check_rates(case: Case) -> None:
-    """Refuse a result of another frame rate than its truth.
-
-    Raises:
-        ValueError: so it is.
-    """
-    assert case.result is not None
-    rate = probe(case.truth).fps if isinstance(case.truth, Path) else 25.0
-    found = probe(case.result).fps
-    if abs(found - rate) > SAME_RATE:
-        raise ValueError(
-            f"{case.id}: the result has {found:g} frames per second, the truth {rate:g}; "
-            "convert one of them before comparing"
-        )
-
-
-def check_form(clip: str, result: Shown, truth: Shown, slack: int) -> None:
-    """Refuse a result of another size or length than its truth.
-
-    Raises:
-        ValueError: so it is.
-    """
-    if result.size != truth.size:
-        (width, height), (true_width, true_height) = result.size, truth.size
-        raise ValueError(
-            f"{clip}: the result is {width} x {height}, the truth {true_width} x {true_height} "
-            "pixels; crop and scale both alike before comparing"
-        )
-    if abs(result.length - truth.length) > slack:
-        raise ValueError(
-            f"{clip}: the result has {result.length} frames, the truth {truth.length}; both must "
-            "show the same frames" + (f", give or take {slack}" if slack else "")
-        )
+def form_of(content: Path | Clip, shown: Shown) -> Form:
+    """Return a video's frame rate as its file declares it, its size and its counted length."""
+    rate = probe(content).fps if isinstance(content, Path) else float(FRAME_RATE)
+    return Form(rate, shown.size, shown.length)
 
 
 def another_speaker(case: Case, truths: Sequence[Case]) -> Case | None:

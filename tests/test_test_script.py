@@ -229,7 +229,9 @@ def test_another_frame_rate_is_refused(script, folders, monkeypatch):
 
     monkeypatch.setattr(evaluate, "probe", probe)
     assert run(script, folders, "--no-controls", "--min-coverage", "0.5") == 0
-    assert "30 frames per second, the truth 25" in record_of(folders)["failed"][0]["message"]
+    failed = record_of(folders)["failed"][0]
+    assert "30 frames per second, the truth 25" in failed["message"]
+    assert failed["reason"] == "rate"
 
 
 def test_a_result_that_shows_no_face_has_pictures_and_no_landmarks(script, folders, capsys):
@@ -467,3 +469,29 @@ def test_real_clips_by_the_real_detector(media_root, tmp_path):
     assert ours["ssim"] == 1
     unavailable = read_json(tmp_path / "out/mine/evaluation.json")["unavailable"]
     assert "pt_inception-2015-12-05-6726825d.pth" in unavailable["fid"]
+
+
+def test_check_counts_what_does_not_fit(script, folders, capsys):
+    write_video(folders / "results/a_010.mp4", draw(mouth(1, 9), 1)[:, 2:])
+    (folders / "results/b_002.mp4").write_bytes(b"no video")
+    shutil.copy(folders / "results/c_001.mp4", folders / "results/z.mp4")
+    arguments = ["check", "--results", folders / "results", "--truth", folders / "truth",
+                 "--protocol", folders / "plain.yaml"]  # fmt: skip
+    assert script.main([*map(str, arguments)]) == script.BAD_INPUT
+    text = capsys.readouterr().out
+    assert "a_010: size: the result is 96 x 94, the truth 96 x 96 pixels" in text
+    assert "a_010: length: the result has 9 frames, the truth 12" in text
+    assert "b_002: unreadable:" in text
+    assert "3 clips match" in text
+    assert "1 without a truth (z)" in text
+
+
+def test_check_is_content_with_what_can_be_measured(script, folders, capsys):
+    for path in (folders / "truth").iterdir():
+        for folder in ("truth", "results"):
+            frames = read_frames(path)
+            write_video(folders / folder / path.name, frames, np.zeros(640 * len(frames)))
+    arguments = ["check", "--results", folders / "results", "--truth", folders / "truth",
+                 "--protocol", folders / "plain.yaml"]  # fmt: skip
+    assert script.main([*map(str, arguments)]) == 0
+    assert "3 as they should be" in capsys.readouterr().out

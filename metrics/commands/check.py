@@ -10,7 +10,7 @@ from media.container import MediaError
 from media.corpus import FRAME_RATE, Clip, Corpus
 from media.video import VideoInfo, probe
 from metrics.commands.run import some
-from metrics.evaluate import SAME_RATE
+from metrics.form import Form, unlike
 from metrics.manifest import write_manifest
 from metrics.pairing import Case, Pairing, pair
 from metrics.protocol import Protocol, load_protocol
@@ -70,15 +70,15 @@ def problems(case: Case, slack: int) -> Iterator[tuple[str, str]]:
     except MediaError as error:
         yield "unreadable", str(error)
         return
-    if abs(result.fps - truth.fps) > SAME_RATE:
-        yield "rate", f"{result.fps:g} frames per second, the truth {truth.fps:g}"
-    sizes = (result.width, result.height), (truth.width, truth.height)
-    if sizes[0] != sizes[1]:
-        yield "size", "{} x {} pixels, the truth {} x {}".format(*sizes[0], *sizes[1])
-    if abs(result.frames - truth.frames) > slack:
-        yield "length", f"{result.frames} frames, the truth {truth.frames}"
+    yield from unlike(_form(result), _form(truth), slack).items()
     if not truth.has_audio:
         yield "no sound", "the truth has no sound, so that there are no sync figures"
+    if case.source is not None and not case.source.is_file():
+        yield "no source", f"the source picture {case.source} is not there"
+
+
+def _form(info: VideoInfo) -> Form:
+    return Form(info.fps, (info.width, info.height), info.frames)
 
 
 def _stored(clip: Clip) -> VideoInfo:
