@@ -65,8 +65,7 @@ def _training_stages(demo: EvpDemo, setting: Setting) -> list[Stage]:
     portraits = f"data.corpora=[{speech}, {lively}]"
     learn = module("data_prep.face_model", "--corpus", speech, "--out", model)
     return [
-        # Plain DTW, the paper's: synthetic speech has none of the pauses that it stumbles over, and
-        # the codes of its pairs leak less emotion than those of media.alignment.
+        # Plain DTW, the paper's: synthetic speech has none of the pauses that it stumbles over.
         Stage("pairs", module("data_prep.pairs", speech, "--aligner=dtw"), ("prepare",)),
         Stage(
             "pretrain_emotion",
