@@ -34,7 +34,7 @@ def measure(out: Path, evp: Path) -> Results:
     lags, truth = read_json(out / "syncnet" / "sync.json"), read_json(out / TRUTH_FIGURES)
     figures: Results = {
         "lag_exact": lags["exact"],
-        "emotion_of_truth": truth["accuracy"],
+        "emotion_of_truth": truth["truth"]["accuracy"],
         "evp_emotion": accuracy(evp, RESULT),
         "evp_emotion_of_truth": accuracy(evp, TRUTH),
     }

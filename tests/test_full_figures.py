@@ -1,0 +1,46 @@
+"""The full demo's figures and sections, of evaluations of one's own choice."""
+
+import pytest
+from scored_evaluations import lines, write_evaluation
+
+from runtime.files import write_json
+from showcase.bars import FULL_BARS, bars_of, look_up
+from showcase.full_figures import measure, scores
+from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
+from showcase.full_report import full_sections
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The folder of a full demo whose results are read right three times of four."""
+    right = lines("result", "emotion_correct", [1, 1, 0, 1] * 2)
+    right += lines("truth", "emotion_correct", [1] * 8) + lines("result", "m_ld", [2.5] * 8)
+    folders = [row_results(tmp_path, row) for row in ROWS]
+    folders += [eamm_clips(tmp_path, name).with_suffix("") for name in EAMM_TABLES]
+    for number, folder in enumerate(folders):
+        write_evaluation(scores(folder), right, name=f"method {number}")
+    write_evaluation(tmp_path / "evp", right)
+    write_json(tmp_path / "syncnet/sync.json", {"exact": 0.99})
+    write_json(tmp_path / "emotion_of_truth.json", {"truth": {"accuracy": 0.975}})
+    rows = {name: {"m_ld": [2.6, 2.7]} for name in ("full", "no_cross")}
+    write_json(tmp_path / "ablation/table2.json", {"rows": rows, "controls": {}, "notes": []})
+    return tmp_path
+
+
+def test_figures_are_the_shares_of_each_evaluation(out):
+    figures = measure(out, out / "evp")
+    assert figures["evp_emotion"] == figures["evp_emotion_no_cross"] == 0.75
+    assert figures["eamm_mead_emotion_truth"] == figures["evp_emotion_of_truth"] == 1
+    assert (figures["lag_exact"], figures["emotion_of_truth"]) == (0.99, 0.975)
+    results = {"full": figures}
+    assert bars_of(results) == FULL_BARS
+    assert all(bar.row(results).met for bar in FULL_BARS)
+    assert look_up(results, "full.lag_exact") == 0.99
+
+
+def test_the_page_has_the_ablation_both_rows_and_eamms_tables(out):
+    sections = full_sections(out)
+    tables = [table.id for section in sections for table in section.tables]
+    assert tables[0] == "evp-table2"
+    assert "evp-emotion" in tables
+    assert {"eamm-table1-mead", "eamm-table1-lrw"} <= set(tables)
