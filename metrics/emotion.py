@@ -168,7 +168,7 @@ def efd_proxy(features_result: Array, features_truth: Array) -> float:
     ours, theirs = (each[both].astype(float) for each in (features_result, features_truth))
     lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     cosines = (ours * theirs).sum(axis=1) / np.maximum(lengths, SMALLEST)
-    return float((1 - cosines).mean())
+    return max(0.0, float((1 - cosines).mean()))  # rounding may leave it a hair below
 
 
 @torch.no_grad()
