@@ -159,6 +159,7 @@ def _record(
         "view": protocol.landmarks.view,
         "detector": detector,
         "weights": job.tools.checksums,
+        "trained_here": job.tools.trained_here,
         "versions": versions(),
         "sizes": [f"{width} x {height}" for width, height in sorted(sizes)],
         "clips": len(form),

@@ -49,6 +49,7 @@ class Tools:
     paths: dict[MeasureName, Path] = field(default_factory=dict)  # a weights file, or a run
     checksums: dict[str, str] = field(default_factory=dict)  # by measure
     unavailable: dict[str, str] = field(default_factory=dict)  # metric: why, and what to do
+    trained_here: list[MeasureName] = field(default_factory=list)  # with a network of a run
     device: str = "cpu"
 
 
@@ -82,6 +83,7 @@ def choose_tools(
             tools.unavailable.update(dict.fromkeys(NETWORK_METRICS[measure], why))
             continue
         tools.paths[measure] = path
+        tools.trained_here.extend([measure] if run else [])
         known = status(key).sha256 if key and not run else ""
         tools.checksums[measure] = known or sha256(_exported(path))
     return tools

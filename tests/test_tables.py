@@ -63,6 +63,17 @@ def test_a_protocol_that_is_not_the_papers_is_held_against_no_printed_figure(eva
     assert "landmarks by atvg in the 2d view, which is not the paper's" in table.notes[-1]
 
 
+def test_a_sync_network_trained_here_is_held_against_no_printed_figure(evaluation):
+    table_1 = load_papers()["eamm-table1-mead"]
+    scores = lines("result", "lse_c", noisy(3)) + lines("result", "m_ld", noisy(2))
+    public = build_table(table_1, [evaluation(scores)])
+    assert row_of(public, "ours").cells["lse_c"].paper == 2.26
+    own = build_table(table_1, [evaluation(scores, trained_here=["sync"])])
+    assert row_of(own, "ours").cells["lse_c"].paper is None
+    assert row_of(own, "ours").cells["m_ld"].paper == 2.41
+    assert "trained here: sync (sync figures of which do not compare" in own.notes[-1]
+
+
 def test_figures_of_different_networks_or_truths_are_refused_and_never_marked(evaluation):
     emotion = load_papers()["evp-emotion"]
     scores = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metrics.rows import CONTROLS, RESULT, TRUTH
+from metrics.rows import CONTROLS, NETWORK_METRICS, RESULT, TRUTH
 from metrics.tables.cells import ACCURACY, CORRECT, RATIO, TRUTHS_ACCURACY, macro_cells, row_cells
 from metrics.tables.data import Cell, Column, Row, Table
 from metrics.tables.evaluations import Ablation, Evaluation, refuse_mixture
@@ -148,6 +148,7 @@ def _of_method(
     name = _label(evaluation.name, evaluation, options.mixed)
     if evaluation.record.get("papers_own", True):  # else there is no figure to hold ours against
         marked = _beside(paper, marked, own[0])
+    marked = {key: _unlike_printed(evaluation, key, cell) for key, cell in marked.items()}
     rows = [Row(name, "result", dict(marked), method=evaluation.name)]
     if paper.layout == "emotions":
         return rows
@@ -165,6 +166,16 @@ def _beside(paper: PaperTable, cells: Mapping[str, Cell], name: str) -> dict[str
     printed = _figures(paper, name)
     facing = {each.metric: each.counterpart or each.metric for each in paper.columns}
     return {key: replace(cell, paper=printed.get(facing[key])) for key, cell in cells.items()}
+
+
+def _unlike_printed(evaluation: Evaluation, metric: str, cell: Cell) -> Cell:
+    """Take the printed figure from a sync figure by a network that was trained here.
+
+    SyncNet's distances have the unit of its own embeddings: another network's do not compare. An
+    emotion accuracy is a share whichever network judges, and every paper trains its own.
+    """
+    own = "sync" in (evaluation.record.get("trained_here") or [])
+    return replace(cell, paper=None) if own and metric in NETWORK_METRICS["sync"] else cell
 
 
 def _lettered(rows: Sequence[Row]) -> list[Row]:

@@ -165,6 +165,10 @@ def _footnote(evaluation: Evaluation) -> str:
         text += f", landmarks by {record['convention']} in the {record['view']} view"
     if not record.get("papers_own", True):
         text += ", which is not the paper's: ours is not held against the printed figures"
+    trained = record.get("trained_here") or []
+    if trained:
+        text += f"; judged by networks trained here: {', '.join(sorted(trained))}"
+        text += " (sync figures of which do not compare with printed ones)" * ("sync" in trained)
     for metric, clips in sorted((record.get("without") or {}).items()):
         text += f"; no {metric} of {len(clips)} clips"
     for key, what in (("failed", "failed"), ("missing", "without a result")):
