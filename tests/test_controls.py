@@ -1,5 +1,7 @@
 """The videos that are no method's: each is what its name says."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from drawn_clips import BarDetector, draw, mouth
@@ -8,6 +10,8 @@ from media.geometry import align_2d
 from media.points import RIGID
 from media.video import read_frames, write_video
 from metrics.controls import controls_of, mean_faces
+from metrics.evaluate import another_speaker
+from metrics.pairing import Case
 from metrics.rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, TRUTH
 from metrics.shown import FaceFinder, VideoFile
 
@@ -88,3 +92,20 @@ def test_landmarks_are_found_once_and_kept(truth, tmp_path, monkeypatch):
     damaged = VideoFile(truth.path, FaceFinder(BarDetector(), tmp_path / "faces"))
     assert (damaged.landmarks() == first).all()
     assert BarDetector.seen == 12
+
+
+def test_another_speaker_depends_on_the_two_clips_alone_and_is_not_always_the_same():
+    cases = [Case(f"{who}{k}", Path(), None, who, ("sad", "happy")[k % 2])
+             for who in "abc" for k in range(8)]  # fmt: skip
+    partners = {case.id: another_speaker(case, cases) for case in cases}
+    assert all(partners[case.id].speaker != case.speaker for case in cases)
+    assert all(partners[case.id].emotion == case.emotion for case in cases)
+    assert len({other.id for other in partners.values()}) > 6
+    for case in cases:
+        for gone in cases:
+            if gone not in (case, partners[case.id]):
+                left = [each for each in cases if each is not gone]
+                assert another_speaker(case, left) == partners[case.id]
+    only = [case for case in cases if case.speaker == "a" or case.emotion == "sad"]
+    assert another_speaker(Case("a1", Path(), None, "a", "happy"), only).emotion == "sad"
+    assert another_speaker(cases[0], cases[:8]) is None
