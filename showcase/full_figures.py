@@ -42,8 +42,9 @@ def measure(out: Path, evp: Path) -> Results:
         figures[f"evp_emotion_{row}"] = accuracy(scores(row_results(out, row)), RESULT)
     for name in EAMM_TABLES:
         folder = scores(eamm_clips(out, name).with_suffix(""))
-        for row in (RESULT, TRUTH):
-            figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)
+        if load_evaluation(folder).of(RESULT, ACCURACY):  # LRW has no emotions
+            for row in (RESULT, TRUTH):
+                figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)
     return figures
 
 

@@ -19,6 +19,8 @@ def out(tmp_path):
     folders += [eamm_clips(tmp_path, name).with_suffix("") for name in EAMM_TABLES]
     for number, folder in enumerate(folders):
         write_evaluation(scores(folder), right, name=f"method {number}")
+    silent = scores(eamm_clips(tmp_path, "lrw").with_suffix(""))
+    write_evaluation(silent, lines("result", "m_ld", [2.5] * 8), name="no emotions")
     write_evaluation(tmp_path / "evp", right)
     write_json(tmp_path / "syncnet/sync.json", {"exact": 0.99})
     write_json(tmp_path / "emotion_of_truth.json", {"truth": {"accuracy": 0.975}})
@@ -32,6 +34,7 @@ def test_figures_are_the_shares_of_each_evaluation(out):
     assert figures["evp_emotion"] == figures["evp_emotion_no_cross"] == 0.75
     assert figures["eamm_mead_emotion_truth"] == figures["evp_emotion_of_truth"] == 1
     assert (figures["lag_exact"], figures["emotion_of_truth"]) == (0.99, 0.975)
+    assert not [key for key in figures if key.startswith("eamm_lrw")]
     results = {"full": figures}
     assert bars_of(results) == FULL_BARS
     assert all(bar.row(results).met for bar in FULL_BARS)
