@@ -247,3 +247,25 @@ def test_pictures_of_another_size_have_no_rows_by_another_speaker(judged, tmp_pa
     found = rows_of(root)["ssim"]
     assert set(found.get("another speaker", {})) == same
     assert set(found["result"]) == set(CLIPS)
+
+
+def test_another_speaker_is_framed_by_its_own_face_and_heard_with_the_truths_sound(
+    judged, tmp_path, monkeypatch
+):
+    """Wherever a method draws its face, it is looked at where the true one is."""
+    seen = []
+
+    def spy(network, frames, landmarks, sound):
+        seen.append((next(iter(frames)), landmarks, sound))
+        return np.zeros((3, 2)), np.zeros((3, 2))
+
+    monkeypatch.setattr(network_measures, "embed_clip", spy)
+    monkeypatch.setattr(network_measures, "sync_scores", lambda *_: SimpleNamespace(
+        lse_c=0.0, lse_d=0.0, offset=0))  # fmt: skip
+    judged("--limit", "1")
+    order = network_measures.SyncMeasure.rows
+    framed = {row: landmarks for row, (_, landmarks, _) in zip(order, seen, strict=True)}
+    heard = {row: sound for row, (_, _, sound) in zip(order, seen, strict=True)}
+    assert all((framed[row] == framed["truth"]).all() for row in order if row != "another speaker")
+    assert not (framed["another speaker"] == framed["truth"]).all()
+    assert all((heard[row] == heard["truth"]).all() for row in order)
