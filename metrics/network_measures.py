@@ -87,14 +87,18 @@ class IdentityMeasure(Measure):
         return load_arcface(self.weights)
 
     def depends_on(self, facts: Facts) -> str:
-        """Return the checksum of the source picture."""
-        return sha256(facts.source) if facts.source else ""
+        """Return the checksum of the source picture; none where there is no such file."""
+        return sha256(facts.source) if facts.source and facts.source.is_file() else ""
 
     def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
-        """Return csim; none where the clip has no source picture."""
+        """Return csim; none where the clip has no source picture, or one without a face."""
         if facts.source is None:
             return {}
-        source = self._of_picture(facts.source)
+        try:
+            source = self._of_picture(facts.source)
+        except (OSError, ValueError) as error:
+            log.warning("%s has no identity figure: %s", facts.clip, error)
+            return {RESULT: {"csim": None}}
         found: dict[str, Scores] = {}
         for name in self.rows:
             if name in rows:

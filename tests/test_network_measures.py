@@ -195,6 +195,25 @@ def test_a_source_picture_counts_by_its_content(judged, tmp_path):
     assert (after["b"], after["c"]) == (before["b"], before["c"])
 
 
+@pytest.mark.parametrize("damage", ["missing", "no face", "no picture"])
+def test_a_source_picture_that_cannot_be_used_costs_the_identity_alone(
+    judged, tmp_path, caplog, damage
+):
+    path = tmp_path / "a.png"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "no face":
+        write_png(path, np.zeros((SIZE, SIZE, 3), np.uint8))
+    else:
+        path.write_bytes(b"<html>")
+    assert judged()[0] == 0
+    assert "a has no identity figure" in caplog.text
+    found = rows_of(tmp_path)
+    assert found["csim"]["result"]["a"] is None
+    assert found["csim"]["result"]["b"] is not None
+    assert found["ssim"]["result"]["a"] > 0.9
+
+
 def test_features_that_were_lost_are_made_again(judged, tmp_path):
     judged()
     before = read_json(tmp_path / "out/mine/evaluation.json")["distribution"]
