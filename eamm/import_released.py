@@ -25,11 +25,10 @@ from eamm.released_file import NETWORKS, read_checkpoint
 from eamm.released_models import Model, Options, Released, build_models
 from runtime.config import dump_config
 from runtime.files import replacing_folder, sha256, write_json
-from runtime.foreign_weights import tensors
+from runtime.foreign_weights import summary_lines, tensors
 
 REPORT = "import.json"
 COUNTERS = ("epoch", "step")
-SHOWN = 3  # names of what is left out for one reason; import.json has them all
 WRITTEN = {REPORT} | {
     f"{name}.{suffix}"
     for name in ("fomm", "discriminator", "a2fd", "displacement")
@@ -120,13 +119,7 @@ def _account(model: Model) -> dict[str, tp.Any]:
 def summary(report: dict[str, tp.Any]) -> str:
     """Return what an import did, for people."""
     lines = [f"read {source['file']}  sha256 {source['sha256']}" for source in report["sources"]]
-    for name, account in report["models"].items():
-        count, millions = len(account["names"]), account["parameters"] / 1e6
-        lines.append(f"wrote {name}: {count} entries, {millions:.3f} M parameters")
-    for reason, names in report["left_out"].items():
-        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        lines.append(f"left out {len(names)} ({reason}): {shown}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *summary_lines(report["models"], report["left_out"])])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -43,6 +43,7 @@ from evp.released_models import Checkpoint, read_model
 from evp.released_names import Kind
 from runtime import checkpoint
 from runtime.files import replacing_folder, save_npy, sha256, write_json
+from runtime.foreign_weights import summary_lines
 
 REPORT = "import.json"
 FOLDERS: dict[Kind, str] = {
@@ -52,7 +53,6 @@ FOLDERS: dict[Kind, str] = {
     "content": "pretrain_content",
 }
 LANDMARKS = "landmarks"
-SHOWN = 3  # names of what is left out for one reason; import.json has them all
 
 
 @dataclass
@@ -220,16 +220,12 @@ def summary(report: dict[str, Any]) -> str:
         f"read {source['file']}: {source['holds']}  sha256 {source['sha256']}"
         for source in report["sources"]
     ]
-    for name, account in report["models"].items():
-        count, millions = len(account["names"]), account["parameters"] / 1e6
-        lines.append(f"wrote {name}/: {count} entries, {millions:.3f} M parameters")
+    models = {f"{name}/": account for name, account in report["models"].items()}
+    lines += summary_lines(models, {})
     for name, account in report["arrays"].items():
         facts = account if isinstance(account, list) else [f"{k} {v}" for k, v in account.items()]
         lines.append(f"wrote {name}: {', '.join(facts)}")
-    for reason, names in report["left_out"].items():
-        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        lines.append(f"left out {len(names)} ({reason}): {shown}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *summary_lines({}, report["left_out"])])
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import points
-from media.face_model import OUTER_EYES
+from media.face_model import OUTER_EYES, combined
 from runtime.files import replacing
 
 Array = NDArray[tp.Any]
@@ -45,9 +45,7 @@ class DenseFace:
 
     def shapes(self, identity: Array, expression: Array) -> Array:
         """Return faces (..., V, 3) of coefficients (..., K) and (..., E), broadcast (EVP Eq. 1)."""
-        neutral = self.mean + np.tensordot(identity, self.identity, 1)
-        faces: Array = neutral + np.tensordot(expression, self.expression, 1)
-        return faces
+        return combined(self, identity, expression)
 
 
 def canonical_dense(face: DenseFace) -> DenseFace:

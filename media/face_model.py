@@ -58,9 +58,30 @@ class FaceModel:
 
     def shapes(self, identity: Array, expression: Array) -> Array:
         """Return faces (..., N, 3) of coefficients (..., K) and (..., E), broadcast (Eq. 1)."""
-        neutral = self.mean + np.tensordot(identity, self.identity, 1)
-        faces: Array = neutral + np.tensordot(expression, self.expression, 1)
-        return faces
+        return combined(self, identity, expression)
+
+
+class Modes(tp.Protocol):
+    """A mean face and what it varies by, over any number of points."""
+
+    @property
+    def mean(self) -> Array:
+        """(N, 3)."""
+
+    @property
+    def identity(self) -> Array:
+        """(K, N, 3)."""
+
+    @property
+    def expression(self) -> Array:
+        """(E, N, 3)."""
+
+
+def combined(modes: Modes, identity: Array, expression: Array) -> Array:
+    """Return faces (..., N, 3) of coefficients (..., K) and (..., E), broadcast (EVP Eq. 1)."""
+    neutral = modes.mean + np.tensordot(identity, modes.identity, 1)
+    faces: Array = neutral + np.tensordot(expression, modes.expression, 1)
+    return faces
 
 
 def project(shape: Array, pose: Array) -> Array:

@@ -22,6 +22,7 @@ State = dict[str, Tensor]
 Naming = tuple[str, str | Callable[[re.Match[str]], str]]
 Reason = tuple[str, str]  # how a name begins, and why it is not taken
 
+SHOWN = 3  # names of what is left out for one reason; import.json has them all
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch's files before 1.6 begin
 BEGINNINGS = {  # of files that are taken for checkpoints, or were meant to be
     b"\x1f\x8b": "a gzip archive",
@@ -156,6 +157,24 @@ def rows(state: State, layer: str) -> int:
     if weight.ndim == 0:
         raise ValueError(f"{layer}.weight is a single number")
     return int(weight.shape[0])
+
+
+def summary_lines(models: Mapping[str, tp.Any], left_out: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return an import's account as lines for people: what was written, what was left out and why.
+
+    Args:
+        models: by file or folder; each with its `names` and number of `parameters`.
+        left_out: names by reason.
+    """
+    lines = [
+        f"wrote {name}: {len(account['names'])} entries, {account['parameters'] / 1e6:.3f} M "
+        "parameters"
+        for name, account in models.items()
+    ]
+    for reason, names in left_out.items():
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        lines.append(f"left out {len(names)} ({reason}): {shown}")
+    return lines
 
 
 def _no_torch_file(path: Path) -> str | None:

@@ -16,6 +16,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from test_page import CHROMIUM, QUIET
 
 from media.emotions import EMOTIONS
 from media.video import VideoWriter, probe, read_frames
@@ -26,21 +27,7 @@ from metrics.user_study.answers import checked, figures, read_sheets
 from metrics.user_study.design import PROTOCOLS, REAL, choose_clips, choose_examples, make_key
 from metrics.user_study.files import read_key
 
-CHROMIUM = next(
-    (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
-)
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-]
+PLAYING = [*QUIET, "--mute-audio", "--autoplay-policy=no-user-gesture-required"]
 EVP, XU = PROTOCOLS["evp-fig6"], PROTOCOLS["xu-table2"]
 METHODS = ["real", "secretmethod", "hiddenmethod"]
 
@@ -567,7 +554,7 @@ def completed(public, participant, wishes, profile):
         thread.start()
         url = f"http://127.0.0.1:{site.server_port}/robot.html?p={participant}"
         browser = subprocess.Popen(
-            [CHROMIUM, *QUIET, f"--user-data-dir={profile}", url],
+            [CHROMIUM, *PLAYING, f"--user-data-dir={profile}", url],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -607,7 +594,7 @@ def test_a_browser_completes_a_study_with_pauses_and_its_answers_count(study, tm
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine: apt-get install chromium")
 def test_a_wrong_number_gets_no_form(study, tmp_path):
     url = f"{(study / 'public' / 'index.html').as_uri()}?p=7"
-    command = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path}", "--dump-dom", url]
+    command = [CHROMIUM, *PLAYING, f"--user-data-dir={tmp_path}", "--dump-dom", url]
     source = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     assert 'data-screen="nobody"' in source
     assert "1 to 2." in source
