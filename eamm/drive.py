@@ -16,8 +16,8 @@ from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.displacement import Displacement, DisplacementDescription, load_displacement
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
-from eamm.one_euro import one_euro
 from eamm.pictures import to_tensor
+from media.one_euro import one_euro
 from runtime.config import ConfigError
 
 Array = NDArray[Any]

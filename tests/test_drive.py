@@ -25,8 +25,8 @@ from eamm.emotion_source import (
     with_emotion,
 )
 from eamm.fomm.keypoints import Keypoints
-from eamm.one_euro import one_euro
 from eamm.pictures import to_tensor
+from media.one_euro import one_euro
 
 RNG = np.random.default_rng(0)
 T = 71  # two whole chunks and a part

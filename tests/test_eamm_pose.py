@@ -6,7 +6,6 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from benchmarks.made_up_faces import made_up_clip, made_up_model
-from eamm.one_euro import one_euro
 from eamm.pose import (
     ORIGIN,
     fitted_pose,
@@ -21,6 +20,7 @@ from media.corpus import Clip, Crop
 from media.crop import EAMM_TEMPLATE, choose_crop
 from media.face_model import load_face_model, project
 from media.landmarks import make_detector
+from media.one_euro import one_euro
 from runtime.files import save_npy, write_json
 
 TO_UPWARDS = np.diag([1.0, -1.0, -1.0])  # from y down, z away to y up, z to the viewer, and back

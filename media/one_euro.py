@@ -1,7 +1,8 @@
 """The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012): smooth when slow, prompt when fast.
 
-EAMM's release smooths poses, keypoints and displacements with it, at a nominal 100 samples a second
-though they come at 25: the frequency is part of its settings, so they are kept together.
+EVP's release smooths the landmarks of its portraits with it, and EAMM's poses, keypoints and
+displacements, at a nominal 100 samples a second though they come at 25: the frequency is part of
+their settings, so they are kept together.
 """
 
 import typing as tp
@@ -26,7 +27,7 @@ def one_euro(
 
     Args:
         values: (T, ...) numbers, T >= 1. The filter is not linear: its effect depends on their
-            unit, which is why the release scales keypoints by 10 and displacements by 100 first.
+            unit, which is why EAMM's release scales keypoints by 10 and displacements by 100 first.
         mincutoff: cutoff at rest, Hz, above 0; lower is calmer, and lags more.
         beta: growth of the cutoff with speed, 0 or more; higher lags less in motion.
         dcutoff: cutoff of the derivative, Hz, above 0.
