@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from evp.drive import Emotion
+from evp.emotion_options import COLUMNS as EMOTION_COLUMNS
+from evp.emotion_options import add_emotion, emotion_of
 from evp.portrait import Alignment, Paste
 from media.landmarks import DetectorName
 from runtime.manifest import Column
@@ -24,16 +26,7 @@ that of the driving sound. Frames of the target are repeated to and fro where th
 
 A manifest's columns are clip_id, audio, target and emotion (a label); see generate.py --help.
 """
-COLUMNS = (
-    Column("audio"),
-    Column("target"),
-    Column(
-        "emotion",
-        needed=False,
-        is_file=False,
-        instead_of=("emotion_audio", "emotion_blend", "face"),
-    ),
-)
+COLUMNS = (Column("audio"), Column("target"), *EMOTION_COLUMNS)
 SINGLE = ("landmarks",)  # options that --manifest does not go with
 
 
@@ -68,7 +61,7 @@ class EvpJob:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     _add_inputs(parser)
-    _add_emotion(parser)
+    add_emotion(parser)
     _add_look(parser)
     _add_parts(parser)
 
@@ -91,7 +84,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
         audio=args.audio,
         target=args.target,
         out=args.out,
-        emotion=Emotion(args.emotion, args.emotion_audio, args.emotion_blend),
+        emotion=emotion_of(args),
         face=args.face,
         alignment=args.alignment,
         frame=args.frame,
@@ -107,21 +100,6 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", type=Path, help="a video of the person")
     parser.add_argument(
         "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
-    )
-
-
-def _add_emotion(parser: argparse.ArgumentParser) -> None:
-    emotion = parser.add_mutually_exclusive_group()
-    emotion.add_argument("--emotion", help="the mean code of a label, such as happy")
-    emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this sound")
-    emotion.add_argument(
-        "--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3"
-    )
-    emotion.add_argument(
-        "--face",
-        type=Path,
-        metavar="VIDEO",
-        help="the face moves as in this video of the person, not as the sound says",
     )
 
 
