@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from media.audio import read_audio
 from media.emotions import EMOTIONS
+from media.flow_store import FlowStore, open_flow
 from media.frames import FrameStore, open_frames
 from media.geometry import View, align_2d, align_3d
 from media.mfcc import windows
@@ -107,6 +108,10 @@ class Clip:
     def store(self) -> FrameStore:
         """Open the stored frames: store[i] and store[i:j] are RGB uint8."""
         return open_frames(self.folder)
+
+    def flow(self) -> FlowStore:
+        """Open the stored optical flow: of each frame from the frame before it."""
+        return open_flow(self.folder)
 
 
 class Corpus:

@@ -9,14 +9,11 @@ The factors are speeds against a folder of PNG files, at 256 px (python -m bench
 An open store holds no file descriptor and no state: it can be sent to DataLoader workers, and ten
 thousand of them cost no more than their indices.
 
-A .jpegs file is a header of 32 bytes (little-endian: magic, version, count, height, width, place of
-the index); the JPEG pictures, one after the other; the index, the count + 1 places (uint64) where
-pictures begin, the last of which is the index's own place and the end of the last picture.
+A .jpegs file holds JPEG pictures one after the other, and their places (media/packed.py).
 """
 
 import abc
 import contextlib
-import struct
 import typing as tp
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +24,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from media.container import decoded, open_media
+from media.packed import Packed, PackedKind, check, packed_writer
 from media.video import FRAME_RATE, VideoWriter, probe
 from runtime.files import replacing
 
@@ -37,10 +35,9 @@ Write = Callable[[Image], None]
 
 FILES: dict[Kind, str] = {"jpeg": "frames.jpegs", "raw": "frames.npy", "mp4": "frames.mp4"}
 JPEG_QUALITY = 95  # 44 dB at 256 px
-MAGIC, VERSION = b"AFKTJPEG", 1
-HEADER = struct.Struct("<8sIIIIQ")
 KEY_FRAME_EVERY = 8  # frames, of the mp4 kind: at most 7 are decoded in vain
 PREPARE = "run python -m data_prep.prepare"
+JPEGS = PackedKind(b"AFKTJPEG", 1, PREPARE)
 
 
 class FrameStore(abc.ABC):
@@ -122,32 +119,16 @@ def open_frames(folder: Path) -> FrameStore:
 
 class _JpegStore(FrameStore):
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            head = file.read(HEADER.size)
-            _check(path, len(head) == HEADER.size, "it is shorter than its header")
-            magic, version, count, height, width, place = HEADER.unpack(head)
-            _check(path, magic == MAGIC, f"it begins with {magic!r}, not {MAGIC!r}")
-            _check(path, version == VERSION, f"its version is {version}, wanted {VERSION}")
-            wanted = place + 8 * (count + 1)
-            found = path.stat().st_size
-            _check(path, found == wanted, f"it has {found} bytes, wanted {wanted}")
-            file.seek(place)
-            self.places = np.frombuffer(file.read(), "<u8").astype(np.int64)
-        rising = count > 0 and bool((np.diff(self.places) > 0).all())
-        framed = rising and self.places[0] == HEADER.size and self.places[-1] == place
-        _check(path, bool(framed), "its index is wrong")
-        super().__init__(path, count, (width, height))
+        self.packed = Packed(path, JPEGS)
+        super().__init__(path, len(self.packed), self.packed.size)
 
     def _fill(self, frames: Image, indices: Sequence[int]) -> None:
-        with self.path.open("rb", buffering=0) as file:
-            for frame, index in zip(frames, indices, strict=True):
-                begin, end = self.places[index], self.places[index + 1]
-                file.seek(begin)
-                packed = np.frombuffer(file.read(end - begin), np.uint8)
-                picture = cv2.imdecode(packed, cv2.IMREAD_COLOR_RGB)
-                fits = picture is not None and picture.shape == frame.shape
-                _check(self.path, fits, f"frame {index} is no JPEG of {self.size}")
-                frame[:] = picture
+        pieces = self.packed.pieces(indices)
+        for frame, index, piece in zip(frames, indices, pieces, strict=True):
+            picture = cv2.imdecode(piece, cv2.IMREAD_COLOR_RGB)
+            fits = picture is not None and picture.shape == frame.shape
+            _check(self.path, fits, f"frame {index} is no JPEG of {self.size}")
+            frame[:] = picture
 
 
 class _RawStore(FrameStore):
@@ -204,27 +185,14 @@ class _VideoStore(FrameStore):
 
 @contextlib.contextmanager
 def _jpeg_writer(path: Path) -> Iterator[Write]:
-    places = [HEADER.size]
-    shape: tuple[int, ...] = (0, 0)
-    with path.open("wb") as file:
-        file.write(bytes(HEADER.size))
+    with packed_writer(path, JPEGS) as append_piece:
 
         def append(frame: Image) -> None:
-            nonlocal shape
-            shape = frame.shape
-            packed = cv2.imencode(
-                ".jpg",
-                cv2.cvtColor(frame, cv2.COLOR_RGB2BGR),
-                [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY],
-            )[1]
-            file.write(packed.tobytes())
-            places.append(places[-1] + packed.size)
+            turned = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+            piece = cv2.imencode(".jpg", turned, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+            append_piece(np.asarray(piece, np.uint8), *frame.shape[:2])
 
         yield append
-        file.write(np.array(places, "<u8").tobytes())
-        file.seek(0)
-        count = len(places) - 1
-        file.write(HEADER.pack(MAGIC, VERSION, count, shape[0], shape[1], places[-1]))
 
 
 @contextlib.contextmanager
@@ -277,8 +245,7 @@ def _read_into(file: tp.Any, target: Image) -> None:
 
 
 def _check(path: Path, fine: bool, complaint: str) -> None:
-    if not fine:
-        raise ValueError(f"{path} is damaged: {complaint}; {PREPARE}")
+    check(fine, path, complaint, PREPARE)
 
 
 _WRITERS = {"jpeg": _jpeg_writer, "raw": _raw_writer, "mp4": _video_writer}
