@@ -8,7 +8,7 @@ frame t + 1 came from. Every video's frame t is moved along it and compared with
 t + 1. A pixel counts where
 
     the flow is reliable: forward and backward flow undo one another, and the pixel came from
-        inside the picture;
+        inside the picture (media/flow.py);
     the motion is visible: moving the true frame changes the pixel by `VISIBLE` grey levels or more.
 
 Without the second, walls and shirts outvote the face: on calm real clips a frozen frame, which has
@@ -27,17 +27,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from media.flow import Dis, confident, origins, sampled
 from media.geometry import View
 from metrics.landmark import aligned
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 
-PRESET = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM  # Kroeger et al. (ECCV 2016); no weights
-# Forward-backward check, Sundaram et al. (ECCV 2010), eq. 5: |f + b|^2 < 0.01 (|f|^2 + |b|^2) + 0.5
-RELATIVE, ABSOLUTE = 0.01, 0.5  # of squared pixels; squared pixels
 VISIBLE = 4.0  # grey levels; the truth's own error is below on nearly all of the clips above
-SMALLEST = 16  # pixels a side; below, the flow's patches of 8 pixels have no pyramid
 TRUTH = "the truth"
 JERK = 3  # the order of the difference that jitter takes
 
@@ -52,7 +49,7 @@ class Motion:
 
     def moved(self, grey: Array) -> Array:
         """Return the frame before (H, W), uint8 or float, moved to where it should now be."""
-        return _sampled(grey.astype(np.float32), self.x, self.y)
+        return sampled(grey.astype(np.float32), self.x, self.y)
 
 
 def warp_errors(
@@ -91,22 +88,10 @@ def warp_errors(
 
 def true_motion(before: Image, now: Image) -> Motion:
     """Return the motion between two grey frames (H, W) uint8, and which pixels count."""
-    if min(now.shape) < SMALLEST:
-        raise ValueError(f"flow needs {SMALLEST} pixels a side, found {now.shape[::-1]}")
-    flow = cv2.DISOpticalFlow.create(PRESET)
-    back, forth = (
-        np.asarray(flow.calc(*pair, np.empty(0)))  # the empty array: nothing to start from
-        for pair in ((now, before), (before, now))
-    )
-    rows, columns = np.indices(now.shape, dtype=np.float32)
-    x, y = columns + back[..., 0], rows + back[..., 1]
-    height, width = now.shape
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    there = _sampled(forth, x, y)
-    lengths = np.square(back).sum(-1) + np.square(there).sum(-1)
-    undone = np.square(back + there).sum(-1) < RELATIVE * lengths + ABSOLUTE
-    change = np.abs(_sampled(before.astype(np.float32), x, y) - before)
-    return Motion(x, y, inside & undone & (change >= VISIBLE))
+    back, forth = Dis()(before, now)
+    x, y = origins(back)
+    change = np.abs(sampled(before.astype(np.float32), x, y) - before)
+    return Motion(x, y, confident(back, forth) & (change >= VISIBLE))
 
 
 def flicker(frames: Iterable[Image]) -> float:
@@ -175,8 +160,3 @@ def _grey(picture: Image, number: int) -> Image:
 def _error(motion: Motion, before: Image, now: Image) -> float:
     """Return the sum over the pixels that count."""
     return float(np.abs(motion.moved(before) - now)[motion.counted].sum(dtype=float))
-
-
-def _sampled(values: Array, x: Array, y: Array) -> Array:
-    """Return values (H, W) or (H, W, 2) float32 at columns `x` and rows `y`, bilinearly."""
-    return cv2.remap(values, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
