@@ -4,7 +4,8 @@
     python train_edge2video.py configs/demo/evp/edge2video.yaml data.speaker=W902 run.out=runs/w902
 
 Needs a corpus prepared with frame profile portrait (data_prep.prepare), and VGG-19's weights in the
-weights folder, or vgg.weights=random, or loss.vgg=0. The same command continues a stopped run.
+weights folder, or vgg.weights=random, or loss.vgg=0. The video discriminator and the losses of flow
+need the corpus's optical flow (data_prep.flow). The same command continues a stopped run.
 """
 
 import sys
@@ -13,54 +14,69 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from evp.discriminator import Discriminator, DiscriminatorConfig
-from evp.generator import (
-    Generator,
-    GeneratorConfig,
-    GuidanceConfig,
-    Image,
-    RendererDescription,
-    averaged,
-    render,
-    save_description,
+from evp.discriminator import DiscriminatorConfig, features, logits
+from evp.drawing import RendererDescription, averaged, make_generator, save_description
+from evp.generator import GeneratorConfig, GuidanceConfig
+from evp.held_out_frames import HeldOutFrames, Measured, drawn, measured_frames, sample_picture
+from evp.judges import Judges
+from evp.sequences import (
+    DrawnSequences,
+    SequenceConfig,
+    Sequences,
+    draw_sequences,
+    let_learn,
+    phase_of,
 )
-from evp.video_data import (
-    HeldOutFrames,
-    Measured,
-    PortraitClips,
-    VideoDataConfig,
-    measured_frames,
-    training_clips,
-)
+from evp.video_data import PortraitClips, VideoDataConfig, training_clips
+from evp.video_discriminator import VideoDiscriminatorConfig
 from evp.video_losses import (
     VGG_WEIGHTS,
     Reduction,
+    feature_matching,
+    flow_distance,
     lsgan_discriminator,
     lsgan_generator,
     reconstruction,
     vgg_distance,
+    warp_distance,
 )
+from evp.warp import warped
 from media.vgg import Vgg, VggConfig
 from metrics.image import psnr, ssim
 from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from runtime.run import Run, RunConfig
 from runtime.stage import run_stage
 
-PICTURED = 4  # held-out frames in a sample picture
+Image = NDArray[np.uint8]
+
 EPSILON = 1e-9  # of a distance that another is divided by
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights, where 0 switches a term off (supplement 2.1: lambda_recon = lambda_vgg = 2)."""
+    """Weights, where 0 switches a term off (supplement 2.1: lambda_recon = lambda_vgg = 2).
 
-    gan: float = 1.0
+    The last four are vid2vid's and in the release, with 10, 10, 10 and 1; the paper has none.
+    """
+
+    gan: float = 1.0  # by the image discriminator
+    gan_video: float = 0.0  # by the video discriminator; the paper's weight is 1
     gan_from: int = 1  # the step at which the adversarial game begins
     reconstruction: float = 2.0
     vgg: float = 2.0
     reduction: Reduction = "rms"  # of the reconstruction; see video_losses.reconstruction
+    feature_matching: float = 0.0  # in the features of both discriminators
+    flow: float = 0.0  # of the generator's flow to the stored one
+    warp: float = 0.0  # of the true frame before, moved along the generator's flow, to the frame
+    hallucinated: float = 0.0  # reconstruction by the hallucinated picture alone
+
+    @property
+    def need_flow(self) -> bool:
+        """Whether a term needs the corpus's optical flow."""
+        return bool(self.gan_video or self.flow or self.warp)
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,9 @@ class Config:
     data: VideoDataConfig
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    sequence: SequenceConfig = field(default_factory=SequenceConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    video_discriminator: VideoDiscriminatorConfig = field(default_factory=VideoDiscriminatorConfig)
     vgg: VggConfig = field(default_factory=VggConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -80,24 +98,55 @@ class Config:
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
     held_out: HeldOutFrames = field(default_factory=HeldOutFrames)
 
+    def __post_init__(self) -> None:
+        drawn_frames = self.data.frames - self.generator.previous
+        if drawn_frames < 1:
+            raise ValueError(
+                f"data.frames is {self.data.frames}, wanted more than the "
+                f"{self.generator.previous} frames before (generator.previous)"
+            )
+        if self.loss.gan_video and drawn_frames < self.video_discriminator.shortest:
+            wanted = self.generator.previous + self.video_discriminator.shortest
+            raise ValueError(
+                f"data.frames is {self.data.frames}; the video discriminator's temporal scales "
+                f"want {wanted} of them"
+            )
+        moving = self.loss.flow or self.loss.warp or self.loss.hallucinated
+        staged = self.sequence.coarse_steps or self.sequence.enhancer_steps
+        if not self.generator.previous and (moving or staged):
+            raise ValueError(
+                "loss.flow, loss.warp, loss.hallucinated and sequence.*_steps are for a generator "
+                "that sees frames before; set generator.previous, or leave them at 0"
+            )
+        if self.sequence.checkpointing and self.generator.norm == "batch":
+            raise ValueError(
+                "sequence.checkpointing draws each frame twice, and batch norm would count it "
+                "twice; set generator.norm=instance"
+            )
+
 
 def train(cfg: Config) -> None:
     clips = training_clips(cfg.data)
-    frames = PortraitClips(clips, cfg.guidance, cfg.data.frames, cfg.data.shift, cfg.run.seed)
-    measured = measured_frames(cfg.data, cfg.held_out, cfg.guidance)
+    frames = PortraitClips(
+        clips, cfg.guidance, cfg.data.frames, cfg.data.shift, cfg.run.seed, cfg.loss.need_flow
+    )
+    measured = measured_frames(cfg.data, cfg.held_out, cfg.guidance, cfg.generator.previous)
 
     run = Run(cfg)
     device = run.device
-    generator = Generator(cfg.guidance.channels, cfg.generator).to(device)
-    discriminator = Discriminator(cfg.guidance.channels, cfg.discriminator).to(device)
+    generator = make_generator(cfg.guidance, cfg.generator).to(device)
+    judges = Judges(
+        cfg.guidance.channels,
+        cfg.discriminator if cfg.loss.gan else None,
+        cfg.video_discriminator if cfg.loss.gan_video else None,
+    ).to(device)
     vgg = Vgg(cfg.vgg).to(device) if cfg.loss.vgg else None
-    layer_weights = [VGG_WEIGHTS[layer] for layer in cfg.vgg.layers]
     average = averaged(generator, cfg.average)
     optimizer = make_optimizer(generator.parameters(), cfg.optim)
-    discriminator_optimizer = make_optimizer(discriminator.parameters(), cfg.discriminator_optim)
+    discriminator_optimizer = make_optimizer(judges.parameters(), cfg.discriminator_optim)
     run.keep(
         generator=generator,
-        discriminator=discriminator,
+        discriminator=judges,
         average=average,
         optimizer=optimizer,
         discriminator_optimizer=discriminator_optimizer,
@@ -109,44 +158,102 @@ def train(cfg: Config) -> None:
     for batch in run.batches(frames):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
         set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
-        truth, guidance = batch["frames"].flatten(0, 1), batch["guidance"].flatten(0, 1)
-        adversarial = cfg.loss.gan > 0 and run.step >= cfg.loss.gan_from
+        phase = phase_of(run.step, cfg.generator.enhancers, cfg.sequence)
+        let_learn(generator, phase)
+        sequences = Sequences.of(batch).at_level(phase.level)
+        truth = sequences.after(cfg.generator.previous)
+        adversarial = cfg.loss.gan + cfg.loss.gan_video > 0 and run.step >= cfg.loss.gan_from
 
         with autocast:
-            generated = generator(guidance).float()
-            terms = {"reconstruction": reconstruction(generated, truth, cfg.loss.reduction)}
-            total = cfg.loss.reconstruction * terms["reconstruction"]
+            made = draw_sequences(generator, sequences, cfg.sequence, phase.level)
+            terms = picture_terms(made, truth, cfg.loss)
+            if made.flow is not None and cfg.loss.need_flow:
+                terms |= motion_terms(made.flow, sequences, cfg.loss)
             if vgg is not None:
-                made, real = (vgg((frames + 1) / 2) for frames in (generated, truth))
-                terms["vgg"] = vgg_distance(made, real, layer_weights)
-                total = total + cfg.loss.vgg * terms["vgg"]
+                terms["vgg"] = perceptual_term(vgg, made.frames, truth.frames, cfg.vgg)
             if adversarial:
-                discriminator.requires_grad_(False)
-                terms["gan"] = lsgan_generator(discriminator(generated, guidance))
-                total = total + cfg.loss.gan * terms["gan"]
-        terms["total"] = total
-        terms["grad_norm"] = take_step(optimizer, total, generator, cfg.optim)
+                judges.requires_grad_(False)
+                terms |= fooling_terms(judges, made.frames, truth, cfg.loss)
+        terms["total"] = weighted_sum(terms, cfg.loss)
+        terms["grad_norm"] = take_step(optimizer, terms["total"], generator, cfg.optim)
         average.update_parameters(generator)
 
         if adversarial:
-            discriminator.requires_grad_(True)
+            judges.requires_grad_(True)
             with autocast:
-                real = discriminator(truth, guidance)
-                fake = discriminator(generated.detach(), guidance)
-                terms["discriminator"] = lsgan_discriminator(real, fake)
+                verdicts = judging_terms(judges, made.frames.detach(), truth)
+            total = torch.stack(list(verdicts.values())).sum()
+            terms |= verdicts
             terms["discriminator_grad_norm"] = take_step(
-                discriminator_optimizer,
-                terms["discriminator"],
-                discriminator,
-                cfg.discriminator_optim,
+                discriminator_optimizer, total, judges, cfg.discriminator_optim
             )
 
         run.log(**terms)
         if measured is not None and run.due(cfg.held_out.every):
             average.module.eval()
-            shown = render(average.module, measured.guidance)
+            shown = drawn(average.module, measured)
             run.record(**held_out_figures(shown, measured))
             run.picture("held_out", sample_picture(measured.guidance, shown, measured.frames))
+
+
+def picture_terms(made: DrawnSequences, truth: Sequences, loss: LossConfig) -> dict[str, Tensor]:
+    """Return how far the pictures are from the true ones (supplement eq. 2)."""
+    target = truth.frames.flatten(0, 1)
+    terms = {"reconstruction": reconstruction(made.frames.flatten(0, 1), target, loss.reduction)}
+    if made.hallucinated is not None and loss.hallucinated:
+        hallucinated = made.hallucinated.flatten(0, 1)
+        terms["hallucinated"] = reconstruction(hallucinated, target, loss.reduction)
+    return terms
+
+
+def motion_terms(flow_BT2HW: Tensor, sequences: Sequences, loss: LossConfig) -> dict[str, Tensor]:
+    """Return how far the generator's flow is from the stored one, and what it moves amiss."""
+    first = sequences.frames.shape[1] - flow_BT2HW.shape[1]
+    truth, flow = sequences.after(first), flow_BT2HW.flatten(0, 1)
+    assert truth.flow is not None
+    assert truth.confidence is not None
+    known = truth.confidence.flatten(0, 1)
+    terms = {}
+    if loss.flow:
+        terms["flow"] = flow_distance(flow, truth.flow.flatten(0, 1), known)
+    if loss.warp:
+        before = sequences.frames[:, first - 1 : -1].flatten(0, 1)
+        terms["warp"] = warp_distance(warped(before, flow), truth.frames.flatten(0, 1), known)
+    return terms
+
+
+def perceptual_term(vgg: Vgg, made: Tensor, truth: Tensor, config: VggConfig) -> Tensor:
+    """Return L_vgg of frames (B, T, 3, H, W) in [-1, 1] (supplement eq. 4)."""
+    one, other = (vgg((frames.flatten(0, 1) + 1) / 2) for frames in (made, truth))
+    return vgg_distance(one, other, [VGG_WEIGHTS[layer] for layer in config.layers])
+
+
+def fooling_terms(
+    judges: Judges, made: Tensor, truth: Sequences, loss: LossConfig
+) -> dict[str, Tensor]:
+    """Return the generator's part of the adversarial game (supplement eq. 3)."""
+    answers = judges(made, truth)
+    terms = {name: lsgan_generator(logits(each)) for name, each in answers.items()}
+    if loss.feature_matching:
+        with torch.no_grad():
+            real = judges(truth.frames, truth)
+        matched = [feature_matching(features(real[k]), features(answers[k])) for k in answers]
+        terms["feature_matching"] = torch.stack(matched).sum()
+    return terms
+
+
+def judging_terms(judges: Judges, made: Tensor, truth: Sequences) -> dict[str, Tensor]:
+    """Return the discriminators' part of the adversarial game."""
+    real, fake = judges(truth.frames, truth), judges(made, truth)
+    names = {"gan": "discriminator", "gan_video": "video_discriminator"}
+    return {
+        names[name]: lsgan_discriminator(logits(real[name]), logits(fake[name])) for name in real
+    }
+
+
+def weighted_sum(terms: dict[str, Tensor], loss: LossConfig) -> Tensor:
+    """Return L of supplement eq. 5, with the optional terms that are switched on."""
+    return torch.stack([getattr(loss, name) * term for name, term in terms.items()]).sum()
 
 
 def take_step(
@@ -178,14 +285,6 @@ def compared(result: Image, truth: Image) -> dict[str, float]:
         "ssim": float(np.mean([ssim(*pair) for pair in pairs])),
         "psnr": float(np.mean([psnr(*pair) for pair in pairs])),
     }
-
-
-def sample_picture(guidance: Image, result: Image, truth: Image) -> Image:
-    """Return a few frames below each other: plain guidance map, result, truth."""
-    chosen = np.linspace(0, len(truth) - 1, PICTURED).round().astype(int)
-    plain = np.repeat(guidance[chosen, -1, :, :, None], 3, axis=3)
-    rows = np.concatenate([plain, result[chosen], truth[chosen]], axis=2)
-    return np.concatenate(list(rows), axis=0)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ Each looks at (frame, guidance) pairs, the second and later ones at half the res
 before, and answers a logit for every patch it sees. They share no weights.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evp.generator import Norm, norm_layer
+from evp.blocks import Norm, halved, norm_layer
+
+Answers = list[list[Tensor]]  # of each scale: its layers' features, then its logits (B, 1, h, w)
 
 SLOPE = 0.2  # of the leaky rectifiers
 WIDEST = 512  # channels at most (pix2pixHD)
@@ -33,44 +35,63 @@ class PatchDiscriminator(nn.Module):
     def __init__(self, in_channels: int, config: DiscriminatorConfig) -> None:
         super().__init__()
         widths = [min(config.channels << level, WIDEST) for level in range(config.layers + 1)]
-        layers: list[nn.Module] = [
-            nn.Conv2d(in_channels, widths[0], 4, stride=2, padding=2),
-            nn.LeakyReLU(SLOPE),
-        ]
+        first = nn.Conv2d(in_channels, widths[0], 4, stride=2, padding=2)
+        layers: list[nn.Module] = [nn.Sequential(first, nn.LeakyReLU(SLOPE))]
         for level in range(1, config.layers + 1):
             stride = 2 if level < config.layers else 1
-            layers += [
-                nn.Conv2d(widths[level - 1], widths[level], 4, stride=stride, padding=2),
-                norm_layer(config.norm, widths[level]),
-                nn.LeakyReLU(SLOPE),
-            ]
+            conv = nn.Conv2d(widths[level - 1], widths[level], 4, stride=stride, padding=2)
+            norm = norm_layer(config.norm, widths[level])
+            layers.append(nn.Sequential(conv, norm, nn.LeakyReLU(SLOPE)))
         layers.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.ModuleList(layers)
 
-    def forward(self, pair_BCHW: Tensor) -> Tensor:
-        logits: Tensor = self.layers(pair_BCHW)
-        return logits
+    def forward(self, pictures_BCHW: Tensor) -> list[Tensor]:
+        found = [pictures_BCHW]
+        for layer in self.layers:
+            found.append(layer(found[-1]))
+        return found[1:]
+
+
+class MultiScale(nn.Module):
+    """One patch discriminator a scale, the finest first."""
+
+    def __init__(self, in_channels: int, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(
+            PatchDiscriminator(in_channels, config) for _ in range(config.scales)
+        )
+
+    def forward(self, pictures_BCHW: Tensor) -> Answers:
+        answers = []
+        for scale in self.scales:
+            answers.append(scale(pictures_BCHW))
+            pictures_BCHW = halved(pictures_BCHW)
+        return answers
 
 
 class Discriminator(nn.Module):
-    """One patch discriminator a scale, the finest first."""
+    """D_I: frames with their guidance maps."""
 
     def __init__(self, guidance_channels: int, config: DiscriminatorConfig) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(
-            PatchDiscriminator(3 + guidance_channels, config) for _ in range(config.scales)
-        )
+        self.judge = MultiScale(3 + guidance_channels, config)
 
-    def forward(self, frames_BCHW: Tensor, guidance_BCHW: Tensor) -> list[Tensor]:
-        """Return the logits of every scale, each (B, 1, h, w).
+    def forward(self, frames_BCHW: Tensor, guidance_BCHW: Tensor) -> Answers:
+        """Return the answers of every scale.
 
         Args:
             frames_BCHW: (B, 3, H, W) in [-1, 1].
             guidance_BCHW: the guidance maps of these frames, in [0, 1].
         """
-        pair = torch.cat([frames_BCHW, guidance_BCHW], dim=1)
-        logits = []
-        for scale in self.scales:
-            logits.append(scale(pair))
-            pair = F.avg_pool2d(pair, 3, stride=2, padding=1, count_include_pad=False)
-        return logits
+        answers: Answers = self.judge(torch.cat([frames_BCHW, guidance_BCHW], dim=1))
+        return answers
+
+
+def logits(answers: Answers) -> list[Tensor]:
+    """Return the logits of every scale."""
+    return [scale[-1] for scale in answers]
+
+
+def features(answers: Answers) -> Sequence[Sequence[Tensor]]:
+    """Return what lies before the logits of every scale."""
+    return [scale[:-1] for scale in answers]

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evp.generator import Generator, GuidanceConfig, load_generator, render
+from evp.drawing import load_generator, render
+from evp.generator import Generator, GuidanceConfig
 from evp.video_data import guidance_maps, scaled
 from media.corpus import Crop
 from media.crop import cut

@@ -5,9 +5,8 @@ Dimension letters: K consecutive frames of a clip, C guidance channels, H, W pix
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +21,7 @@ from media.frames import FrameStore
 from media.geometry import align_2d
 from media.pictures import resized
 
+Array = NDArray[Any]
 Image = NDArray[np.uint8]
 Points = NDArray[np.floating[Any]]
 
@@ -35,7 +35,7 @@ class VideoDataConfig:
     corpora: tuple[Path, ...]  # prepared corpora, of profile portrait
     repeats: tuple[int, ...] = ()  # how often an epoch goes through each corpus; empty: once
     speaker: str | None = None  # EVP's renderer knows one person; None: there is only one
-    frames: int = 1  # K, consecutive frames in an item
+    frames: int = 1  # K, consecutive frames in an item, those before the first drawn one included
     shift: int = 0  # pixels that frame and landmarks are moved by, at most; see PortraitClips
 
     def __post_init__(self) -> None:
@@ -48,7 +48,9 @@ class VideoDataConfig:
 class PortraitClips(Dataset[dict[str, Tensor]]):
     """Every run of K consecutive frames of the clips is an item, float32:
 
-    frames (K, 3, H, W) in [-1, 1], guidance (K, C, H, W) in [0, 1].
+    frames (K, 3, H, W) in [-1, 1], guidance (K, C, H, W) in [0, 1]; on request also the backward
+    flow that `python -m data_prep.flow` stored, flow (K, 2, H, W) in pixels to the frame before,
+    and where it is to be believed, confidence (K, 1, H, W) of 0 and 1.
 
     With a `shift`, each draw moves the run as a whole by so many pixels at most, to either side and
     up or down, and repeats the border. Ours: a person's clips are cut around their first frame, so
@@ -63,16 +65,19 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         frames: int = 1,
         shift: int = 0,
         seed: int = 0,
+        flow: bool = False,
     ) -> None:
         """Open the clips; their landmarks are kept, their frames are read when asked for.
 
         Raises:
             ValueError: no clip has K frames.
+            FileNotFoundError: flow is wanted and not there; the message names the command.
         """
         self.clips = [OpenClip(clip, guidance) for clip in clips if clip.frames >= frames]
         if not self.clips:
             raise ValueError(f"none of the {len(clips)} clips has {frames} frames")
-        self.frames, self.shift, self.seed = frames, shift, seed
+        self.frames, self.shift, self.seed, self.size = frames, shift, seed, guidance.size
+        self.flows = [clip.clip.flow() for clip in self.clips] if flow else []
         runs = [len(clip) - frames + 1 for clip in self.clips]
         self.ends = np.cumsum(runs)
 
@@ -80,13 +85,19 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         return int(self.ends[-1])
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        item = draw % len(self)
-        which = int(np.searchsorted(self.ends, item, side="right"))
-        start = item - (int(self.ends[which - 1]) if which else 0)
+        place = draw % len(self)
+        which = int(np.searchsorted(self.ends, place, side="right"))
+        start = place - (int(self.ends[which - 1]) if which else 0)
         rng = np.random.default_rng((self.seed, draw))
         right, down = rng.integers(-self.shift, self.shift + 1, 2).tolist()
-        frames, guidance = self.clips[which].read(range(start, start + self.frames), (right, down))
-        return {"frames": frames_to_tensor(frames), "guidance": guidance_to_tensor(guidance)}
+        chosen, move = range(start, start + self.frames), (right, down)
+        frames, guidance = self.clips[which].read(chosen, move)
+        item = {"frames": frames_to_tensor(frames), "guidance": guidance_to_tensor(guidance)}
+        if self.flows:
+            flow, confidence = self.flows[which].read(chosen, self.size)
+            item["flow"] = _channels_first(moved(flow, move))
+            item["confidence"] = _channels_first(moved(confidence[..., None], move)).float()
+        return item
 
 
 class OpenClip:
@@ -149,14 +160,14 @@ def training_clips(data: VideoDataConfig) -> list[Clip]:
     return [clip for clips, times in zip(by_corpus, repeats, strict=True) for clip in times * clips]
 
 
-def moved(frames: Image, move: tuple[int, int]) -> Image:
-    """Return frames (K, H, W, 3) moved right and down by whole pixels, their border repeated."""
+def moved(frames: Array, move: tuple[int, int]) -> Array:
+    """Return frames (K, H, W, ...) moved right and down by whole pixels, their border repeated."""
     if move == (0, 0):
         return frames
     H, W = frames.shape[1:3]
     columns = np.clip(np.arange(W) - move[0], 0, W - 1)
     rows = np.clip(np.arange(H) - move[1], 0, H - 1)
-    shifted: Image = frames[:, rows[:, None], columns]
+    shifted: Array = frames[:, rows[:, None], columns]
     return shifted
 
 
@@ -192,13 +203,16 @@ def scaled(landmarks: Points, scale: float) -> Points:
 
 def frames_to_tensor(frames: Image) -> Tensor:
     """Return (..., 3, H, W) float32 in [-1, 1] of RGB frames (..., H, W, 3) uint8."""
-    channels_first = np.ascontiguousarray(np.moveaxis(frames, -1, -3))
-    return torch.from_numpy(channels_first).float() / 127.5 - 1
+    return _channels_first(frames).float() / 127.5 - 1
 
 
 def guidance_to_tensor(guidance: Image) -> Tensor:
     """Return float32 in [0, 1] of guidance maps uint8, of the same shape."""
     return torch.from_numpy(guidance).float() / 255
+
+
+def _channels_first(pictures: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pictures, -1, -3)))
 
 
 def nearest_frames(train: Sequence[Clip], clip: Clip) -> list[tuple[Clip, int]]:
@@ -212,48 +226,3 @@ def nearest_frames(train: Sequence[Clip], clip: Clip) -> list[tuple[Clip, int]]:
     wanted = align_2d(clip.landmarks()).reshape(-1, 136)
     squares = np.square(known).sum(axis=1) - 2 * wanted @ known.T  # less a constant of the face
     return [places[best] for best in squares.argmin(axis=1)]
-
-
-@dataclass(frozen=True)
-class HeldOutFrames:
-    """Which frames are measured beside training, and how often; no choice is made by them."""
-
-    split: Literal["val", "test_sentence", "none"] = "test_sentence"
-    every: int = 1_000  # steps
-    frames: int = 64  # at most, evenly spread over the split
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Held-out frames at the generator's size, uint8."""
-
-    frames: Image  # (N, H, W, 3)
-    guidance: Image  # (N, C, H, W)
-    nearest: Image  # (N, H, W, 3), the training frames whose landmarks lie nearest
-
-
-def measured_frames(
-    data: VideoDataConfig, held_out: HeldOutFrames, guidance: GuidanceConfig
-) -> Measured | None:
-    """Return the held-out frames with their nearest training frames; None for split "none".
-
-    Raises:
-        ValueError: the split has no clip of the speaker.
-    """
-    if held_out.split == "none":
-        return None
-    train = list(chain(*speaker_clips(data, "train")))
-    clips = list(chain(*speaker_clips(data, held_out.split)))
-    stride = -(-sum(clip.frames for clip in clips) // held_out.frames)
-    next_one = stride // 2  # counted from the beginning of the clip at hand
-    read, nearest = [], []
-    for clip in clips:
-        chosen = range(next_one, clip.frames, stride)
-        next_one += len(chosen) * stride - clip.frames
-        if chosen:
-            read.append(OpenClip(clip, guidance).read(chosen))
-            closest = nearest_frames(train, clip)
-            nearest += [closest[frame] for frame in chosen]
-    looked_up = [resized(clip.store().read([frame]), guidance.size) for clip, frame in nearest]
-    frames, maps = (np.concatenate(part) for part in zip(*read, strict=True))
-    return Measured(frames, maps, np.concatenate(looked_up))

@@ -76,3 +76,47 @@ def lsgan_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tenso
 def lsgan_generator(fake: Sequence[Tensor]) -> Tensor:
     """Return the generator's least-squares loss 1/2 E[(D(G(e)) - 1)^2], averaged over scales."""
     return torch.stack([0.5 * (one - 1).square().mean() for one in fake]).mean()
+
+
+def feature_matching(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Return the distance of a discriminator's features (pix2pixHD, arXiv:1711.11585, eq. 3).
+
+        mean over scales of 4 / N  sum_i mean |D_i(x) - D_i(G(e))|
+
+    over a scale's N layers. The paper of EVP does not print it; the release's networks have it,
+    with weight 10 and the factor 4 / N. Real features are targets and get no gradient.
+    """
+    scales = []
+    for one, other in zip(real, fake, strict=True):
+        terms = [(a.detach() - b).abs().mean() for a, b in zip(one, other, strict=True)]
+        scales.append(4 / len(terms) * torch.stack(terms).sum())
+    return torch.stack(scales).mean()
+
+
+def flow_distance(generated: Tensor, flow: Tensor, confidence: Tensor) -> Tensor:
+    """Return mean |w - w*| over the pixels whose flow is to be believed, in pixels.
+
+    The first half of vid2vid's flow loss (arXiv:1808.06601, eq. 9; the release's weight is 10).
+
+    Args:
+        generated, flow: (N, 2, H, W), pixels.
+        confidence: (N, 1, H, W), 1 where `flow` is to be believed.
+    """
+    return _mean_where((generated - flow).abs(), confidence)
+
+
+def warp_distance(moved: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
+    """Return mean |w(x_{t-1}) - x_t| over the pixels whose flow is to be believed.
+
+    The second half of vid2vid's flow loss: the true frame before, moved along the generated flow,
+    should be the true frame.
+
+    Args:
+        moved, target: (N, 3, H, W) in [-1, 1].
+        confidence: (N, 1, H, W).
+    """
+    return _mean_where((moved - target).abs(), confidence)
+
+
+def _mean_where(values: Tensor, confidence: Tensor) -> Tensor:
+    return (values * confidence).sum() / (confidence.sum() * values.shape[1]).clamp(min=1)

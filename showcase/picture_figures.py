@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.clip import analyse_video
-from evp.generator import render
+from evp.drawing import render
 from evp.portrait import Renderer
 from evp.video_data import OpenClip, nearest_frames
 from media.audio import read_audio

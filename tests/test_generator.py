@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from evp.discriminator import Discriminator, DiscriminatorConfig
-from evp.generator import (
-    Generator,
-    GeneratorConfig,
-    GuidanceConfig,
+from evp.discriminator import Discriminator, DiscriminatorConfig, PatchDiscriminator, logits
+from evp.drawing import (
     RendererDescription,
     averaged,
     load_generator,
     render,
     save_description,
 )
+from evp.generator import Generator, GeneratorConfig, GuidanceConfig
 from runtime import checkpoint
 
 SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=1, enhancers=1, enhancer_blocks=1)
@@ -87,7 +85,7 @@ def test_with_batch_norm_at_rest_a_shifted_map_gives_a_shifted_frame():
     generator = Generator(1, GeneratorConfig(4, 2, 1, 1, 1, norm="batch")).eval()
     middle = torch.zeros(1, 1, 128, 128)
     middle[:, :, 60:68, 60:68] = torch.rand(8, 8)
-    shift = generator.divisor
+    shift = generator.config.divisor
     assert shift == 8
     with torch.no_grad():
         still, moved = generator(middle), generator(middle.roll(shift, dims=3))
@@ -96,8 +94,8 @@ def test_with_batch_norm_at_rest_a_shifted_map_gives_a_shifted_frame():
 
 def test_there_is_one_answer_map_a_scale_each_half_as_large():
     discriminator = Discriminator(1, DiscriminatorConfig(channels=4, layers=2, scales=3))
-    logits = discriminator(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64))
-    assert [tuple(each.shape) for each in logits] == [
+    answers = logits(discriminator(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)))
+    assert [tuple(each.shape) for each in answers] == [
         (2, 1, 19, 19),
         (2, 1, 11, 11),
         (2, 1, 7, 7),
@@ -106,9 +104,9 @@ def test_there_is_one_answer_map_a_scale_each_half_as_large():
 
 @pytest.mark.parametrize(("layers", "patch"), [(1, 16), (2, 34), (3, 70)])
 def test_a_logit_sees_a_patch_of_the_published_size(layers, patch):
-    network = Discriminator(1, DiscriminatorConfig(4, layers, 1, norm="batch")).scales[0].eval()
+    network = PatchDiscriminator(4, DiscriminatorConfig(4, layers, 1, norm="batch")).eval()
     image = torch.rand(1, 4, 128, 128, requires_grad=True)
-    middle = network(image)
+    middle = network(image)[-1]
     middle[0, 0, middle.shape[2] // 2, middle.shape[3] // 2].backward()
     seen = (image.grad.abs().amax(dim=(0, 1, 3)) > 0).nonzero().flatten()
     assert int(seen.max() - seen.min() + 1) == patch
@@ -117,7 +115,7 @@ def test_a_logit_sees_a_patch_of_the_published_size(layers, patch):
 def test_the_discriminator_compares_frame_and_map():
     discriminator = Discriminator(1, DiscriminatorConfig(4, 2, 2))
     frame, maps = torch.rand(1, 3, 32, 32), torch.rand(2, 1, 32, 32)
-    one, two = (discriminator(frame, maps[k : k + 1]) for k in range(2))
+    one, two = (logits(discriminator(frame, maps[k : k + 1])) for k in range(2))
     for first, second in zip(one, two, strict=True):
         assert (first - second).abs().max() > 1e-4
 
