@@ -31,6 +31,7 @@ ANTELOPE = (
 )
 BZIPPED = "published as .bz2: unpack it first"
 MEDIAPIPE_INSTEAD = "or choose the detector 'mediapipe', which needs no file"
+DIS_INSTEAD = "or choose the method 'dis', which needs no file"
 
 
 @dataclass(frozen=True)
@@ -254,9 +255,20 @@ _SHEET = (
         "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
         f"{TORCH}raft_large_C_T_SKHT_V2-ff5fadd5.pth",
         "BSD",
-        (),
+        ("data_prep.flow --method raft",),
         sha256="ff5fadd5",
-        note="optical flow of torchvision; warp_error uses OpenCV's flow, which needs no file",
+        note="torchvision's Raft_Large_Weights.C_T_SKHT_V2, about 21 MB",
+        instead=DIS_INSTEAD,
+    ),
+    WeightsFile(
+        "raft_small",
+        "raft_small_C_T_V2-01064c6d.pth",
+        f"{TORCH}raft_small_C_T_V2-01064c6d.pth",
+        "BSD",
+        ("data_prep.flow --method raft_small",),
+        sha256="01064c6d",
+        note="torchvision's Raft_Small_Weights.C_T_V2, about 4 MB",
+        instead=DIS_INSTEAD,
     ),
     *(
         WeightsFile(

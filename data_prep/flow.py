@@ -1,0 +1,235 @@
+"""Give every clip of a prepared corpus its optical flow: flow.pngs.
+
+    python -m data_prep.flow data/mini
+    python -m data_prep.flow data/mead --workers 8
+    python -m data_prep.flow data/mead --method raft --device cuda
+
+Writes into each clip's folder the flow of each frame from the frame before it and where it can be
+trusted (media/flow.py), at half the frames' size, about 10 kB a frame at 256 px
+(media/flow_store.py); <corpus>/flow.json says how it was made. A second run makes only what is
+missing. A corpus has flow of one method and one version: another is refused, unless --replace
+removes all that is there first. A clip whose frames cannot be read is reported and does not stop
+the others.
+
+dis needs no file. raft and raft_small read torchvision's weights from the weights folder: 100 times
+slower on a CPU. Needs a prepared corpus that stores frames, of any profile.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+import typing as tp
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from media.container import is_disk_error
+from media.corpus import PREPARE, Clip, Corpus
+from media.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident
+from media.flow_raft import make_estimator
+from media.flow_store import FILE, PNGS, FlowStore, flow_writer
+from media.frames import FrameStore
+from runtime.files import read_json, write_json
+from runtime.pool import each
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, tp.Any]
+Image = NDArray[np.uint8]
+Outcome = tuple[str, str]  # clip id, why it has no flow, or ""
+
+RECORD = "flow.json"
+AT_ONCE = 16  # frames read in a row: at random, a video's are decoded many times over
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which flow, of which corpus."""
+
+    corpus: Path  # a prepared corpus
+    method: Method = "dis"
+    workers: int = 0  # processes; 0: this one
+    device: str = "cpu"  # of RAFT: cpu, cuda
+    replace: bool = False  # remove the flow that is there first
+    progress: bool = True
+
+
+@dataclass
+class Flows:
+    """What a run came to."""
+
+    kept: int  # clips that had flow already
+    made: list[str] = field(default_factory=list)  # clip ids
+    failed: dict[str, str] = field(default_factory=dict)  # clip id: why
+
+
+def make_flow(config: Config) -> Flows:
+    """Write what is missing of a corpus' flow, and its flow.json.
+
+    Raises:
+        FileNotFoundError: no prepared corpus, no frames in it, or no weights of RAFT.
+        ValueError: the corpus has flow of another method, version or settings; weights that are
+            not the published ones.
+        OSError: the disk is full.
+    """
+    corpus = Corpus(config.corpus)
+    if "profile" not in corpus.info:
+        raise FileNotFoundError(f"{config.corpus} stores no frames; {PREPARE} with a profile")
+    origin = _origin(config.method, make_estimator(config.method, config.device))
+    clips = corpus.clips()
+    _settle(config, clips, origin)
+    missing = [clip for clip in clips if not _has_flow(clip)]
+    flows = Flows(len(clips) - len(missing))
+    outcomes = each(_make, missing, config.workers, partial(_start, config), _died)
+    bar = tqdm(total=len(missing), desc="flow", unit="clip", disable=not config.progress)
+    with bar:
+        for clip_id, reason in outcomes:
+            bar.update()
+            if reason:
+                flows.failed[clip_id] = reason
+                log.warning("%s has no flow: %s", clip_id, reason)
+            else:
+                flows.made.append(clip_id)
+    write_json(config.corpus / RECORD, origin | _sum(flows))
+    return flows
+
+
+def _origin(method: Method, estimator: Estimator) -> Row:
+    """Return how flow is made: what all of a corpus' flow must have in common."""
+    settings = estimator.settings | {"undone_within": [RELATIVE, ABSOLUTE], "stored_size": 0.5}
+    text = json.dumps([method, PNGS.version, settings], sort_keys=True)
+    return {
+        "method": method,
+        "version": PNGS.version,
+        "settings": settings,
+        "settings_sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
+
+
+def _settle(config: Config, clips: Sequence[Clip], origin: Row) -> None:
+    """Record how the corpus' flow is made; refuse to mix it with another."""
+    path = config.corpus / RECORD
+    there: Row | None = read_json(path) if path.is_file() and not config.replace else None
+    if there is None:  # flow of which nobody knows the method is no flow
+        path.unlink(missing_ok=True)
+        for clip in clips:
+            (clip.folder / FILE).unlink(missing_ok=True)
+        write_json(path, origin)
+        return
+    if there.get("settings_sha256") != origin["settings_sha256"]:
+        raise ValueError(
+            f"{path}: this corpus has flow by {_named(there)}, asked for {_named(origin)}; "
+            "one corpus has one: ask for the one that is there, or remove it with --replace"
+        )
+
+
+def _named(origin: Row) -> str:
+    return f"{origin.get('method')} (version {origin.get('version')}, {origin.get('settings')})"
+
+
+def _has_flow(clip: Clip) -> bool:
+    """Tell whether a clip has the flow of all its frames; a damaged file is made anew."""
+    try:
+        return len(FlowStore(clip.folder / FILE)) == clip.frames
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+_config: Config
+_estimator: Estimator | None
+
+
+def _start(config: Config) -> None:
+    global _config, _estimator
+    cv2.setNumThreads(1)  # clips are worked on side by side, by processes
+    if config.workers:
+        torch.set_num_threads(1)
+    _config, _estimator = config, None
+
+
+def _loaded_estimator() -> Estimator:
+    """Load the estimator, once in every process; what is wrong with it concerns all clips."""
+    global _estimator
+    if _estimator is None:
+        _estimator = make_estimator(_config.method, _config.device)
+    return _estimator
+
+
+def _make(clip: Clip) -> Outcome:
+    estimator = _loaded_estimator()
+    try:
+        store = clip.store()
+        if len(store) != clip.frames:
+            raise ValueError(f"{store.path} has {len(store)} frames, the manifest {clip.frames}")
+        _write(clip.folder, store, estimator)
+    except (OSError, ValueError, cv2.error) as error:
+        if is_disk_error(error):
+            raise
+        (clip.folder / FILE).unlink(missing_ok=True)  # a damaged one of an earlier run
+        return clip.id, str(error)
+    return clip.id, ""
+
+
+def _died(clip: Clip) -> Outcome:
+    return clip.id, "the process that worked on it died"
+
+
+def _write(folder: Path, store: FrameStore, estimator: Estimator) -> None:
+    before: Image | None = None
+    with flow_writer(folder) as write:
+        for now in _frames(store):
+            if before is None:
+                write(np.zeros((*now.shape[:2], 2), np.float32), np.zeros(now.shape[:2], bool))
+            else:
+                back, forth = estimator(before, now)
+                write(back, confident(back, forth))
+            before = now
+
+
+def _frames(store: FrameStore) -> Iterator[Image]:
+    for first in range(0, len(store), AT_ONCE):
+        yield from store[first : first + AT_ONCE]
+
+
+def _sum(flows: Flows) -> Row:
+    return {"clips": flows.kept + len(flows.made), "failed": flows.failed}
+
+
+def summary(flows: Flows) -> str:
+    """Return counts and the clips that failed, as lines of text."""
+    lines = [f"{flows.kept + len(flows.made)} clips have flow ({len(flows.made)} made now)"]
+    lines += [f"  failed {name}: {reason}" for name, reason in sorted(flows.failed.items())]
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 if every clip has flow, else 1."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser.add_argument("corpus", type=Path, help="a prepared corpus, data/<name>")
+    parser.add_argument("--method", choices=tp.get_args(Method), default=Config.method)
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: this one)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of RAFT")
+    parser.add_argument("--replace", action="store_true", help="remove the flow there is, first")
+    config = Config(**vars(parser.parse_args(argv)))
+    try:
+        flows = make_flow(config)
+    except (OSError, ValueError) as error:
+        print(f"flow: {error}", file=sys.stderr)
+        return 1
+    print(f"{config.corpus}: {summary(flows)}")
+    return 1 if flows.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
