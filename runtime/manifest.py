@@ -129,12 +129,17 @@ def with_row(
     """Return a command line's options with what a row says instead.
 
     Raises:
-        ValueError: a cell is empty whose value the command line does not give either.
+        ValueError: a cell is empty whose value the command line does not give either, or two
+            columns have one of which only one can be meant.
     """
     values = dict(vars(given))
+    filled = {column.argument: column.name for column in columns if row.cells.get(column.name)}
     for column in columns:
         cell = row.cells.get(column.name, "")
         if cell:
+            rivals = [filled[option] for option in column.instead_of if option in filled]
+            if rivals:
+                raise ValueError(f"both {column.name} and {rivals[0]} are given; keep one of them")
             values |= column.values(cell, manifest.path.parent)
         elif column.needed and values[column.argument] is None:
             option = column.argument.replace("_", "-")
