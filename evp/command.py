@@ -9,6 +9,8 @@ from evp.drive import Emotion
 from evp.emotion_options import COLUMNS as EMOTION_COLUMNS
 from evp.emotion_options import add_emotion, emotion_of
 from evp.portrait import Alignment, Paste
+from evp.retouch import Retouch
+from evp.silence import THRESHOLD, PauseRule
 from media.landmarks import DetectorName
 from runtime.manifest import Column
 
@@ -51,7 +53,9 @@ class EvpJob:
     out: Path
     emotion: Emotion
     face: Path | None  # a video of the person whose face moves this way, instead of the sound
+    pauses: PauseRule | None  # where the mouth closes; none: it stays as predicted
     alignment: Alignment
+    retouch: Retouch
     frame: Literal["full", "crop"]  # the target's frame, or the generator's picture alone
     paste: Paste
     landmarks: Path | None  # a preview of the predicted landmarks goes there
@@ -62,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     _add_inputs(parser)
     add_emotion(parser)
+    _add_retouch(parser)
     _add_look(parser)
     _add_parts(parser)
 
@@ -70,7 +75,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
     """Return what is wanted.
 
     Raises:
-        ValueError: the emotion comes from more than one place.
+        ValueError: the emotion comes from more than one place, or options do not go together.
     """
     runs = EvpRuns(
         args.audio2lm or args.run / "audio2lm",
@@ -86,7 +91,9 @@ def job_of(args: argparse.Namespace) -> EvpJob:
         out=args.out,
         emotion=emotion_of(args),
         face=args.face,
+        pauses=_pauses_of(args),
         alignment=args.alignment,
+        retouch=Retouch(args.smooth, args.eyes),
         frame=args.frame,
         paste=args.paste,
         landmarks=args.landmarks,
@@ -100,6 +107,43 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", type=Path, help="a video of the person")
     parser.add_argument(
         "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
+    )
+
+
+def _pauses_of(args: argparse.Namespace) -> PauseRule | None:
+    if args.silence == "keep":
+        if args.silence_threshold is not None:
+            raise ValueError("--silence-threshold says what a pause is; it needs --silence close")
+        return None
+    if args.face is not None:
+        raise ValueError("--silence close goes by the sound, --face by a video: take one of them")
+    return PauseRule(THRESHOLD if args.silence_threshold is None else args.silence_threshold)
+
+
+def _add_retouch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--silence",
+        choices=("keep", "close"),
+        default="keep",
+        help="close the mouth in pauses of 0.8 s and more, or keep it as predicted",
+    )
+    parser.add_argument(
+        "--silence-threshold",
+        type=float,
+        metavar="SUM",
+        help="a frame is silent if its 640 samples add up to no more than this, of full scale 1; "
+        f"default: {THRESHOLD}, too low for pauses with noise",
+    )
+    parser.add_argument(
+        "--eyes",
+        choices=("predicted", "target"),
+        default="predicted",
+        help="as predicted, or open and blinking as the target's in each frame",
+    )
+    parser.add_argument(
+        "--smooth",
+        action="store_true",
+        help="smooth the face in the target's frames over time (One-Euro filter)",
     )
 
 

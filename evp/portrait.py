@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evp.drawing import load_generator, render
 from evp.generator import Generator, GuidanceConfig
+from evp.retouch import Retouch, retouched
 from evp.video_data import guidance_maps, scaled
 from media.corpus import Crop
 from media.crop import cut
@@ -36,6 +37,7 @@ Alignment = tp.Literal["3d", "none"]
 Paste = tp.Literal["face", "crop"]
 
 BATCH = 8  # frames through the generator at once
+AS_PLACED = Retouch()
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def edit(
     face: Array,
     model: FaceModel | None,
     alignment: Alignment = "3d",
+    retouch: Retouch = AS_PLACED,
 ) -> Iterator[EditedFrame]:
     """Yield the frames of a target video with another face, `BATCH` at a time through the network.
 
@@ -99,10 +102,12 @@ def edit(
         face: (T, 68, 2), aligned landmarks in 256 px.
         model: see `place_faces`.
         alignment: see `place_faces`.
+        retouch: what happens to the faces in their places.
     """
     order = palindrome(len(target.landmarks), len(face))
     replaced = target.landmarks[order]
     placed = place_faces(face, replaced, model, alignment)
+    placed = retouched(placed, replaced, target.crop.source_size[1], retouch)
     with frames_in_order(target.path, order) as frames:
         yield from _drawn(renderer, frames, target.crop, placed, replaced)
 

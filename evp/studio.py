@@ -11,6 +11,7 @@ from evp.audio2lm import load_predictor
 from evp.command import EvpJob
 from evp.drive import speaking_face
 from evp.portrait import EditedFrame, Target, edit, load_renderer
+from evp.silence import mouth_closed
 from media.corpus import Crop
 from media.edges import sketch
 from media.face_model import load_face_model
@@ -69,11 +70,13 @@ class EvpStudio:
         """
         samples = driving_sound(job.audio)
         face = self._face(job, samples)
+        if job.pauses is not None:
+            face = mouth_closed(face, samples, job.pauses)
         if job.landmarks is not None:
             write_video(job.landmarks, map(landmark_preview, face), samples)
         found = self.analyse(job.target)
         target = Target(job.target, found.landmarks, found.crop)
-        edited = edit(self.renderer, target, face, self.model, job.alignment)
+        edited = edit(self.renderer, target, face, self.model, job.alignment, job.retouch)
         rows = ([finished(frame, job)] for frame in edited)
         write_pictures([job.out], watch(rows, len(face)), samples)
         return [job.out]

@@ -8,6 +8,7 @@ import pytest
 import generate
 from evp.drive import Emotion
 from evp.portrait import EditedFrame
+from evp.retouch import Retouch
 from media.audio import read_audio, write_wav
 from media.corpus import Crop
 from media.mfcc import sound_windows
@@ -67,7 +68,7 @@ def loud_and_open(tmp_path, monkeypatch):
         face[:, 65:68, 1] = 40 * np.exp(loudness(heard))[:, None]
         return face
 
-    def edit(_renderer, _target, face, _model, _alignment):
+    def edit(_renderer, _target, face, *_):
         for points in face:
             picture = np.zeros((64, 64, 3), np.uint8)
             picture[: 2 + int(3 * points[66, 1])] = 255
@@ -118,3 +119,80 @@ def test_a_failure_midway_leaves_no_video(loud_and_open, tmp_path, monkeypatch):
     monkeypatch.setattr("evp.studio.edit", breaks)
     assert generate.main(arguments(tmp_path)) == 1
     assert not list(tmp_path.glob("*out*"))
+
+
+@pytest.fixture
+def faces_given(tmp_path, monkeypatch):
+    """Networks that leave the mouth open in a pause; a list of the faces and retouches drawn."""
+    second = np.full(16_000, 0.1, np.float32)
+    write_wav(tmp_path / "audio", np.concatenate([second, 0 * second, second]))
+    crop = Crop(np.eye(2, 3), (64, 64), (64, 64))
+    given = []
+
+    def speaking_face(*_):
+        face = np.zeros((FRAMES, 68, 2))
+        face[:, 66, 1] = 10.0
+        face[3, 66, 1] = 2.0
+        return face
+
+    def edit(_renderer, _target, face, _model, _alignment, retouch):
+        given.append((face, retouch))
+        picture = np.zeros((64, 64, 3), np.uint8)
+        return [EditedFrame(picture, crop, picture, points, points) for points in face]
+
+    analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
+    fakes = {
+        "evp.studio.speaking_face": speaking_face,
+        "evp.studio.edit": edit,
+        "evp.studio.load_predictor": lambda _: object(),
+        "evp.studio.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
+        "evp.studio.load_face_model": lambda _: None,
+        "generate.analyse_video": lambda *_: analysis,
+        "generate.make_detector": lambda _: None,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(name, fake)
+    return given
+
+
+def test_the_mouth_closes_in_pauses_and_the_face_is_retouched_where_wanted(faces_given, tmp_path):
+    touches = ("--silence=close", "--smooth", "--eyes=target")
+    for more in ((), touches, (*touches, "--silence-threshold=1e3")):
+        assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0
+    (plain, as_placed), (paused, retouch), (quiet, _) = faces_given
+    assert (as_placed, retouch) == (Retouch(), Retouch(smooth=True, eyes="target"))
+    gaps = [face[[1, 26, 40, 48, 55], 66, 1] for face in (plain, paused, quiet)]
+    np.testing.assert_allclose(gaps[0], 10)
+    np.testing.assert_allclose(gaps[1], [10, 6.8, 2.4, 6.8, 10])
+    np.testing.assert_allclose(gaps[2], 2.4)  # below such a threshold all of it is silent
+
+
+def test_a_manifests_clips_are_retouched_too(faces_given, tmp_path):
+    (tmp_path / "clips.csv").write_text("clip_id,audio,target\na,audio,audio\n")
+    manifest = ["evp", f"--run={tmp_path}", f"--manifest={tmp_path / 'clips.csv'}"]
+    manifest += [f"--out={tmp_path / 'all'}", "--frame=crop"]
+    for more in ((), ("--silence=close",), ("--silence=close",), ("--eyes=target",), ("--smooth",)):
+        assert generate.main([*manifest, *more]) == 0
+    assert [face[40, 66, 1] for face, _ in faces_given] == pytest.approx([10, 2.4, 10, 10])
+    wanted = [Retouch(), Retouch(), Retouch(eyes="target"), Retouch(smooth=True)]
+    assert [retouch for _, retouch in faces_given] == wanted
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--silence-threshold=0.2",), "needs --silence close"),
+        (("--silence=close", "--silence-threshold=-1"), "threshold is -1.0, wanted 0 or more"),
+        (("--silence=close", "--face=filmed.mp4"), "by the sound, --face by a video"),
+    ],
+)
+def test_a_rule_for_pauses_that_cannot_be_is_refused(tmp_path, capsys, more, said):
+    assert generate.main(arguments(tmp_path, *more)) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", ["--silence=shut", "--eyes=closed", "--silence-threshold=loud"])
+def test_retouches_that_nobody_knows_are_refused(tmp_path, capsys, more):
+    with pytest.raises(SystemExit):
+        generate.parse(arguments(tmp_path, more))
+    assert more.partition("=")[0] in capsys.readouterr().err

@@ -6,7 +6,8 @@ import torch
 
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from evp.generator import Generator, GeneratorConfig, GuidanceConfig
-from evp.portrait import Renderer, Target, edit, frames_in_order, place_faces
+from evp.portrait import AS_PLACED, Renderer, Target, edit, frames_in_order, place_faces
+from evp.retouch import Retouch, smoothed
 from media.corpus import Crop
 from media.face_model import project
 from media.geometry import align_3d
@@ -69,8 +70,8 @@ def test_frames_come_as_a_stream_or_to_and_fro(tmp_path):
 
 
 @pytest.fixture
-def edited(model, tmp_path):
-    """A target shorter than the face, drawn by an untrained network."""
+def drawn(model, tmp_path):
+    """From a retouch to a target shorter than the face, drawn by an untrained network."""
     clip = made_up_clip(model, T)
     video(tmp_path / "v.mp4", 8)
     crop = Crop(np.array([[0.4, 0, -8.0], [0, 0.4, -4.0]]), (64, 64), (160, 128))
@@ -80,7 +81,16 @@ def edited(model, tmp_path):
     sizes = GeneratorConfig(channels=4, downsamplings=1, blocks=1, enhancers=0)
     renderer = Renderer(Generator(1, sizes).eval(), guidance, "s")
     target = Target(tmp_path / "v.mp4", landmarks, crop)
-    return list(edit(renderer, target, frontal(model, clip), model))
+
+    def draw(retouch=AS_PLACED):
+        return list(edit(renderer, target, frontal(model, clip), model, "3d", retouch))
+
+    return draw
+
+
+@pytest.fixture
+def edited(drawn):
+    return drawn()
 
 
 def test_a_target_lasts_as_long_as_the_face(edited):
@@ -98,3 +108,22 @@ def test_pasting_the_face_leaves_the_rest_of_the_frame(edited):
     assert changed.any()
     assert changed.sum() < more.sum()
     assert not more[:, :15].any()  # left of the crop
+
+
+def test_what_is_drawn_has_the_targets_eyes_and_is_smoothed_as_the_target_frame_is_high(drawn):
+    plain = np.stack([frame.face for frame in drawn()])
+    own = np.stack([frame.replaced for frame in drawn()])
+    eyes = np.stack([frame.face for frame in drawn(Retouch(eyes="target"))])
+    np.testing.assert_allclose(lid_gap(eyes), lid_gap(own), rtol=1e-9)
+    assert np.abs(lid_gap(plain) - lid_gap(own)).max() > 0.01
+    np.testing.assert_array_equal(eyes[:, :36], plain[:, :36])
+    calm = np.stack([frame.face for frame in drawn(Retouch(smooth=True))])
+    # The frames are 128 px high, and 1 px of the picture is 5 of theirs.
+    np.testing.assert_allclose(calm, smoothed(5 * plain, 128) / 5, rtol=1e-9)
+    assert np.abs(calm - plain).max() > 0.3
+
+
+def lid_gap(faces):
+    """Height over width of the left eye, frame by frame."""
+    height, width = faces[:, 41] - faces[:, 37], faces[:, 39] - faces[:, 36]
+    return np.linalg.norm(height, axis=1) / np.linalg.norm(width, axis=1)
