@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evp.analysis_models import mean_mfcc, part_codes
 from evp.data import clips_of, labels_of
-from evp.emotion_codes import check_emotions, clip_codes, corpus_of
-from evp.encoders import Encoders, load_description
+from evp.emotion_codes import check_emotions, corpus_of
+from evp.encoders import load_description
 from media.corpus import Clip, Corpus
 from media.probes import nearest_mean_accuracy, probe_accuracy, probe_accuracy_across, silhouette
 from runtime.files import write_json
-from runtime.run import restore
 
 Array = NDArray[Any]
 
@@ -35,15 +35,11 @@ Array = NDArray[Any]
 def measure_run(run_dir: Path, corpus: Corpus, split: str) -> dict[str, dict[str, float]]:
     """Return the figures of raw MFCC and of every encoder that the run holds."""
     check_emotions(run_dir, corpus)
-    description = load_description(run_dir)
-    encoders = Encoders(description.encoders)
     train, test = clips_of(corpus, "train"), clips_of(corpus, split)
-    figures = {"mfcc": measures(_mfcc(train), _mfcc(test), train, test, corpus)}
-    for part in description.holds:
-        encoder = getattr(encoders, part)
-        restore(run_dir, **{f"{part}_encoder": encoder})
-        codes = clip_codes(encoder, train), clip_codes(encoder, test)
-        figures[part] = measures(*codes, train, test, corpus)
+    figures = {"mfcc": measures(mean_mfcc(train), mean_mfcc(test), train, test, corpus)}
+    for part in load_description(run_dir).holds:
+        codes, held_out = (part_codes(run_dir, part, clips) for clips in (train, test))
+        figures[part] = measures(codes, held_out, train, test, corpus)
     return figures
 
 
@@ -77,10 +73,6 @@ def table(figures: dict[str, dict[str, float]]) -> str:
     for kind, row in figures.items():
         lines.append(f"| {kind} | {' | '.join(f'{row[name]:.3f}' for name in names)} |")
     return "\n".join(lines)
-
-
-def _mfcc(clips: Sequence[Clip]) -> Array:
-    return np.stack([clip.windows().mean(axis=(0, 1)) for clip in clips])
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Pictures of figures: training curves, tracks over time, labelled strips of frames."""
 
+import itertools
 import typing as tp
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,16 @@ Image = NDArray[np.uint8]
 
 LABEL_HEIGHT = 22  # pixels above a labelled frame
 MARKS = "osD^vPX*<>"  # of kinds of points; matplotlib's names
+OKABE_ITO = (  # told apart without colour vision too (Okabe and Ito 2008, Color Universal Design)
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+    "#000000",
+)
 
 
 def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
@@ -53,34 +64,52 @@ def tracks(path: Path, title: str, lines: Mapping[str, Array], stride: int = 1) 
 
 
 def clouds(
-    path: Path, panels: Mapping[str, Array], colours: Sequence[str], marks: Sequence[str]
+    path: Path,
+    panels: Mapping[str, Array],
+    colours: Sequence[str],
+    marks: Sequence[str],
+    outlined: Sequence[bool] | None = None,
+    title: str = "",
 ) -> None:
     """Draw points (N, 2) in a panel for each name, a colour and a mark for each kind of point.
 
     Args:
         path: the PNG file.
         panels: by title; the same N points in each.
-        colours: what colour the points have, N names, such as emotions.
+        colours: what colour the points have, N names, such as emotions; up to 8 are told apart
+            without colour vision, beyond 20 they repeat.
         marks: what mark, N names, such as speakers; beyond `MARKS` they repeat.
+        outlined: which of the N stand out in front of the others, which are drawn paler.
+        title: above all panels; what the points are.
     """
     kinds, makers = sorted(set(colours)), sorted(set(marks))
-    palette = plt.get_cmap("tab10")
+    inks = {kind: _ink(i, len(kinds)) for i, kind in enumerate(kinds)}
+    shapes = {maker: MARKS[i % len(MARKS)] for i, maker in enumerate(makers)}
     figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4.2), squeeze=False)
-    for axis, (title, points) in zip(axes.flat, panels.items(), strict=True):
-        for point, colour, mark in zip(points, colours, marks, strict=True):
-            ink, shape = palette(kinds.index(colour) % 10), MARKS[makers.index(mark) % len(MARKS)]
-            axis.plot(*point, shape, color=ink, markersize=6, alpha=0.8)
-        axis.set_title(title, fontsize=10)
+    front = np.zeros(len(colours), bool) if outlined is None else np.asarray(outlined, bool)
+    for axis, (name, points) in zip(axes.flat, panels.items(), strict=True):
+        for kind, maker in itertools.product(kinds, makers):
+            mine = (np.asarray(colours) == kind) & (np.asarray(marks) == maker)
+            style = {"s": 34, "color": inks[kind], "marker": shapes[maker], "linewidths": 0}
+            pale = 0.8 if outlined is None else 0.35
+            axis.scatter(*points[mine & ~front].T, **style, alpha=pale)
+            style |= {"edgecolors": "black", "linewidths": 0.9, "zorder": 3}
+            axis.scatter(*points[mine & front].T, **style)
+        axis.set_title(name, fontsize=10)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
-    legend = [axes[0, 0].plot([], [], "s", color=palette(i % 10))[0] for i in range(len(kinds))]
-    legend += [
-        axes[0, 0].plot([], [], MARKS[i % len(MARKS)], color="0.3")[0] for i in range(len(makers))
-    ]
+    legend = [axes[0, 0].plot([], [], "s", color=ink)[0] for ink in inks.values()]
+    legend += [axes[0, 0].plot([], [], shape, color="0.3")[0] for shape in shapes.values()]
     names, columns = [*kinds, *makers], min(6, len(kinds) + len(makers))
     rows = -(-len(names) // columns)
     figure.legend(legend, names, fontsize=8, ncols=columns, loc="lower center")
+    figure.suptitle(title, fontsize=11)
     save(figure, path, below=0.05 * rows)
+
+
+def _ink(place: int, count: int) -> tp.Any:
+    """Return the colour of one kind of `count`."""
+    return OKABE_ITO[place] if count <= len(OKABE_ITO) else plt.get_cmap("tab20")(place % 20)
 
 
 def save(figure: tp.Any, path: Path, below: float = 0.0) -> None:

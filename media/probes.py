@@ -3,6 +3,7 @@
 Letters: N samples, D channels of a code, K classes, T frames.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from media.points import EMOTION, MOUTH, mouth_opening
 
 Array = NDArray[Any]
+Reader = Callable[[Array, Array, Array], Array]  # training codes, their labels, codes -> labels
 
 PENALTY = 1e-3  # of a probe's squared weights, against its mean cross entropy
 ITERATIONS = 200  # of L-BFGS; the penalised problem is convex and converges in fewer
@@ -37,15 +39,20 @@ class Probe:
         return classes
 
 
+def nearest_mean(train_ND: Array, train_labels: Array, test_ND: Array) -> Array:
+    """Return for each test code the label whose mean training code is nearest, Euclidean."""
+    classes = np.unique(train_labels)
+    means_KD = np.stack([train_ND[train_labels == label].mean(axis=0) for label in classes])
+    nearest: Array = classes[_distances(test_ND, means_KD).argmin(axis=1)]
+    return nearest
+
+
 def nearest_mean_accuracy(
     train_ND: Array, train_labels: ArrayLike, test_ND: Array, test_labels: ArrayLike
 ) -> float:
     """Return the share of test codes nearest, by Euclidean distance, to their class's mean."""
-    train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
-    classes = np.unique(train_labels)
-    means_KD = np.stack([train_ND[train_labels == label].mean(axis=0) for label in classes])
-    distances_NK = np.linalg.norm(test_ND[:, None] - means_KD, axis=2)
-    return float((classes[distances_NK.argmin(axis=1)] == test_labels).mean())
+    guesses = nearest_mean(train_ND, np.asarray(train_labels), test_ND)
+    return float((guesses == np.asarray(test_labels)).mean())
 
 
 def fit_probe(codes_ND: Array, labels: ArrayLike, penalty: float = PENALTY) -> Probe:
@@ -86,8 +93,23 @@ def probe_accuracy(
     return float((probe.predict(test_ND) == np.asarray(test_labels)).mean())
 
 
-def probe_accuracy_across(codes_ND: Array, labels: ArrayLike, groups: ArrayLike) -> float:
-    """Return the accuracy of probes that never saw the group they are tested on, over all groups.
+def read_linearly(train_ND: Array, train_labels: Array, test_ND: Array) -> Array:
+    """Return the labels of test codes by a linear probe of the training codes; see `fit_probe`."""
+    classes, index = np.unique(train_labels, return_inverse=True)
+    labels: Array = classes[fit_probe(train_ND, index).predict(test_ND)]
+    return labels
+
+
+def hits_across(
+    codes_ND: Array, labels: ArrayLike, groups: ArrayLike, read: Reader = read_linearly
+) -> NDArray[np.bool_]:
+    """Return for each code, (N,), whether a reader that never saw its group finds its label.
+
+    Args:
+        codes_ND: (N, D).
+        labels: what is to be read, N of them.
+        groups: such as sentences, N of them; each is left out in turn and read by the others.
+        read: `read_linearly` or `nearest_mean`.
 
     Raises:
         ValueError: fewer than two groups.
@@ -96,16 +118,25 @@ def probe_accuracy_across(codes_ND: Array, labels: ArrayLike, groups: ArrayLike)
     names = np.unique(groups)
     if len(names) < 2:
         raise ValueError(f"leaving one group out needs two groups, got {len(names)}")
-    hits = 0
+    hits = np.zeros(len(labels), bool)
     for name in names:
         test = groups == name
-        probe = fit_probe(codes_ND[~test], labels[~test])
-        hits += int((probe.predict(codes_ND[test]) == labels[test]).sum())
-    return hits / len(labels)
+        hits[test] = read(codes_ND[~test], labels[~test], codes_ND[test]) == labels[test]
+    return hits
+
+
+def probe_accuracy_across(codes_ND: Array, labels: ArrayLike, groups: ArrayLike) -> float:
+    """Return the share of codes that linear probes read; see `hits_across`."""
+    return float(hits_across(codes_ND, labels, groups).mean())
 
 
 def silhouette(codes_ND: Array, labels: ArrayLike) -> float:
-    """Return the mean silhouette of the labels' clusters, -1 to 1 (Rousseeuw 1987), Euclidean.
+    """Return the mean silhouette of the labels' clusters, -1 to 1; see `silhouettes`."""
+    return float(silhouettes(codes_ND, labels).mean())
+
+
+def silhouettes(codes_ND: Array, labels: ArrayLike) -> Array:
+    """Return each code's silhouette, (N,), -1 to 1 (Rousseeuw 1987), Euclidean.
 
     For each code, a is its mean distance to its own cluster's others, b the least mean distance
     to another cluster; the silhouette is (b - a) / max(a, b), and 0 in a cluster of one.
@@ -117,11 +148,8 @@ def silhouette(codes_ND: Array, labels: ArrayLike) -> float:
     classes, index = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"a silhouette needs two classes, got {len(classes)}")
-    distances = torch.cdist(
-        torch.from_numpy(codes_ND).double(), torch.from_numpy(codes_ND).double()
-    )
     member_NK = np.eye(len(classes))[index]
-    sums_NK, counts_K = distances.numpy() @ member_NK, member_NK.sum(axis=0)
+    sums_NK, counts_K = _distances(codes_ND, codes_ND) @ member_NK, member_NK.sum(axis=0)
     rows = np.arange(len(labels))
     own = sums_NK[rows, index] / np.maximum(counts_K[index] - 1, 1)
     means_NK = sums_NK / counts_K
@@ -129,7 +157,15 @@ def silhouette(codes_ND: Array, labels: ArrayLike) -> float:
     other = means_NK.min(axis=1)
     larger = np.maximum(own, other)
     score = np.divide(other - own, larger, out=np.zeros_like(own), where=larger > 0)
-    return float(np.where(counts_K[index] > 1, score, 0.0).mean())
+    scores: Array = np.where(counts_K[index] > 1, score, 0.0)
+    return scores
+
+
+def _distances(first_ND: Array, second_MD: Array) -> Array:
+    first, second = (torch.from_numpy(codes).double() for codes in (first_ND, second_MD))
+    exact = "donot_use_mm_for_euclid_dist"  # by products, a code is not quite 0 from itself
+    distances: Array = torch.cdist(first, second, compute_mode=exact).numpy()
+    return distances
 
 
 def principal_plane(codes_ND: Array) -> Array:
