@@ -58,13 +58,14 @@ class GeneratorConfig:
         """What the height and the width of a guidance map must be divisible by."""
         return 1 << (self.downsamplings + self.enhancers)
 
-    def check_size(self, maps_BCHW: Tensor) -> None:
-        """Refuse maps that the layers cannot halve as often as they do."""
+    def check_size(self, maps_BCHW: Tensor, level: int = 0) -> None:
+        """Refuse maps that the layers, less `level` enhancers, cannot halve as often as they do."""
         H, W = maps_BCHW.shape[-2:]
-        if H % self.divisor or W % self.divisor:
+        divisor = self.divisor >> level
+        if H % divisor or W % divisor:
             raise ValueError(
-                f"a guidance map of {W}x{H} pixels, wanted multiples of {self.divisor}: "
-                f"{self.enhancers} enhancers and {self.downsamplings} downsamplings"
+                f"a guidance map of {W}x{H} pixels, wanted multiples of {divisor}: "
+                f"{self.enhancers - level} enhancers and {self.downsamplings} downsamplings"
             )
 
 

@@ -140,6 +140,7 @@ class TemporalGenerator(nn.Module):
             level: 0 draws with all networks; 1 leaves the last enhancer out and takes and gives
                 pictures of half the size; and so on.
         """
+        self.config.check_size(guidance_BLCHW, level)
         levels = len(self.enhancers) - level
         maps, frames = [guidance_BLCHW.flatten(1, 2)], [before_BLCHW.flatten(1, 2)]
         for _ in range(levels):
