@@ -1,0 +1,208 @@
+"""Sequences are drawn as a plain loop draws them, with gradients as far back as said."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+from evp.blocks import halved
+from evp.generator import Generator, GeneratorConfig
+from evp.sequences import (
+    Phase,
+    SequenceConfig,
+    Sequences,
+    draw_sequences,
+    let_learn,
+    phase_of,
+)
+from evp.temporal_generator import TemporalGenerator
+
+SMALL = GeneratorConfig(4, 1, 2, 1, 1, outer_kernel=3, previous=2)
+
+
+def moving(config=SMALL):
+    torch.manual_seed(0)
+    generator = TemporalGenerator(1, config)
+    for heads in generator.heads:
+        torch.nn.init.normal_(heads.flow.weight, std=0.02)
+    return generator
+
+
+def some(batch=2, frames=6, size=16, flow=False):
+    generator = torch.Generator().manual_seed(1)
+
+    def random(channels):
+        return torch.rand(batch, frames, channels, size, size, generator=generator)
+
+    more = (10 * random(2) - 5, (random(1) > 0.5).float()) if flow else ()
+    return Sequences(2 * random(3) - 1, random(1), *more)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize(("level", "previous"), [(0, 2), (1, 2), (0, 1)])
+def test_each_frame_is_drawn_from_its_maps_and_the_generators_own_frames(
+    level, previous, checkpointing
+):
+    generator, truth = moving(replace(SMALL, previous=previous)), some(size=16 >> level)
+    made = draw_sequences(generator, truth, SequenceConfig(2, checkpointing), level)
+    frames = [truth.frames[:, t] for t in range(previous)]
+    for t in range(previous, 6):
+        maps = torch.stack([truth.guidance[:, t - k] for k in range(previous, -1, -1)], dim=1)
+        before = torch.stack(frames[t - previous : t], dim=1)
+        drawn = generator(maps, before, level)
+        frames.append(drawn.frame)
+        found = (made.frames, made.hallucinated, made.flow, made.mask)
+        for one, other in zip(found, drawn, strict=True):
+            torch.testing.assert_close(one[:, t - previous], other)
+    assert made.frames.shape[1] == 6 - previous
+
+
+def test_a_generator_of_single_frames_draws_them_all_from_their_maps():
+    generator = Generator(1, replace(SMALL, previous=0))
+    truth = some(frames=3)
+    made = draw_sequences(generator, truth, SequenceConfig())
+    assert made.flow is made.mask is made.hallucinated is None
+    for b in range(2):
+        torch.testing.assert_close(made.frames[b], generator(truth.guidance[b]))
+
+
+class Remembering(TemporalGenerator):
+    """Keeps what it drew, so that gradients into it can be seen."""
+
+    def forward(self, guidance_BLCHW, before_BLCHW, level=0):
+        drawn = super().forward(guidance_BLCHW, before_BLCHW, level)
+        drawn.frame.retain_grad()
+        self.frames.append(drawn.frame)
+        return drawn
+
+
+@pytest.mark.parametrize("backpropagation", [1, 2, 3, 9])
+def test_a_gradient_goes_back_within_groups_of_frames_and_not_beyond(backpropagation):
+    generator, truth = Remembering(1, SMALL), some(batch=1, frames=7)  # 5 drawn
+    found = torch.zeros(5, 5, dtype=torch.bool)
+    for late in range(5):
+        generator.frames = []
+        draw_sequences(generator, truth, SequenceConfig(backpropagation))
+        generator.frames[late].sum().backward()
+        for early, frame in enumerate(generator.frames):
+            found[late, early] = frame.grad is not None and bool(frame.grad.abs().max() > 0)
+    wanted = [
+        [
+            early <= late and early // backpropagation == late // backpropagation
+            for early in range(5)
+        ]
+        for late in range(5)
+    ]
+    assert found.tolist() == wanted
+
+
+def learned(generator, truth, config):
+    """Return loss, gradients, and how many bytes were kept for them beside the weights."""
+    generator.zero_grad()
+    kept = {}
+    weights = {weight.data_ptr() for weight in generator.parameters()}
+
+    def keep(tensor):
+        if tensor.data_ptr() not in weights:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        made = draw_sequences(generator, truth, config)
+        loss = made.frames.square().mean() + 0.01 * made.flow.square().mean()
+    loss.backward()
+    gradients = [p.grad.clone() for p in generator.parameters() if p.grad is not None]
+    return loss.detach(), gradients, sum(kept.values())
+
+
+@pytest.mark.parametrize("backpropagation", [1, 3])
+def test_checkpointing_changes_no_gradient_and_keeps_a_fraction_of_the_memory(backpropagation):
+    generator, truth = moving(), some()
+    whole = learned(generator, truth, SequenceConfig(backpropagation))
+    again = learned(generator, truth, SequenceConfig(backpropagation, checkpointing=True))
+    torch.testing.assert_close(again[0], whole[0], rtol=1e-6, atol=0)
+    assert len(again[1]) == len(whole[1])
+    for one, other in zip(again[1], whole[1], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-8)
+    assert again[2] < 0.1 * whole[2]
+
+
+COARSE, FINE, WHOLE = Phase(1, alone=False), Phase(0, alone=True), Phase(0, alone=False)
+COARSEST, MIDDLE = Phase(2, alone=False), Phase(1, alone=True)
+
+
+@pytest.mark.parametrize(
+    ("enhancers", "coarse", "alone", "phases"),
+    [
+        (0, 2, 1, [WHOLE] * 5),
+        (1, 0, 0, [WHOLE] * 5),
+        (1, 2, 0, [COARSE] * 2 + [WHOLE] * 3),
+        (1, 2, 1, [COARSE] * 2 + [FINE] + [WHOLE] * 2),
+        (1, 0, 2, [FINE] * 2 + [WHOLE] * 3),
+        (2, 1, 2, [COARSEST] + [MIDDLE] * 2 + [FINE] * 2 + [WHOLE] * 2),
+        (2, 3, 0, [COARSEST] * 3 + [WHOLE] * 2),
+    ],
+)
+def test_the_coarse_networks_come_first_then_each_finer_one_alone_then_all(
+    enhancers, coarse, alone, phases
+):
+    config = SequenceConfig(coarse_steps=coarse, enhancer_steps=alone)
+    assert [phase_of(step, enhancers, config) for step in range(1, len(phases) + 1)] == phases
+
+
+def test_in_each_phase_exactly_its_networks_can_learn():
+    generator = TemporalGenerator(1, replace(SMALL, enhancers=2))
+    alone = {1: ("enhancers.0.", "heads.1."), 0: ("enhancers.1.", "heads.2.")}
+    for level, networks in alone.items():
+        let_learn(generator, Phase(level, alone=True))
+        for name, parameter in generator.named_parameters():
+            assert parameter.requires_grad == name.startswith(networks), name
+    for level in (0, 2):  # at the coarse one the others take no part, so they need no rest
+        let_learn(generator, Phase(level, alone=False))
+        assert all(parameter.requires_grad for parameter in generator.parameters())
+
+
+def test_a_generator_of_single_frames_always_learns_as_a_whole():
+    generator = Generator(1, replace(SMALL, previous=0))
+    let_learn(generator, Phase(0, alone=True))
+    assert all(parameter.requires_grad for parameter in generator.parameters())
+
+
+def test_a_level_down_has_half_the_size_and_half_the_motion():
+    truth = some(flow=True)
+    half = truth.at_level(1)
+    for name, scale in (("frames", 1), ("guidance", 1), ("flow", 0.5)):
+        wanted = scale * halved(getattr(truth, name).flatten(0, 1)).unflatten(0, (2, 6))
+        torch.testing.assert_close(getattr(half, name), wanted)
+    for name in ("frames", "guidance", "flow", "confidence"):
+        quarter = getattr(truth.at_level(2), name)
+        assert quarter.shape == (2, 6, getattr(truth, name).shape[2], 4, 4)
+        assert torch.equal(quarter, getattr(half.at_level(1), name))
+        assert torch.equal(getattr(truth.at_level(0), name), getattr(truth, name))
+    plain = some().at_level(1)
+    assert plain.flow is plain.confidence is None
+
+
+def test_flow_is_believed_a_level_down_where_all_that_it_is_made_of_is():
+    confidence = torch.ones(1, 1, 1, 8, 8)
+    confidence[..., 3, 4] = 0  # between the means of two rows, in the middle of one column
+    truth = replace(some(1, 1, 8, flow=True), confidence=confidence)
+    wanted = torch.ones(4, 4)
+    wanted[1:3, 2] = 0
+    torch.testing.assert_close(truth.at_level(1).confidence[0, 0, 0], wanted)
+
+
+def test_what_comes_after_the_first_frames_is_everythings_later_part():
+    truth = some(flow=True)
+    later = truth.after(2)
+    for name in ("frames", "guidance", "flow", "confidence"):
+        assert torch.equal(getattr(later, name), getattr(truth, name)[:, 2:])
+    plain = some().after(1)
+    assert plain.flow is plain.confidence is None
+    assert plain.frames.shape[1] == 5
+
+
+def test_a_gradient_goes_through_one_frame_at_least():
+    with pytest.raises(ValueError, match="backpropagation is 0"):
+        SequenceConfig(backpropagation=0)

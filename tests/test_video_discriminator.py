@@ -1,0 +1,158 @@
+"""Video discriminator: what its windows hold, against slow loops, and what they follow."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from slow_warp import sampled
+
+from evp.discriminator import DiscriminatorConfig, features, logits
+from evp.judges import Judges
+from evp.sequences import Sequences
+from evp.video_discriminator import (
+    VideoDiscriminator,
+    VideoDiscriminatorConfig,
+    strided_flow,
+    windows,
+)
+
+PATCHES = DiscriminatorConfig(channels=4, layers=2, scales=2)
+SMALL = VideoDiscriminatorConfig(frames=2, temporal_scales=2, patches=PATCHES)
+
+
+def some(batch=2, frames=5, size=16):
+    return torch.rand(batch, frames, 3, size, size), 3 * torch.randn(batch, frames, 2, size, size)
+
+
+def followed(flow_T2HW, t, row, column, stride):
+    """Return the step to the frame `stride` before, frame by frame, as long as it is known."""
+    x, y = float(column), float(row)
+    for k in range(stride):
+        right, down = sampled(flow_T2HW[t - k], x, y).tolist()
+        x, y = x + right, y + down
+    return x - column, y - row
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_the_flow_over_several_frames_follows_pixels_from_one_to_the_next(stride):
+    """Flows that are straight lines are sampled exactly; small ones do not leave the picture."""
+    rows, columns = torch.meshgrid(torch.arange(13.0), torch.arange(13.0), indexing="ij")
+    slopes = 0.1 * torch.randn(5, 2, 3, dtype=torch.float64)
+    plane = torch.stack([columns - 6, rows - 6, torch.full_like(rows, 5)]).double()
+    flow = torch.einsum("tck,khw->tchw", slopes, plane)
+    found = strided_flow(flow[None], stride)[0]
+    for t in range(stride, 5):
+        for row in range(4, 9):
+            for column in range(4, 9):
+                wanted = followed(flow, t, row, column, stride)
+                assert found[t, :, row, column].tolist() == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_steady_motion_is_as_many_times_as_long():
+    flow = torch.tensor([2.0, -1.0])[:, None, None].expand(1, 9, 2, 6, 6)
+    for stride in (1, 3, 9):
+        torch.testing.assert_close(strided_flow(flow, stride), stride * flow)
+
+
+@pytest.mark.parametrize(("frames", "stride"), [(2, 1), (3, 1), (2, 2), (3, 2)])
+def test_a_window_holds_its_frames_and_the_flows_between_them(frames, stride):
+    pictures, flow = some(frames=7, size=4)
+    between = strided_flow(flow, stride)
+    wanted = []
+    for b in range(2):
+        for start in range(7 - (frames - 1) * stride):
+            places = [start + k * stride for k in range(frames)]
+            parts = [pictures[b, t] for t in places] + [between[b, t] / 20 for t in places[1:]]
+            wanted.append(torch.cat(parts))
+    found = windows(pictures, flow, frames, stride)
+    torch.testing.assert_close(found, torch.stack(wanted))
+    assert found.shape[1] == 3 * frames + 2 * (frames - 1)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_the_flow_of_the_first_frame_is_not_used(stride):
+    pictures, flow = some(frames=5, size=4)
+    flow[:, 0] = torch.nan
+    assert windows(pictures, flow, 2, stride).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "scales", "strides", "shortest"),
+    [(2, 1, (1,), 2), (3, 1, (1,), 3), (2, 2, (1, 2), 3), (3, 2, (1, 3), 7), (2, 3, (1, 2, 4), 5)],
+)
+def test_each_temporal_scale_answers_at_every_patch_scale_for_every_window(
+    frames, scales, strides, shortest
+):
+    config = VideoDiscriminatorConfig(frames, scales, PATCHES)
+    assert (config.strides, config.shortest) == (strides, shortest)
+    judge = VideoDiscriminator(config)
+    answers = logits(judge(*some(frames=shortest + 1)))
+    count = [2 * (shortest + 1 - (frames - 1) * stride) for stride in strides]
+    sides = (7, 5)  # of patches of 16 and of 8 pixels: 16 -> 9 -> 6 -> 7 and 8 -> 5 -> 4 -> 5
+    assert [tuple(each.shape) for each in answers] == [
+        (windows, 1, side, side) for windows in count for side in sides
+    ]
+    assert len(judge.scales) == scales
+    with pytest.raises(ValueError, match=f"{shortest - 1} frames, wanted at least {shortest}"):
+        judge(*some(frames=shortest - 1))
+
+
+def changed(judge, one, other):
+    """Return for each scale, which windows are judged otherwise."""
+    with torch.no_grad():
+        pairs = zip(logits(judge(*one)), logits(judge(*other)), strict=True)
+        return [((a - b).abs().amax(dim=(1, 2, 3)) > 1e-6).tolist() for a, b in pairs]
+
+
+def test_a_window_is_judged_by_its_frames_and_their_flow_alone():
+    judge, (frames, flow) = VideoDiscriminator(SMALL), some(batch=1)  # 4 windows and 3
+    other, motion = frames.clone(), flow.clone()
+    other[:, 1] = torch.rand(3, 16, 16)
+    motion[:, 2] *= -1
+    by_frame = changed(judge, (frames, flow), (other, flow))
+    assert by_frame == [[True, True, False, False]] * 2 + [[False, True, False]] * 2
+    by_flow = changed(judge, (frames, flow), (frames, motion))
+    # two frames apart, the flow of frame 2 is part of those of frames 2 and 3
+    assert by_flow == [[False, True, False, False]] * 2 + [[True, True, False]] * 2
+
+
+def truth(flow=True):
+    frames, motion = some()
+    return Sequences(frames, torch.rand(2, 5, 1, 16, 16), motion if flow else None)
+
+
+def test_each_judge_answers_for_itself():
+    sequences = truth()
+    made = torch.rand_like(sequences.frames)
+    both = Judges(1, PATCHES, SMALL)
+    answers = both(made, sequences)
+    assert [*answers] == ["gan", "gan_video"]
+    for one, other in zip(
+        logits(answers["gan_video"]), logits(both.video(made, sequences.flow)), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+    for b in range(2):
+        for t in range(5):
+            alone = both.image(made[b, t][None], sequences.guidance[b, t][None])
+            for one, other in zip(logits(answers["gan"]), logits(alone), strict=True):
+                torch.testing.assert_close(one[5 * b + t], other[0])
+    assert [*Judges(1, PATCHES, None)(made, truth(flow=False))] == ["gan"]
+    assert [*Judges(1, None, SMALL)(made, sequences)] == ["gan_video"]
+    assert not [*Judges(1, None, None).parameters()]
+    assert Judges(1, None, None)(made, sequences) == {}
+
+
+def test_features_are_everything_before_the_logits():
+    judge = VideoDiscriminator(replace(SMALL, temporal_scales=1))
+    answers = judge(*some())
+    assert [len(scale) for scale in features(answers)] == [3, 3]
+    assert all(each.shape[1] > 1 for scale in features(answers) for each in scale)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"frames": 1}, "frames is 1, wanted at least 2"), ({"temporal_scales": 0}, "scales is 0")],
+)
+def test_sizes_that_judge_no_motion_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        VideoDiscriminatorConfig(**wrong)
