@@ -10,7 +10,7 @@ from evp.emotion_options import COLUMNS as EMOTION_COLUMNS
 from evp.emotion_options import add_emotion, emotion_of
 from evp.portrait import Alignment, Paste
 from evp.retouch import Retouch
-from evp.silence import THRESHOLD, PauseRule
+from evp.silence import THRESHOLDS, PauseRule
 from media.landmarks import DetectorName
 from runtime.manifest import Column
 
@@ -41,6 +41,7 @@ class EvpRuns:
     face_model: Path
     device: str = "auto"
     speaker: str = ""  # whose neutral face; none: the renderer's
+    first_frames: Path | None = None  # a renderer for the frames before the first; none: real ones
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
         args.face_model or args.run / "face_model.npz",
         args.device,
         args.speaker,
+        args.first_frames,
     )
     return EvpJob(
         runs=runs,
@@ -112,12 +114,14 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _pauses_of(args: argparse.Namespace) -> PauseRule | None:
     if args.silence == "keep":
-        if args.silence_threshold is not None:
-            raise ValueError("--silence-threshold says what a pause is; it needs --silence close")
+        if args.silence_by is not None or args.silence_threshold is not None:
+            raise ValueError("--silence-by and --silence-threshold need --silence close")
         return None
     if args.face is not None:
         raise ValueError("--silence close goes by the sound, --face by a video: take one of them")
-    return PauseRule(THRESHOLD if args.silence_threshold is None else args.silence_threshold)
+    measure = args.silence_by or "sum"
+    threshold = args.silence_threshold
+    return PauseRule(measure, THRESHOLDS[measure] if threshold is None else threshold)
 
 
 def _add_retouch(parser: argparse.ArgumentParser) -> None:
@@ -128,11 +132,17 @@ def _add_retouch(parser: argparse.ArgumentParser) -> None:
         help="close the mouth in pauses of 0.8 s and more, or keep it as predicted",
     )
     parser.add_argument(
+        "--silence-by",
+        choices=("sum", "level"),
+        help="what makes a frame silent: the sum of its samples, as in the release, which finds "
+        "digital silence alone, or the sound's level, for recordings; default: sum",
+    )
+    parser.add_argument(
         "--silence-threshold",
         type=float,
-        metavar="SUM",
-        help="a frame is silent if its 640 samples add up to no more than this, of full scale 1; "
-        f"default: {THRESHOLD}, too low for pauses with noise",
+        metavar="X",
+        help="up to where a frame is silent; sum: of full scale 1 (default: "
+        f"{THRESHOLDS['sum']}); level: dB below loud speech (default: {THRESHOLDS['level']:g})",
     )
     parser.add_argument(
         "--eyes",
@@ -181,6 +191,13 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--speaker", default="", help="whose neutral face; default: the renderer's")
     parser.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")
     parser.add_argument("--edge2video", type=Path, help="default: RUN/edge2video")
+    parser.add_argument(
+        "--first-frames",
+        type=Path,
+        metavar="RUN",
+        help="a run of edge2video with generator.previous=0, which draws the frames that a "
+        "temporal one sees before its first; default: the target's own",
+    )
     parser.add_argument("--face-model", type=Path, help="default: RUN/face_model.npz")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer"

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evp.drawing import load_generator, render
-from evp.generator import Generator, GuidanceConfig
+from evp.drawing import Drawing
+from evp.generator import GuidanceConfig
+from evp.renderer import Renderer, Target, frames_before
 from evp.retouch import Retouch, retouched
 from evp.video_data import guidance_maps, scaled
 from media.corpus import Crop
@@ -29,33 +30,14 @@ from media.geometry import apply, similarity
 from media.paste import border_mask, face_mask, palindrome, paste
 from media.points import RIGID
 from media.video import read_video
-from runtime.run import pick_device
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
 Alignment = tp.Literal["3d", "none"]
 Paste = tp.Literal["face", "crop"]
 
-BATCH = 8  # frames through the generator at once
+BATCH = 8  # frames read and drawn at once
 AS_PLACED = Retouch()
-
-
-@dataclass(frozen=True)
-class Renderer:
-    """A trained edge-to-video network and whom it draws."""
-
-    generator: Generator
-    guidance: GuidanceConfig
-    speaker: str
-
-
-@dataclass(frozen=True)
-class Target:
-    """A video of the person, with the faces that were found in it."""
-
-    path: Path
-    landmarks: Array  # (N, 68, 2), source pixels
-    crop: Crop  # the part that the renderer draws
 
 
 @dataclass(frozen=True)
@@ -74,16 +56,6 @@ class EditedFrame:
         faces = (self.face, self.replaced)
         mask = face_mask(faces, side) if part == "face" else border_mask(side)
         return paste(self.original, self.picture, self.crop, mask)
-
-
-def load_renderer(run_dir: Path, device: str = "auto") -> Renderer:
-    """Read a run of train_edge2video.py.
-
-    Raises:
-        FileNotFoundError: not such a run, or it has no checkpoint yet.
-    """
-    generator, description = load_generator(run_dir, pick_device(device))
-    return Renderer(generator, description.guidance, description.speaker)
 
 
 def edit(
@@ -108,8 +80,9 @@ def edit(
     replaced = target.landmarks[order]
     placed = place_faces(face, replaced, model, alignment)
     placed = retouched(placed, replaced, target.crop.source_size[1], retouch)
+    drawing = renderer.begin(frames_before(renderer, target, placed, replaced))
     with frames_in_order(target.path, order) as frames:
-        yield from _drawn(renderer, frames, target.crop, placed, replaced)
+        yield from _drawn(drawing, renderer.guidance, frames, target.crop, placed, replaced)
 
 
 def place_faces(
@@ -152,15 +125,20 @@ def frames_in_order(path: Path, order: NDArray[np.int_]) -> Iterator[Iterable[Im
 
 
 def _drawn(
-    renderer: Renderer, frames: Iterable[Image], crop: Crop, faces: Array, replaced: Array
+    drawing: Drawing,
+    guidance: GuidanceConfig,
+    frames: Iterable[Image],
+    crop: Crop,
+    faces: Array,
+    replaced: Array,
 ) -> Iterator[EditedFrame]:
     inside, outside = crop.to_stored(faces), crop.to_stored(replaced)
-    ratio = renderer.guidance.size / crop.size[0]
+    ratio = guidance.size / crop.size[0]
     rows = zip(frames, inside, outside, strict=True)
     while group := list(itertools.islice(rows, BATCH)):
         stored = np.stack([cut(frame, crop) for frame, _, _ in group])
         new, old = (np.stack([row[k] for row in group]) for k in (1, 2))
-        pictures = render(renderer.generator, guidance_maps(stored, new, renderer.guidance, old))
+        pictures = drawing.draw(guidance_maps(stored, new, guidance, old))
         for k, picture in enumerate(pictures):
             faces_there = scaled(new[k], ratio), scaled(old[k], ratio)
             yield EditedFrame(group[k][0], crop, picture, *faces_there)

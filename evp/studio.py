@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from evp.audio2lm import load_predictor
 from evp.command import EvpJob
 from evp.drive import speaking_face
-from evp.portrait import EditedFrame, Target, edit, load_renderer
+from evp.portrait import EditedFrame, edit
+from evp.renderer import Target, load_renderer
 from evp.silence import mouth_closed
 from media.corpus import Crop
 from media.edges import sketch
@@ -54,7 +55,7 @@ class EvpStudio:
         """
         runs = jobs[0].runs
         self.analyse = analyse
-        self.renderer = load_renderer(runs.edge2video, runs.device)
+        self.renderer = load_renderer(runs.edge2video, runs.device, runs.first_frames)
         in_3d = any(job.alignment == "3d" for job in jobs)
         self.model = load_face_model(runs.face_model) if in_3d else None
         heard = any(job.face is None for job in jobs)

@@ -15,7 +15,7 @@ import torch
 
 from evp.audio2lm import load_predictor
 from evp.emotion_codes import load_codes
-from evp.portrait import load_renderer
+from evp.renderer import load_renderer
 from media.corpus import Corpus
 from media.face_model import load_face_model
 from runtime.files import write_json

@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from evp.audio2lm import load_predictor
 from evp.drive import Emotion, speaking_face
-from evp.portrait import EditedFrame, Target, edit, load_renderer
+from evp.portrait import EditedFrame, edit
+from evp.renderer import Target, load_renderer
 from media.corpus import Clip, Corpus
 from media.face_model import load_face_model
 from media.plots import beside, tracks, write_png

@@ -10,7 +10,7 @@ import pytest
 from test_page import CHROMIUM, opened
 
 from demo import Config, run_demo
-from evp.portrait import load_renderer
+from evp.renderer import load_renderer
 from generate import main as generate
 from media.video import probe
 from showcase.bars import EVP_BARS, look_up

@@ -6,7 +6,8 @@ import torch
 
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from evp.generator import Generator, GeneratorConfig, GuidanceConfig
-from evp.portrait import AS_PLACED, Renderer, Target, edit, frames_in_order, place_faces
+from evp.portrait import AS_PLACED, edit, frames_in_order, place_faces
+from evp.renderer import Renderer, Target
 from evp.retouch import Retouch, smoothed
 from media.corpus import Crop
 from media.face_model import project
