@@ -229,11 +229,31 @@ def predict_faces(
     fast as frame by frame, with the same result. An emotion code of length 0 serves a network
     without emotion. Of a network with 106 points, those are returned that iBUG-68 has.
     """
-    device = model.mean_L.device
-    content_NC = encode(content_encoder, _tensor(windows, device))
-    emotion_NE = _tensor(emotion_code, device).expand(len(windows), -1)
-    faces = model(content_NC[None], emotion_NE[None], _tensor(neutral_L, device)[None])
-    return to_ibug68(unflatten(faces[0].cpu().numpy()))
+    content_NC = encode(content_encoder, _tensor(windows, model.mean_L.device))
+    faces: NDArray[np.float32] = faces_under(model, content_NC, emotion_code[None], neutral_L)[0]
+    return faces
+
+
+@torch.no_grad()
+def faces_under(
+    model: Audio2Landmark, content_NC: Tensor, codes: NDArray[Any], neutral_L: NDArray[Any]
+) -> NDArray[np.float32]:
+    """Return one sound's faces under each of B emotion codes, (B, N, 68, 2), in one pass.
+
+    Args:
+        model: the network.
+        content_NC: content codes of the sound.
+        codes: a code (B, E) for the whole clip, or one for each frame (B, N, E).
+        neutral_L: the speaker's neutral face, in face frames.
+    """
+    B, N = len(codes), len(content_NC)
+    emotion_BNE = _tensor(codes if codes.ndim == 3 else codes[:, None], content_NC.device)
+    faces = model(
+        content_NC.expand(B, -1, -1),
+        emotion_BNE.expand(B, N, -1),
+        _tensor(neutral_L, content_NC.device).expand(B, -1),
+    )
+    return to_ibug68(unflatten(faces.cpu().numpy()))
 
 
 def _tensor(array: NDArray[Any], device: torch.device) -> Tensor:
