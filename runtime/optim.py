@@ -31,9 +31,13 @@ class OptimConfig:
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.Adam:
-    """Return Adam with decoupled weight decay (none by default, which is plain Adam)."""
+    """Return Adam with decoupled weight decay (none by default, which is plain Adam).
+
+    Without parameters it does nothing: a network may be one that a weight of 0 leaves out.
+    """
+    group = {"params": list(parameters)}
     return torch.optim.AdamW(
-        parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+        [group], lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
     )
 
 

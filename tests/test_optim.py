@@ -54,3 +54,11 @@ def test_milestones_divide_the_rate_by_ten_as_torch_does():
         assert rate_factor(config, step, 7) == pytest.approx(theirs.param_groups[0]["lr"])
         theirs.step()
         scheduler.step()
+
+
+def test_an_optimizer_of_nothing_does_nothing():
+    optimizer = make_optimizer([], OptimConfig())
+    optimizer.zero_grad()
+    optimizer.step()
+    assert optimizer.param_groups[0]["params"] == []
+    make_optimizer([], OptimConfig()).load_state_dict(optimizer.state_dict())
