@@ -30,7 +30,7 @@ class HeldOutFrames:
 
     split: Literal["val", "test_sentence", "none"] = "test_sentence"
     every: int = 1_000  # steps
-    frames: int = 64  # at most, evenly spread over the split
+    frames: int = 64  # at most, evenly spread over the split; one run of them at least
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,23 @@ def measured_frames(
 
 
 def run_starts(lengths: list[int], runs: int, previous: int, run: int) -> list[list[int]]:
-    """Return where runs begin in each clip: at most `runs`, evenly spread over all frames."""
-    stride = max(-(-sum(lengths) // max(runs, 1)), run)
-    next_one = stride // 2  # counted from the beginning of the clip at hand
+    """Return where runs begin in each clip: at most `runs`, or 1, evenly spread, none overlapping.
+
+    Args:
+        lengths: frames of each clip.
+        runs: how many.
+        previous: frames of the clip that must lie before a run.
+        run: frames of a run.
+    """
+    beginnings = [max(length - previous - run + 1, 0) for length in lengths]  # that there could be
+    total = sum(beginnings)
+    stride = max(-(-total // max(runs, 1)), run)
+    next_one = min(stride // 2, max(total - 1, 0))  # counted from a clip's first beginning
     starts = []
-    for length in lengths:
-        places = range(next_one, length, stride)
-        next_one += len(places) * stride - length
-        starts.append([at for at in places if at >= previous and at + run <= length])
+    for count in beginnings:
+        places = range(next_one, count, stride)
+        next_one += len(places) * stride - count
+        starts.append([previous + place for place in places])
     return starts
 
 
