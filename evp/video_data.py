@@ -50,7 +50,7 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
 
     frames (K, 3, H, W) in [-1, 1], guidance (K, C, H, W) in [0, 1]; on request also the backward
     flow that `python -m data_prep.flow` stored, flow (K, 2, H, W) in pixels to the frame before,
-    and where it is to be believed, confidence (K, 1, H, W) of 0 and 1.
+    and where it is to be believed, confidence (K, 1, H, W) of 0 and 1 (0 in a repeated border).
 
     With a `shift`, each draw moves the run as a whole by so many pixels at most, to either side and
     up or down, and repeats the border. Ours: a person's clips are cut around their first frame, so
@@ -96,7 +96,8 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         if self.flows:
             flow, confidence = self.flows[which].read(chosen, self.size)
             item["flow"] = _channels_first(moved(flow, move))
-            item["confidence"] = _channels_first(moved(confidence[..., None], move)).float()
+            known = moved(confidence, move) & shown(self.size, move)
+            item["confidence"] = _channels_first(known[..., None]).float()
         return item
 
 
@@ -169,6 +170,13 @@ def moved(frames: Array, move: tuple[int, int]) -> Array:
     rows = np.clip(np.arange(H) - move[1], 0, H - 1)
     shifted: Array = frames[:, rows[:, None], columns]
     return shifted
+
+
+def shown(size: int, move: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return (size, size) bool: where `moved` pictures are no repeated border."""
+    columns, rows = (np.arange(size) - by for by in move)
+    inside = [(places >= 0) & (places < size) for places in (rows, columns)]
+    return np.logical_and.outer(*inside)
 
 
 def guidance_maps(
