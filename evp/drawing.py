@@ -51,6 +51,8 @@ class Drawing:
             found = 0 if first is None else len(first.frames)
             if first is None or found != previous:
                 raise ValueError(f"{found} frames before the first one, wanted {previous}")
+            if len(first.guidance) != previous:
+                raise ValueError(f"{len(first.guidance)} guidance maps of them, wanted {previous}")
             frames = np.ascontiguousarray(np.moveaxis(first.frames, -1, -3))
             self.before = list(torch.from_numpy(frames).to(self.device).float() / 127.5 - 1)
             self.maps = list(torch.from_numpy(first.guidance).to(self.device).float() / 255)
