@@ -1,12 +1,15 @@
 """A made-up prepared corpus with pictures: a plain face that talks and moves, for video tests."""
 
+import itertools
 import json
 
 import cv2
 import numpy as np
 
 from benchmarks.edges import plain_face
-from media.corpus import SCHEMA
+from media.corpus import SCHEMA, Corpus
+from media.flow import Dis, confident
+from media.flow_store import flow_writer
 from media.frames import write_frames
 from runtime.files import save_npy, write_json, write_jsonl
 
@@ -41,6 +44,18 @@ def write_portraits(root, splits=("train", "train", "train", "test_sentence"), f
         )
     write_jsonl(root / "manifest.jsonl", rows)
     write_json(root / "corpus.json", {"schema": SCHEMA, "profile": "portrait"} | info)
+
+
+def write_flow(root):
+    """Write every clip's optical flow, as data_prep.flow does: DIS, and where it can be trusted."""
+    still = np.zeros((SIZE, SIZE, 2), np.float32)
+    for clip in Corpus(root).clips():
+        frames = clip.store().read(range(clip.frames))
+        with flow_writer(clip.folder) as write:
+            write(still, np.zeros((SIZE, SIZE), bool))
+            for before, now in itertools.pairwise(frames):
+                back, forth = Dis()(before, now)
+                write(back, confident(back, forth))
 
 
 def talking_face(frames, seed):

@@ -1,19 +1,10 @@
 """Generator and discriminator: what may influence what, and at which sizes."""
 
-import numpy as np
 import pytest
 import torch
 
 from evp.discriminator import Discriminator, DiscriminatorConfig, PatchDiscriminator, logits
-from evp.drawing import (
-    RendererDescription,
-    averaged,
-    load_generator,
-    render,
-    save_description,
-)
-from evp.generator import Generator, GeneratorConfig, GuidanceConfig
-from runtime import checkpoint
+from evp.generator import Generator, GeneratorConfig
 
 SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=1, enhancers=1, enhancer_blocks=1)
 
@@ -118,63 +109,6 @@ def test_the_discriminator_compares_frame_and_map():
     one, two = (logits(discriminator(frame, maps[k : k + 1])) for k in range(2))
     for first, second in zip(one, two, strict=True):
         assert (first - second).abs().max() > 1e-4
-
-
-def test_render_returns_the_grey_levels_of_the_frames():
-    generator = Generator(1, SMALL).eval()
-    maps = np.random.default_rng(0).integers(0, 256, (11, 1, 16, 16)).astype(np.uint8)
-    with torch.no_grad():
-        wanted = 127.5 * (generator(torch.from_numpy(maps).float() / 255) + 1)
-    pictures = render(generator, maps)
-    assert pictures.shape == (11, 16, 16, 3)
-    assert pictures.dtype == np.uint8
-    assert np.abs(pictures - wanted.permute(0, 2, 3, 1).numpy()).max() <= 0.5 + 1e-3
-
-
-def test_the_average_follows_slowly_and_forgets_its_start():
-    generator = Generator(1, SMALL)
-    parameter = generator.head.bias
-    average = averaged(generator, decay=0.9)
-    average.update_parameters(generator)  # the first one is copied
-    with torch.no_grad():
-        parameter += 1
-    start = average.module.head.bias.clone()
-    average.update_parameters(generator)  # after one update (1 + 1) / (10 + 1) is kept
-    torch.testing.assert_close(average.module.head.bias, parameter - 2 / 11 * (parameter - start))
-    for _ in range(200):
-        average.update_parameters(generator)
-    torch.testing.assert_close(average.module.head.bias, parameter)
-
-
-def test_without_an_average_the_last_weights_are_used():
-    generator = Generator(1, SMALL)
-    average = averaged(generator, decay=0.0)
-    for _ in range(2):
-        with torch.no_grad():
-            generator.head.bias += 1
-        average.update_parameters(generator)
-        torch.testing.assert_close(average.module.head.bias, generator.head.bias)
-
-
-def test_a_saved_generator_is_loaded_as_it_was(tmp_path):
-    generator = Generator(1, SMALL)
-    average = averaged(generator, 0.5)
-    average.update_parameters(generator)
-    description = RendererDescription(SMALL, GuidanceConfig("plain", 16), "M901")
-    save_description(tmp_path, description)
-    with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        load_generator(tmp_path)
-    checkpoint.save(tmp_path / "checkpoints", 1, {"average": average})
-    loaded, found = load_generator(tmp_path)
-    assert found == description
-    assert not loaded.training
-    maps = torch.rand(1, 1, 16, 16)
-    torch.testing.assert_close(loaded(maps), generator.eval()(maps))
-
-
-def test_a_folder_of_no_run_says_which_command_makes_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"train_edge2video\.py"):
-        load_generator(tmp_path)
 
 
 def test_an_even_outer_kernel_is_refused():
