@@ -10,7 +10,7 @@ from evp.emotion_options import COLUMNS as EMOTION_COLUMNS
 from evp.emotion_options import add_emotion, emotion_of
 from evp.portrait import Alignment, Paste
 from evp.retouch import Retouch
-from evp.silence import THRESHOLDS, PauseRule
+from evp.silence import THRESHOLDS, Measure, PauseRule
 from media.landmarks import DetectorName
 from runtime.manifest import Column
 
@@ -119,7 +119,7 @@ def _pauses_of(args: argparse.Namespace) -> PauseRule | None:
         return None
     if args.face is not None:
         raise ValueError("--silence close goes by the sound, --face by a video: take one of them")
-    measure = args.silence_by or "sum"
+    measure: Measure = "sum" if args.silence_by is None else args.silence_by
     threshold = args.silence_threshold
     return PauseRule(measure, THRESHOLDS[measure] if threshold is None else threshold)
 

@@ -9,6 +9,7 @@ import generate
 from evp.drive import Emotion
 from evp.portrait import EditedFrame
 from evp.retouch import Retouch
+from evp.silence import PauseRule
 from media.audio import read_audio, write_wav
 from media.corpus import Crop
 from media.mfcc import sound_windows
@@ -179,9 +180,25 @@ def test_a_manifests_clips_are_retouched_too(faces_given, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("more", "rule"),
+    [
+        ((), None),
+        (("--silence=close",), PauseRule("sum", 0.1)),
+        (("--silence=close", "--silence-threshold=0.2"), PauseRule("sum", 0.2)),
+        (("--silence=close", "--silence-by=level"), PauseRule("level", 25.0)),
+        (("--silence=close", "--silence-by=level", "--silence-threshold=0"), PauseRule("level", 0)),
+    ],
+)
+def test_each_measure_of_silence_has_a_threshold_of_its_own(tmp_path, more, rule):
+    args = generate.parse(arguments(tmp_path, *more))
+    assert generate.COMMANDS["evp"].job_of(args).pauses == rule
+
+
+@pytest.mark.parametrize(
     ("more", "said"),
     [
-        (("--silence-threshold=0.2",), "needs --silence close"),
+        (("--silence-threshold=0.2",), "need --silence close"),
+        (("--silence-by=level",), "need --silence close"),
         (("--silence=close", "--silence-threshold=-1"), "threshold is -1.0, wanted 0 or more"),
         (("--silence=close", "--face=filmed.mp4"), "by the sound, --face by a video"),
     ],
@@ -191,7 +208,15 @@ def test_a_rule_for_pauses_that_cannot_be_is_refused(tmp_path, capsys, more, sai
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("more", ["--silence=shut", "--eyes=closed", "--silence-threshold=loud"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        "--silence=shut",
+        "--silence-by=ear",
+        "--silence-threshold=loud",
+        "--eyes=closed",
+    ],
+)
 def test_retouches_that_nobody_knows_are_refused(tmp_path, capsys, more):
     with pytest.raises(SystemExit):
         generate.parse(arguments(tmp_path, more))

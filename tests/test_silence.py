@@ -30,7 +30,35 @@ def test_a_frame_is_silent_by_the_sum_of_its_samples():
 def test_the_threshold_is_a_setting():
     noise = sound((25, 0.3))
     assert not silent_frames(noise, 25, RULE).any()
-    assert silent_frames(noise, 25, PauseRule(0.3 + 1e-9)).all()
+    assert silent_frames(noise, 25, PauseRule("sum", 0.3 + 1e-9)).all()
+
+
+def test_the_level_finds_pauses_with_noise_and_an_offset():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, 85 * FRAME)
+    gain = np.repeat([0.2, 0.2 / 10 ** (26 / 20), 0.2, 0.2 / 10 ** (24 / 20)], [30, 20, 15, 20])
+    recorded = noise * gain.repeat(FRAME) + 0.05
+    assert not silent_frames(recorded, 85, RULE).any()
+    quiet = silent_frames(recorded, 85, PauseRule("level", 25.0))
+    assert np.flatnonzero(quiet).tolist() == list(range(30, 50))
+    more = silent_frames(recorded, 85, PauseRule("level", 22.0))
+    assert np.flatnonzero(more).tolist() == [*range(30, 50), *range(65, 85)]
+    louder = silent_frames(7 * recorded, 85, PauseRule("level", 25.0))
+    np.testing.assert_array_equal(louder, quiet)
+
+
+def test_the_level_of_no_sound_at_all_is_silent():
+    assert silent_frames(np.zeros(25 * FRAME), 25, PauseRule("level", 25.0)).all()
+
+
+def test_loud_speech_is_what_five_in_a_hundred_frames_exceed():
+    levels = np.ones(100)
+    levels[:4] = 100.0  # a bang is no speech: not so many that they would make speech a pause
+    tone = levels.repeat(FRAME) * np.tile([1.0, -1.0], 50 * FRAME)
+    assert not silent_frames(tone, 100, PauseRule("level", 25.0)).any()
+    levels[:6] = 100.0
+    tone = levels.repeat(FRAME) * np.tile([1.0, -1.0], 50 * FRAME)
+    assert silent_frames(tone, 100, PauseRule("level", 25.0)).tolist() == [False] * 6 + [True] * 94
 
 
 def test_a_short_silence_is_speech():
@@ -134,4 +162,4 @@ def test_a_sound_without_a_long_pause_changes_nothing():
 @pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])
 def test_a_threshold_that_is_no_threshold_is_refused(threshold):
     with pytest.raises(ValueError, match=r"silence threshold is .*, wanted 0 or more"):
-        PauseRule(threshold)
+        PauseRule("level", threshold)
