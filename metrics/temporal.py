@@ -53,7 +53,9 @@ class Motion:
 
 
 def warp_errors(
-    results: Mapping[str, Iterable[Image]], truth: Iterable[Image]
+    results: Mapping[str, Iterable[Image]],
+    truth: Iterable[Image],
+    flows: tuple[Array, Array] | None = None,
 ) -> dict[str, float | None]:
     """Return each video's warp error under the truth's flow, mean grey levels (0 to 255).
 
@@ -64,6 +66,9 @@ def warp_errors(
     Args:
         results: by name, as many frames (H, W, 3) as the truth has; the truth may be among them.
         truth: the true frames.
+        flows: the truth's flow (T, H, W, 2) and where it is confident (T, H, W), as a prepared
+            corpus stores it: more exact for pictures smaller than the corpus's. Else it is computed
+            from the pictures given.
 
     Raises:
         ValueError: another number of frames or size of pictures, fewer than two frames, or pictures
@@ -76,7 +81,7 @@ def warp_errors(
     for number, pictures in enumerate(_in_step(videos)):
         now = [_grey(picture, number) for picture in pictures]
         if before is not None:
-            motion = true_motion(before[0], now[0])
+            motion = _motion(before[0], now[0], flows, number)
             count += int(motion.counted.sum())
             for name, old, new in zip(results, before[1:], now[1:], strict=True):
                 totals[name] += _error(motion, old, new)
@@ -89,9 +94,24 @@ def warp_errors(
 def true_motion(before: Image, now: Image) -> Motion:
     """Return the motion between two grey frames (H, W) uint8, and which pixels count."""
     back, forth = Dis()(before, now)
-    x, y = origins(back)
+    return visible_motion(before, back, confident(back, forth))
+
+
+def visible_motion(before: Image, flow: Array, confidence: Array) -> Motion:
+    """Return a motion, of a flow (H, W, 2), which counts where it is confident and can be seen."""
+    x, y = origins(flow)
     change = np.abs(sampled(before.astype(np.float32), x, y) - before)
-    return Motion(x, y, confident(back, forth) & (change >= VISIBLE))
+    return Motion(x, y, confidence & (change >= VISIBLE))
+
+
+def _motion(before: Image, now: Image, flows: tuple[Array, Array] | None, number: int) -> Motion:
+    if flows is None:
+        return true_motion(before, now)
+    if number >= len(flows[0]) or flows[0].shape[1:3] != now.shape:
+        raise ValueError(
+            f"frame {number} of {now.shape[::-1]} pixels has no flow: flows of {flows[0].shape}"
+        )
+    return visible_motion(before, flows[0][number], flows[1][number])
 
 
 def flicker(frames: Iterable[Image]) -> float:

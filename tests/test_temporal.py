@@ -138,6 +138,20 @@ def test_the_warp_error_equals_a_slow_loop_where_something_new_hides_the_picture
     assert warp_errors({"a": truth}, truth)["a"] == pytest.approx(wanted, rel=1e-4)
 
 
+def test_a_flow_that_is_given_counts_and_not_that_of_the_pictures():
+    """A pan to the right by two pixels a frame, whose given flow says that nothing moved."""
+    wall = np.random.default_rng(0).integers(0, 256, (24, 40), np.uint8)
+    pan = [np.repeat(wall[:, 10 - 2 * t : 34 - 2 * t, None], 3, axis=2) for t in range(3)]
+    still, pointing = (np.zeros((3, 24, 24, 2), np.float32) for _ in range(2))
+    pointing[..., 0] = -2
+    everywhere = np.ones((3, 24, 24), bool)
+    everywhere[:, :, :2] = False  # came from outside
+    assert warp_errors({"pan": pan}, pan, (pointing, everywhere))["pan"] == 0
+    assert warp_errors({"pan": pan}, pan, (still, everywhere))["pan"] is None  # no visible motion
+    with pytest.raises(ValueError, match=r"frame 2 of \(24, 24\) pixels has no flow"):
+        warp_errors({"pan": pan}, pan, (pointing[:2], everywhere[:2]))
+
+
 def test_results_do_not_see_one_another_and_may_be_streams():
     truth = panning()
     alone = warp_errors({"a": flickering(truth)}, truth)["a"]
