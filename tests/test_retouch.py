@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.retouch import blinks, delay
 from evp.retouch import LANDMARK_FILTER, Retouch, retouched, smoothed, with_eyes_of
 from media.one_euro import one_euro
 
@@ -88,3 +89,13 @@ def test_a_blink_of_the_target_is_not_smoothed(placed, target):
     both = retouched(placed, target, 720, Retouch(smooth=True, eyes="target"))
     np.testing.assert_allclose(openings(both), openings(target), rtol=1e-9)
     np.testing.assert_array_equal(both[:, REST], smoothed(placed, 720)[:, REST])
+
+
+def test_blinks_and_delays_are_counted_as_the_measurement_says():
+    openings = np.full(30, 0.3)
+    openings[[4, 5, 9, 20, 21, 22]] = [0.1, 0.17, 0.05, 0.19, 0.17, 0.1]  # 0.18 is shut
+    openings[10] = np.nan  # no face: neither open nor shut
+    assert blinks(openings) == 3
+    assert blinks(np.full(30, 0.1)) == 0
+    track = np.random.default_rng(0).normal(size=60)
+    assert [delay(np.roll(track, shift), track) for shift in (0, 1, 4)] == [0, 1, 4]

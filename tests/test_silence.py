@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.pauses import Said, pairs_of
 from evp.silence import PauseRule, closed_where, mouth_closed, silent_frames
 from media.points import BROWS, EYES, JAW, MOUTH, NOSE
 
@@ -163,3 +164,15 @@ def test_a_sound_without_a_long_pause_changes_nothing():
 def test_a_threshold_that_is_no_threshold_is_refused(threshold):
     with pytest.raises(ValueError, match=r"silence threshold is .*, wanted 0 or more"):
         PauseRule("level", threshold)
+
+
+def test_measured_pauses_lie_between_what_two_recordings_say():
+    rng = np.random.default_rng(0)
+    speech = [rng.normal(0, 0.2, 10 * FRAME + 100) for _ in range(2)]
+    noise = 0.005 * rng.normal(size=2_000)
+    first, second = (Said("03", samples, 2 * FRAME, noise) for samples in speech)
+    (pair,) = pairs_of([first, second, Said("08", speech[0], 0, noise)])
+    assert np.flatnonzero(pair.pause).tolist() == list(range(13, 37))
+    assert np.flatnonzero(pair.speech).tolist() == [*range(3, 9), *range(43, 50)]
+    quiet = silent_frames(pair.samples, len(pair.pause), PauseRule("level", 25.0))
+    assert np.flatnonzero(quiet).tolist() == list(range(10, 40))
