@@ -18,15 +18,17 @@ from evp.analysis_figures import (
     telling,
     units_of,
 )
-from evp.analysis_models import differences, open_models
+from evp.analysis_models import differences, mean_mfcc, open_models, part_codes
 from evp.analysis_picture import embed
 from evp.analysis_report import shown, verdict
+from evp.emotion_codes import clip_codes
 from evp.encoders import (
     ContentEncoderConfig,
     EmotionEncoderConfig,
     Encoders,
     EncodersConfig,
     EncodersDescription,
+    load_encoders,
     save_description,
 )
 from media.cluster_intervals import (
@@ -302,6 +304,14 @@ def test_the_same_codes_give_the_same_picture_and_near_codes_lie_near():
     assert silhouettes(plane, groups).min() > 0.5
 
 
+def test_the_order_of_the_clips_does_not_shape_the_picture():
+    rng = np.random.default_rng(0)
+    codes = 10 * np.eye(8)[np.arange(60) % 3] + rng.normal(size=(60, 8))
+    order = rng.permutation(60)
+    first, second = embed(codes)[order], embed(codes[order])
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9  # it begins with their plane
+
+
 @pytest.mark.parametrize("count", [4, 5, 12])
 def test_few_codes_have_a_picture(count):
     plane = embed(np.random.default_rng(0).normal(size=(count, 3)))
@@ -324,9 +334,11 @@ def test_eight_colours_and_all_marks_are_told_apart(tmp_path):
     assert len(set(MARKS)) == len(MARKS)
     points = np.random.default_rng(0).normal(size=(30, 2))
     kinds = [f"emotion {i % 10}" for i in range(30)]  # more than the eight
-    clouds(tmp_path / "plain.png", {"a": points}, kinds, ["x"] * 30)
-    clouds(tmp_path / "front.png", {"a": points}, kinds, ["x"] * 30, [i < 5 for i in range(30)])
-    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "front.png").read_bytes()
+    pictures = []
+    for front in (None, [False] * 30, [i < 5 for i in range(30)]):
+        clouds(tmp_path / "clouds.png", {"a": points}, kinds, ["x"] * 30, front)
+        pictures.append((tmp_path / "clouds.png").read_bytes())
+    assert len(set(pictures)) == 3
 
 
 # evp/analysis_report.py
@@ -426,6 +438,17 @@ def test_the_command_writes_picture_numbers_and_words(make_run, tmp_path, capsys
     assert "on all 30 clips, 24 of which the encoders learned from" in words.lower()
     assert "Does the cross term help? With it minus without it, on the 6 clips" in words
     assert "| mean MFCC, no network | " in words
+
+
+def test_codes_are_those_of_the_runs_weights(make_run, corpus):
+    run, clips = make_run("run"), corpus.clips()[:4]
+    trained = load_encoders(run)
+    for part in ("content", "emotion"):
+        wanted = clip_codes(getattr(trained, part), clips)
+        np.testing.assert_array_equal(part_codes(run, part, clips), wanted)
+    sound = np.stack([clip.mfcc()[:, 1:][12:-12].mean(axis=0) for clip in clips])
+    assert np.abs(mean_mfcc(clips) - sound).max() < 3  # windows weigh the ends less
+    assert mean_mfcc(clips).shape == (4, 12)
 
 
 def test_a_run_alone_is_analysed_and_the_question_left_open(make_run, capsys):
