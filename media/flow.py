@@ -4,7 +4,7 @@ The backward flow of frame t says for each of its pixels where it lay in frame t
 pixels: frame t is frame t - 1 sampled at (column, row) + flow (what vid2vid, Wang et al. 2018,
 warps by). Two ways to it:
 
-    dis    DIS (Kroeger et al., ECCV 2016), as OpenCV has it: no weights, 5 ms a pair of 256 px
+    dis    DIS (Kroeger et al., ECCV 2016), as OpenCV has it: no weights
     raft, raft_small
            RAFT (Teed and Deng, ECCV 2020), torchvision's, weights from a file (media/flow_raft.py)
 

@@ -74,6 +74,14 @@ def test_flows_that_undo_one_another_are_trusted_within_the_bound_of_the_paper(s
     assert trusted.any() == fine
 
 
+def test_the_forward_flow_is_that_of_the_place_where_a_pixel_came_from():
+    forth = uniform(4)
+    forth[:, 20:] = 0
+    trusted = confident(uniform(-4), forth)
+    columns = np.arange(64)
+    np.testing.assert_array_equal(trusted[0], (columns >= 4) & (columns < 24))
+
+
 def test_pictures_too_small_for_the_flow_are_refused():
     with pytest.raises(ValueError, match=r"16 pixels a side, found \(20, 8\)"):
         Dis()(texture()[:8, :20], texture()[:8, :20])
@@ -163,13 +171,13 @@ def test_no_pixel_is_trusted_that_an_untrusted_one_went_into(tmp_path, size):
 
 
 def test_sizes_between_are_averages_and_interpolations():
-    ramp = np.zeros((4, 8, 2), np.float32)
-    ramp[..., 0] = np.arange(8)
-    every = np.ones((4, 8), bool)
-    smaller, _ = resized(ramp, every, (4, 2))
-    np.testing.assert_allclose(smaller[0, :, 0], np.array([0.5, 2.5, 4.5, 6.5]) / 2)
-    larger, _ = resized(ramp, every, (16, 8))
-    np.testing.assert_allclose(larger[0, :5, 0], np.array([0, 0.25, 0.75, 1.25, 1.75]) * 2)
+    squares = np.zeros((3, 6, 2), np.float32)
+    squares[..., 0] = np.arange(6) ** 2
+    every = np.ones((3, 6), bool)
+    smaller, _ = resized(squares, every, (2, 1))
+    np.testing.assert_allclose(smaller[0, :, 0], np.array([5, 50]) / 3 / 3, rtol=1e-6)
+    larger, _ = resized(squares, every, (12, 6))
+    np.testing.assert_allclose(larger[0, :5, 0], np.array([0, 0.25, 0.75, 1.75, 3.25]) * 2)
 
 
 def test_flow_that_16_bits_cannot_hold_is_not_trusted(tmp_path):
