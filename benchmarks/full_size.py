@@ -52,6 +52,7 @@ class Material:
     eamm_corpus: Path  # profile eamm
     batch: int  # of EAMM's stages
     runs: Path
+    size: int | None = None  # pixels a side of edge2video's frames; None: the YAML's
 
     def command(self, name: str) -> list[str]:
         """Return the command line of a stage's two steps."""
@@ -68,6 +69,9 @@ class Material:
                 f"data.corpora=[{self.corpus}]",
                 f"data.speaker={self.speaker}",
                 "vgg.weights=random",
+                "sequence.coarse_steps=0",  # the dearest phase: all networks together
+                "sequence.enhancer_steps=0",
+                *(() if self.size is None else (f"guidance.size={self.size}",)),
             ),
         }.get(name, (corpus,))
         program = "pretrain_encoders.py" if name.startswith("pretrain") else f"train_{name}.py"
@@ -121,10 +125,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     keep_layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
     add = parser.add_argument
-    add("--corpus", type=Path, help="prepared, profile portrait, with pairs: for EVP's stages")
+    add(
+        "--corpus",
+        type=Path,
+        help="prepared, profile portrait, with pairs and flow: for EVP's stages",
+    )
     add("--speaker", default="M901", help="whose portrait edge2video draws")
     add("--eamm-corpus", type=Path, help="prepared, profile eamm, with poses: for EAMM's stages")
     add("--batch", type=int, default=1, help="pairs or clips a step of EAMM's stages")
+    add("--size", type=int, help="pixels a side of edge2video's frames; default: its YAML's 512")
     add("--only", choices=EVP + EAMM, nargs="+", help="default: all that the corpora allow")
     add("--json", action="store_true", help="one JSON object on the last line")
     args = parser.parse_args(argv)
@@ -133,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not allowed or set(names) - set(allowed):
         parser.error("EVP's stages need --corpus, EAMM's --eamm-corpus")
     with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
-        material = Material(args.corpus, args.speaker, args.eamm_corpus, args.batch, Path(folder))
+        material = Material(
+            args.corpus, args.speaker, args.eamm_corpus, args.batch, Path(folder), args.size
+        )
         costs = [measure(name, material) for name in names]
     for cost in costs:
         parts = ", ".join(f"{part} {count / 1e6:.2f} M" for part, count in cost.parameters.items())

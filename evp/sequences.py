@@ -28,12 +28,15 @@ class SequenceConfig:
 
     backpropagation: int = 1  # frames that a gradient goes back through; 1: vid2vid's default
     checkpointing: bool = False
+    lost: float = 0.0  # share of sequences whose first frames are blank; see `first_frames`
     coarse_steps: int = 0  # steps in which the global generator learns alone, at its resolution
     enhancer_steps: int = 0  # thereafter, steps in which each enhancer learns alone
 
     def __post_init__(self) -> None:
         if self.backpropagation < 1:
             raise ValueError(f"backpropagation is {self.backpropagation}, wanted at least 1")
+        if not 0 <= self.lost <= 1:
+            raise ValueError(f"lost is {self.lost}, wanted 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def draw_sequences(
         return DrawnSequences(frames.unflatten(0, truth.frames.shape[:2]))
     assert isinstance(generator, TemporalGenerator)
     first, drawn = generator.config.previous, []
-    before = list(truth.frames[:, :first].unbind(1))
+    before = first_frames(truth.frames[:, :first], config.lost)
     for number, t in enumerate(range(first, truth.frames.shape[1])):
         if number % config.backpropagation == 0:
             before = [frame.detach() for frame in before]
@@ -111,6 +114,20 @@ def draw_sequences(
         before = [*before[1:], one.frame]
         drawn.append(one)
     return DrawnSequences(*(torch.stack(each, dim=1) for each in zip(*drawn, strict=True)))
+
+
+def first_frames(frames_BLCHW: Tensor, lost: float) -> list[Tensor]:
+    """Return the frames before the first drawn one, (B, C, H, W) each, some sequences' blank.
+
+    Ours: a generator that has always seen a true face a few frames ago copies it on and on, and its
+    own small errors with it, which grow in a long video. One that has also had to begin with
+    nothing (grey, 0) draws from its maps. vid2vid has the blank beginning as an option for all
+    sequences. Drawn from torch's global generator.
+    """
+    if lost:
+        kept = torch.rand(len(frames_BLCHW), device=frames_BLCHW.device) >= lost
+        frames_BLCHW = frames_BLCHW * kept[:, None, None, None, None]
+    return list(frames_BLCHW.unbind(1))
 
 
 def _run(generator: nn.Module, again: bool, *inputs: Any) -> Drawn:

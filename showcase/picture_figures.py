@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from data_prep.clip import analyse_video
 from evp.drawing import render
-from evp.portrait import Renderer
+from evp.renderer import Renderer
 from evp.video_data import OpenClip, nearest_frames
 from media.audio import read_audio
 from media.corpus import Clip, Corpus
