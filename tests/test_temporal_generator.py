@@ -164,6 +164,25 @@ def test_the_coarser_level_is_the_finer_ones_beginning():
         torch.testing.assert_close(one, other)
 
 
+@torch.no_grad()
+def test_the_picture_and_its_motion_come_from_decoders_of_their_own():
+    generator, inputs = moving(), seen()
+    base = generator(*inputs)
+    for weight in generator.enhancers[0].motion.parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+    touched = generator(*inputs)
+    assert torch.equal(touched.hallucinated, base.hallucinated)
+    moved = touched
+    assert not torch.equal(touched.flow, base.flow)
+    assert not torch.equal(touched.mask, base.mask)
+    for weight in generator.enhancers[0].picture.parameters():
+        weight.add_(0.1 * torch.randn_like(weight))
+    touched = generator(*inputs)
+    assert not torch.equal(touched.hallucinated, base.hallucinated)
+    assert torch.equal(touched.flow, moved.flow)
+    assert torch.equal(touched.mask, moved.mask)
+
+
 def test_picture_and_motion_share_the_earlier_half_of_the_residual_blocks():
     for blocks, shared, own in ((9, 5, 4), (2, 1, 1), (1, 1, 0)):
         coarsest = TemporalGenerator(1, replace(SMALL, blocks=blocks)).coarsest
@@ -178,6 +197,10 @@ def test_a_size_that_a_level_cannot_halve_is_refused(level, wanted):
     message = f"{4 * wanted + 2}x{4 * wanted + 2} pixels, wanted multiples of {wanted}: {1 - level}"
     with pytest.raises(ValueError, match=message):
         TemporalGenerator(1, SMALL)(maps, before, level)
+    for side in (3, 4):  # one of the two sides alone
+        parts = (each.narrow(side, 0, 4 * wanted) for each in (maps, before))
+        with pytest.raises(ValueError, match=f"wanted multiples of {wanted}"):
+            TemporalGenerator(1, SMALL)(*parts, level)
     maps, before = seen(size=3 * wanted)
     assert TemporalGenerator(1, SMALL)(maps, before, level).frame.shape[-1] == 3 * wanted
 
