@@ -189,7 +189,7 @@ def train(cfg: Config) -> None:
             )
 
         run.log(**terms)
-        if measured is not None and run.due(cfg.held_out.every):
+        if measured is not None and phase.level == 0 and run.due(cfg.held_out.every):
             average.module.eval()
             shown = drawn(average.module, measured)
             run.record(**held_out_figures(shown, measured))

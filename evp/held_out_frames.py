@@ -29,7 +29,7 @@ class HeldOutFrames:
     """Which frames are measured beside training, and how often; no choice is made by them."""
 
     split: Literal["val", "test_sentence", "none"] = "test_sentence"
-    every: int = 1_000  # steps
+    every: int = 1_000  # steps, of those that draw at the full size
     frames: int = 64  # at most, evenly spread over the split; one run of them at least
 
 

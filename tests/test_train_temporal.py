@@ -167,6 +167,12 @@ def test_every_term_appears_with_its_weight_from_its_step_on(config):
         assert all(row[name] > 0 for name in weights)
 
 
+def test_held_out_frames_wait_until_the_full_size_is_drawn(config):
+    train(replace(steps(config, 7), held_out=HeldOutFrames(every=2, frames=8)))
+    measured = [row["step"] for row in rows_of(config.run.out) if "held_out_psnr" in row]
+    assert measured == [6, 7]  # not while the global generator learns alone, until step 4
+
+
 def test_checkpointing_and_bfloat16_train_nearly_alike(config):
     exact = replace(steps(config, 6), sequence=SequenceConfig(backpropagation=2))
     train(exact)
