@@ -7,6 +7,7 @@ import pytest
 import torch
 from portrait_corpus import SIZE, rows_of, write_flow, write_portraits
 
+import train_edge2video
 from evp.discriminator import DiscriminatorConfig
 from evp.drawing import load_generator, make_generator
 from evp.generator import GeneratorConfig, GuidanceConfig
@@ -153,6 +154,18 @@ def test_each_phase_changes_its_own_networks_and_no_bit_of_the_others(config):
         born, judged = parts["generator"], parts["discriminator"]
 
 
+def test_the_global_generator_learns_alone_at_its_own_size(config, monkeypatch):
+    seen = []
+
+    def spied(generator, truth, sequence, level):
+        seen.append((level, truth.frames.shape[-1]))
+        return draw_sequences(generator, truth, sequence, level)
+
+    monkeypatch.setattr(train_edge2video, "draw_sequences", spied)
+    train(steps(config, 6))
+    assert seen == [(1, 16)] * 4 + [(0, 32)] * 2
+
+
 def test_every_term_appears_with_its_weight_from_its_step_on(config):
     train(config)
     rows = rows_of(config.run.out)
@@ -208,38 +221,3 @@ def test_missing_flow_is_refused_before_anything_is_written(config, tmp_path):
     assert not config.run.out.exists()
     unasked = replace(without, loss=LossConfig(gan=0.1, vgg=0.0, hallucinated=1.0))
     train(steps(unasked, 1))
-
-
-STILL = {"generator": GeneratorConfig(8, 2, 2, 1, 1), "sequence": SequenceConfig()}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"data": {"frames": 2}}, r"data\.frames is 2, wanted more than the 2 frames before"),
-        ({"data": {"frames": 4}}, r"data\.frames is 4; .* temporal scales want 5"),
-        ({**STILL, "loss": LossConfig(flow=1)}, r"set generator\.previous"),
-        ({**STILL, "loss": LossConfig(warp=1)}, r"set generator\.previous"),
-        ({**STILL, "loss": LossConfig(hallucinated=1)}, r"set generator\.previous"),
-        (
-            {**STILL, "loss": LossConfig(), "sequence": SequenceConfig(coarse_steps=1)},
-            r"sequence\.\*_steps are for a generator that sees frames before",
-        ),
-        (
-            {**STILL, "loss": LossConfig(), "sequence": SequenceConfig(enhancer_steps=1)},
-            r"sequence\.\*_steps are for a generator that sees frames before",
-        ),
-        (
-            {
-                "sequence": SequenceConfig(checkpointing=True),
-                "generator": GeneratorConfig(norm="batch", previous=2),
-            },
-            r"batch norm would count it twice; set generator\.norm=instance",
-        ),
-    ],
-)
-def test_settings_that_contradict_one_another_are_refused(config, change, message):
-    if isinstance(change.get("data"), dict):
-        change = {"data": replace(config.data, **change["data"])}
-    with pytest.raises(ValueError, match=message):
-        replace(config, **change)

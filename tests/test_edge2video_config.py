@@ -1,0 +1,65 @@
+"""Settings of edge-to-video that contradict one another are refused before anything begins."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evp.discriminator import DiscriminatorConfig
+from evp.generator import GeneratorConfig
+from evp.sequences import SequenceConfig
+from evp.video_data import VideoDataConfig
+from evp.video_discriminator import VideoDiscriminatorConfig
+from runtime.run import RunConfig
+from train_edge2video import Config, LossConfig
+
+CONFIG = Config(
+    run=RunConfig(out=Path("run")),
+    data=VideoDataConfig((Path("corpus"),), frames=5),
+    generator=GeneratorConfig(8, 2, 2, 1, 1, previous=2),
+    sequence=SequenceConfig(coarse_steps=4, enhancer_steps=4),
+    video_discriminator=VideoDiscriminatorConfig(2, 2, DiscriminatorConfig(4, 2, 1)),
+    loss=LossConfig(gan_video=1.0, flow=1.0, warp=1.0, hallucinated=1.0),
+)
+
+STILL = {"generator": GeneratorConfig(8, 2, 2, 1, 1), "sequence": SequenceConfig()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"data": replace(CONFIG.data, frames=2)},
+            r"data\.frames is 2, wanted more than the 2 frames before",
+        ),
+        ({"data": replace(CONFIG.data, frames=4)}, r"data\.frames is 4; .* temporal scales want 5"),
+        ({**STILL, "loss": LossConfig(flow=1)}, r"set generator\.previous"),
+        ({**STILL, "loss": LossConfig(warp=1)}, r"set generator\.previous"),
+        ({**STILL, "loss": LossConfig(hallucinated=1)}, r"set generator\.previous"),
+        (
+            {**STILL, "loss": LossConfig(), "sequence": SequenceConfig(coarse_steps=1)},
+            r"sequence\.\*_steps are for a generator that sees frames before",
+        ),
+        (
+            {**STILL, "loss": LossConfig(), "sequence": SequenceConfig(enhancer_steps=1)},
+            r"sequence\.\*_steps are for a generator that sees frames before",
+        ),
+        (
+            {
+                "sequence": SequenceConfig(checkpointing=True),
+                "generator": GeneratorConfig(norm="batch", previous=2),
+            },
+            r"batch norm would count it twice; set generator\.norm=instance",
+        ),
+    ],
+)
+def test_settings_that_contradict_one_another_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIG, **change)
+
+
+def test_a_generator_of_single_frames_may_be_judged_as_a_video():
+    alone = replace(CONFIG, **STILL, loss=LossConfig(gan_video=1.0, feature_matching=1.0))
+    assert alone.video_discriminator.shortest == 3
+    with pytest.raises(ValueError, match="want 3 of them"):
+        replace(alone, data=replace(alone.data, frames=2))
