@@ -59,6 +59,8 @@ def verdict(found: dict[str, Any]) -> str:
     ]
     if "cross_minus_no_cross" not in of_pair:
         answers.append("Whether the cross term helps cannot be said without --no-cross.")
+    if found["seeds"] == 1:
+        answers.append("Of one training run each: other seeds can answer otherwise.")
     return "\n\n".join(answers)
 
 

@@ -348,10 +348,10 @@ def a_difference(value, low, high, by_run=(1,)):
     return {"value": value, "low": low, "high": high, "by_run": [value * sign for sign in by_run]}
 
 
-def answer(emotion, content):
+def answer(emotion, content, seeds=2):
     pair = {"cross_minus_no_cross": {"emotion": emotion, "content": content}}
     sizes = {"clips": 30, "unheard": 6}
-    return verdict({"corpus": sizes, "differences": {"unheard": pair, "all": {}}})
+    return verdict({"corpus": sizes, "seeds": seeds, "differences": {"unheard": pair, "all": {}}})
 
 
 def test_the_answer_counts_what_is_clear_and_less_emotion_in_content_is_better():
@@ -365,6 +365,8 @@ def test_the_answer_counts_what_is_clear_and_less_emotion_in_content_is_better()
     said = answer({"emotion_probe": a_difference(0.1, -0.1, 0.3)}, {"emotion_probe": better})
     assert said.endswith("clearly better in 0 of 2, clearly worse in 1.")
     said = answer({"emotion_probe": a_difference(0.1, None, None)}, {})
+    assert "other seeds" not in said
+    assert "other seeds can answer otherwise" in answer({"emotion_probe": better}, {}, seeds=1)
     assert said.endswith("emotion read from E_e +0.10: too few sentences and speakers for bounds.")
 
 
