@@ -1,6 +1,7 @@
 """evp.edit_emotion: pictures, video and figures of a sentence between emotions."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import cv2
@@ -109,11 +110,15 @@ def test_sound_and_target_are_those_named_or_held_out(runs, tmp_path, drawn):
     sound = tmp_path / "said.wav"
     write_wav(sound, np.random.default_rng(1).uniform(-0.3, 0.3, 640 * 9))
     named = corpus.clips("test_sentence", "M901")[2]
-    options = [f"--audio={sound}", f"--target={named.id}", f"--targets={runs / 'corpus'}"]
+    targets = tmp_path / "targets"
+    shutil.copytree(runs / "corpus", targets)
+    elsewhere = Corpus(targets).clip(named.id)
+    np.save(elsewhere.folder / "landmarks.npy", 2 * named.landmarks())
+    options = [f"--audio={sound}", f"--target={named.id}", f"--targets={targets}"]
     figures = command(runs, tmp_path / "one", "--blend=neutral:happy", *options)
     assert (figures["clip"], figures["target"]) == (str(sound), named.id)
     target, face = drawn[0]
-    np.testing.assert_array_equal(target.landmarks, named.landmarks())
+    np.testing.assert_array_equal(target.landmarks, 2 * named.landmarks())
     assert len(face) == 9
     figures = command(runs, tmp_path / "two", "--blend=neutral:happy")
     first = corpus.clips("test_sentence", "W902")[0]
