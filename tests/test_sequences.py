@@ -13,6 +13,7 @@ from evp.sequences import (
     SequenceConfig,
     Sequences,
     draw_sequences,
+    first_frames,
     let_learn,
     phase_of,
 )
@@ -65,6 +66,20 @@ def test_a_generator_of_single_frames_draws_them_all_from_their_maps():
     assert made.flow is made.mask is made.hallucinated is None
     for b in range(2):
         torch.testing.assert_close(made.frames[b], generator(truth.guidance[b]))
+
+
+def test_a_share_of_the_sequences_begins_with_nothing():
+    frames = torch.rand(400, 2, 3, 1, 1) + 0.1
+    begun = torch.stack(first_frames(frames, lost=0.25), dim=1)
+    blank = (begun == 0).flatten(1).all(dim=1)
+    assert torch.equal(begun[~blank], frames[~blank])  # all of a sequence, or none of it
+    assert 0.15 < blank.float().mean() < 0.35
+    assert torch.equal(torch.stack(first_frames(frames, lost=0.0), dim=1), frames)
+
+    generator, truth = moving(), some()
+    made = draw_sequences(generator, truth, SequenceConfig(lost=1.0))
+    drawn = generator(truth.guidance[:, :3], torch.zeros(2, 2, 3, 16, 16))
+    torch.testing.assert_close(made.frames[:, 0], drawn.frame)
 
 
 class Remembering(TemporalGenerator):
@@ -203,6 +218,14 @@ def test_what_comes_after_the_first_frames_is_everythings_later_part():
     assert plain.frames.shape[1] == 5
 
 
-def test_a_gradient_goes_through_one_frame_at_least():
-    with pytest.raises(ValueError, match="backpropagation is 0"):
-        SequenceConfig(backpropagation=0)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"backpropagation": 0}, "backpropagation is 0, wanted at least 1"),
+        ({"lost": -0.1}, r"lost is -0\.1, wanted 0 to 1"),
+        ({"lost": 1.1}, r"lost is 1\.1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        SequenceConfig(**wrong)

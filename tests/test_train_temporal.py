@@ -60,7 +60,7 @@ def config(corpus, tmp_path):
         data=VideoDataConfig((corpus,), frames=5, shift=2),
         guidance=PLAIN,
         generator=GeneratorConfig(8, 2, 2, 1, 1, outer_kernel=3, previous=2),
-        sequence=SequenceConfig(coarse_steps=4, enhancer_steps=4),
+        sequence=SequenceConfig(lost=0.3, coarse_steps=4, enhancer_steps=4),
         discriminator=PATCHES,
         video_discriminator=VideoDiscriminatorConfig(2, 2, PATCHES),
         vgg=VggConfig("random", ("relu1_1",)),
@@ -159,6 +159,7 @@ def test_the_global_generator_learns_alone_at_its_own_size(config, monkeypatch):
 
     def spied(generator, truth, sequence, level):
         seen.append((level, truth.frames.shape[-1]))
+        assert sequence == config.sequence
         return draw_sequences(generator, truth, sequence, level)
 
     monkeypatch.setattr(train_edge2video, "draw_sequences", spied)
@@ -181,9 +182,14 @@ def test_every_term_appears_with_its_weight_from_its_step_on(config):
 
 
 def test_held_out_frames_wait_until_the_full_size_is_drawn(config):
-    train(replace(steps(config, 7), held_out=HeldOutFrames(every=2, frames=8)))
-    measured = [row["step"] for row in rows_of(config.run.out) if "held_out_psnr" in row]
-    assert measured == [6, 7]  # not while the global generator learns alone, until step 4
+    held_out, norm = HeldOutFrames(every=2, frames=8), replace(config.generator, norm="batch")
+    train(replace(steps(config, 7), held_out=held_out, generator=norm))
+    rows = [row for row in rows_of(config.run.out) if "held_out_psnr" in row]
+    assert [row["step"] for row in rows] == [6, 7]  # the global generator is alone until step 4
+    generator, _ = load_generator(config.run.out)
+    measured = measured_frames(config.data, held_out, PLAIN, previous=2)
+    again = compared(drawn(generator, measured), measured.frames)
+    assert again["psnr"] == pytest.approx(rows[-1]["held_out_psnr"], abs=1e-6)
 
 
 def test_checkpointing_and_bfloat16_train_nearly_alike(config):
