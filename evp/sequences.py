@@ -153,7 +153,7 @@ def phase_of(step: int, enhancers: int, config: SequenceConfig) -> Phase:
     if step <= config.coarse_steps:
         return Phase(enhancers, alone=False)
     passed = step - config.coarse_steps - 1
-    if config.enhancer_steps and passed < enhancers * config.enhancer_steps:
+    if passed < enhancers * config.enhancer_steps:
         return Phase(enhancers - 1 - passed // config.enhancer_steps, alone=True)
     return Phase(0, alone=False)
 

@@ -18,7 +18,7 @@ CONFIG = Config(
     data=VideoDataConfig((Path("corpus"),), frames=5),
     generator=GeneratorConfig(8, 2, 2, 1, 1, previous=2),
     sequence=SequenceConfig(coarse_steps=4, enhancer_steps=4),
-    video_discriminator=VideoDiscriminatorConfig(2, 2, DiscriminatorConfig(4, 2, 1)),
+    video_discriminator=VideoDiscriminatorConfig(2, 2, patches=DiscriminatorConfig(4, 2, 1)),
     loss=LossConfig(gan_video=1.0, flow=1.0, warp=1.0, hallucinated=1.0),
 )
 

@@ -33,7 +33,7 @@ def truth():
 
 @pytest.fixture
 def judges():
-    return Judges(1, PATCHES, VideoDiscriminatorConfig(2, 2, PATCHES))
+    return Judges(1, PATCHES, VideoDiscriminatorConfig(2, 2, patches=PATCHES))
 
 
 def test_pictures_are_compared_frame_by_frame_with_the_true_ones(truth):

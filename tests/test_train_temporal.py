@@ -62,7 +62,7 @@ def config(corpus, tmp_path):
         generator=GeneratorConfig(8, 2, 2, 1, 1, outer_kernel=3, previous=2),
         sequence=SequenceConfig(lost=0.3, coarse_steps=4, enhancer_steps=4),
         discriminator=PATCHES,
-        video_discriminator=VideoDiscriminatorConfig(2, 2, PATCHES),
+        video_discriminator=VideoDiscriminatorConfig(2, 2, patches=PATCHES),
         vgg=VggConfig("random", ("relu1_1",)),
         loss=ALL_ON,
         average=0.9,

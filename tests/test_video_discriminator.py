@@ -83,7 +83,7 @@ def test_the_flow_of_the_first_frame_is_not_used(stride):
 def test_each_temporal_scale_answers_at_every_patch_scale_for_every_window(
     frames, scales, strides, shortest
 ):
-    config = VideoDiscriminatorConfig(frames, scales, PATCHES)
+    config = VideoDiscriminatorConfig(frames, scales, patches=PATCHES)
     assert (config.strides, config.shortest) == (strides, shortest)
     judge = VideoDiscriminator(config)
     answers = logits(judge(*some(frames=shortest + 1)))
@@ -114,6 +114,21 @@ def test_a_window_is_judged_by_its_frames_and_their_flow_alone():
     by_flow = changed(judge, (frames, flow), (frames, motion))
     # two frames apart, the flow of frame 2 is part of those of frames 2 and 3
     assert by_flow == [[False, True, False, False]] * 2 + [[True, True, False]] * 2
+
+
+@torch.no_grad()
+def test_each_scale_of_time_and_of_patches_has_a_network_of_its_own():
+    judge, inputs = VideoDiscriminator(SMALL), some()
+    base = logits(judge(*inputs))
+    networks = [patches for scale in judge.scales for patches in scale.scales]
+    assert len(networks) == 4
+    for number, network in enumerate(networks):
+        bias = network.layers[-1].bias
+        bias += 1
+        found = [one - other for one, other in zip(logits(judge(*inputs)), base, strict=True)]
+        for place, change in enumerate(found):
+            torch.testing.assert_close(change, torch.full_like(change, place == number))
+        bias -= 1
 
 
 def truth(flow=True):
