@@ -8,11 +8,13 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Norm = Literal["instance", "batch"]
+Norm = Literal["instance", "batch", "none"]
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:
     """Return a normalisation layer; instance norm has no weights, as in pix2pixHD."""
+    if norm == "none":
+        return nn.Identity()
     return nn.InstanceNorm2d(channels) if norm == "instance" else nn.BatchNorm2d(channels)
 
 

@@ -44,12 +44,21 @@ class PatchDiscriminator(nn.Module):
             layers.append(nn.Sequential(conv, norm, nn.LeakyReLU(SLOPE)))
         layers.append(nn.Conv2d(widths[-1], 1, 4, padding=2))
         self.layers = nn.ModuleList(layers)
+        if config.norm == "none":
+            self.apply(_keep_size)
 
     def forward(self, pictures_BCHW: Tensor) -> list[Tensor]:
         found = [pictures_BCHW]
         for layer in self.layers:
             found.append(layer(found[-1]))
         return found[1:]
+
+
+def _keep_size(layer: nn.Module) -> None:
+    """Draw weights that keep the size of activations where no norm does (He et al. 2015)."""
+    if isinstance(layer, nn.Conv2d):
+        nn.init.kaiming_normal_(layer.weight, SLOPE)
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # it has one
 
 
 class MultiScale(nn.Module):

@@ -10,13 +10,14 @@ Dimension letters: B sequences, T frames, K frames judged together, W windows, H
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from evp.discriminator import Answers, DiscriminatorConfig, MultiScale
 from evp.temporal_generator import FLOW_SCALE
-from evp.warp import joined
+from evp.warp import joined, warped
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class VideoDiscriminatorConfig:
 
     frames: int = 3  # K
     temporal_scales: int = 2
+    sees: Literal["frames", "residuals"] = "frames"  # see `windows` and `residual_windows`
     patches: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
 
     def __post_init__(self) -> None:
@@ -50,7 +52,8 @@ class VideoDiscriminator(nn.Module):
     def __init__(self, config: VideoDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
-        channels = 3 * config.frames + 2 * (config.frames - 1)
+        pictures = config.frames if config.sees == "frames" else config.frames - 1
+        channels = 3 * pictures + 2 * (config.frames - 1)
         self.scales = nn.ModuleList(MultiScale(channels, config.patches) for _ in config.strides)
 
     def forward(self, frames_BTCHX: Tensor, flow_BT2HX: Tensor) -> Answers:
@@ -61,8 +64,9 @@ class VideoDiscriminator(nn.Module):
             flow_BT2HX: backward flow of the real frames, pixels; the first is not used.
         """
         answers: Answers = []
+        cut = windows if self.config.sees == "frames" else residual_windows
         for scale, stride in zip(self.scales, self.config.strides, strict=True):
-            answers += scale(windows(frames_BTCHX, flow_BT2HX, self.config.frames, stride))
+            answers += scale(cut(frames_BTCHX, flow_BT2HX, self.config.frames, stride))
         return answers
 
 
@@ -81,6 +85,25 @@ def windows(frames_BTCHX: Tensor, flow_BT2HX: Tensor, frames: int, stride: int) 
     parts = [frames_BTCHX[:, place : place + count] for place in places]
     parts += [flow[:, place : place + count] for place in places[1:]]
     return torch.cat(parts, dim=2).flatten(0, 1)
+
+
+def residual_windows(
+    frames_BTCHX: Tensor, flow_BT2HX: Tensor, frames: int, stride: int
+) -> Tensor:
+    """Return the windows with what the flow does not explain in place of the frames.
+
+    Ours: x_t - w(x_{t-1}), of each frame but a window's first. Of whole frames a small
+    discriminator learns first that they are blurred, which D_I tells already; here it can learn
+    nothing but how they change.
+
+    Returns:
+        (B W, 5 (K - 1), H, X): residuals, oldest first, then flows in units of `FLOW_SCALE`.
+    """
+    flow = strided_flow(flow_BT2HX, stride)
+    earlier = torch.cat([frames_BTCHX[:, :1].expand(-1, stride, -1, -1, -1), frames_BTCHX], dim=1)
+    earlier = earlier[:, : frames_BTCHX.shape[1]]
+    moved = warped(earlier.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
+    return windows(frames_BTCHX - moved, flow_BT2HX, frames, stride)[:, 3:]
 
 
 def strided_flow(flow_BT2HX: Tensor, stride: int) -> Tensor:

@@ -12,6 +12,7 @@ from evp.sequences import Sequences
 from evp.video_discriminator import (
     VideoDiscriminator,
     VideoDiscriminatorConfig,
+    residual_windows,
     strided_flow,
     windows,
 )
@@ -171,3 +172,57 @@ def test_features_are_everything_before_the_logits():
 def test_sizes_that_judge_no_motion_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         VideoDiscriminatorConfig(**wrong)
+
+
+@pytest.mark.parametrize(("frames", "stride"), [(2, 1), (3, 1), (3, 2)])
+def test_residuals_are_what_the_flow_leaves_unexplained(frames, stride):
+    """By a loop: each frame less the one a stride before, sampled where the flow points."""
+    pictures, flow = some(frames=7, size=6)
+    found, between = residual_windows(pictures, flow, frames, stride), strided_flow(flow, stride)
+    count = 7 - (frames - 1) * stride
+    assert found.shape == (2 * count, 5 * (frames - 1), 6, 6)
+    for sequence in range(2):
+        for first in range(count):
+            for k in range(1, frames):
+                t = first + k * stride
+                moved = torch.stack(
+                    [
+                        torch.stack(
+                            [
+                                sampled(
+                                    pictures[sequence, t - stride],
+                                    column + float(between[sequence, t, 0, row, column]),
+                                    row + float(between[sequence, t, 1, row, column]),
+                                )
+                                for column in range(6)
+                            ],
+                            dim=1,
+                        )
+                        for row in range(6)
+                    ],
+                    dim=1,
+                )
+                shown = found[sequence * count + first]
+                wanted = pictures[sequence, t] - moved
+                torch.testing.assert_close(shown[3 * k - 3 : 3 * k], wanted, atol=1e-4, rtol=0)
+
+
+def test_a_judge_of_residuals_sees_none_in_a_picture_that_moves_with_its_flow():
+    """A wall that moves by a pixel a frame: nothing is left but where it came into sight."""
+    wall = torch.rand(3, 16, 24)
+    frames = torch.stack([wall[:, :, 5 - t : 21 - t] for t in range(5)])[None]
+    flow = torch.tensor([-1.0, 0.0])[:, None, None].expand(1, 5, 2, 16, 16)
+    left = residual_windows(frames, flow, 3, 1)[:, :6]
+    assert left[..., 2:].abs().max() < 1e-5
+    assert left[..., 0].abs().max() > 0.1
+    config = replace(SMALL, sees="residuals")
+    assert VideoDiscriminator(config)(frames, flow)[0][-1].shape[0] == 4
+
+
+def test_without_norm_weights_keep_the_size_of_what_they_see():
+    wide = DiscriminatorConfig(channels=32, layers=3, scales=1, norm="none")
+    answers = VideoDiscriminator(replace(SMALL, patches=wide))(*some(size=64))
+    sizes = [float(layer.square().mean()) for layer in features(answers)[0]]
+    assert len(sizes) == 4
+    for one, other in zip(sizes, sizes[1:], strict=False):
+        assert 0.5 < other / one < 2
