@@ -66,6 +66,7 @@ def test_a_video_in_two_calls_is_the_video_in_one(generator):
     parts = [drawing.draw(maps[:1]), drawing.draw(maps[1:4]), drawing.draw(maps[4:])]
     whole = render(generator, maps, first)
     assert np.abs(np.concatenate(parts).astype(int) - whole).max() <= 1
+    assert not any(frame.requires_grad for frame in drawing.before)  # no graph grows with it
     again = render(generator, maps, first)  # a new video begins anew
     np.testing.assert_array_equal(again, whole)
 
