@@ -72,6 +72,18 @@ EAMM_BARS = (
 FULL_BARS = (
     Bar("full.lag_exact", "injected lags found exactly by the project's SyncNet", ">=", 0.95),
     Bar("full.emotion_of_truth", "emotion of unseen people's true clips, 8 classes", ">=", 0.9),
+    Bar("full.temporal.warp_ratio", "warp error with D_V / without, the worst seed", "<=", 0.95),
+    Bar("full.temporal.ssim_change", "SSIM that comes with it, the largest change", "<=", 0.01),
+    Bar(
+        "full.temporal.frozen.warp_error",
+        "warp error of a frozen frame, above the truth's",
+        ">",
+        "full.temporal.truth.warp_error",
+    ),
+    Bar("full.editing_blends.rank", "brows and mouth corners go along with w", ">=", 0.9),
+    Bar("full.editing_blends.mouth_r", "mouth opening kept on the way", ">=", 0.9),
+    Bar("full.editing_intensity.rank", "the same from neutral: intensity", ">=", 0.9),
+    Bar("full.editing_intensity.mouth_r", "mouth opening kept", ">=", 0.9),
 )
 
 

@@ -18,6 +18,7 @@ from showcase.bars import Results
 from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
 
 ACCURACY = "emotion_correct"
+EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.measure_editing
 TRUTH_FIGURES = "emotion_of_truth.json"  # of metrics.emotion_accuracy
 
 
@@ -45,6 +46,10 @@ def measure(out: Path, evp: Path) -> Results:
         if load_evaluation(folder).of(RESULT, ACCURACY):  # LRW has no emotions
             for row in (RESULT, TRUTH):
                 figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)
+    figures["temporal"] = read_json(out / "temporal" / "figures.json")
+    editing = read_json(out / "editing" / "editing.json")
+    for name in ("blends", "intensity"):
+        figures[f"editing_{name}"] = {key: editing[name][key] for key in EDITING}
     return figures
 
 

@@ -1,7 +1,8 @@
 """The plan of the full demo: what the two demos' videos are worth, by every metric, and ablations.
 
 Needs both demos. Trains the two networks that judge (emotion, sync), Table 2's rows with several
-seeds, generates what the papers' protocols ask for, and measures all of it.
+seeds, sequential renderers with and without a video discriminator, generates what the papers'
+protocols ask for, edits emotions, and measures all of it.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from runtime.processes import Stage
 from showcase.commands import Setting, generated, manifest, measured, module, script
 from showcase.evp_plan import evaluation
+from showcase.full_evp_plan import evp_questions
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class FullDemo:
     protocol: str = "evp-3d"
     clips: int = 12  # of each held-out person, for EAMM's tables
     size: int = 128  # pixels a side of the corpus's frames, which results must have
+    speech: Path = Path("data/mini")  # of EVP's demo: calm heads
+    lively: Path = Path("data/mini_lively")  # of EVP's demo: target videos
+    temporal: Path = Path("configs/demo/evp/temporal.yaml")  # the sequential renderer
+    seeds: int = 3  # of it, with and without the video discriminator
 
 
 JUDGES = ("emotion_classifier", "syncnet")
@@ -34,14 +40,18 @@ EAMM_TABLES = {"mead": "eamm-mead", "lrw": "eamm-lrw"}  # which protocol each fo
 def full_plan(demo: FullDemo, setting: Setting) -> list[Stage]:
     """Return the commands; those that others wait for come first."""
     evp = f"{evaluation(demo.evp).with_suffix('')}_scores"
+    needed = ("lags", "emotion_of_truth", "evp", *(f"evp_{row}" for row in ROWS), *EAMM_TABLES)
     return [
         *_judges(demo, setting),
+        *evp_questions(
+            setting.out, demo.evp, (demo.speech, demo.lively), demo.temporal, demo.seeds
+        ),
         *_evp(demo, setting),
         *_eamm(demo, setting),
         Stage(
             "figures",
             module("showcase.full_figures", str(setting.out), f"--evp={evp}"),
-            ("lags", "emotion_of_truth", "evp", *(f"evp_{row}" for row in ROWS), *EAMM_TABLES),
+            (*needed, "temporal", "editing", "codes"),
         ),
     ]
 

@@ -8,9 +8,10 @@ from metrics.tables.data import Table
 from metrics.tables.evaluations import load_ablation, load_evaluation
 from metrics.tables.papers import load_papers
 from showcase.evp_plan import evaluation
+from showcase.full_evp_plan import BLENDS, blend_folder
 from showcase.full_figures import scores
 from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
-from showcase.page import Section
+from showcase.page import Figure, Section
 
 
 def table_1_section(evp: Path) -> Section:
@@ -54,11 +55,47 @@ def full_sections(out: Path) -> list[Section]:
             "from other people.",
             tables=list(tables_of(rows, ("evp-emotion",))),
         ),
+        *question_sections(out),
         Section(
             "EAMM's tables, self-driving",
             "Four people whom no stage has seen, as the supplement's B.1 has it: the source is a "
             "neutral frame, emotion and pose come from somebody else moved by the test clip.",
             tables=eamm,
+        ),
+    ]
+
+
+def question_sections(out: Path) -> list[Section]:
+    """Return what EVP's codes, editing and sequences are worth."""
+    shown = []
+    for name, blend in BLENDS.items():
+        folder = blend_folder(out, name)
+        shown += [
+            Figure(f"{name}, {blend}", folder / "strip.png", 7),
+            Figure("its curves", folder / "curves.png", 5),
+            Figure(f"{blend}, all weights side by side", folder / "video.mp4"),
+        ]
+    temporal = out / "temporal"
+    return [
+        Section(
+            "EVP, Fig. 5: emotion codes",
+            "Before, after, and after training without the cross term; clips that no encoder has "
+            "learned from are outlined. codes/analysis.md has the numbers and their intervals.",
+            [Figure("t-SNE of the emotion codes", out / "codes" / "figure_5.png")],
+        ),
+        Section(
+            "EVP: emotion editing",
+            "One sentence between two emotions, and between neutral and one.",
+            shown,
+        ),
+        Section(
+            "EVP: sequential renderer, with and without the video discriminator",
+            "A held-out clip drawn frame after frame from its landmarks, at 64 px, and one column "
+            "of its pixels over time.",
+            [
+                Figure("the first seed", temporal / "video.mp4", 7),
+                Figure("a column over time", temporal / "slices.png", 5),
+            ],
         ),
     ]
 

@@ -1,0 +1,66 @@
+"""The part of the full demo's plan that asks what EVP's codes, editing and sequences are worth."""
+
+from pathlib import Path
+
+from runtime.processes import Stage
+from showcase.commands import module, script
+
+BLENDS = {"category": "happy:sad", "intensity": "neutral:surprised"}  # shown as pictures
+ARMS = {"with": 0, "without": 1}  # of the video discriminator; how many overrides each takes
+NO_VIDEO_DISCRIMINATOR = "loss.gan_video=0"
+
+
+def evp_questions(
+    out: Path, evp: Path, corpora: tuple[Path, ...], temporal: Path, seeds: int
+) -> list[Stage]:
+    """Return the commands; those that others wait for come first.
+
+    Args:
+        out: folder of the full demo's runs.
+        evp: folder of EVP's demo.
+        corpora: of EVP's demo: calm speech, then target videos.
+        temporal: the YAML of the sequential renderer.
+        seeds: how many of it are trained with, and without, the video discriminator.
+    """
+    return [
+        *_temporal(out / "temporal", corpora[0], temporal, seeds),
+        *_codes(out, evp),
+        *_editing(out, evp, corpora),
+    ]
+
+
+def blend_folder(out: Path, name: str) -> Path:
+    """Return the folder of the pictures of one blend."""
+    return out / "editing" / name
+
+
+def _temporal(out: Path, speech: Path, config: Path, seeds: int) -> list[Stage]:
+    flow, runs = Stage("flow", module("data_prep.flow", str(speech))), []
+    for seed in range(seeds):
+        for arm, count in ARMS.items():
+            run = out / f"{arm}_{seed}"
+            less = (NO_VIDEO_DISCRIMINATOR,) * count
+            where = (f"run.out={run}", f"run.seed={seed}", f"data.corpora=[{speech}]")
+            command = script("train_edge2video.py", config, *where, *less)
+            runs.append(Stage(f"temporal_{run.name}", command, (flow.name,)))
+    names = tuple(stage.name for stage in runs)
+    figures = module("showcase.temporal_figures", str(out), "--corpora", str(speech))
+    return [flow, *runs, Stage("temporal", figures, names)]
+
+
+def _codes(out: Path, evp: Path) -> list[Stage]:
+    trained = (f"--run={evp / 'disentangle'}", f"--no-cross={evp / 'disentangle_no_cross'}")
+    return [Stage("codes", module("evp.analyse", *trained, f"--out={out / 'codes'}"))]
+
+
+def _editing(out: Path, evp: Path, corpora: tuple[Path, ...]) -> list[Stage]:
+    editing = out / "editing"
+    measure = module(
+        "evp.measure_editing", str(evp / "audio2lm"), f"--out={editing / 'editing.json'}"
+    )
+    stages = [Stage("editing", measure)]
+    for name, blend in BLENDS.items():
+        folder = blend_folder(out, name)
+        options = (f"--blend={blend}", f"--targets={corpora[1]}", f"--out={folder}")
+        stages.append(Stage(f"editing_{name}", module("evp.edit_emotion", str(evp), *options)))
+    return stages
