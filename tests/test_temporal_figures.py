@@ -1,0 +1,81 @@
+"""What the full demo says of the video discriminator, on made-up portraits and untrained runs."""
+
+import numpy as np
+import pytest
+from portrait_corpus import SIZE, write_flow, write_portraits
+
+from evp.discriminator import DiscriminatorConfig
+from evp.generator import GeneratorConfig, GuidanceConfig
+from evp.held_out_frames import HeldOutFrames
+from evp.video_data import VideoDataConfig
+from media.audio import write_wav
+from media.video import read_frames
+from metrics.image import ssim
+from runtime.run import RunConfig
+from showcase.temporal_figures import held_out, measure, middle_column, scored, seeds
+from train_edge2video import Config, LossConfig, train
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("portraits")
+    write_portraits(root)
+    write_flow(root)
+    for folder in (root / "clips" / "M901").iterdir():
+        write_wav(folder / "audio.wav", np.zeros(12 * 640, np.float32))
+    return root
+
+
+def run(corpus, out, seed):
+    train(
+        Config(
+            run=RunConfig(out, seed, "cpu", 1, 1, 0, progress=False),
+            data=VideoDataConfig((corpus,), frames=3),
+            guidance=GuidanceConfig("plain", SIZE // 2),
+            generator=GeneratorConfig(2, 1, 1, 0, 0, 3, previous=1),
+            discriminator=DiscriminatorConfig(2, 1, 1),
+            loss=LossConfig(gan=0.0, vgg=0.0),
+            held_out=HeldOutFrames("none"),
+        )
+    )
+
+
+def test_every_pair_of_runs_is_measured_beside_a_frozen_frame_and_the_truth(corpus, tmp_path):
+    for name in ("with_0", "without_0", "with_2", "without_2", "with_7"):
+        run(corpus, tmp_path / name, int(name[-1]))
+    assert seeds(tmp_path) == [0, 2]  # there is no without_7
+    figures = measure(tmp_path, [corpus])
+    assert figures["clips"] == 1
+    assert figures["truth"]["ssim"] == 1
+    assert figures["frozen"]["warp_error"] > figures["truth"]["warp_error"]
+    ratios = [
+        figures[f"with_{seed}"]["warp_error"] / figures[f"without_{seed}"]["warp_error"]
+        for seed in (0, 2)
+    ]
+    assert figures["warp_ratio"] == max(ratios)
+    changes = [abs(figures[f"with_{k}"]["ssim"] - figures[f"without_{k}"]["ssim"]) for k in (0, 2)]
+    assert figures["ssim_change"] == max(changes)
+    assert len(read_frames(tmp_path / "video.mp4")) == 11
+    assert (tmp_path / "slices.png").is_file()
+
+
+def test_scores_are_those_of_the_frames(corpus):
+    clip = held_out([corpus], "M901")[0]
+    truth = clip.store()[1:12]
+    late = np.concatenate([truth[:1], truth[:-1]])
+    scores = scored(clip, truth, {"late": late})
+    pairs = zip(late, truth, strict=True)
+    assert scores["late"]["ssim"] == pytest.approx(np.mean([ssim(*pair) for pair in pairs]))
+    assert scores["truth"]["warp_error"] < scores["late"]["warp_error"]
+
+
+def test_a_slice_holds_one_column_over_time():
+    video = np.random.default_rng(0).integers(0, 256, (5, 4, 7, 3), np.uint8)
+    column = middle_column(video)
+    assert column.shape == (4, 5, 3)
+    assert (column[:, 2] == video[2, :, 3]).all()
+
+
+def test_a_folder_without_pairs_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no pair of runs with_0 and without_0"):
+        seeds(tmp_path)
