@@ -8,6 +8,7 @@ as a whole, from its own landmarks, after its first frames. Writes into RUNS
     figures.json  for each run, and for a frozen frame and the truth:
                       warp_error  under the truth's stored flow (metrics/temporal.py), grey levels
                       ssim, psnr  mean over frames
+                      sharpness   deviation of the Laplacian, of the truth's; mean over frames
                   all means over clips; warp_ratio is the largest over seeds of the warp errors with
                   and without, ssim_change the largest change of SSIM that comes with it
     video.mp4     one clip: the truth, without, with (first seed)
@@ -20,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -114,12 +116,19 @@ def scored(clip: Clip, truth: Image, videos: Mapping[str, Image]) -> dict[str, d
 
 
 def likeness(video: Image, truth: Image) -> dict[str, float]:
-    """Return mean SSIM and PSNR of frames (T, H, W, 3)."""
+    """Return mean SSIM and PSNR of frames (T, H, W, 3), and how sharp they are."""
     pairs = list(zip(video, truth, strict=True))
     return {
         "ssim": float(np.mean([ssim(*pair) for pair in pairs])),
         "psnr": float(np.mean([psnr(*pair) for pair in pairs])),
+        "sharpness": laplacian(video) / laplacian(truth),
     }
+
+
+def laplacian(video: Image) -> float:
+    """Return the standard deviation of a frame's Laplacian, mean over frames; 0 if all are flat."""
+    grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video)
+    return float(np.mean([cv2.Laplacian(each, cv2.CV_32F).std() for each in grey]))
 
 
 def show(out: Path, clip: Clip, truth: Image, videos: Mapping[str, Image]) -> None:

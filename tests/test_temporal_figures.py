@@ -67,6 +67,10 @@ def test_scores_are_those_of_the_frames(corpus):
     pairs = zip(late, truth, strict=True)
     assert scores["late"]["ssim"] == pytest.approx(np.mean([ssim(*pair) for pair in pairs]))
     assert scores["truth"]["warp_error"] < scores["late"]["warp_error"]
+    assert scores["truth"]["sharpness"] == 1
+    assert scored(clip, truth, {"soft": truth // 2})["soft"]["sharpness"] == pytest.approx(
+        0.5, 0.05
+    )
 
 
 def test_a_slice_holds_one_column_over_time():
