@@ -9,6 +9,7 @@ need the corpus's optical flow (data_prep.flow). The same command continues a st
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +21,13 @@ from torch import Tensor, nn
 from evp.discriminator import DiscriminatorConfig, features, logits
 from evp.drawing import RendererDescription, averaged, make_generator, save_description
 from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import HeldOutFrames, Measured, drawn, measured_frames, sample_picture
+from evp.held_out_frames import (
+    HeldOutFrames,
+    Measured,
+    draw_measured,
+    measured_frames,
+    sample_picture,
+)
 from evp.judges import Judges
 from evp.sequences import (
     DrawnSequences,
@@ -34,7 +41,7 @@ from evp.video_data import PortraitClips, VideoDataConfig, training_clips
 from evp.video_discriminator import VideoDiscriminatorConfig
 from evp.video_losses import (
     VGG_WEIGHTS,
-    Reduction,
+    LossConfig,
     feature_matching,
     flow_distance,
     lsgan_discriminator,
@@ -53,30 +60,6 @@ from runtime.stage import run_stage
 Image = NDArray[np.uint8]
 
 EPSILON = 1e-9  # of a distance that another is divided by
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """Weights, where 0 switches a term off (supplement 2.1: lambda_recon = lambda_vgg = 2).
-
-    The last four are vid2vid's and in the release, with 10, 10, 10 and 1; the paper has none.
-    """
-
-    gan: float = 1.0  # by the image discriminator
-    gan_video: float = 0.0  # by the video discriminator; the paper's weight is 1
-    gan_from: int = 1  # the step at which the adversarial game begins
-    reconstruction: float = 2.0
-    vgg: float = 2.0
-    reduction: Reduction = "rms"  # of the reconstruction; see video_losses.reconstruction
-    feature_matching: float = 0.0  # in the features of both discriminators
-    flow: float = 0.0  # of the generator's flow to the stored one
-    warp: float = 0.0  # of the true frame before, moved along the generator's flow, to the frame
-    hallucinated: float = 0.0  # reconstruction by the hallucinated picture alone
-
-    @property
-    def need_flow(self) -> bool:
-        """Whether a term needs the corpus's optical flow."""
-        return bool(self.gan_video or self.flow or self.warp)
 
 
 @dataclass(frozen=True)
@@ -99,30 +82,39 @@ class Config:
     held_out: HeldOutFrames = field(default_factory=HeldOutFrames)
 
     def __post_init__(self) -> None:
-        drawn_frames = self.data.frames - self.generator.previous
-        if drawn_frames < 1:
-            raise ValueError(
-                f"data.frames is {self.data.frames}, wanted more than the "
-                f"{self.generator.previous} frames before (generator.previous)"
-            )
-        if self.loss.gan_video and drawn_frames < self.video_discriminator.shortest:
-            wanted = self.generator.previous + self.video_discriminator.shortest
-            raise ValueError(
-                f"data.frames is {self.data.frames}; the video discriminator's temporal scales "
-                f"want {wanted} of them"
-            )
-        moving = self.loss.flow or self.loss.warp or self.loss.hallucinated
-        staged = self.sequence.coarse_steps or self.sequence.enhancer_steps
-        if not self.generator.previous and (moving or staged):
-            raise ValueError(
-                "loss.flow, loss.warp, loss.hallucinated and sequence.*_steps are for a generator "
-                "that sees frames before; set generator.previous, or leave them at 0"
-            )
-        if self.sequence.checkpointing and self.generator.norm == "batch":
-            raise ValueError(
-                "sequence.checkpointing draws each frame twice, and batch norm would count it "
-                "twice; set generator.norm=instance"
-            )
+        for wrong, message in self._contradictions():
+            if wrong:
+                raise ValueError(message)
+
+    def _contradictions(self) -> Iterator[tuple[bool, str]]:
+        """Yield what does not go together: whether it is so, and what to say."""
+        frames, previous = self.data.frames, self.generator.previous
+        wanted = previous + (self.video_discriminator.shortest if self.loss.gan_video else 1)
+        yield (
+            frames < wanted,
+            f"data.frames is {frames}, wanted {wanted} or more: {previous} before the first drawn "
+            "one (generator.previous), and what the video discriminator's temporal scales want",
+        )
+        moving = bool(self.loss.flow or self.loss.warp or self.loss.hallucinated)
+        yield (
+            not previous and (moving or self.sequence != SequenceConfig()),
+            "loss.flow, loss.warp, loss.hallucinated and sequence are for a generator that sees "
+            "frames before; set generator.previous, or leave them at their defaults",
+        )
+        yield (
+            bool(self.sequence.enhancer_steps) and not self.generator.enhancers,
+            "sequence.enhancer_steps are for enhancers, and generator.enhancers is 0",
+        )
+        yield (
+            self.sequence.checkpointing and self.generator.norm == "batch",
+            "sequence.checkpointing draws each frame twice, and batch norm would count it twice; "
+            "set generator.norm=instance",
+        )
+        yield (
+            bool(self.loss.feature_matching) and not (self.loss.gan or self.loss.gan_video),
+            "loss.feature_matching compares features of discriminators, and there is none; set "
+            "loss.gan or loss.gan_video",
+        )
 
 
 def train(cfg: Config) -> None:
@@ -191,7 +183,7 @@ def train(cfg: Config) -> None:
         run.log(**terms)
         if measured is not None and phase.level == 0 and run.due(cfg.held_out.every):
             average.module.eval()
-            shown = drawn(average.module, measured)
+            shown = draw_measured(average.module, measured)
             run.record(**held_out_figures(shown, measured))
             run.picture("held_out", sample_picture(measured.guidance, shown, measured.frames))
 

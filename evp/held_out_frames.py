@@ -98,7 +98,7 @@ def run_starts(lengths: list[int], runs: int, previous: int, run: int) -> list[l
     return starts
 
 
-def drawn(generator: nn.Module, measured: Measured) -> Image:
+def draw_measured(generator: nn.Module, measured: Measured) -> Image:
     """Return the frames that a generator draws for the measured ones, (N, H, W, 3)."""
     if not measured.firsts:
         return render(generator, measured.guidance)

@@ -4,6 +4,7 @@ The supplement's equations 2 and 4 exchange x and x-hat; here the network's outp
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -21,6 +22,30 @@ VGG_WEIGHTS: dict[Layer, float] = {  # of pix2pixHD and vid2vid
     "relu5_1": 1.0,
 }
 EPSILON = 1e-8  # under the root, whose slope at 0 is infinite; in squares of [-1, 1]
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights, where 0 switches a term off (supplement 2.1: lambda_recon = lambda_vgg = 2).
+
+    The last four are vid2vid's and in the release, with 10, 10, 10 and 1; the paper has none.
+    """
+
+    gan: float = 1.0  # by the image discriminator
+    gan_video: float = 0.0  # by the video discriminator; the paper's weight is 1
+    gan_from: int = 1  # the step at which the adversarial game begins
+    reconstruction: float = 2.0
+    vgg: float = 2.0
+    reduction: Reduction = "rms"  # of the reconstruction; see `reconstruction`
+    feature_matching: float = 0.0  # in the features of both discriminators
+    flow: float = 0.0  # of the generator's flow to the stored one
+    warp: float = 0.0  # of the true frame before, moved along the generator's flow, to the frame
+    hallucinated: float = 0.0  # reconstruction by the hallucinated picture alone
+
+    @property
+    def need_flow(self) -> bool:
+        """Whether a term needs the corpus's optical flow."""
+        return bool(self.gan_video or self.flow or self.warp)
 
 
 def reconstruction(generated: Tensor, target: Tensor, reduction: Reduction) -> Tensor:

@@ -30,19 +30,31 @@ STILL = {"generator": GeneratorConfig(8, 2, 2, 1, 1), "sequence": SequenceConfig
     [
         (
             {"data": replace(CONFIG.data, frames=2)},
-            r"data\.frames is 2, wanted more than the 2 frames before",
+            r"data\.frames is 2, wanted 5 or more: 2 before the first drawn one",
         ),
-        ({"data": replace(CONFIG.data, frames=4)}, r"data\.frames is 4; .* temporal scales want 5"),
+        ({"data": replace(CONFIG.data, frames=4)}, r"data\.frames is 4, wanted 5 or more"),
         ({**STILL, "loss": LossConfig(flow=1)}, r"set generator\.previous"),
         ({**STILL, "loss": LossConfig(warp=1)}, r"set generator\.previous"),
         ({**STILL, "loss": LossConfig(hallucinated=1)}, r"set generator\.previous"),
         (
             {**STILL, "loss": LossConfig(), "sequence": SequenceConfig(coarse_steps=1)},
-            r"sequence\.\*_steps are for a generator that sees frames before",
+            r"sequence are for a generator that sees frames before",
         ),
         (
             {**STILL, "loss": LossConfig(), "sequence": SequenceConfig(enhancer_steps=1)},
-            r"sequence\.\*_steps are for a generator that sees frames before",
+            r"sequence are for a generator that sees frames before",
+        ),
+        (
+            {**STILL, "loss": LossConfig(), "sequence": SequenceConfig(lost=0.5)},
+            r"sequence are for a generator that sees frames before",
+        ),
+        (
+            {"generator": replace(CONFIG.generator, enhancers=0)},
+            r"enhancer_steps are for enhancers, and generator\.enhancers is 0",
+        ),
+        (
+            {"loss": LossConfig(gan=0, feature_matching=1)},
+            r"feature_matching compares features of discriminators, and there is none",
         ),
         (
             {
@@ -61,5 +73,5 @@ def test_settings_that_contradict_one_another_are_refused(change, message):
 def test_a_generator_of_single_frames_may_be_judged_as_a_video():
     alone = replace(CONFIG, **STILL, loss=LossConfig(gan_video=1.0, feature_matching=1.0))
     assert alone.video_discriminator.shortest == 3
-    with pytest.raises(ValueError, match="want 3 of them"):
+    with pytest.raises(ValueError, match="frames is 2, wanted 3 or more"):
         replace(alone, data=replace(alone.data, frames=2))

@@ -15,7 +15,7 @@ from evp.generator import Generator, GeneratorConfig, GuidanceConfig
 from evp.held_out_frames import (
     IN_A_ROW,
     HeldOutFrames,
-    drawn,
+    draw_measured,
     measured_frames,
     run_starts,
     sample_picture,
@@ -111,7 +111,7 @@ def test_every_run_is_drawn_as_a_video_of_its_own(tmp_path):
     data = VideoDataConfig((tmp_path,))
     generator = TemporalGenerator(1, replace(SMALL, previous=2)).eval()
     measured = measured_frames(data, HeldOutFrames(frames=32), PLAIN, previous=2)
-    result = drawn(generator, measured)
+    result = draw_measured(generator, measured)
     assert result.shape == measured.frames.shape == (32, 32, 32, 3)
     for number, first in enumerate(measured.firsts):
         run = slice(IN_A_ROW * number, IN_A_ROW * (number + 1))
@@ -119,7 +119,7 @@ def test_every_run_is_drawn_as_a_video_of_its_own(tmp_path):
         np.testing.assert_array_equal(result[run], wanted)
     single = Generator(1, SMALL).eval()
     alone = measured_frames(data, HeldOutFrames(frames=9), PLAIN)
-    np.testing.assert_array_equal(drawn(single, alone), render(single, alone.guidance))
+    np.testing.assert_array_equal(draw_measured(single, alone), render(single, alone.guidance))
 
 
 def test_a_sample_picture_shows_map_result_and_truth_side_by_side():

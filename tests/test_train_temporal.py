@@ -11,7 +11,7 @@ import train_edge2video
 from evp.discriminator import DiscriminatorConfig
 from evp.drawing import load_generator, make_generator
 from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import IN_A_ROW, HeldOutFrames, drawn, measured_frames
+from evp.held_out_frames import IN_A_ROW, HeldOutFrames, draw_measured, measured_frames
 from evp.judges import Judges
 from evp.sequences import SequenceConfig, Sequences, draw_sequences
 from evp.video_data import PortraitClips, VideoDataConfig, speaker_clips, training_clips
@@ -105,7 +105,7 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
 
     generator, description = load_generator(config.run.out)
     assert description.generator == config.generator
-    again = compared(drawn(generator, measured), truth)
+    again = compared(draw_measured(generator, measured), truth)
     assert again["psnr"] == pytest.approx(last["held_out_psnr"], abs=1e-6)
 
     (clip,) = speaker_clips(config.data, "test_sentence")[0]
@@ -188,7 +188,7 @@ def test_held_out_frames_wait_until_the_full_size_is_drawn(config):
     assert [row["step"] for row in rows] == [6, 7]  # the global generator is alone until step 4
     generator, _ = load_generator(config.run.out)
     measured = measured_frames(config.data, held_out, PLAIN, previous=2)
-    again = compared(drawn(generator, measured), measured.frames)
+    again = compared(draw_measured(generator, measured), measured.frames)
     assert again["psnr"] == pytest.approx(rows[-1]["held_out_psnr"], abs=1e-6)
 
 
