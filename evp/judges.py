@@ -35,5 +35,5 @@ class Judges(nn.Module):
             answers["gan"] = self.image(frames_BTCHW.flatten(0, 1), truth.guidance.flatten(0, 1))
         if self.video is not None:
             assert truth.flow is not None
-            answers["gan_video"] = self.video(frames_BTCHW, truth.flow)
+            answers["gan_video"] = self.video(frames_BTCHW, truth.flow, truth.confidence)
         return answers

@@ -26,7 +26,7 @@ class VideoDiscriminatorConfig:
 
     frames: int = 3  # K
     temporal_scales: int = 2
-    sees: Literal["frames", "residuals"] = "frames"  # see `windows` and `residual_windows`
+    sees: Literal["frames", "residuals"] = "frames"  # see `windows` and `residuals`
     patches: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
 
     def __post_init__(self) -> None:
@@ -52,21 +52,28 @@ class VideoDiscriminator(nn.Module):
     def __init__(self, config: VideoDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
-        pictures = config.frames if config.sees == "frames" else config.frames - 1
-        channels = 3 * pictures + 2 * (config.frames - 1)
+        self.unseen = 0 if config.sees == "frames" else 3  # a window's first residual is older
+        channels = 3 * config.frames - self.unseen + 2 * (config.frames - 1)
         self.scales = nn.ModuleList(MultiScale(channels, config.patches) for _ in config.strides)
 
-    def forward(self, frames_BTCHX: Tensor, flow_BT2HX: Tensor) -> Answers:
+    def forward(
+        self, frames_BTCHX: Tensor, flow_BT2HX: Tensor, confidence_BT1HX: Tensor | None = None
+    ) -> Answers:
         """Return the answers of every scale to every window.
 
         Args:
             frames_BTCHX: (B, T, 3, H, X) in [-1, 1], T at least the config's `shortest`.
             flow_BT2HX: backward flow of the real frames, pixels; the first is not used.
+            confidence_BT1HX: 1 where that flow is to be believed; needed for residuals.
         """
         answers: Answers = []
-        cut = windows if self.config.sees == "frames" else residual_windows
         for scale, stride in zip(self.scales, self.config.strides, strict=True):
-            answers += scale(cut(frames_BTCHX, flow_BT2HX, self.config.frames, stride))
+            shown = frames_BTCHX
+            if self.config.sees == "residuals":
+                assert confidence_BT1HX is not None
+                shown = residuals(frames_BTCHX, flow_BT2HX, confidence_BT1HX, stride)
+            cut = windows(shown, flow_BT2HX, self.config.frames, stride)
+            answers += scale(cut[:, self.unseen :])
         return answers
 
 
@@ -87,31 +94,37 @@ def windows(frames_BTCHX: Tensor, flow_BT2HX: Tensor, frames: int, stride: int) 
     return torch.cat(parts, dim=2).flatten(0, 1)
 
 
-def residual_windows(
-    frames_BTCHX: Tensor, flow_BT2HX: Tensor, frames: int, stride: int
+def residuals(
+    frames_BTCHX: Tensor, flow_BT2HX: Tensor, confidence_BT1HX: Tensor, stride: int
 ) -> Tensor:
-    """Return the windows with what the flow does not explain in place of the frames.
+    """Return x_t - w(x_{t-stride}), what the flow does not explain, 0 where it is not believed.
 
-    Ours: x_t - w(x_{t-1}), of each frame but a window's first. Of whole frames a small
-    discriminator learns first that they are blurred, which D_I tells already; here it can learn
-    nothing but how they change.
-
-    Returns:
-        (B W, 5 (K - 1), H, X): residuals, oldest first, then flows in units of `FLOW_SCALE`.
+    Ours. Of whole frames a small discriminator learns first that they are blurred, which D_I tells
+    already; here it can learn nothing but how they change. The first `stride` mean nothing.
     """
-    flow = strided_flow(flow_BT2HX, stride)
-    earlier = torch.cat([frames_BTCHX[:, :1].expand(-1, stride, -1, -1, -1), frames_BTCHX], dim=1)
-    earlier = earlier[:, : frames_BTCHX.shape[1]]
-    moved = warped(earlier.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, flow.shape[:2])
-    return windows(frames_BTCHX - moved, flow_BT2HX, frames, stride)[:, 3:]
+    believed = confidence_BT1HX
+    for _ in range(stride - 1):
+        believed = confidence_BT1HX * _moved(_later(believed), flow_BT2HX)
+    earlier = _moved(_later(frames_BTCHX, stride), strided_flow(flow_BT2HX, stride))
+    return believed * (frames_BTCHX - earlier)
 
 
 def strided_flow(flow_BT2HX: Tensor, stride: int) -> Tensor:
     """Return the flow of each frame to the one `stride` before; the first `stride` mean nothing."""
     total = flow_BT2HX
     for _ in range(stride - 1):
-        earlier = torch.cat([total[:, :1], total[:, :-1]], dim=1)
-        total = joined(flow_BT2HX.flatten(0, 1), earlier.flatten(0, 1)).unflatten(
-            0, flow_BT2HX.shape[:2]
-        )
+        far = joined(flow_BT2HX.flatten(0, 1), _later(total).flatten(0, 1))
+        total = far.unflatten(0, flow_BT2HX.shape[:2])
     return total
+
+
+def _later(pictures_BTCHX: Tensor, by: int = 1) -> Tensor:
+    """Return the pictures so many frames before each; before the first there is the first."""
+    first = pictures_BTCHX[:, :1].expand(-1, by, -1, -1, -1)
+    return torch.cat([first, pictures_BTCHX[:, :-by]], dim=1)
+
+
+def _moved(pictures_BTCHX: Tensor, flow_BT2HX: Tensor) -> Tensor:
+    moved = warped(pictures_BTCHX.flatten(0, 1), flow_BT2HX.flatten(0, 1))
+    apart: Tensor = moved.unflatten(0, flow_BT2HX.shape[:2])
+    return apart

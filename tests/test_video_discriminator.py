@@ -13,7 +13,7 @@ from evp.sequences import Sequences
 from evp.video_discriminator import (
     VideoDiscriminator,
     VideoDiscriminatorConfig,
-    residual_windows,
+    residuals,
     strided_flow,
     windows,
 )
@@ -175,37 +175,38 @@ def test_sizes_that_judge_no_motion_are_refused(wrong, message):
         VideoDiscriminatorConfig(**wrong)
 
 
-@pytest.mark.parametrize(("frames", "stride"), [(2, 1), (3, 1), (3, 2)])
-def test_residuals_are_what_the_flow_leaves_unexplained(frames, stride):
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_residuals_are_what_a_believed_flow_leaves_unexplained(stride):
     """By a loop: each frame less the one a stride before, sampled where the flow points."""
-    pictures, flow = some(frames=7, size=6)
-    found, between = residual_windows(pictures, flow, frames, stride), strided_flow(flow, stride)
-    count = 7 - (frames - 1) * stride
-    assert found.shape == (2 * count, 5 * (frames - 1), 6, 6)
-    for sequence in range(2):
-        for first in range(count):
-            for k in range(1, frames):
-                t = first + k * stride
-                moved = torch.stack(
-                    [
-                        torch.stack(
-                            [
-                                sampled(
-                                    pictures[sequence, t - stride],
-                                    column + float(between[sequence, t, 0, row, column]),
-                                    row + float(between[sequence, t, 1, row, column]),
-                                )
-                                for column in range(6)
-                            ],
-                            dim=1,
-                        )
-                        for row in range(6)
-                    ],
-                    dim=1,
-                )
-                shown = found[sequence * count + first]
-                wanted = pictures[sequence, t] - moved
-                torch.testing.assert_close(shown[3 * k - 3 : 3 * k], wanted, atol=1e-4, rtol=0)
+    pictures, flow = some(batch=1, frames=6, size=6)
+    believed = (torch.rand(1, 6, 1, 6, 6) > 0.2).float()
+    found, far = residuals(pictures, flow, believed, stride), strided_flow(flow, stride)
+    for t in range(stride, 6):
+        for row in range(6):
+            for column in range(6):
+                step = far[0, t, :, row, column].tolist()
+                moved = sampled(pictures[0, t - stride], column + step[0], row + step[1])
+                sure = certainty(believed[0], flow[0], t, row, column, stride)
+                wanted = sure * (pictures[0, t, :, row, column] - moved)
+                torch.testing.assert_close(found[0, t, :, row, column], wanted, atol=1e-5, rtol=0)
+
+
+def certainty(believed_T1HW, flow_T2HW, t, row, column, stride):
+    """Return the product of what is believed along a pixel's way, read where it leads."""
+    sure = believed_T1HW[t, :, row, column]
+    if stride == 1:
+        return sure
+    x, y = (start + float(flow_T2HW[t, k, row, column]) for k, start in enumerate((column, row)))
+    rest = torch.stack(
+        [
+            torch.stack(
+                [certainty(believed_T1HW, flow_T2HW, t - 1, j, i, stride - 1) for i in range(6)], 1
+            )
+            for j in range(6)
+        ],
+        dim=1,
+    )
+    return sure * sampled(rest, x, y)
 
 
 def test_a_judge_of_residuals_sees_none_in_a_picture_that_moves_with_its_flow():
@@ -213,11 +214,18 @@ def test_a_judge_of_residuals_sees_none_in_a_picture_that_moves_with_its_flow():
     wall = torch.rand(3, 16, 24)
     frames = torch.stack([wall[:, :, 5 - t : 21 - t] for t in range(5)])[None]
     flow = torch.tensor([-1.0, 0.0])[:, None, None].expand(1, 5, 2, 16, 16)
-    left = residual_windows(frames, flow, 3, 1)[:, :6]
-    assert left[..., 2:].abs().max() < 1e-5
+    sure = torch.ones(1, 5, 1, 16, 16)
+    left = residuals(frames, flow, sure, 1)[:, 1:]
+    assert left[..., 1:].abs().max() < 1e-5
     assert left[..., 0].abs().max() > 0.1
-    config = replace(SMALL, sees="residuals")
-    assert VideoDiscriminator(config)(frames, flow)[0][-1].shape[0] == 4
+    judge = VideoDiscriminator(replace(SMALL, sees="residuals")).eval()
+    doubted = sure.clone()
+    doubted[..., 0] = 0  # now nothing is left at all, whatever the wall is
+    with torch.no_grad():
+        one, other = (judge(each, flow, doubted)[0][-1] for each in (frames, 0 * frames))
+        third = judge(torch.rand_like(frames), flow, doubted)[0][-1]
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+    assert (third - other).abs().max() > 1e-3
 
 
 def test_without_norm_weights_keep_the_size_of_what_they_see():
