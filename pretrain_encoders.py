@@ -67,12 +67,12 @@ def train(cfg: Config) -> None:
 
 
 def train_emotion(cfg: Config, corpus: Corpus) -> None:
-    run = Run(cfg)
-    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
     windows = EmotionWindows(corpus, "train", cfg.run.seed, cfg.augmentation)
     measured = held_out_clips(corpus, cfg.held_out)
     labels = labels_of(measured, corpus)
 
+    run = Run(cfg)
+    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
     encoder = EmotionEncoder(cfg.encoders.emotion).to(run.device)
     classifier = EmotionClassifier(cfg.encoders.emotion.dim, len(corpus.emotions)).to(run.device)
     parameters = [*encoder.parameters(), *classifier.parameters()]
@@ -96,13 +96,13 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
 
 
 def train_content(cfg: Config, corpus: Corpus) -> None:
-    run = Run(cfg)
-    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
     space = fit_space(corpus, cfg.view, cfg.head.components)
     neutral = [clip for clip in clips_of(corpus, "train") if clip.emotion == NEUTRAL]
     clips = LandmarkClips(neutral, space, cfg.view, cfg.frames, "window", cfg.run.seed)
     measured = held_out_clips(corpus, cfg.held_out, NEUTRAL)
 
+    run = Run(cfg)
+    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
     encoder = ContentEncoder(cfg.encoders.content).to(run.device)
     head = Audio2Landmark(cfg.head, cfg.encoders.content.dim, space).to(run.device)
     parameters = [*encoder.parameters(), *head.parameters()]

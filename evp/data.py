@@ -23,6 +23,7 @@ from evp.landmark_space import LandmarkSpace, flatten
 from media.corpus import Clip, Corpus
 from media.geometry import View
 from media.mfcc import CEPSTRA, WINDOW_ROWS, WINDOW_STEP
+from runtime.config import ConfigError
 from runtime.files import load_npy, read_jsonl
 
 Array = NDArray[Any]
@@ -329,11 +330,11 @@ def clips_of(corpus: Corpus, split: str) -> list[Clip]:
     """Return the clips of a split.
 
     Raises:
-        ValueError: there is none.
+        ConfigError: there is none.
     """
     clips = corpus.clips(split=split)
     if not clips:
-        raise ValueError(f"{corpus.root} has no clips in split {split!r}; see its manifest.jsonl")
+        raise ConfigError(f"{corpus.root} has no clips in split {split!r}; see its manifest.jsonl")
     return clips
 
 
