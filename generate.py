@@ -3,7 +3,7 @@
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
         --emotion happy --out happy.mp4
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
-        --emotion-blend sad:happy:0.3 --landmarks preview.mp4 --out blend.mp4
+        --emotion-blend sad:happy:0.3 --eyes target --landmarks preview.mp4 --out blend.mp4
     python generate.py fomm --fomm runs/demo/eamm/fomm --source portrait.png \\
         --driving head.mp4 --relative --adapt-scale --best-frame --out moved.mp4
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\

@@ -105,10 +105,11 @@ class Config:
             bool(self.sequence.enhancer_steps) and not self.generator.enhancers,
             "sequence.enhancer_steps are for enhancers, and generator.enhancers is 0",
         )
+        again = self.sequence.checkpointing or bool(self.sequence.enhancer_steps)
         yield (
-            self.sequence.checkpointing and self.generator.norm == "batch",
-            "sequence.checkpointing draws each frame twice, and batch norm would count it twice; "
-            "set generator.norm=instance",
+            again and self.generator.norm == "batch",
+            "batch norm counts every picture that it sees: twice under sequence.checkpointing, and "
+            "in networks that sequence.enhancer_steps leave alone; set generator.norm=instance",
         )
         yield (
             bool(self.loss.feature_matching) and not (self.loss.gan or self.loss.gan_video),

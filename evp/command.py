@@ -21,12 +21,15 @@ DESCRIPTION = """One person says your sound in your emotion, in a video of that 
 
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
         --emotion happy --out happy.mp4
+    python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
+        --emotion sad --intensity 0.5 --eyes target --silence close --smooth --out calm.mp4
 
 RUN holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz, as
 demo.py lays them out; each can be named on its own. Without an --emotion option the emotion is
 that of the driving sound. Frames of the target are repeated to and fro where the sound is longer.
 
-A manifest's columns are clip_id, audio, target and emotion (a label); see generate.py --help.
+A manifest's columns are clip_id, audio, target, one of emotion (a label), emotion_audio,
+emotion_blend and emotion_track, and intensity; see generate.py --help.
 """
 COLUMNS = (Column("audio"), Column("target"), *EMOTION_COLUMNS)
 SINGLE = ("landmarks",)  # options that --manifest does not go with

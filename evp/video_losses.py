@@ -28,7 +28,8 @@ EPSILON = 1e-8  # under the root, whose slope at 0 is infinite; in squares of [-
 class LossConfig:
     """Weights, where 0 switches a term off (supplement 2.1: lambda_recon = lambda_vgg = 2).
 
-    The last four are vid2vid's and in the release, with 10, 10, 10 and 1; the paper has none.
+    Feature matching, flow and warp are vid2vid's, with 10 each in the release; the paper has none.
+    `hallucinated` is ours: vid2vid shows that picture to its discriminator and to VGG instead.
     """
 
     gan: float = 1.0  # by the image discriminator

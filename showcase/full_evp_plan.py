@@ -6,8 +6,11 @@ from runtime.processes import Stage
 from showcase.commands import module, script
 
 BLENDS = {"category": "happy:sad", "intensity": "neutral:surprised"}  # shown as pictures
-ARMS = {"with": 0, "without": 1}  # of the video discriminator; how many overrides each takes
-NO_VIDEO_DISCRIMINATOR = "loss.gan_video=0"
+ARMS = {  # of the video discriminator: what each changes of the YAML
+    "with": (),
+    "without": ("loss.gan_video=0",),
+    "frames": ("video_discriminator.sees=frames",),
+}
 
 
 def evp_questions(
@@ -20,7 +23,7 @@ def evp_questions(
         evp: folder of EVP's demo.
         corpora: of EVP's demo: calm speech, then target videos.
         temporal: the YAML of the sequential renderer.
-        seeds: how many of it are trained with, and without, the video discriminator.
+        seeds: how many of it are trained with, without, and with the paper's video discriminator.
     """
     return [
         *_temporal(out / "temporal", corpora[0], temporal, seeds),
@@ -37,11 +40,10 @@ def blend_folder(out: Path, name: str) -> Path:
 def _temporal(out: Path, speech: Path, config: Path, seeds: int) -> list[Stage]:
     flow, runs = Stage("flow", module("data_prep.flow", str(speech))), []
     for seed in range(seeds):
-        for arm, count in ARMS.items():
+        for arm, changes in ARMS.items():
             run = out / f"{arm}_{seed}"
-            less = (NO_VIDEO_DISCRIMINATOR,) * count
             where = (f"run.out={run}", f"run.seed={seed}", f"data.corpora=[{speech}]")
-            command = script("train_edge2video.py", config, *where, *less)
+            command = script("train_edge2video.py", config, *where, *changes)
             runs.append(Stage(f"temporal_{run.name}", command, (flow.name,)))
     names = tuple(stage.name for stage in runs)
     figures = module("showcase.temporal_figures", str(out), "--corpora", str(speech))

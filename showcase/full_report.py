@@ -7,11 +7,13 @@ from metrics.tables.build import NoFiguresError, Options, build_ablation, build_
 from metrics.tables.data import Table
 from metrics.tables.evaluations import load_ablation, load_evaluation
 from metrics.tables.papers import load_papers
+from runtime.files import read_json
+from showcase.bars import flat, shown
 from showcase.evp_plan import evaluation
 from showcase.full_evp_plan import BLENDS, blend_folder
 from showcase.full_figures import scores
 from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
-from showcase.page import Figure, Section
+from showcase.page import Figure, Row, Section
 
 
 def table_1_section(evp: Path) -> Section:
@@ -67,10 +69,10 @@ def full_sections(out: Path) -> list[Section]:
 
 def question_sections(out: Path) -> list[Section]:
     """Return what EVP's codes, editing and sequences are worth."""
-    shown = []
+    pictures = []
     for name, blend in BLENDS.items():
         folder = blend_folder(out, name)
-        shown += [
+        pictures += [
             Figure(f"{name}, {blend}", folder / "strip.png", 7),
             Figure("its curves", folder / "curves.png", 5),
             Figure(f"{blend}, all weights side by side", folder / "video.mp4"),
@@ -86,15 +88,21 @@ def question_sections(out: Path) -> list[Section]:
         Section(
             "EVP: emotion editing",
             "One sentence between two emotions, and between neutral and one.",
-            shown,
+            pictures,
         ),
         Section(
             "EVP: sequential renderer, with and without the video discriminator",
             "A held-out clip drawn frame after frame from its landmarks, at 64 px, and one column "
-            "of its pixels over time.",
+            "of its pixels over time. The discriminator shown sees what the true flow leaves "
+            "unexplained (ours); frames_<seed> in the numbers is the paper's form, which sees "
+            "frames; softened_<seed> is the video without one, blurred until it is as sharp.",
             [
                 Figure("the first seed", temporal / "video.mp4", 7),
                 Figure("a column over time", temporal / "slices.png", 5),
+            ],
+            rows=[
+                Row(key, "", "", shown(value), None)
+                for key, value in flat(read_json(temporal / "figures.json"))
             ],
         ),
     ]

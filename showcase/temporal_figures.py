@@ -2,15 +2,22 @@
 
     python -m showcase.temporal_figures runs/demo/full/temporal --corpora data/mini data/mini_lively
 
-Needs the runs with_<seed> and without_<seed> there. Every held-out clip of their speaker is drawn
-as a whole, from its own landmarks, after its first frames. Writes into RUNS
+Needs the runs with_<seed> (which sees residuals), without_<seed> and frames_<seed> (which sees
+frames, the paper's) there. Every held-out clip of their speaker is drawn as a whole, from its own
+landmarks, after its first frames. Writes into RUNS
 
-    figures.json  for each run, and for a frozen frame and the truth:
+    figures.json  for each run, for softened_<seed>, the video without, blurred until it is as sharp
+                  as the one with, since a soft video is steady too, for a frozen frame and the
+                  truth, means over clips of
                       warp_error  under the truth's stored flow (metrics/temporal.py), grey levels
                       ssim, psnr  mean over frames
                       sharpness   deviation of the Laplacian, of the truth's; mean over frames
-                  all means over clips; warp_ratio is the largest over seeds of the warp errors with
-                  and without, ssim_change the largest change of SSIM that comes with it
+                  and over the seeds
+                      warp_ratio           the largest of the warp errors with / without
+                      ssim_change          the largest change of SSIM that comes with it
+                      warp_ratio_softened  the largest of the warp errors with / softened
+                      warp_ratio_frames    the largest of those of the paper's form / without
+                      warp_error_with      the largest with
     video.mp4     one clip: the truth, without, with (first seed)
     slices.png    the same, one column of pixels over time
 """
@@ -38,9 +45,11 @@ Array = NDArray[Any]
 Image = NDArray[np.uint8]
 Figures = dict[str, Any]
 
-ARMS = ("with", "without")
+ARMS = ("with", "without", "frames")
 FROZEN, TRUTH = "frozen", "truth"
-NAMES = {"with": "with D_V", "without": "without D_V", TRUTH: "truth"}
+NAMES = {"without": "without D_V", "with": "with D_V", TRUTH: "truth"}
+SOFTEST = 2.0  # pixels, deviation of the strongest blur
+HALVINGS = 12  # of the search for a blur
 SHOWN = 320  # pixels a side, in the video and the slices
 
 
@@ -61,30 +70,44 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
     rows: dict[str, list[dict[str, float]]] = {}
     for clip in clips:
         truth, videos = drawn(clip, generators, descriptions[0])
+        for seed in seeds(out):
+            wanted = laplacian(videos[f"with_{seed}"])
+            videos[f"softened_{seed}"] = softened(videos[f"without_{seed}"], wanted)
         for name, scores in scored(clip, truth, videos).items():
             rows.setdefault(name, []).append(scores)
     means = {name: _mean(scores) for name, scores in rows.items()}
     show(out, clips[0], *drawn(clips[0], generators, descriptions[0]))
-    pairs = [(means[f"with_{seed}"], means[f"without_{seed}"]) for seed in seeds(out)]
+    return {"clips": len(clips), **compared(means, seeds(out)), **means}
+
+
+def compared(means: Mapping[str, Mapping[str, float]], numbers: Sequence[int]) -> Figures:
+    """Return the worst of the seeds, of the runs' means; see the top of this file."""
+
+    def ratio(one: str, other: str) -> float:
+        errors = [[means[f"{arm}_{k}"]["warp_error"] for arm in (one, other)] for k in numbers]
+        return max(above / below for above, below in errors)
+
+    ssims = [[means[f"{arm}_{k}"]["ssim"] for arm in ("with", "without")] for k in numbers]
     return {
-        "clips": len(clips),
-        "warp_ratio": max(one["warp_error"] / other["warp_error"] for one, other in pairs),
-        "ssim_change": max(abs(one["ssim"] - other["ssim"]) for one, other in pairs),
-        **means,
+        "warp_ratio": ratio("with", "without"),
+        "ssim_change": max(abs(one - other) for one, other in ssims),
+        "warp_ratio_softened": ratio("with", "softened"),
+        "warp_ratio_frames": ratio("frames", "without"),
+        "warp_error_with": max(means[f"with_{k}"]["warp_error"] for k in numbers),
     }
 
 
 def seeds(out: Path) -> list[int]:
-    """Return the seeds of which there are both runs.
+    """Return the seeds of which there is a run of every arm.
 
     Raises:
         ValueError: there are none.
     """
     found = sorted(int(run.name.rpartition("_")[2]) for run in out.glob("with_*"))
-    both = [seed for seed in found if (out / f"without_{seed}").is_dir()]
-    if not both:
-        raise ValueError(f"{out} has no pair of runs with_0 and without_0")
-    return both
+    whole = [seed for seed in found if all((out / f"{arm}_{seed}").is_dir() for arm in ARMS)]
+    if not whole:
+        raise ValueError(f"{out} has no runs {', '.join(f'{arm}_0' for arm in ARMS)}")
+    return whole
 
 
 def held_out(corpora: Sequence[Path], speaker: str) -> list[Clip]:
@@ -131,10 +154,29 @@ def laplacian(video: Image) -> float:
     return float(np.mean([cv2.Laplacian(each, cv2.CV_32F).std() for each in grey]))
 
 
+def softened(video: Image, wanted: float) -> Image:
+    """Return a video blurred evenly until its `laplacian` is the one wanted, or as it is if softer.
+
+    The blur is a Gaussian of one deviation for the clip, found by halving.
+    """
+    low, high = 0.0, SOFTEST
+    if laplacian(video) <= wanted:
+        return video
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if laplacian(blurred(video, middle)) > wanted else (low, middle)
+    return blurred(video, high)
+
+
+def blurred(video: Image, deviation: float) -> Image:
+    """Return a video (T, H, W, 3) under a Gaussian of this deviation, pixels above 0."""
+    return np.stack([cv2.GaussianBlur(frame, (0, 0), deviation) for frame in video])
+
+
 def show(out: Path, clip: Clip, truth: Image, videos: Mapping[str, Image]) -> None:
     """Write the truth and the first seed's videos of a clip side by side, and slices of them."""
     seed = seeds(out)[0]
-    shown = {TRUTH: truth, **{arm: videos[f"{arm}_{seed}"] for arm in reversed(ARMS)}}
+    shown = {TRUTH: truth, **{arm: videos[f"{arm}_{seed}"] for arm in ("without", "with")}}
     names = [NAMES[name] for name in shown]
 
     def frames() -> Iterator[Image]:
@@ -170,7 +212,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--corpora", type=Path, nargs="+", required=True, help="prepared, with flow"
     )
     args = parser.parse_args(argv)
-    write_json(args.runs / "figures.json", measure(args.runs, args.corpora))
+    try:
+        figures = measure(args.runs, args.corpora)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"showcase.temporal_figures: {error}") from None
+    write_json(args.runs / "figures.json", figures)
 
 
 if __name__ == "__main__":

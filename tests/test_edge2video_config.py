@@ -58,10 +58,17 @@ STILL = {"generator": GeneratorConfig(8, 2, 2, 1, 1), "sequence": SequenceConfig
         ),
         (
             {
+                "sequence": SequenceConfig(enhancer_steps=1),
+                "generator": GeneratorConfig(norm="batch", previous=2),
+            },
+            r"enhancer_steps leave alone; set generator\.norm=instance",
+        ),
+        (
+            {
                 "sequence": SequenceConfig(checkpointing=True),
                 "generator": GeneratorConfig(norm="batch", previous=2),
             },
-            r"batch norm would count it twice; set generator\.norm=instance",
+            r"twice under sequence\.checkpointing.*set generator\.norm=instance",
         ),
     ],
 )

@@ -12,7 +12,18 @@ from media.audio import write_wav
 from media.video import read_frames
 from metrics.image import ssim
 from runtime.run import RunConfig
-from showcase.temporal_figures import held_out, measure, middle_column, scored, seeds
+from showcase.temporal_figures import (
+    ARMS,
+    compared,
+    held_out,
+    laplacian,
+    main,
+    measure,
+    middle_column,
+    scored,
+    seeds,
+    softened,
+)
 from train_edge2video import Config, LossConfig, train
 
 
@@ -41,7 +52,7 @@ def run(corpus, out, seed):
 
 
 def test_every_pair_of_runs_is_measured_beside_a_frozen_frame_and_the_truth(corpus, tmp_path):
-    for name in ("with_0", "without_0", "with_2", "without_2", "with_7"):
+    for name in [f"{arm}_{seed}" for arm in ARMS for seed in (0, 2)] + ["with_7"]:
         run(corpus, tmp_path / name, int(name[-1]))
     assert seeds(tmp_path) == [0, 2]  # there is no without_7
     figures = measure(tmp_path, [corpus])
@@ -53,6 +64,11 @@ def test_every_pair_of_runs_is_measured_beside_a_frozen_frame_and_the_truth(corp
         for seed in (0, 2)
     ]
     assert figures["warp_ratio"] == max(ratios)
+    assert figures["warp_error_with"] == max(figures[f"with_{k}"]["warp_error"] for k in (0, 2))
+    assert figures["warp_ratio_frames"] > 0
+    for seed in (0, 2):
+        soft, sharp = (figures[f"{arm}_{seed}"]["sharpness"] for arm in ("softened", "with"))
+        assert soft <= sharp * 1.02
     changes = [abs(figures[f"with_{k}"]["ssim"] - figures[f"without_{k}"]["ssim"]) for k in (0, 2)]
     assert figures["ssim_change"] == max(changes)
     assert len(read_frames(tmp_path / "video.mp4")) == 11
@@ -81,5 +97,35 @@ def test_a_slice_holds_one_column_over_time():
 
 
 def test_a_folder_without_pairs_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="has no pair of runs with_0 and without_0"):
+    with pytest.raises(ValueError, match="has no runs with_0, without_0, frames_0"):
         seeds(tmp_path)
+    with pytest.raises(SystemExit, match="has no runs"):
+        main([str(tmp_path), "--corpora", str(tmp_path)])
+
+
+def test_the_worst_seed_counts():
+    def errors(*values):
+        names = ("with", "without", "softened", "frames")
+        return {
+            name: {"warp_error": value, "ssim": 0.9 - value / 100}
+            for name, value in zip(names, values, strict=True)
+        }
+
+    means = {f"{name}_0": scores for name, scores in errors(4, 5, 4.5, 6).items()}
+    means |= {f"{name}_1": scores for name, scores in errors(4.6, 5, 4, 5).items()}
+    assert compared(means, [0, 1]) == pytest.approx(
+        {
+            "warp_ratio": 0.92,
+            "ssim_change": 0.01,
+            "warp_ratio_softened": 1.15,
+            "warp_ratio_frames": 1.2,
+            "warp_error_with": 4.6,
+        }
+    )
+
+
+def test_a_softened_video_is_as_sharp_as_is_wanted():
+    video = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
+    wanted = 0.6 * laplacian(video)
+    assert laplacian(softened(video, wanted)) == pytest.approx(wanted, rel=0.02)
+    assert softened(video, 2 * laplacian(video)) is video
