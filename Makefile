@@ -1,6 +1,6 @@
 # make demo        sets up .venv, runs EVP's whole chain on the embedded corpus, writes runs/demo/report.html
 # make demo-eamm   the same for EAMM; its figures and videos join the report
-# make demo-full   after both (made if they are missing): networks that judge, ablation, every table; 40 minutes more
+# make demo-full   after both (made if they are missing): networks that judge, ablation, every table; 50 minutes more
 # make test        sets up .venv, lints, checks types, tests
 PYTHON ?= python3
 BIN := .venv/bin
