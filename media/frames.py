@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from media.container import decoded, open_media
 from media.packed import Packed, PackedKind, check, packed_writer
 from media.video import FRAME_RATE, VideoWriter, probe
-from runtime.files import replacing
+from runtime.files import DamagedFileError, replacing
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
@@ -139,7 +139,7 @@ class _RawStore(FrameStore):
                 _check(path, version == (1, 0), f"its .npy version is {version}, not (1, 0)")
                 shape, by_columns, dtype = npy.read_array_header_1_0(file)
             except ValueError as error:
-                raise ValueError(f"{path} is damaged: {error}; {PREPARE}") from None
+                raise DamagedFileError(f"{path} is damaged: {error}; {PREPARE}") from None
             self.begin = file.tell()
         plain = dtype == np.uint8 and len(shape) == 4 and shape[3] == 3 and not by_columns
         _check(path, plain, f"it holds {dtype} {shape}, wanted uint8 (T, H, W, 3)")

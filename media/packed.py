@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.files import DamagedFileError
+
 Bytes = NDArray[np.uint8]
 Append = Callable[[Bytes, int, int], None]  # a piece, and the height and width of its picture
 
@@ -37,7 +39,7 @@ class Packed:
         """Read header and index.
 
         Raises:
-            ValueError: the file is damaged, truncated, or of another kind or version.
+            DamagedFileError: the file is damaged, truncated, or of another kind or version.
         """
         self.path, self.kind = path, kind
         with path.open("rb") as file:
@@ -68,7 +70,7 @@ class Packed:
                 yield np.frombuffer(file.read(end - begin), np.uint8)
 
     def check(self, fine: bool, complaint: str) -> None:
-        """Raise a ValueError that names the file, if something about it is not fine."""
+        """Raise a DamagedFileError that names the file, if something about it is not fine."""
         check(fine, self.path, complaint, self.kind.remedy)
 
 
@@ -93,10 +95,10 @@ def packed_writer(path: Path, kind: PackedKind) -> Iterator[Append]:
 
 
 def check(fine: tp.Any, path: Path, complaint: str, remedy: str) -> None:
-    """Raise a ValueError that a file is damaged, and says what to do, unless it is fine.
+    """Raise an error that a file is damaged, and says what to do, unless it is fine.
 
     Raises:
-        ValueError: it is not.
+        DamagedFileError: it is not.
     """
     if not fine:
-        raise ValueError(f"{path} is damaged: {complaint}; {remedy}")
+        raise DamagedFileError(f"{path} is damaged: {complaint}; {remedy}")

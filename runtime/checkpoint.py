@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from runtime.files import replacing
+from runtime.config import ConfigError
+from runtime.files import DamagedFileError, replacing
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def newest(folder: Path) -> dict[str, tp.Any] | None:
     A damaged file is passed over for the one before it, with a warning that names both.
 
     Raises:
-        ValueError: there are checkpoints and every one of them is damaged.
+        DamagedFileError: there are checkpoints and every one of them is damaged.
     """
     files = _files(folder)
     for path in files:
@@ -50,21 +51,59 @@ def newest(folder: Path) -> dict[str, tp.Any] | None:
             continue
         return state
     if files:
-        raise ValueError(f"every checkpoint in {folder} is damaged; delete the run and start anew")
+        raise DamagedFileError(
+            f"every checkpoint in {folder} is damaged; delete the run and start anew"
+        )
     return None
 
 
-def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful]) -> None:
-    """Load each named part from a checkpoint.
+def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir: Path) -> None:
+    """Load each named part from a checkpoint of the run in `run_dir`.
 
     Raises:
         KeyError: the checkpoint lacks a part; the message names it and those it has.
+        ConfigError: a part has other weights there; the message says what differs.
     """
     for name, part in parts.items():
         if name not in state["parts"]:
             known = ", ".join(state["parts"])
             raise KeyError(f"the checkpoint has no part {name!r}; it has: {known}")
-        part.load_state_dict(state["parts"][name])
+        stored = state["parts"][name]
+        try:
+            part.load_state_dict(stored)
+        except (RuntimeError, ValueError) as error:  # a module's, an optimizer's
+            differs = _difference(stored, part.state_dict()) or _of_optimizer(error)
+            if not differs:
+                raise
+            raise ConfigError(
+                f"{run_dir} was trained by another version or configuration: the {name} of its "
+                f"checkpoint {differs}; train anew, into another run.out or after deleting "
+                "that folder"
+            ) from None
+
+
+def _difference(stored: Mapping[str, tp.Any], wanted: Mapping[str, tp.Any]) -> str:
+    """Say how many entries of two state dicts differ, with an example of each kind."""
+    both = [key for key in wanted if key in stored]
+    kinds = {
+        "lacks": [key for key in wanted if key not in stored],
+        "has besides": [key for key in stored if key not in wanted],
+        "has in another shape": [
+            key
+            for key in both
+            if getattr(stored[key], "shape", None) != getattr(wanted[key], "shape", None)
+        ],
+    }
+    found = [
+        f"{kind} {len(keys)} of the weights (such as {keys[0]})"
+        for kind, keys in kinds.items()
+        if keys
+    ]
+    return ", ".join(found)
+
+
+def _of_optimizer(error: Exception) -> str:
+    return f"does not fit ({error})" if isinstance(error, ValueError) else ""
 
 
 def _files(folder: Path) -> list[Path]:

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 Array = NDArray[tp.Any]
 
 
+class DamagedFileError(ValueError):
+    """A file does not hold what it should; the message names it and says what to do."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path of the same suffix; rename it to `path` on success, else remove it.
@@ -104,23 +108,23 @@ def load_npy(path: Path, shape: tuple[int | None, ...], what: str) -> Array:
 
     Raises:
         FileNotFoundError: no such file; `what` is appended, so name the command that writes it.
-        ValueError: damaged, of another shape, or holding NaN or infinity.
+        DamagedFileError: damaged, of another shape, or holding NaN or infinity.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {what}")
     try:
         array: Array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged ({error}); {what}") from None
+        raise DamagedFileError(f"{path} is damaged ({error}); {what}") from None
     fits = len(array.shape) == len(shape) and all(
         wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
     )
     if not fits:
         wanted = tuple("any" if size is None else size for size in shape)
-        raise ValueError(f"{path} has shape {array.shape}, wanted {wanted}; {what}")
+        raise DamagedFileError(f"{path} has shape {array.shape}, wanted {wanted}; {what}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         first = np.argwhere(~np.isfinite(array))[0].tolist()
-        raise ValueError(f"{path} holds NaN or infinity, first at index {first}; {what}")
+        raise DamagedFileError(f"{path} holds NaN or infinity, first at index {first}; {what}")
     return array
 
 

@@ -96,11 +96,17 @@ class Run:
         _seed_everything(config.seed)
 
     def keep(self, **parts: checkpoint.Stateful) -> None:
-        """Save these parts at every checkpoint; load them now from the newest whole one, if any."""
+        """Save these parts at every checkpoint; load them now from the newest whole one, if any.
+
+        Raises:
+            DamagedFileError: there are checkpoints and every one of them is damaged.
+            KeyError: the checkpoint lacks a part.
+            ConfigError: a part has other weights there.
+        """
         self.parts = parts
         state = checkpoint.newest(self.config.out / "checkpoints")
         if state is not None:
-            checkpoint.load_parts(state, parts)
+            checkpoint.load_parts(state, parts, self.config.out)
             torch.set_rng_state(state["rng"]["torch"])
             if torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["rng"]["cuda"][: torch.cuda.device_count()])
@@ -175,12 +181,14 @@ def restore(run_dir: Path, **parts: checkpoint.Stateful) -> int:
 
     Raises:
         FileNotFoundError: no checkpoint there.
-        KeyError, RuntimeError: the checkpoint lacks a part, or the part has other weights.
+        DamagedFileError: every checkpoint there is damaged.
+        KeyError: the checkpoint lacks a part.
+        ConfigError: the part has other weights there.
     """
     state = checkpoint.newest(run_dir / "checkpoints")
     if state is None:
         raise FileNotFoundError(f"no checkpoint in {run_dir / 'checkpoints'}; train this run first")
-    checkpoint.load_parts(state, parts)
+    checkpoint.load_parts(state, parts, run_dir)
     return int(state["step"])
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from runtime.config import ConfigError
 from runtime.files import (
+    DamagedFileError,
     load_npy,
     read_jsonl,
     replacing,
@@ -128,7 +129,7 @@ def test_only_damaged_checkpoints_is_an_error(config):
     train(config)
     for path in (config.run.out / "checkpoints").glob("*.pt"):
         path.write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(ValueError, match=r"every checkpoint in .* is damaged"):
+    with pytest.raises(DamagedFileError, match=r"every checkpoint in .* is damaged"):
         train(config)
 
 
@@ -159,6 +160,30 @@ def test_restore_wants_the_parts_it_names(config):
         restore(config.run.out, generator=other)
     with pytest.raises(FileNotFoundError, match="train this run first"):
         restore(config.run.out / "nowhere", model=other)
+
+
+def test_a_part_with_other_weights_is_named_with_one_example_of_each_difference(config):
+    train(config)
+    other = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(8, affine=False), nn.PReLU(), nn.PReLU())
+    with pytest.raises(ConfigError) as refused:
+        restore(config.run.out, model=other)
+    said = str(refused.value)
+    assert said.startswith(f"{config.run.out} was trained by another version or configuration: ")
+    assert "the model of its checkpoint lacks 1 of the weights (such as 2.weight), " in said
+    assert "has besides 3 of the weights (such as 1.weight), " in said
+    assert "has in another shape 3 of the weights (such as 0.weight); " in said
+    assert said.endswith("into another run.out or after deleting that folder")
+    assert "\n" not in said
+
+
+def test_a_run_that_goes_on_with_another_optimizer_or_model_is_told_so(config):
+    model = train(config)
+    run = Run(config)
+    smaller = torch.optim.Adam(list(model.parameters())[:2], config.lr)
+    with pytest.raises(ConfigError, match="the optimizer of its checkpoint does not fit"):
+        run.keep(model=model, optimizer=smaller)
+    with pytest.raises(ConfigError, match="the model of its checkpoint lacks 1 "):
+        run.keep(model=nn.Sequential(*model, nn.PReLU()))
 
 
 def test_cuda_without_a_cuda_device_is_refused(config, monkeypatch):

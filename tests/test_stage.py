@@ -1,8 +1,11 @@
 """What a stage prints where the user can mend it: one line, no traceback."""
 
+import numpy as np
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 import train_disentangle
+from runtime.files import load_npy
 from runtime.stage import run_stage
 
 YAML = "configs/evp/disentangle.yaml"
@@ -24,6 +27,31 @@ def test_a_typo_names_the_nearest_key(capsys):
     with pytest.raises(SystemExit):
         start("optim.ler=1")
     assert "did you mean 'lr'" in capsys.readouterr().err
+
+
+class Stored(Dataset):
+    """One array of three numbers, read when asked for."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, draw):
+        return load_npy(self.path, (3,), "make it anew")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_file_is_one_line_wherever_it_is_read(tmp_path, capsys, workers):
+    np.save(tmp_path / "stored.npy", np.zeros(2))
+
+    def read(_):
+        next(iter(DataLoader(Stored(tmp_path / "stored.npy"), num_workers=workers)))
+
+    assert run_stage(read, train_disentangle.Config, "doc", [YAML]) == 1
+    said = capsys.readouterr().err.partition(": ")[2]
+    assert said == f"{tmp_path / 'stored.npy'} has shape (2,), wanted (3,); make it anew\n"
 
 
 def test_a_bug_keeps_its_traceback():
