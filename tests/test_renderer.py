@@ -16,7 +16,7 @@ from evp.drawing import (
 from evp.generator import GeneratorConfig, GuidanceConfig
 from evp.portrait import edit
 from evp.renderer import Renderer, Target, frames_before, load_renderer
-from evp.video_data import guidance_maps
+from evp.video_data import guidance_maps, scaled
 from media.corpus import Crop
 from media.crop import cut
 from media.pictures import resized
@@ -112,3 +112,20 @@ def test_runs_are_loaded_with_an_opener_that_fits(tmp_path):
     other = saved(tmp_path / "other", ALONE, speaker="t")
     with pytest.raises(ValueError, match=r"has speaker t, .* has s"):
         load_renderer(run, "cpu", other)
+
+
+def test_the_frames_before_are_of_the_faces_that_are_drawn(target, monkeypatch):
+    seen = []
+
+    def noted(*given):
+        seen.append(given)
+        return frames_before(*given)
+
+    monkeypatch.setattr("evp.portrait.frames_before", noted)
+    face = np.random.default_rng(1).uniform(80, 170, (6, 68, 2))
+    edited = list(edit(renderer(BEFORE, ALONE), target, face, None, "none"))
+    (_, whose, faces, replaced) = seen[0]
+    assert whose is target
+    there = scaled(CROP.to_stored(faces), 32 / 64)
+    np.testing.assert_allclose(there, [frame.face for frame in edited], rtol=1e-9)
+    np.testing.assert_array_equal(replaced, target.landmarks)
