@@ -218,7 +218,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
     parser.add_argument("corpus", type=Path, help="a prepared corpus, data/<name>")
-    parser.add_argument("--method", choices=tp.get_args(Method), default=Config.method)
+    methods = "DIS, or RAFT, which needs weights (default: dis)"
+    parser.add_argument(
+        "--method", choices=tp.get_args(Method), default=Config.method, help=methods
+    )
     parser.add_argument("--workers", type=int, default=0, help="processes (default: this one)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of RAFT")
     parser.add_argument("--replace", action="store_true", help="remove the flow there is, first")

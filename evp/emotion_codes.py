@@ -29,6 +29,7 @@ from runtime.files import read_json, replacing, write_json
 
 Array = NDArray[Any]
 FILE = "emotion_codes.safetensors"
+STAGES = ("audio2lm", "disentangle")  # runs with a corpus, in a folder of runs
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,17 @@ def check_emotions(run_dir: Path, corpus: Corpus) -> None:
 
 
 def corpus_of(run_dir: Path) -> Path:
-    """Return the corpus that a run was trained on, from its config.yaml."""
-    config = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    """Return the corpus that a run was trained on, from its config.yaml.
+
+    Raises:
+        FileNotFoundError: it has none; the message names a folder inside that has one, if any.
+    """
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        meant = next((stage for stage in STAGES if (run_dir / stage / path.name).is_file()), None)
+        wanted = f"did you mean {run_dir / meant}?" if meant else "name the folder of a stage's run"
+        raise FileNotFoundError(f"{path} is missing; {wanted}")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
     return Path(config["corpus"])
 
 

@@ -117,7 +117,7 @@ def track_of(points: Sequence[Point], interpolation: str = "smooth") -> EmotionT
         _check_point(where, time, weights)
     for (_, earlier, _), (where, later, _) in itertools.pairwise(points):
         if later <= earlier:
-            raise ValueError(f"{where}: time {later:g} comes after {earlier:g}; wanted rising ones")
+            raise ValueError(f"{where}: times must rise, and {later:g} comes after {earlier:g}")
     labels = tuple(dict.fromkeys(label for *_, weights in points for label in weights))
     rows = [[weights.get(label, 0.0) for label in labels] for *_, weights in points]
     return EmotionTrack(
@@ -166,12 +166,14 @@ def _record(
     found: tp.Any, where: str, needed: Sequence[str], free: Sequence[str] = ()
 ) -> dict[str, tp.Any]:
     """Return a JSON record that has the keys needed and no others than those."""
-    keys = set(found) if isinstance(found, dict) else set()
+    if not isinstance(found, dict):
+        kind = "a list" if isinstance(found, list) else repr(found)
+        raise ValueError(f"{where} is {kind}, wanted a record with {', '.join(needed)}")
+    keys = set(found)
     if not set(needed) <= keys <= {*needed, *free}:
         held = ", ".join(sorted(keys)) or "none of them"
         raise ValueError(f"{where} holds {held}; wanted {', '.join((*needed, *free))}")
-    record: dict[str, tp.Any] = found
-    return record
+    return found
 
 
 def _number(found: tp.Any, what: str) -> float:

@@ -16,6 +16,7 @@ from evp.generator import GuidanceConfig
 from evp.video_data import OpenClip, VideoDataConfig, nearest_frames, speaker_clips
 from media.corpus import Clip
 from media.pictures import resized
+from runtime.config import ConfigError
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]
@@ -51,7 +52,7 @@ def measured_frames(
     With `previous` frames before, they are runs of `IN_A_ROW`; without, single frames.
 
     Raises:
-        ValueError: the split has no clip of the speaker, or none of its clips is long enough.
+        ConfigError: the split has no clip of the speaker, or none of its clips is long enough.
     """
     if held_out.split == "none":
         return None
@@ -60,7 +61,7 @@ def measured_frames(
     run = IN_A_ROW if previous else 1
     starts = run_starts([clip.frames for clip in clips], held_out.frames // run, previous, run)
     if not any(starts):
-        raise ValueError(
+        raise ConfigError(
             f"no clip of split {held_out.split!r} has {previous + run} frames, which it takes to "
             "measure this generator; set held_out.split=none"
         )

@@ -20,6 +20,7 @@ from media.edges import guidance_map
 from media.frames import FrameStore
 from media.geometry import align_2d
 from media.pictures import resized
+from runtime.config import ConfigError
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]
@@ -70,12 +71,13 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         """Open the clips; their landmarks are kept, their frames are read when asked for.
 
         Raises:
-            ValueError: no clip has K frames.
+            ConfigError: no clip has K frames.
             FileNotFoundError: flow is wanted and not there; the message names the command.
+            DamagedFileError: a file is damaged, or the flow that of another number of frames.
         """
         self.clips = [OpenClip(clip, guidance) for clip in clips if clip.frames >= frames]
         if not self.clips:
-            raise ValueError(f"none of the {len(clips)} clips has {frames} frames")
+            raise ConfigError(f"none of the {len(clips)} clips has {frames} frames")
         self.frames, self.shift, self.seed, self.size = frames, shift, seed, guidance.size
         self.flows = [clip.clip.flow() for clip in self.clips] if flow else []
         runs = [len(clip) - frames + 1 for clip in self.clips]
@@ -130,27 +132,27 @@ def speaker_clips(data: VideoDataConfig, split: str) -> list[list[Clip]]:
     """Return the clips of the configured speaker in a split, by corpus, sorted by id.
 
     Raises:
-        ValueError: a corpus stores another frame profile, the speaker is unknown or not stated,
+        ConfigError: a corpus stores another frame profile, the speaker is unknown or not stated,
             or has no clip in the split.
     """
     corpora = [Corpus(root) for root in data.corpora]
     for corpus in corpora:
         profile = corpus.info.get("profile")
         if profile != PROFILE:
-            raise ValueError(
+            raise ConfigError(
                 f"{corpus.root} stores frame profile {profile!r}, wanted {PROFILE!r}; run python "
                 "-m data_prep.prepare with frames.profile=portrait into another folder"
             )
     known = sorted({speaker for corpus in corpora for speaker in corpus.speakers})
     names = ", ".join(known)
     if data.speaker is None and len(known) > 1:
-        raise ValueError(f"there are several speakers; set data.speaker to one of {names}")
+        raise ConfigError(f"there are several speakers; set data.speaker to one of {names}")
     if data.speaker is not None and data.speaker not in known:
-        raise ValueError(f"there is no speaker {data.speaker!r}, only {names}")
+        raise ConfigError(f"there is no speaker {data.speaker!r}, only {names}")
     found = [corpus.clips(split=split, speaker=data.speaker) for corpus in corpora]
     if not any(found):
         roots = ", ".join(str(root) for root in data.corpora)
-        raise ValueError(f"{roots} has no {split!r} clip of {data.speaker or names}")
+        raise ConfigError(f"{roots} has no {split!r} clip of {data.speaker or names}")
     return found
 
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from media.audio import read_audio
 from media.emotions import EMOTIONS
+from media.flow_store import MAKE as FLOW
 from media.flow_store import FlowStore, open_flow
 from media.frames import FrameStore, open_frames
 from media.geometry import View, align_2d, align_3d
 from media.mfcc import windows
+from media.packed import check
 from runtime.files import load_npy, read_json, read_jsonl
 
 Array = NDArray[tp.Any]
@@ -110,8 +112,17 @@ class Clip:
         return open_frames(self.folder)
 
     def flow(self) -> FlowStore:
-        """Open the stored optical flow: of each frame from the frame before it."""
-        return open_flow(self.folder)
+        """Open the stored optical flow: of each frame from the frame before it.
+
+        Raises:
+            FileNotFoundError: none is there; the message names the command that makes it.
+            DamagedFileError: it is damaged, or that of another number of frames.
+        """
+        corpus = self.folder.parents[2]  # <corpus>/clips/<speaker>/<id>
+        flow = open_flow(self.folder, corpus)
+        found = f"it has the flow of {len(flow)} frames, wanted {self.frames}"
+        check(len(flow) == self.frames, flow.path, found, f"{FLOW} {corpus}, which makes it anew")
+        return flow
 
 
 class Corpus:

@@ -26,8 +26,8 @@ Array = NDArray[tp.Any]
 Write = Callable[[Array, Array], None]
 
 FILE = "flow.pngs"
-MAKE = "run python -m data_prep.flow data/CORPUS"
-PNGS = PackedKind(b"AFKTFLOW", 1, f"remove it and {MAKE}")
+MAKE = "run python -m data_prep.flow"
+PNGS = PackedKind(b"AFKTFLOW", 1, f"remove it and {MAKE} data/CORPUS")
 STEPS, ZERO = 64, 2**15  # of a pixel; the value of no motion (KITTI)
 LONGEST = 511.0  # pixels along an axis; 16 bits hold no more
 COMPRESSION = 6  # of 9, which is 10 % smaller and takes ten times as long
@@ -78,8 +78,8 @@ class FlowStore:
         return flow, trusted
 
 
-def open_flow(folder: Path) -> FlowStore:
-    """Open the stored flow of a clip's folder.
+def open_flow(folder: Path, corpus: Path = Path("data/CORPUS")) -> FlowStore:
+    """Open the stored flow of a clip's folder, a clip of `corpus`.
 
     Raises:
         FileNotFoundError: none is there; the message names the command that makes it.
@@ -87,7 +87,7 @@ def open_flow(folder: Path) -> FlowStore:
     """
     path = folder / FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {MAKE}")
+        raise FileNotFoundError(f"{path} is missing; {MAKE} {corpus}")
     return FlowStore(path)
 
 

@@ -26,7 +26,7 @@ from evp.emotion_path import (
 from evp.encoders import encode
 from evp.measure_editing import clip_paths, main, measure, summary, table
 from media.points import BROWS, JAW, MOUTH_CORNERS
-from runtime.files import read_json
+from runtime.files import read_json, write_text
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.uniform(0, 256, (68, 2))
@@ -247,5 +247,8 @@ def test_the_command_names_what_is_missing_in_one_line(run, monkeypatch, tmp_pat
     with pytest.raises(SystemExit, match=r"evp\.measure_editing: .*'val'"):
         main()
     monkeypatch.setattr("sys.argv", ["measure_editing", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"evp\.measure_editing: "):
+    with pytest.raises(SystemExit, match=r"config\.yaml is missing; name the folder of a stage"):
+        main()
+    write_text(tmp_path / "audio2lm" / "config.yaml", "corpus: data/mini")
+    with pytest.raises(SystemExit, match=rf"did you mean {tmp_path / 'audio2lm'}\?"):
         main()

@@ -92,7 +92,10 @@ def point(time, **weights):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"points": [point(0, a=1), point(2, a=1), point(2, a=1)]}, "point 3: time 2 comes after"),
+        (
+            {"points": [point(0, a=1), point(2, a=1), point(2, a=1)]},
+            "point 3: times must rise, and 2 comes after 2",
+        ),
         ({"points": [point(0, a=1), point(1, a=0.4, b=0.4)]}, "point 2: the weights sum to 0.8, w"),
         ({"points": [point(0, a=1.5, b=-0.5)]}, "point 1: the weight of 'b' is -0.5, wanted 0 to"),
         ({"points": [point(-1, a=1)]}, "point 1: the time is -1, wanted 0 or more"),
@@ -103,7 +106,9 @@ def point(time, **weights):
         ({"points": [point(0)]}, "point 1: the weights sum to 0, wanted 1"),
         ({"points": []}, "there is no point"),
         ({"points": 3}, "points is no list"),
-        ([point(0, a=1)], "the file holds none of them; wanted points, interpolation"),
+        ({"points": [5]}, "point 1 is 5, wanted a record with time, weights"),
+        ({}, "the file holds none of them; wanted points, interpolation"),
+        ([point(0, a=1)], "the file is a list, wanted a record with points"),
         ({"points": [point(0, a=1)], "fps": 25}, "holds fps, points; wanted points, interpolation"),
         ({"points": [point(0, a=1)], "interpolation": "cubic"}, "'cubic', wanted one of smooth"),
         ('{"points": [{"time": NaN, "weights": {"a": 1}}]}', "the time is nan"),
@@ -121,7 +126,7 @@ def test_a_bad_json_file_is_named_with_what_is_wrong(tmp_path, content, said):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("time,a\n0,1\n0,1\n", "line 3: time 0 comes after 0"),
+        ("time,a\n0,1\n0,1\n", "line 3: times must rise, and 0 comes after 0"),
         ("time,a,b\n0,0.5,\n", "line 2: the weights sum to 0.5, wanted 1"),
         ("time,a\n0,much\n", "line 2: a is 'much', wanted a number"),
         ("time,a\n,1\n", "line 2: time is '', wanted a number"),

@@ -56,6 +56,12 @@ def test_every_clip_gets_the_flow_between_its_frames(root, capsys):
         assert np.abs(read[1:]).max() > 0.5  # the head moves
 
 
+def test_help_says_what_the_methods_need(capsys):
+    with pytest.raises(SystemExit):
+        step.main(["--help"])
+    assert "RAFT, which needs weights (default: dis)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_corpus_says_how_its_flow_was_made(root):
     assert run(root) == 0
     record = read_json(root / "flow.json")

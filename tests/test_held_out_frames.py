@@ -23,6 +23,7 @@ from evp.held_out_frames import (
 from evp.temporal_generator import TemporalGenerator
 from evp.video_data import OpenClip, VideoDataConfig, nearest_frames
 from media.corpus import Corpus
+from runtime.config import ConfigError
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 SMALL = GeneratorConfig(4, 1, 1, 1, 1, outer_kernel=3)
@@ -102,7 +103,7 @@ def test_clips_too_short_for_a_run_are_refused_with_the_way_out(tmp_path):
     write_portraits(tmp_path, ("train", "test_sentence"), frames=9)
     data = VideoDataConfig((tmp_path,))
     assert len(measured_frames(data, HeldOutFrames(), PLAIN, previous=1).frames) == IN_A_ROW
-    with pytest.raises(ValueError, match=r"has 10 frames, .* set held_out\.split=none"):
+    with pytest.raises(ConfigError, match=r"has 10 frames, .* set held_out\.split=none"):
         measured_frames(data, HeldOutFrames(), PLAIN, previous=2)
 
 

@@ -1,5 +1,7 @@
 """Items of a person's clips: frames, their own maps and flow, and training frames looked up."""
 
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +15,12 @@ from evp.video_data import (
     PortraitClips,
     VideoDataConfig,
     nearest_frames,
+    speaker_clips,
     training_clips,
 )
 from media.flow_store import FILE
+from runtime.config import ConfigError
+from runtime.files import DamagedFileError
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 
@@ -64,8 +69,45 @@ def test_a_shift_moves_flow_with_its_frames_and_believes_none_that_is_repeated(d
 
 
 def test_missing_flow_is_refused_with_the_command_that_makes_it(data):
-    with pytest.raises(FileNotFoundError, match=rf"{FILE} is missing; run .*data_prep\.flow"):
+    command = f"{FILE} is missing; run python -m data_prep.flow {data.corpora[0]}"
+    with pytest.raises(FileNotFoundError, match=re.escape(command)):
         PortraitClips(training_clips(data), PLAIN, flow=True)
+
+
+def test_flow_of_another_number_of_frames_is_refused_when_a_clip_is_opened(data, tmp_path):
+    write_flow(data.corpora[0])
+    write_portraits(tmp_path / "longer", frames=13)
+    write_flow(tmp_path / "longer")
+    clips = training_clips(data)
+    other = training_clips(VideoDataConfig((tmp_path / "longer",)))
+    shutil.copy(other[1].folder / FILE, clips[1].folder / FILE)
+    with pytest.raises(DamagedFileError) as refused:
+        PortraitClips(clips, PLAIN, flow=True)
+    assert str(refused.value) == (
+        f"{clips[1].folder / FILE} is damaged: it has the flow of 13 frames, wanted 12; "
+        f"run python -m data_prep.flow {data.corpora[0]}, which makes it anew"
+    )
+
+
+def test_flow_that_is_cut_short_is_a_damaged_file(data):
+    write_flow(data.corpora[0])
+    clips = training_clips(data)
+    path = clips[0].folder / FILE
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DamagedFileError, match=r"is damaged: it has \d+ bytes, wanted"):
+        PortraitClips(clips, PLAIN, flow=True)
+
+
+def test_a_configuration_that_does_not_fit_the_corpus_is_refused_as_such(data, tmp_path):
+    with pytest.raises(ConfigError, match="there is no speaker 'M999', only M901"):
+        training_clips(replace(data, speaker="M999"))
+    with pytest.raises(ConfigError, match="has no 'val' clip of M901"):
+        speaker_clips(data, "val")
+    with pytest.raises(ConfigError, match="none of the 3 clips has 13 frames"):
+        PortraitClips(training_clips(data), PLAIN, 13)
+    write_portraits(tmp_path / "faces", profile="face")
+    with pytest.raises(ConfigError, match="stores frame profile 'face', wanted 'portrait'"):
+        training_clips(VideoDataConfig((tmp_path / "faces",)))
 
 
 def test_an_item_is_a_run_of_frames_with_their_own_maps(data):
