@@ -1,6 +1,6 @@
 """Stage edge-to-video end to end on made-up portraits: learns, resumes exactly, refuses.
 
-The generator draws each frame on its own; test_train_temporal.py has the one that sees those before.
+The generator draws each frame on its own; test_train_temporal.py has one that sees those before.
 """
 
 from dataclasses import replace
