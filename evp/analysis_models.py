@@ -7,7 +7,7 @@ training ("pretrained"), after it ("cross") and after the same training with the
 Letters: N clips, D channels of a code.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from evp.emotion_codes import check_emotions, clip_codes
 from evp.encoders import Encoders, Part, load_description
 from media.corpus import Clip, Corpus
+from runtime.config import flat
 from runtime.run import restore
 
 Array = NDArray[Any]
@@ -145,19 +146,6 @@ def read_config(run: Path) -> Config:
         return {}
     config: Config = yaml.safe_load(path.read_text(encoding="utf-8"))
     return config
-
-
-def flat(config: Mapping[str, Any], above: str = "") -> Config:
-    """Return nested keys as dotted ones."""
-    return dict(_flat(config, above))
-
-
-def _flat(config: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _configured(runs: Sequence[Path]) -> dict[Part, tuple[Path, ...]]:

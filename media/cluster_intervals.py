@@ -40,11 +40,6 @@ class Bounds:
     low: float | None
     high: float | None
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Say whether both bounds lie on the same side of zero."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
 
 def clustered_mean(scores: ArrayLike, clusters: ArrayLike) -> Bounds:
     """Return the mean of scores (N,) and m +- t sqrt(v), N names in `clusters`.

@@ -14,13 +14,14 @@ against one another before anything is trained; the run folders are held against
 import subprocess
 import sys
 import typing as tp
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from runtime import checkpoint
+from runtime.config import flat
 from runtime.files import read_json, sha256
 from runtime.processes import Stage
 from runtime.run import FREE_KEYS
@@ -103,16 +104,6 @@ class Training:
         """What trains it, or continues it."""
         overrides = (f"{key}={value}" for key, value in self.changes.items())
         return (sys.executable, SCRIPTS[self.kind], str(self.config), *overrides)
-
-
-def flat(mapping: Mapping[str, tp.Any], where: str = "") -> Settings:
-    """Return nested mappings as one, with dotted keys."""
-    settings: Settings = {}
-    for key, value in mapping.items():
-        settings |= (
-            flat(value, f"{where}{key}.") if isinstance(value, dict) else {where + key: value}
-        )
-    return settings
 
 
 def resolve(script: str, config: Path) -> Settings:

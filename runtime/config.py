@@ -12,6 +12,7 @@ import difflib
 import sys
 import types
 import typing as tp
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -162,3 +163,12 @@ def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
 
 def _name(hint: tp.Any) -> str:
     return hint.__name__ if isinstance(hint, type) and not tp.get_args(hint) else str(hint)
+
+
+def flat(mapping: Mapping[str, tp.Any], above: str = "") -> dict[str, tp.Any]:
+    """Return nested mappings as one, with dotted keys."""
+    settings: dict[str, tp.Any] = {}
+    for key, value in mapping.items():
+        nested = isinstance(value, Mapping)
+        settings |= flat(value, f"{above}{key}.") if nested else {above + key: value}
+    return settings

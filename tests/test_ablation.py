@@ -20,7 +20,6 @@ from metrics.ablation import (
     check_runs,
     differing,
     finished,
-    flat,
     remaining,
     resolve,
     trainings,
@@ -39,7 +38,7 @@ from metrics.commands import ablate
 from metrics.tables.evaluations import Ablation
 from metrics.tables.papers import load_papers
 from runtime.checkpoint import save
-from runtime.config import config_from_argv, load_config, plain
+from runtime.config import config_from_argv, flat, load_config, plain
 from runtime.files import read_json, save_npy, sha256, write_json, write_text
 from runtime.processes import StageError
 from train_disentangle import Config as DisentangleConfig
