@@ -43,7 +43,7 @@ unit: .venv/ready-dev
 	  { echo "Python's venv is missing. Try: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m runtime.doctor
+	$(BIN)/python -m affekt.runtime.doctor
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt

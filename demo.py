@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from runtime.config import config_from_argv
-from runtime.files import read_json, write_json
-from runtime.processes import Stage, StageError, run_plan
+from affekt.runtime.config import config_from_argv
+from affekt.runtime.files import read_json, write_json
+from affekt.runtime.plan import Stage, StageError, run_plan
 from showcase.bars import Results, rows
 from showcase.commands import Setting
 from showcase.eamm_plan import EammDemo, eamm_plan

@@ -30,6 +30,8 @@ from tqdm import tqdm
 import eamm.command
 import eamm.fomm.command
 import evp.command
+from affekt.runtime.batch import FAILED, Batch, Fingerprints
+from affekt.runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
 from data_prep.clip import Analysis, FramesConfig, analyse_video
 from eamm.command import EammJob
 from eamm.fomm.command import FommJob
@@ -40,8 +42,6 @@ from evp.studio import EvpStudio
 from media.container import is_disk_error
 from media.landmarks import Detector, make_detector
 from media.result import Rows, Watch
-from runtime.batch import FAILED, Batch, Fingerprints
-from runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.stage import run_stage
 from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig, predict_faces
 from evp.data import Augmentation, EmotionWindows, LandmarkClips, clips_of, labels_of
 from evp.encoders import (
@@ -34,9 +37,6 @@ from evp.losses import Norm, Reduction, classification, distance
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.geometry import View
-from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
-from runtime.run import Run, RunConfig
-from runtime.stage import run_stage
 
 
 @dataclass(frozen=True)

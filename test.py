@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from runtime.weights import InvalidWeightsError
+from affekt.runtime.weights.registry import InvalidWeightsError
 
 BAD_INPUT, WRONG_WEIGHTS = 2, 4  # exit codes
 # Modules of metrics/commands: each has HELP, DESCRIPTION, add_arguments and main.

@@ -17,6 +17,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from affekt.runtime.checkpoint import Stateful
+from affekt.runtime.config import ConfigError, load_config
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.stage import run_stage
 from eamm.a2fd import (
     DESCRIPTION,
     A2fd,
@@ -37,11 +42,6 @@ from eamm.fomm.model import Fomm, ImagePyramid, load_fomm, save_fomm_description
 from eamm.losses import Reduction, imitation
 from media.corpus import Clip, Corpus
 from media.vgg import Vgg, VggConfig
-from runtime.checkpoint import Stateful
-from runtime.config import ConfigError, load_config
-from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
-from runtime.run import Run, RunConfig
-from runtime.stage import run_stage
 
 EVENED = 64  # items that first weights are evened out on
 

@@ -17,6 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.stage import run_stage
 from evp.audio2lm import (
     Audio2Landmark,
     Audio2LandmarkConfig,
@@ -32,9 +35,6 @@ from evp.losses import Norm, Reduction, distance, velocity
 from evp.pictures import faces_picture
 from media.corpus import Clip, Corpus
 from media.geometry import View
-from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
-from runtime.run import Run, RunConfig
-from runtime.stage import run_stage
 
 PICTURED = 4  # frames of a batch, one a sequence
 

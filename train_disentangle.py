@@ -14,6 +14,9 @@ from pathlib import Path
 
 import torch
 
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig, restore
+from affekt.runtime.stage import run_stage
 from evp.data import Squares, Tilted, Timing, labels_of
 from evp.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
 from evp.emotion_codes import check_emotions
@@ -21,9 +24,6 @@ from evp.encoders import EncodersDescription, load_pretrained, save_description
 from evp.held_out import HeldOut, class_accuracy, held_out_clips
 from evp.pictures import windows_picture
 from media.corpus import Corpus
-from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
-from runtime.run import Run, RunConfig, restore
-from runtime.stage import run_stage
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.stage import run_stage
 from evp.discriminator import DiscriminatorConfig, features, logits
 from evp.drawing import RendererDescription, averaged, make_generator, save_description
 from evp.generator import GeneratorConfig, GuidanceConfig
@@ -53,9 +56,6 @@ from evp.video_losses import (
 from evp.warp import warped
 from media.vgg import Vgg, VggConfig
 from metrics.image import psnr, ssim
-from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
-from runtime.run import Run, RunConfig
-from runtime.stage import run_stage
 
 Image = NDArray[np.uint8]
 

@@ -16,6 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from affekt.runtime.config import ConfigError, load_config
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.stage import run_stage
 from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
 from eamm.displacement import (
@@ -34,10 +38,6 @@ from eamm.face_keypoints import keep_choice, read_choice
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 from media.corpus import Corpus
-from runtime.config import ConfigError, load_config
-from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
-from runtime.run import Run, RunConfig
-from runtime.stage import run_stage
 
 
 @dataclass(frozen=True)

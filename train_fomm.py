@@ -16,6 +16,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.stage import run_stage
 from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.losses import (
@@ -34,10 +38,6 @@ from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure, sample_pic
 from eamm.fomm.model import Fomm, FommConfig, ImagePyramid, save_fomm_description
 from eamm.fomm.transform import TransformConfig, draw_transform
 from media.vgg import Vgg, VggConfig
-from runtime.config import ConfigError
-from runtime.optim import OptimConfig, make_optimizer, set_learning_rate
-from runtime.run import Run, RunConfig
-from runtime.stage import run_stage
 
 RELEASE = OptimConfig(lr=2e-4, betas=(0.5, 0.999))  # of all three networks
 

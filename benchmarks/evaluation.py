@@ -17,10 +17,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from affekt.runtime.files import read_jsonl
 from media.corpus import Clip, Corpus
 from media.video import write_video
 from metrics.controls import copy_video
-from runtime.files import read_jsonl
 
 PROTOCOL = "evp-3d"
 CRF = 28

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from runtime.files import read_jsonl
+from affekt.runtime.files import read_jsonl
 
 EVP = ("pretrain_emotion", "pretrain_content", "disentangle", "audio2lm", "edge2video")
 EAMM = ("fomm", "a2fd", "displacement")

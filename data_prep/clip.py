@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import save_npy, sha256, write_json
 from data_prep.layouts import Source
 from media.audio import fitted, read_audio, write_wav
 from media.container import MediaError
@@ -25,7 +26,6 @@ from media.frames import Kind, frame_writer
 from media.landmarks import Detection, Detector
 from media.mfcc import clip_mfcc
 from media.video import read_video
-from runtime.files import save_npy, sha256, write_json
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

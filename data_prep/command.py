@@ -5,7 +5,7 @@ import typing as tp
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from runtime.config import ConfigError, load_config
+from affekt.runtime.config import ConfigError, load_config
 
 T = tp.TypeVar("T")
 

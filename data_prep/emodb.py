@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.runtime.config import config_from_argv
+from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json, write_jsonl
 from media.audio import read_audio, write_wav
 from media.corpus import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, SCHEMA
 from media.mfcc import clip_mfcc
 from media.video import MediaError
-from runtime.config import config_from_argv
-from runtime.files import replacing_folder, save_npy, sha256, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
 

@@ -33,14 +33,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.runtime.files import read_json, write_json
+from affekt.runtime.parallel import each
 from media.container import is_disk_error
 from media.corpus import PREPARE, Clip, Corpus
 from media.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident
 from media.flow_raft import make_estimator
 from media.flow_store import FILE, PNGS, FlowStore, flow_writer
 from media.frames import FrameStore
-from runtime.files import read_json, write_json
-from runtime.pool import each
 
 log = logging.getLogger(__name__)
 

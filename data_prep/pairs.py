@@ -37,13 +37,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
 from data_prep.sentence_groups import Group, Take, emotion_order, sentence_groups
 from media.alignment import align_speech
 from media.corpus import Clip, Corpus
 from media.dtw import Metric, dtw_path, warp
 from media.emotions import EMOTIONS
 from media.mfcc import WINDOW_ROWS
-from runtime.files import read_jsonl, save_npy, write_jsonl
 
 log = logging.getLogger(__name__)
 

@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from affekt.runtime.config import plain
+from affekt.runtime.files import read_json, save_npy, sha256, write_json
 from data_prep.command import config_or_flags
 from media.container import is_disk_error
 from media.corpus import Clip, Corpus
 from media.face_model import FaceModel, load_face_model
 from media.fit import FitConfig, fit_clip, px_at_256
-from runtime.config import plain
-from runtime.files import read_json, save_npy, sha256, write_json
 
 log = logging.getLogger(__name__)
 

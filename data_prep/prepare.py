@@ -31,6 +31,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from affekt.runtime.config import config_from_argv, plain
+from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
 from data_prep.clip import FramesConfig
 from data_prep.layouts import CorpusConfig, Source, find_sources
 from data_prep.splits import SplitConfig, splits_of
@@ -45,8 +47,6 @@ from data_prep.workers import (
 from media.container import is_disk_error
 from media.corpus import FRAME_RATE, SAMPLE_RATE, SCHEMA
 from media.landmarks import detector_version
-from runtime.config import config_from_argv, plain
-from runtime.files import read_json, read_jsonl, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import cv2
 
+from affekt.runtime.files import replacing_folder, write_json
+from affekt.runtime.parallel import each
 from data_prep.clip import FramesConfig, prepare_clip
 from data_prep.layouts import Source
 from media.container import MediaError, is_disk_error
 from media.landmarks import Detector, DetectorName, make_detector
-from runtime.files import replacing_folder, write_json
-from runtime.pool import each
 
 log = logging.getLogger(__name__)
 

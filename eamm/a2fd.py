@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from affekt.runtime.config import ConfigError, dump_config
 from eamm.a2fd_layers import (
     AUDIO_CELLS,
     POSE_SIZE,
@@ -36,7 +37,6 @@ from eamm.a2fd_layers import (
 from eamm.fomm.keypoints import KeypointDetector, KeypointHeads, Keypoints
 from eamm.fomm.model import FommConfig
 from eamm.stored import read_description, read_weights
-from runtime.config import ConfigError, dump_config
 
 DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs to know, in a run folder or beside weights
 WEIGHTS = "a2fd.safetensors"  # of an imported model

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from affekt.runtime.config import ConfigError
 from eamm.a2fd import A2fd
 from eamm.a2fd_teacher import teacher_keypoints
 from eamm.fomm.keypoints import Keypoints
@@ -25,7 +26,6 @@ from eamm.pictures import Image, from_tensor, to_tensor
 from eamm.pose import release_pose
 from media.corpus import Clip
 from media.pictures import resized
-from runtime.config import ConfigError
 
 PICTURED = 4  # frames in a sample picture
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.runtime.files import read_json, write_json
 from eamm.a2fd import fingerprint, flat
 from eamm.a2fd_layers import Standard
 from eamm.fomm.keypoints import Keypoints
@@ -25,7 +26,6 @@ from eamm.fomm.model import Fomm
 from eamm.pictures import Image, to_tensor
 from media.corpus import Clip
 from media.pictures import resized
-from runtime.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from affekt.runtime.files import write_json, write_text
 from eamm.analysis_a2fd import emotional_inputs
 from eamm.analysis_clusters import clusters
 from eamm.analysis_dynamics import dynamic_sources
@@ -31,7 +32,6 @@ from eamm.analysis_studio import open_studio, unseen_pairs
 from eamm.emotion_figures import detect_faces
 from media.corpus import Corpus
 from media.landmarks import make_detector
-from runtime.files import write_json, write_text
 
 BLENDS = ("angry:surprised", "disgusted:fear", "angry:happy")  # whose upper faces differ most
 ROWS = (  # of the table: key in analysis.json, what it says

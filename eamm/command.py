@@ -6,12 +6,12 @@ import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.runtime.manifest import Column
 from eamm.a2fd import AUDIO_GAIN
 from eamm.drive import EammRuns, Part
 from eamm.emotion_source import EmotionSource, Loop, parse_blend
 from eamm.fomm.command import Look, add_look, look_of
 from eamm.pose import Square
-from runtime.manifest import Column
 
 HELP = "a portrait says your sound with a head pose and an emotion"
 USAGE = """generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still \\

@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import replacing
 from eamm.a2fd import A2fd, fingerprint
 from eamm.a2fd_data import PROFILE
 from eamm.a2fd_teacher import teacher_keypoints
@@ -27,8 +29,6 @@ from eamm.pose import release_pose
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.pictures import resized
-from runtime.config import ConfigError
-from runtime.files import replacing
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import read_json, replacing, write_json
 from eamm.a2fd import fingerprint
 from eamm.a2fd_teacher import teacher_keypoints
 from eamm.displacement_data import emotional_clips, neutral_clips
@@ -47,8 +49,6 @@ from eamm.pose import release_pose
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.points import MOUTH_CORNERS, mouth_opening
-from runtime.config import ConfigError
-from runtime.files import read_json, replacing, write_json
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from affekt.runtime.config import dump_config
+from affekt.runtime.files import replacing_folder, sha256, write_json
+from affekt.runtime.weights.foreign import summary_lines, tensors
 from eamm.released_file import NETWORKS, read_checkpoint
 from eamm.released_models import Model, Options, Released, build_models
-from runtime.config import dump_config
-from runtime.files import replacing_folder, sha256, write_json
-from runtime.foreign_weights import summary_lines, tensors
 
 REPORT = "import.json"
 COUNTERS = ("epoch", "step")

@@ -38,13 +38,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import save_npy
 from media import geometry
 from media.corpus import Clip, Crop
 from media.crop import EAMM_SIZE, EAMM_TEMPLATE
 from media.face_model import FaceModel
 from media.fit import fit_clip
 from media.one_euro import one_euro
-from runtime.files import save_npy
 
 Array = NDArray[tp.Any]
 Square = tp.Literal["clip", "face"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from runtime.foreign_weights import read_torch
+from affekt.runtime.weights.foreign import read_torch
 
 Parts = dict[str, tp.Any]  # the checkpoint's top level
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from affekt.runtime.weights.foreign import State, fill
 from eamm import a2fd, displacement
 from eamm.fomm import model as fomm
 from eamm.fomm.discriminator import Discriminator
@@ -19,7 +20,6 @@ from eamm.released_sizes import (
     displacement_config,
     fomm_config,
 )
-from runtime.foreign_weights import State, fill
 
 OLD_SPECTRAL_NORM = "the normalised copy of weight_orig that torch 1.0 stored beside it"
 

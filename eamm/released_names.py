@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from runtime import foreign_weights
-from runtime.foreign_weights import Naming, Reason, State
+from affekt.runtime.weights import foreign as foreign_weights
+from affekt.runtime.weights.foreign import Naming, Reason, State
 
 SPECTRAL = {  # torch's older names of a spectral norm's parts, and those of its parametrization
     "weight_orig": "parametrizations.weight.original",

@@ -6,6 +6,7 @@ variance 0.01, no padding in the keypoint heads, ten sines in the positional enc
 
 import re
 
+from affekt.runtime.weights.foreign import State, rows
 from eamm.a2fd_layers import A2fdConfig, A2fdWidths
 from eamm.displacement import NUMBERS, DisplacementConfig
 from eamm.emotion_extractor import ExtractorConfig
@@ -15,7 +16,6 @@ from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.model import FommConfig
 from eamm.fomm.motion import MotionConfig
-from runtime.foreign_weights import State, rows
 
 FACTORS = {5: 2, 13: 4, 29: 8}  # taps of the blur before downsampling, and the factor
 FREQUENCIES = 10  # of the positional encoding

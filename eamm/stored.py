@@ -6,8 +6,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
-from runtime.config import load_config
-from runtime.run import restore
+from affekt.runtime.config import load_config
+from affekt.runtime.run import restore
 
 T = tp.TypeVar("T")
 

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from affekt.runtime.run import pick_device
 from eamm.command import EammJob
 from eamm.drive import load_networks
 from eamm.emotion_source import shown_sources
@@ -15,7 +16,6 @@ from eamm.talk import Faces, Found, emotion_clips, talking_keypoints
 from media.landmarks import Detector
 from media.mfcc import sound_windows
 from media.result import Watch, driving_sound, outputs, unwatched, write_pictures
-from runtime.run import pick_device
 
 
 class EammStudio:

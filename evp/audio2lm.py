@@ -25,6 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affekt.runtime.config import dump_config, load_config
+from affekt.runtime.run import restore
 from evp.encoders import Encoders, encode, load_encoders
 from evp.landmark_space import (
     LandmarkSpace,
@@ -35,8 +37,6 @@ from evp.landmark_space import (
 )
 from media.geometry import FACE_SIZE, View
 from media.schemes import SCHEMES, SchemeName, to_ibug68
-from runtime.config import dump_config, load_config
-from runtime.run import restore
 
 DISPLACEMENT = 4 / FACE_SIZE  # face frames; 4 px, the size of a landmark's motion in speech
 COMPONENT = 8.0  # deviations; few outputs need larger steps than many to move a face as fast

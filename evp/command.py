@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from affekt.runtime.manifest import Column
 from evp.drive import Emotion
 from evp.emotion_options import COLUMNS as EMOTION_COLUMNS
 from evp.emotion_options import add_emotion, emotion_of
@@ -12,7 +13,6 @@ from evp.portrait import Alignment, Paste
 from evp.retouch import Retouch
 from evp.silence import THRESHOLDS, Measure, PauseRule
 from media.landmarks import DetectorName
-from runtime.manifest import Column
 
 HELP = "one person says your sound in any emotion"
 USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]

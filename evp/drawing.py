@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from affekt.runtime.config import dump_config, load_config
+from affekt.runtime.run import restore
 from evp.generator import Generator, GeneratorConfig, GuidanceConfig
 from evp.temporal_generator import TemporalGenerator
-from runtime.config import dump_config, load_config
-from runtime.run import restore
 
 Image = NDArray[np.uint8]
 

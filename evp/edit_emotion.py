@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.runtime.files import write_json
 from evp.audio2lm import Predictor, faces_under, load_predictor
 from evp.editing_pictures import draw_blend, draw_schedule, side_by_side, weight_strip, widest
 from evp.emotion_codes import check_emotions, corpus_of, load_codes
@@ -49,7 +50,6 @@ from media.points import mouth_opening
 from media.probes import correlation
 from media.result import driving_sound
 from media.video import write_video
-from runtime.files import write_json
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
+from affekt.runtime.manifest import Column
 from evp.drive import Emotion
-from runtime.manifest import Column
 
 SOURCES = ("emotion", "emotion_audio", "emotion_blend", "emotion_track", "face")
 

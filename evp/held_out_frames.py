@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from affekt.runtime.config import ConfigError
 from evp.drawing import First, render
 from evp.generator import GuidanceConfig
 from evp.video_data import OpenClip, VideoDataConfig, nearest_frames, speaker_clips
 from media.corpus import Clip
 from media.pictures import resized
-from runtime.config import ConfigError
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

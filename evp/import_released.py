@@ -26,6 +26,9 @@ from typing import Any
 
 import numpy as np
 
+from affekt.runtime import checkpoint
+from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json
+from affekt.runtime.weights.foreign import summary_lines
 from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig, save_network
 from evp.emotion_codes import EmotionCodes, write_codes
 from evp.encoders import EmotionEncoderConfig, save_description
@@ -41,9 +44,6 @@ from evp.released_arrays import (
 )
 from evp.released_models import Checkpoint, read_model
 from evp.released_names import Kind
-from runtime import checkpoint
-from runtime.files import replacing_folder, save_npy, sha256, write_json
-from runtime.foreign_weights import summary_lines
 
 REPORT = "import.json"
 FOLDERS: dict[Kind, str] = {

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import replacing
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.geometry import FACE_SIZE, View
 from media.schemes import Scheme, scheme_of
-from runtime.files import replacing
 
 Array = NDArray[Any]
 

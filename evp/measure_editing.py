@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from affekt.runtime.files import write_json
 from evp.audio2lm import Predictor, load_predictor
 from evp.data import clips_of
 from evp.emotion_codes import EmotionCodes, check_emotions, corpus_of, load_codes
@@ -46,7 +47,6 @@ from evp.emotion_path import (
 from evp.encoders import encode
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
-from runtime.files import write_json
 
 Array = NDArray[Any]
 Figures = dict[str, Any]

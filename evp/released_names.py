@@ -14,7 +14,7 @@ Every new name begins with the part of the run folder that it belongs to.
 from collections.abc import Sequence
 from typing import Literal
 
-from runtime.foreign_weights import Naming, Reason
+from affekt.runtime.weights.foreign import Naming, Reason
 
 Kind = Literal["audio2lm", "disentangle", "emotion", "content"]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from affekt.runtime.run import pick_device
 from evp.drawing import Drawing, First, load_generator, previous_of, render
 from evp.generator import Generator, GuidanceConfig
 from evp.video_data import guidance_maps
@@ -19,7 +20,6 @@ from media.corpus import Crop
 from media.crop import cut
 from media.pictures import resized
 from media.video import read_video
-from runtime.run import pick_device
 
 Array = NDArray[Any]
 

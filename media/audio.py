@@ -15,9 +15,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from affekt.runtime.files import replacing
 from media.container import MediaError, decoded, open_media, start_time
 from media.mfcc import SAMPLE_RATE
-from runtime.files import replacing
 
 Array = NDArray[tp.Any]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import load_npy, read_json, read_jsonl
 from media.audio import read_audio
 from media.emotions import EMOTIONS
 from media.flow_store import MAKE as FLOW
@@ -18,7 +19,6 @@ from media.frames import FrameStore, open_frames
 from media.geometry import View, align_2d, align_3d
 from media.mfcc import windows
 from media.packed import check
-from runtime.files import load_npy, read_json, read_jsonl
 
 Array = NDArray[tp.Any]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import replacing
 from media import points
 from media.face_model import OUTER_EYES, combined
-from runtime.files import replacing
 
 Array = NDArray[tp.Any]
 

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import replacing
 from media import geometry, points
-from runtime.files import replacing
 
 Array = NDArray[tp.Any]
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torchvision.models.optical_flow import raft_large, raft_small
 
+from affekt.runtime.weights import registry as weights
 from media.flow import Dis, Estimator, Method
-from runtime import weights
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

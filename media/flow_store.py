@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import replacing
 from media.packed import Packed, PackedKind, packed_writer
-from runtime.files import replacing
 
 Array = NDArray[tp.Any]
 Write = Callable[[Array, Array], None]

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from affekt.runtime.files import DamagedFileError, replacing
 from media.container import decoded, open_media
 from media.packed import Packed, PackedKind, check, packed_writer
 from media.video import FRAME_RATE, VideoWriter, probe
-from runtime.files import DamagedFileError, replacing
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import weights as weights_files
+from affekt.runtime.weights import registry as weights_files
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
@@ -53,7 +53,7 @@ FRAMING = 2.2  # side of the square that the mesh is found in, in sizes of the l
 FRAMED_SIZE = 256  # pixels of that square: the face fills the mesh network's 192 px
 CONFIDENCE = 0.5  # mediapipe's default, for locating and for the mesh
 
-FACE_ALIGNMENT_WEIGHTS = ("fa_s3fd", "fa_2dfan4")  # keys of runtime/weights_table.py
+FACE_ALIGNMENT_WEIGHTS = ("fa_s3fd", "fa_2dfan4")  # keys of affekt/runtime/weights/table.py
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.files import DamagedFileError
+from affekt.runtime.files import DamagedFileError
 
 Bytes = NDArray[np.uint8]
 Append = Callable[[Bytes, int, int], None]  # a piece, and the height and width of its picture

@@ -10,8 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import read_jsonl, replacing
 from media.corpus import FRAME_RATE
-from runtime.files import read_jsonl, replacing
 
 mpl.use("Agg")  # pictures go to files; no display is needed
 from matplotlib import pyplot as plt

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import vgg19
 
-from runtime import weights
+from affekt.runtime.weights import registry as weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1] (torchvision)
 IMAGENET_STD = (0.229, 0.224, 0.225)

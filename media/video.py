@@ -23,10 +23,10 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from affekt.runtime.files import replacing
 from media.container import MediaError as MediaError
 from media.container import decoded, open_media, start_time
 from media.mfcc import SAMPLE_RATE, SAMPLES_PER_FRAME
-from runtime.files import replacing
 
 log = logging.getLogger(__name__)
 

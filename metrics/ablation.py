@@ -20,11 +20,11 @@ from pathlib import Path
 
 import yaml
 
-from runtime import checkpoint
-from runtime.config import flat
-from runtime.files import read_json, sha256
-from runtime.processes import Stage
-from runtime.run import FREE_KEYS
+from affekt.runtime import checkpoint
+from affekt.runtime.config import flat
+from affekt.runtime.files import read_json, sha256
+from affekt.runtime.plan import Stage
+from affekt.runtime.run import FREE_KEYS
 
 Settings = dict[str, tp.Any]  # a configuration, flat: dotted key -> value
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import load_npy, read_json
 from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.geometry import View
@@ -31,7 +32,6 @@ from media.points import COUNT, EMOTION
 from media.probes import mouth_correlation, nearest_mean_accuracy
 from metrics.ablation import PREDICTIONS
 from metrics.landmark import landmark_scores
-from runtime.files import load_npy, read_json
 
 Array = NDArray[tp.Any]
 Scores = dict[str, float]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import load_npy
 from metrics.cache import Line
 from metrics.fid import fid, fid_interval, kid, kid_interval
 from metrics.network_measures import feature_file
 from metrics.rows import TRUTH
-from runtime.files import load_npy
 
 Array = NDArray[tp.Any]
 

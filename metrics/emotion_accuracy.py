@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.runtime.files import write_json
+from affekt.runtime.run import pick_device
 from media.corpus import SPLITS, Clip, Corpus
 from media.landmarks import Detector, make_detector
 from media.video import read_video
@@ -35,8 +37,6 @@ from metrics.emotion import (
 )
 from metrics.fan_data import spread
 from metrics.fan_weights import Classifier, load_classifier
-from runtime.files import write_json
-from runtime.run import pick_device
 
 Array = NDArray[tp.Any]
 ENDING = ".mp4"

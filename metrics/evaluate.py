@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.runtime.parallel import each
 from media.container import is_disk_error
 from media.corpus import FRAME_RATE, Clip
 from media.landmarks import Detection, Detector, DetectorName, detector_version, make_detector
@@ -31,7 +32,6 @@ from metrics.protocol import Protocol
 from metrics.rows import OTHER, RESULT, TRUTH
 from metrics.shown import Content, FaceFinder, Shown, StoredVideo, VideoFile, digest
 from metrics.toolbox import Tools, measures_of
-from runtime.pool import each
 
 log = logging.getLogger(__name__)
 

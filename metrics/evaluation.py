@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import write_json, write_jsonl
+from affekt.runtime.provenance import versions
 from media.landmarks import Detector
 from metrics.cache import Cache, Line
 from metrics.controls import mean_faces
@@ -26,8 +28,6 @@ from metrics.rows import MEAN_FACE, RESULT
 from metrics.shown import FaceFinder
 from metrics.tables.evaluations import SCHEMA
 from metrics.toolbox import measures_of
-from runtime.files import write_json, write_jsonl
-from runtime.provenance import versions
 
 log = logging.getLogger(__name__)
 

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.runtime.config import ConfigError
 from media.corpus import Clip, Corpus, Crop
 from media.crop import cut
 from media.geometry import RIGID_TEMPLATE, affine, similarity
 from media.points import RIGID
-from runtime.config import ConfigError
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

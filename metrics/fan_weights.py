@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from affekt.runtime.files import replacing
 from metrics.fan import Backbone, Fan, FanConfig
-from runtime.files import replacing
 
 WEIGHTS = "emotion_classifier.safetensors"  # in the run folder
 HEADER = "emotion_classifier"  # the entry of the file's metadata

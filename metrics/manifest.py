@@ -31,9 +31,9 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from affekt.runtime.manifest import write_manifest_file
 from media.corpus import Clip, Corpus
 from metrics.sources import Draw, Export, LeftOutError, digest
-from runtime.manifest import write_manifest_file
 
 Kind = Literal["evp", "lrw-self", "mead-self"]
 Row = dict[str, str]

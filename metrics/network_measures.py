@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import save_npy, sha256
 from media.landmarks import Detector
 from media.pictures import read_picture
 from metrics.emotion import Reading, efd_proxy, emotion_correct, read_emotion
@@ -26,7 +27,6 @@ from metrics.rows import FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
 from metrics.shown import Shown
 from metrics.sync import embed_clip, sync_scores
 from metrics.syncnet import SyncNet, load_syncnet
-from runtime.files import save_npy, sha256
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import typing as tp
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from affekt.runtime.config import ConfigError, load_config, plain
 from media.geometry import View
 from media.landmarks import DetectorName
 from metrics.landmark import Convention
-from runtime.config import ConfigError, load_config, plain
 
 FOLDER = Path(__file__).parent.parent / "configs" / "protocols"
 

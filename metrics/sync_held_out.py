@@ -16,6 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import write_json
+from affekt.runtime.run import pick_device
 from media.corpus import SAMPLES_PER_FRAME, Clip, Corpus
 from metrics.sync import (
     VSHIFT,
@@ -27,9 +30,6 @@ from metrics.sync import (
     watch_clip,
 )
 from metrics.syncnet import SyncNet, load_syncnet
-from runtime.config import ConfigError
-from runtime.files import write_json
-from runtime.run import pick_device
 
 Array = NDArray[Any]
 

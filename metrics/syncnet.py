@@ -23,10 +23,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from affekt.runtime.config import dump_config, load_config
+from affekt.runtime.files import replacing
+from affekt.runtime.run import restore
 from media.mfcc import CEPSTRA
-from runtime.config import dump_config, load_config
-from runtime.files import replacing
-from runtime.run import restore
 
 CropKind = Literal["face", "mouth"]
 

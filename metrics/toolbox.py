@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from affekt.runtime.files import sha256
+from affekt.runtime.weights.registry import MissingWeightsError, find, status
 from media.landmarks import Detector
 from metrics.measures import (
     FormMeasure,
@@ -25,8 +27,6 @@ from metrics.network_measures import (
 )
 from metrics.protocol import MeasureName, Protocol
 from metrics.rows import NETWORK_METRICS
-from runtime.files import sha256
-from runtime.weights import MissingWeightsError, find, status
 
 # The registry's key of each measure's network; none: the project trains it.
 KEYS: dict[MeasureName, str | None] = {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from affekt.runtime.files import write_json
 from eamm.a2fd import A2fd, load_a2fd
 from eamm.a2fd_held_out import a2fd_figures
 from eamm.displacement import Displacement, DisplacementDescription, load_displacement
@@ -46,7 +47,6 @@ from media.corpus import Clip, Corpus
 from media.emotions import NEUTRAL
 from media.landmarks import Detector, make_detector
 from media.points import mouth_opening
-from runtime.files import write_json
 from showcase.bars import Results, finite
 
 Array = NDArray[tp.Any]

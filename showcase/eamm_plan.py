@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.runtime.plan import Stage
 from media.emotions import NEUTRAL
-from runtime.processes import Stage
 from showcase.commands import Setting, module, script
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.processes import Stage
+from affekt.runtime.plan import Stage
 from showcase.commands import Setting, generated, manifest, measured, module, script
 
 

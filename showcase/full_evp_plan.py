@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runtime.processes import Stage
+from affekt.runtime.plan import Stage
 from showcase.commands import module, script
 
 BLENDS = {"category": "happy:sad", "intensity": "neutral:surprised"}  # shown as pictures

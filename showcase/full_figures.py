@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.runtime.files import read_json, write_json
 from metrics.rows import RESULT, TRUTH
 from metrics.tables.evaluations import load_evaluation
-from runtime.files import read_json, write_json
 from showcase.bars import Results
 from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
 

@@ -8,7 +8,7 @@ protocols ask for, edits emotions, and measures all of it.
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.processes import Stage
+from affekt.runtime.plan import Stage
 from showcase.commands import Setting, generated, manifest, measured, module, script
 from showcase.evp_plan import evaluation
 from showcase.full_evp_plan import evp_questions

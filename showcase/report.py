@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from runtime.files import read_json
+from affekt.runtime.files import read_json
 from showcase.bars import rows
 from showcase.eamm_report import eamm_sections
 from showcase.evp_report import evp_sections

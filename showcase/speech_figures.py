@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.run import restore
 from evp.audio2lm import Predictor, predict_faces
 from evp.emotion_codes import EmotionCodes, clip_codes
 from evp.encoders import ContentEncoder, load_description
@@ -23,7 +24,6 @@ from media.probes import (
     point_distance,
     probe_accuracy,
 )
-from runtime.run import restore
 
 Array = NDArray[tp.Any]
 TEST = "test_sentence"

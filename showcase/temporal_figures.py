@@ -32,6 +32,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.runtime.files import write_json
 from evp.drawing import First, RendererDescription, load_generator, render
 from evp.video_data import OpenClip, VideoDataConfig, speaker_clips
 from media.corpus import SAMPLES_PER_FRAME, Clip
@@ -39,7 +40,6 @@ from media.plots import beside, enlarged, write_png
 from media.video import write_video
 from metrics.image import psnr, ssim
 from metrics.temporal import warp_errors
-from runtime.files import write_json
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -3,8 +3,8 @@
 import hashlib
 from dataclasses import replace
 
-from runtime import weights
-from runtime.weights_table import FILES
+from affekt.runtime.weights import registry as weights
+from affekt.runtime.weights.table import FILES
 
 
 def publish(monkeypatch, folder, key, content):

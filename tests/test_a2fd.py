@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from affekt.runtime.config import ConfigError
 from eamm.a2fd import A2fd, check_fomm, config_for, fingerprint, load_a2fd, save_a2fd_description
 from eamm.a2fd_layers import A2fdConfig, A2fdWidths, Standard
 from eamm.a2fd_start import even_out
@@ -14,7 +15,6 @@ from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector, Keypoints
 from eamm.fomm.model import FommConfig
 from eamm.losses import distance, imitation
-from runtime.config import ConfigError
 
 KEYPOINTS = KeypointConfig(4, HourglassConfig(8, 32, 2), downscale=2, kernel=3)
 NARROW = A2fdWidths(4, 32, (8, 8, 16, 16, 16), 32, 16, 16, 16, 24, 2, 16, 8)

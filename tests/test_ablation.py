@@ -10,6 +10,10 @@ import pytest
 import yaml
 from spoken_corpus import make_corpus
 
+from affekt.runtime.checkpoint import save
+from affekt.runtime.config import config_from_argv, flat, load_config, plain
+from affekt.runtime.files import read_json, save_npy, sha256, write_json, write_text
+from affekt.runtime.plan import StageError
 from media.corpus import Corpus
 from metrics import ablation
 from metrics.ablation import (
@@ -37,10 +41,6 @@ from metrics.ablation_table import (
 from metrics.commands import ablate
 from metrics.tables.evaluations import Ablation
 from metrics.tables.papers import load_papers
-from runtime.checkpoint import save
-from runtime.config import config_from_argv, flat, load_config, plain
-from runtime.files import read_json, save_npy, sha256, write_json, write_text
-from runtime.processes import StageError
 from train_disentangle import Config as DisentangleConfig
 
 PAPER = load_papers()[TABLE]

@@ -14,6 +14,8 @@ from emotional_corpus import (
     make_still_a2fd,
 )
 
+from affekt.runtime import checkpoint
+from affekt.runtime.config import ConfigError
 from benchmarks.edges import plain_face
 from eamm import analyse
 from eamm.a2fd import fingerprint
@@ -45,8 +47,6 @@ from eamm.fomm.keypoints import Keypoints
 from media.landmarks import Detection
 from media.points import BROWS
 from media.video import probe
-from runtime import checkpoint
-from runtime.config import ConfigError
 
 FACE = align_faces(plain_face(64)[None])[0]
 MODEL = DisplacementConfig(

@@ -8,6 +8,9 @@ import pytest
 import torch
 from spoken_corpus import make_corpus
 
+from affekt.runtime.checkpoint import save
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
 from evp.audio2lm import (
     Audio2Landmark,
     Audio2LandmarkConfig,
@@ -30,9 +33,6 @@ from evp.encoders import (
 )
 from evp.held_out import HeldOut, landmark_figures
 from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
-from runtime.checkpoint import save
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_audio2lm import Config, LossConfig, train
 
 SIZES = EncodersConfig(

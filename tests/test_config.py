@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from runtime.config import ConfigError, config_from_argv, dump_config, load_config
+from affekt.runtime.config import ConfigError, config_from_argv, dump_config, load_config
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from runtime.config import dump_config, load_config
+from affekt.runtime.config import dump_config, load_config
 
 ROOT = Path(__file__).parent.parent
 # Protocols have no script of their own; test_protocols.py reads them.

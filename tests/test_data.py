@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.runtime.files import write_json, write_jsonl
 from evp.data import (
     Augmentation,
     EmotionWindows,
@@ -21,7 +22,6 @@ from evp.data import (
 from evp.landmark_space import fit_space, flatten, unflatten
 from media.corpus import SCHEMA, Corpus
 from media.mfcc import windows
-from runtime.files import write_json, write_jsonl
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 FRAMES = 9

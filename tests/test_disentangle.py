@@ -11,6 +11,9 @@ from torch import nn
 
 import pretrain_encoders
 import train_disentangle
+from affekt.runtime.config import ConfigError, load_config
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig, restore
 from evp.audio2lm import Audio2LandmarkConfig
 from evp.data import Squares
 from evp.disentangle import (
@@ -27,9 +30,6 @@ from evp.encoders import (
     load_encoders,
 )
 from evp.held_out import HeldOut
-from runtime.config import ConfigError, load_config
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig, restore
 from train_disentangle import Config, train
 
 SMALL = DisentanglementConfig(

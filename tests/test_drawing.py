@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.runtime import checkpoint
 from evp.drawing import (
     Drawing,
     First,
@@ -20,7 +21,6 @@ from evp.drawing import (
 )
 from evp.generator import Generator, GeneratorConfig, GuidanceConfig
 from evp.temporal_generator import TemporalGenerator
-from runtime import checkpoint
 
 SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=2, enhancers=1, enhancer_blocks=1)
 SEEING = replace(SMALL, previous=2)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from affekt.runtime.files import save_npy, write_json
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from eamm.pose import (
     ORIGIN,
@@ -21,7 +22,6 @@ from media.crop import EAMM_TEMPLATE, choose_crop
 from media.face_model import load_face_model, project
 from media.landmarks import make_detector
 from media.one_euro import one_euro
-from runtime.files import save_npy, write_json
 
 TO_UPWARDS = np.diag([1.0, -1.0, -1.0])  # from y down, z away to y up, z to the viewer, and back
 CENTRE = EAMM_TEMPLATE.mean(axis=0)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from affekt.runtime.run import RunConfig
 from evp.discriminator import DiscriminatorConfig
 from evp.generator import GeneratorConfig
 from evp.sequences import SequenceConfig
 from evp.video_data import VideoDataConfig
 from evp.video_discriminator import VideoDiscriminatorConfig
-from runtime.run import RunConfig
 from train_edge2video import Config, LossConfig
 
 CONFIG = Config(

@@ -4,12 +4,12 @@ import pytest
 import torch
 from slow_warp import moved_slowly
 
+from affekt.runtime.optim import OptimConfig
 from evp.discriminator import DiscriminatorConfig, features, logits
 from evp.judges import Judges
 from evp.sequences import DrawnSequences, Sequences
 from evp.video_discriminator import VideoDiscriminatorConfig
 from evp.video_losses import feature_matching, lsgan_discriminator, lsgan_generator, reconstruction
-from runtime.optim import OptimConfig
 from train_edge2video import (
     LossConfig,
     fooling_terms,

@@ -10,6 +10,7 @@ import pytest
 from spoken_corpus import make_corpus
 from test_predict import make_run
 
+from affekt.runtime.files import read_json, write_json
 from evp.audio2lm import load_predictor
 from evp.edit_emotion import main, track_figures
 from evp.editing_pictures import TILE, draw_blend, widest
@@ -20,7 +21,6 @@ from media.corpus import Corpus
 from media.plots import LABEL_HEIGHT
 from media.points import JAW
 from media.video import probe, read_frames
-from runtime.files import read_json, write_json
 
 FRAMES = 20
 SIDE = 32

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from affekt.runtime.files import read_jsonl
 from data_prep.emodb import Config, prepare
 from media.corpus import Corpus
-from runtime.files import read_jsonl
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from emotional_corpus import BROW_SHIFT, EMOTIONS, face_with_brows, make_emotion
 from portrait_corpus import SIZE
 from safetensors.torch import save_file
 
+from affekt.runtime.files import read_json
 from benchmarks.edges import plain_face
 from media.geometry import RIGID_TEMPLATE
 from media.points import RIGID
@@ -35,7 +36,6 @@ from metrics.fan_weights import (
     load_classifier,
     save_classifier,
 )
-from runtime.files import read_json
 
 FAN = FanConfig(widths=(4, 4, 8, 8), blocks=1)
 TOLD = Description(FAN, EMOTIONS, 32, "faces", "0" * 64, ("M901",), "test_speaker", 8, 6)

@@ -8,6 +8,8 @@ import torch
 from spoken_corpus import make_corpus
 from torch import nn
 
+from affekt.runtime.checkpoint import save
+from affekt.runtime.files import read_json, write_text
 from evp.emotion_codes import (
     EmotionCodes,
     clip_codes,
@@ -25,8 +27,6 @@ from evp.encoders import (
     save_description,
 )
 from evp.measure_codes import measure_run, table
-from runtime.checkpoint import save
-from runtime.files import read_json, write_text
 
 ROOT = Path(__file__).parent.parent
 SIZES = EncodersConfig(

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import generate
+from affekt.runtime.batch import Batch, Fingerprints
+from affekt.runtime.manifest import read_manifest
 from evp.drive import Emotion
-from runtime.batch import Batch, Fingerprints
-from runtime.manifest import read_manifest
 
 
 def options(tmp_path, *more):

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from spoken_corpus import make_corpus
 
+from affekt.runtime.checkpoint import save
+from affekt.runtime.files import read_json, write_text
 from evp.analyse import main
 from evp.analysis_figures import (
     FIGURES,
@@ -39,8 +41,6 @@ from media.cluster_intervals import (
 )
 from media.plots import MARKS, OKABE_ITO, clouds
 from media.probes import fit_probe, hits_across, nearest_mean, silhouettes
-from runtime.checkpoint import save
-from runtime.files import read_json, write_text
 
 SIZES = EncodersConfig(
     ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from emotional_corpus import make_emotional_corpus, make_emotional_fomm
 
+from affekt.runtime.config import ConfigError
 from eamm.a2fd import fingerprint
 from eamm.face_keypoints import (
     FILE,
@@ -23,7 +24,6 @@ from eamm.face_keypoints import (
     responses,
 )
 from eamm.pose import release_pose
-from runtime.config import ConfigError
 
 SHIFT = {"happy": 0.05, "sad": -0.05}  # of an emotion, crop units; its root mean square is 0.05
 K = 7  # still, emotion, speech, pose, emotion in the jacobian, emotion and speech, noise

@@ -9,6 +9,8 @@ from PIL import Image, ImageEnhance
 from portrait_corpus import write_portraits
 from torchvision.transforms.functional import adjust_hue
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import save_npy, write_json, write_jsonl
 from eamm.fomm.data import (
     FrameDataConfig,
     FramePairs,
@@ -20,8 +22,6 @@ from eamm.pictures import from_tensor, to_tensor
 from media.corpus import SCHEMA
 from media.frames import write_frames
 from media.pictures import resized
-from runtime.config import ConfigError
-from runtime.files import save_npy, write_json, write_jsonl
 
 STILL = JitterConfig(0, 0, 0, 0)
 SIZE = 16

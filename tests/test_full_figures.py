@@ -3,7 +3,7 @@
 import pytest
 from scored_evaluations import lines, write_evaluation
 
-from runtime.files import write_json
+from affekt.runtime.files import write_json
 from showcase.bars import FULL_BARS, bars_of, look_up
 from showcase.full_figures import EDITING, measure, scores
 from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results

@@ -12,13 +12,13 @@ from PIL import Image
 from tiny_eamm import write_tiny_runs
 
 import generate
+from affekt.runtime.batch import Batch, Fingerprints
+from affekt.runtime.files import read_jsonl
+from affekt.runtime.manifest import read_manifest, write_manifest_file
 from eamm import studio as eamm_studio
 from eamm.fomm import studio as fomm_studio
 from media.audio import write_wav
 from media.video import write_video
-from runtime.batch import Batch, Fingerprints
-from runtime.files import read_jsonl
-from runtime.manifest import read_manifest, write_manifest_file
 
 COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "speaker")
 

@@ -22,6 +22,7 @@ from evp_layout import (
 from import_refusals import import_or_one_line
 from released_layout import small_fomm
 
+from affekt.runtime.run import restore
 from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig, load_predictor, predict_landmarks
 from evp.disentangle import DisentanglementConfig
 from evp.drive import Emotion, speaking_face
@@ -43,7 +44,6 @@ from evp.released_models import read_model
 from media.emotions import EMOTIONS
 from media.mfcc import sound_windows
 from media.schemes import SENSE106, to_ibug68
-from runtime.run import restore
 
 WINDOWS = 20 * torch.randn(5, 28, 12, generator=torch.Generator().manual_seed(3))
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from drawn_face import draw_face, talking_clip, tone
 
+from affekt.runtime.files import read_json, write_json
 from data_prep import workers
 from data_prep.clip import FramesConfig
 from data_prep.inspect import CELL, HEAD, MARGIN, contact_sheet, counts, draw_landmarks, main, state
@@ -16,7 +17,6 @@ from data_prep.splits import SplitConfig
 from media.corpus import Corpus
 from media.landmarks import make_detector
 from media.video import write_video
-from runtime.files import read_json, write_json
 
 COLOURS = {"ann_happy_1": (160, 40, 40), "ann_sad_2": (40, 160, 40), "bob_sad_1": (40, 40, 160)}
 

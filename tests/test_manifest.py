@@ -11,12 +11,12 @@ from PIL import Image
 from portrait_corpus import SIZE, write_portraits
 
 import generate
+from affekt.runtime.files import read_jsonl, write_jsonl
+from affekt.runtime.manifest import check_columns, read_manifest
 from media.audio import read_audio, write_wav
 from media.corpus import Corpus
 from media.video import probe, read_frames
 from metrics.manifest import write_manifest
-from runtime.files import read_jsonl, write_jsonl
-from runtime.manifest import check_columns, read_manifest
 
 FRAMES = 10
 

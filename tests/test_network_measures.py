@@ -13,6 +13,7 @@ from drawn_clips import SIZE, BarDetector, draw, mouth
 from published_weights import publish
 from test_test_script import load_script
 
+from affekt.runtime.files import read_json, read_jsonl
 from media.plots import write_png
 from media.points import MOUTH
 from media.video import read_frames, write_video
@@ -21,7 +22,6 @@ from metrics.fan import Fan, FanConfig
 from metrics.fan_weights import Description, save_classifier
 from metrics.pairing import Case
 from metrics.syncnet import SyncNet, SyncNetConfig, export_syncnet
-from runtime.files import read_json, read_jsonl
 
 PROTOCOL = """id: networks
 version: 1

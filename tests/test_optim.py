@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from runtime.optim import OptimConfig, make_optimizer, rate_factor, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, rate_factor, set_learning_rate
 
 
 def test_one_cycle_is_torchs():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from test_test_script import load_script
 
+from affekt.runtime.config import load_config
 from demo import Config, plan
 from generate import parse
-from runtime.config import load_config
 
 ROOT = Path(__file__).parent.parent
 SYSTEMS = ("evp", "eamm", "full")

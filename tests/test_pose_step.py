@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from affekt.runtime.files import save_npy, write_json, write_jsonl
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from data_prep import face_model as face_model_step
 from data_prep import pose as pose_step
@@ -14,7 +15,6 @@ from media.face_model import load_face_model, save_face_model
 from media.fit import fit_clip, px_at_256, rotation_error_deg
 from media.points import FLIP, RIGID
 from media.whole_clip import Terms
-from runtime.files import save_npy, write_json, write_jsonl
 
 SPEAKERS = ("M901", "W902", "M903")
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from spoken_corpus import make_corpus
 
+from affekt.runtime.checkpoint import save
+from affekt.runtime.files import read_json, write_text
 from evp import predict
 from evp.audio2lm import (
     Audio2Landmark,
@@ -25,8 +27,6 @@ from evp.encoders import (
 )
 from evp.landmark_space import fit_space, unflatten
 from evp.predict import write_predictions
-from runtime.checkpoint import save
-from runtime.files import read_json, write_text
 
 SIZES = EncodersConfig(
     ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),

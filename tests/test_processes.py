@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from runtime.processes import Stage, StageError, last_line, run_plan
+from affekt.runtime.plan import Stage, StageError, last_line, run_plan
 
 
 def python(code):

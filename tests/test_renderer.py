@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.runtime import checkpoint
 from evp.drawing import (
     RendererDescription,
     averaged,
@@ -21,7 +22,6 @@ from media.corpus import Crop
 from media.crop import cut
 from media.pictures import resized
 from media.video import VideoWriter, read_frames
-from runtime import checkpoint
 
 PLAIN = GuidanceConfig("plain", 32)
 ALONE = GeneratorConfig(channels=2, downsamplings=1, blocks=1, enhancers=0, outer_kernel=3)

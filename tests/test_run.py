@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from runtime.config import ConfigError
-from runtime.files import (
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import (
     DamagedFileError,
     load_npy,
     read_jsonl,
@@ -22,7 +22,7 @@ from runtime.files import (
     sha256,
     write_json,
 )
-from runtime.run import EndlessDraws, Run, RunConfig, restore
+from affekt.runtime.run import EndlessDraws, Run, RunConfig, restore
 
 
 class Noise(Dataset):

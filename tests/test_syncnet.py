@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import pairwise_distance
 
+from affekt.runtime import checkpoint
 from metrics import sync
 from metrics.sync import (
     Square,
@@ -23,7 +24,6 @@ from metrics.sync import (
 )
 from metrics.sync_held_out import delayed
 from metrics.syncnet import SyncNet, SyncNetConfig, export_syncnet, load_syncnet
-from runtime import checkpoint
 
 TINY = SyncNetConfig(56, "mouth", (4, 4, 4, 4, 4, 8), (4, 4, 4, 4, 4, 8), 8, 6)
 RELEASED_BYTES = 54_573_114  # of syncnet_v2.model

@@ -9,6 +9,10 @@ import torch
 from driven_corpus import FOMM, make_driven_corpus, make_fomm
 from portrait_corpus import rows_of
 
+from affekt.runtime import checkpoint
+from affekt.runtime.config import ConfigError
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
 from eamm.a2fd import load_a2fd
 from eamm.a2fd_data import A2fdDataConfig, DrivenClips, pose_standard, source_frame
 from eamm.a2fd_held_out import HeldOut, a2fd_figures, driven_from_first, keypoint_figures
@@ -20,10 +24,6 @@ from eamm.pose import release_pose
 from media.corpus import Corpus
 from media.pictures import resized
 from media.vgg import VggConfig
-from runtime import checkpoint
-from runtime.config import ConfigError
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_a2fd import Config, LossConfig, train
 
 WIDTHS = A2fdWidths(4, 16, (8, 8, 16, 16, 16), 32, 32, 16, 16, 32, 1, 32, 16)

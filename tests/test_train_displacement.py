@@ -15,6 +15,10 @@ from portrait_corpus import rows_of
 from torch import nn
 
 import train_emotion_displacement
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import write_json
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
 from eamm.a2fd import fingerprint
 from eamm.augment import MOUTH_ONLY, NOTHING, AugmentConfig
 from eamm.displacement import Displacement, DisplacementConfig, load_displacement
@@ -38,10 +42,6 @@ from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.pictures import to_tensor
 from media.corpus import Corpus
-from runtime.config import ConfigError
-from runtime.files import write_json
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_emotion_displacement import Config, LossConfig, train
 
 MODEL = DisplacementConfig(

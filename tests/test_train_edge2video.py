@@ -10,6 +10,8 @@ import pytest
 import torch
 from portrait_corpus import SIZE, rows_of, write_portraits
 
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
 from evp.discriminator import DiscriminatorConfig
 from evp.drawing import load_generator, render
 from evp.generator import GeneratorConfig, GuidanceConfig
@@ -20,8 +22,6 @@ from evp.video_data import (
     training_clips,
 )
 from media.vgg import VggConfig
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_edge2video import Config, LossConfig, compared, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)

@@ -8,6 +8,11 @@ import torch
 from emotional_corpus import EMOTIONS, make_emotional_corpus
 from portrait_corpus import rows_of
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import read_jsonl, write_jsonl
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
+from affekt.runtime.weights import registry as weights
 from media.corpus import Corpus
 from metrics.emotion import accuracy, read_clip
 from metrics.fan import Backbone, FanConfig
@@ -22,11 +27,6 @@ from metrics.fan_data import (
     to_tensor,
 )
 from metrics.fan_weights import WEIGHTS, load_classifier
-from runtime import weights
-from runtime.config import ConfigError
-from runtime.files import read_jsonl, write_jsonl
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_emotion_classifier import Config, HeldOutFaces, train
 
 FAN = FanConfig(widths=(8, 8, 16, 16), blocks=1, dropout=0.2, attention_dropout=0.2)

@@ -7,6 +7,10 @@ import pytest
 import torch
 from portrait_corpus import rows_of
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import save_npy, write_json, write_jsonl
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.data import FrameDataConfig, JitterConfig
 from eamm.fomm.discriminator import DiscriminatorConfig
@@ -18,10 +22,6 @@ from eamm.fomm.motion import MotionConfig
 from media.corpus import SCHEMA, Corpus
 from media.frames import write_frames
 from media.vgg import Vgg, VggConfig
-from runtime.config import ConfigError
-from runtime.files import save_npy, write_json, write_jsonl
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_fomm import Config, LossConfig, train
 
 SIZE = 32

@@ -10,6 +10,10 @@ import pytest
 import torch
 from portrait_corpus import SIZE, picture, rows_of
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import save_npy, write_json, write_jsonl
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
 from benchmarks.edges import plain_face
 from media.audio import write_wav
 from media.corpus import SCHEMA, Corpus
@@ -21,10 +25,6 @@ from metrics.sync_data import SyncClips, SyncDataConfig, clip_rows
 from metrics.sync_held_out import HeldOut, clip_syncs, delayed, held_out_clips, lag_figures
 from metrics.sync_losses import contrastive, multi_way
 from metrics.syncnet import SyncNetConfig, load_syncnet
-from runtime.config import ConfigError
-from runtime.files import save_npy, write_json, write_jsonl
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_syncnet import Config, objective, train
 
 NETWORK = SyncNetConfig(56, "mouth", (4, 8, 8, 8, 8, 16), (4, 8, 8, 8, 8, 16), 16, 8)

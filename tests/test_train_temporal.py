@@ -8,6 +8,8 @@ import torch
 from portrait_corpus import SIZE, rows_of, write_flow, write_portraits
 
 import train_edge2video
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
 from evp.discriminator import DiscriminatorConfig
 from evp.drawing import load_generator, make_generator
 from evp.generator import GeneratorConfig, GuidanceConfig
@@ -17,8 +19,6 @@ from evp.sequences import SequenceConfig, Sequences, draw_sequences
 from evp.video_data import PortraitClips, VideoDataConfig, speaker_clips, training_clips
 from evp.video_discriminator import VideoDiscriminatorConfig
 from media.vgg import VggConfig
-from runtime.optim import OptimConfig
-from runtime.run import RunConfig
 from train_edge2video import Config, LossConfig, compared, motion_terms, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)

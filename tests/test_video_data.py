@@ -9,6 +9,8 @@ import pytest
 import torch
 from portrait_corpus import SIZE, picture, write_flow, write_portraits
 
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import DamagedFileError
 from evp.generator import GuidanceConfig
 from evp.video_data import (
     OpenClip,
@@ -19,8 +21,6 @@ from evp.video_data import (
     training_clips,
 )
 from media.flow_store import FILE
-from runtime.config import ConfigError
-from runtime.files import DamagedFileError
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affekt.runtime.weights import hash_cache
+from affekt.runtime.weights import registry as weights
+from affekt.runtime.weights.registry import InvalidWeightsError, MissingWeightsError
+from affekt.runtime.weights.table import FILES, WeightsFile
 from metrics.commands import weights as command
-from runtime import hash_cache, weights
-from runtime.weights import InvalidWeightsError, MissingWeightsError
-from runtime.weights_table import FILES, WeightsFile
 
 CONTENT = bytes(range(256)) * 4  # 1,024 bytes
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -9,6 +9,7 @@ from typing import Literal
 import av
 import numpy as np
 
+from affekt.runtime.files import replacing
 from data_prep.mini import motion
 from data_prep.mini.acting import act
 from data_prep.mini.expression import EXPRESSIONS
@@ -31,7 +32,6 @@ from data_prep.mini.voices import (
 from media.emotions import EMOTIONS, NEUTRAL
 from media.points import mouth_opening
 from media.video import VideoWriter
-from runtime.files import replacing
 
 View = Literal["front", "lively"]
 VIEWS: tuple[View, ...] = ("front", "lively")

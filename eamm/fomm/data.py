@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.runtime.config import ConfigError
 from eamm.pictures import to_tensor
 from media.corpus import Clip, Corpus
 from media.crop import Profile
 from media.pictures import resized
 from media.points import COUNT, FLIP
-from runtime.config import ConfigError
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]

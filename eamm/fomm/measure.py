@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.runtime.config import ConfigError
 from eamm.fomm.data import FrameDataConfig, Image, find_clips
 from eamm.fomm.generator import Generated
 from eamm.fomm.keypoints import Keypoints
@@ -20,7 +21,6 @@ from eamm.fomm.model import Fomm
 from eamm.pictures import to_tensor
 from media.corpus import Clip
 from media.pictures import resized
-from runtime.config import ConfigError
 
 SHOWN = 256  # pixels a side, at least, of a picture in the sample
 EPSILON = 1e-9  # of an error that another is divided by

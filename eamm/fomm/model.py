@@ -7,13 +7,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from affekt.runtime.config import dump_config, load_config
 from eamm.fomm.blocks import AntiAlias
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import Generated, Generator, GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector
 from eamm.fomm.motion import MotionConfig
 from eamm.stored import read_description, read_weights
-from runtime.config import dump_config, load_config
 
 DESCRIPTION = "fomm.yaml"  # what `load_fomm` needs to know, in a run folder or beside weights
 WEIGHTS = "fomm.safetensors"  # of an imported model

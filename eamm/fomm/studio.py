@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from affekt.runtime.run import pick_device
 from eamm.fomm.animate import Animator, Transfer
 from eamm.fomm.command import FommJob
 from eamm.fomm.fast import FastFomm
@@ -13,7 +14,6 @@ from eamm.source import load_driving, load_portrait
 from media.landmarks import Detector
 from media.result import Watch, outputs, sound_if_any, unwatched, write_pictures
 from media.video import probe
-from runtime.run import pick_device
 
 log = logging.getLogger(__name__)
 

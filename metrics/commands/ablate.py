@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from affekt.runtime.config import load_config, plain
+from affekt.runtime.files import sha256, write_json, write_text
+from affekt.runtime.plan import StageError, run_plan
 from media.corpus import Corpus
 from media.geometry import View
 from metrics.ablation import (
@@ -24,9 +27,6 @@ from metrics.ablation_scores import Truth, code_scores, controls, predicted_scor
 from metrics.ablation_table import TABLE, Rows, as_json, markdown, printed, verdict
 from metrics.tables.evaluations import load_ablation
 from metrics.tables.papers import load_papers
-from runtime.config import load_config, plain
-from runtime.files import sha256, write_json, write_text
-from runtime.processes import StageError, run_plan
 
 HELP = "train and measure the rows of EVP's Table 2"
 DESCRIPTION = """Train EVP with each loss of stage 1 switched off in turn, and measure: its Table 2.

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from affekt.runtime.files import write_text
+from affekt.runtime.run import pick_device
 from metrics.commands.table import print_tables
 from metrics.evaluate import Job, Outcome
 from metrics.evaluation import Evaluation, evaluate
 from metrics.pairing import Pairing, pair
 from metrics.protocol import MeasureName, Protocol, load_protocol
 from metrics.toolbox import choose_tools
-from runtime.files import write_text
-from runtime.run import pick_device
 
 LOW_COVERAGE = 3  # exit code
 

@@ -6,12 +6,12 @@ import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
+from affekt.runtime.files import write_text
 from metrics.tables.build import NoFiguresError, Options, build_ablation, build_table
 from metrics.tables.data import Table
 from metrics.tables.evaluations import load_ablation, load_evaluation
 from metrics.tables.papers import PaperTable, load_papers
 from metrics.tables.rendering import Format, render
-from runtime.files import write_text
 
 HELP = "a paper's table of finished evaluations, with intervals, controls and printed figures"
 DESCRIPTION = """Print a paper's table: ours with 95 % intervals, the controls, the printed figures.

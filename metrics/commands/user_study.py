@@ -5,6 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from affekt.runtime.files import write_json, write_text
 from metrics.pairing import Case, find_videos, pair
 from metrics.user_study.answers import figures, read_sheets
 from metrics.user_study.design import (
@@ -18,7 +19,6 @@ from metrics.user_study.design import (
 )
 from metrics.user_study.files import Footage, read_key, write_study
 from metrics.user_study.report import draw, markdown
-from runtime.files import write_json, write_text
 
 HELP = "make the forms of a user study; count its answers"
 DESCRIPTION = """Ask people: EVP's Figure 6 or Xu et al.'s Table 2, as a folder of forms, and count.

@@ -7,9 +7,9 @@ import typing as tp
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from runtime import weights
-from runtime.weights import InvalidWeightsError, MissingWeightsError, Status
-from runtime.weights_table import FILES
+from affekt.runtime.weights import registry as weights
+from affekt.runtime.weights.registry import InvalidWeightsError, MissingWeightsError, Status
+from affekt.runtime.weights.table import FILES
 
 HELP = "list, check and put in place the networks' files that some metrics need"
 DESCRIPTION = """List, check and put in place the files that some metrics and losses need.
@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     """Run one action; return the exit code.
 
     Raises:
-        MissingWeightsError, InvalidWeightsError: of `path`, `add`: see runtime.weights.find.
+        MissingWeightsError, InvalidWeightsError: of `path`, `add`: see affekt.runtime.weights.registry.find.
         OSError, ValueError: unknown key, no such file.
     """
     if args.action == "list":

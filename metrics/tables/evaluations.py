@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.runtime.files import read_json, read_jsonl
 from metrics.intervals import Interval
 from metrics.rows import NETWORK_METRICS
-from runtime.files import read_json, read_jsonl
 
 SCHEMA = 2  # of evaluation.json
 Scores = dict[str, float]  # clip -> figure

@@ -5,7 +5,7 @@ import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.config import load_config
+from affekt.runtime.config import load_config
 
 PRINTED = Path(__file__).with_name("papers.yaml")
 Layout = tp.Literal["metrics", "emotions", "accuracy", "ablation"]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.runtime.files import read_json
 from media.emotions import EMOTIONS
 from metrics.intervals import Interval, mean_interval, wilson_interval
 from metrics.user_study.design import HIGHEST, LOWEST, PROTOCOLS, SCHEMA, Key, StudyProtocol, Task
-from runtime.files import read_json
 
 LARGEST = 4 * 2**20  # bytes of an answers file; 1,000 answers take 0.2 MB
 TOP = {"schema", "study", "participant", "answers"}

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.runtime.files import read_json, replacing, replacing_folder, write_json, write_text
 from media.audio import read_audio
 from media.container import MediaError, open_media
 from media.corpus import Clip
@@ -43,7 +44,6 @@ from metrics.user_study.design import (
     StudyProtocol,
     Task,
 )
-from runtime.files import read_json, replacing, replacing_folder, write_json, write_text
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

@@ -5,8 +5,8 @@ import sys
 import typing as tp
 from collections.abc import Callable
 
-from runtime.config import ConfigError, config_from_argv
-from runtime.files import DamagedFileError
+from affekt.runtime.config import ConfigError, config_from_argv
+from affekt.runtime.files import DamagedFileError
 
 T = tp.TypeVar("T")
 

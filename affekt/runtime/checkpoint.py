@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from runtime.config import ConfigError
-from runtime.files import DamagedFileError, replacing
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import DamagedFileError, replacing
 
 log = logging.getLogger(__name__)
 

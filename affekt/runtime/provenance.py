@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from runtime.files import read_json, sha256, write_json
+from affekt.runtime.files import read_json, sha256, write_json
 
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "mediapipe", "av", "librosa")
 

@@ -2,7 +2,7 @@
 
 Nothing is ever downloaded. A file is put into one folder by hand (or by `test.py weights add`) and
 is checked before anything reads it, since a torch pickle or a graph that was swapped or cut off
-gives wrong figures at best. Three levels, by what its publisher states (runtime/weights_table.py):
+gives wrong figures at best. Three levels, by what its publisher states (affekt/runtime/weights/table.py):
 
 1. the whole SHA-256: another one is an error;
 2. its first digits, by torch's naming rule: others are an error;
@@ -22,10 +22,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.files import read_json, replacing, sha256, write_json
-from runtime.hash_cache import DIGEST, cached_sha256
-from runtime.weights_check import LOCK, published, unlike, wrong
-from runtime.weights_table import FILES, WeightsFile
+from affekt.runtime.files import read_json, replacing, sha256, write_json
+from affekt.runtime.weights.check import LOCK, published, unlike, wrong
+from affekt.runtime.weights.hash_cache import DIGEST, cached_sha256
+from affekt.runtime.weights.table import FILES, WeightsFile
 
 VARIABLE = "AFFEKT_WEIGHTS"
 DEFAULT = Path("weights")
@@ -90,7 +90,7 @@ def status(key: str, folder: Path | None = None, fresh: bool = False) -> Status:
     """Look at a file without using it: nothing is locked, nothing raised for what is wrong with it.
 
     Args:
-        key: of runtime/weights_table.py.
+        key: of affekt/runtime/weights/table.py.
         folder: a configuration's weights folder, see `root`.
         fresh: hash the file again even where its hash is remembered.
 
@@ -120,7 +120,7 @@ def find(key: str, folder: Path | None = None) -> Path:
     A file whose hash is not published is locked to the hash it has at its first use.
 
     Args:
-        key: of runtime/weights_table.py.
+        key: of affekt/runtime/weights/table.py.
         folder: a configuration's weights folder; $AFFEKT_WEIGHTS wins over it, see `root`.
 
     Raises:
@@ -177,7 +177,7 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     """Copy a file to its place after checking it; return that place. It is there whole or not.
 
     Args:
-        key: of runtime/weights_table.py.
+        key: of affekt/runtime/weights/table.py.
         source: the file, under any name.
         folder: a configuration's weights folder, see `root`.
         replace: let a good file be replaced by another good one, and its lock be renewed.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from runtime.files import read_jsonl, replacing, write_jsonl, write_text
+from affekt.runtime.files import read_jsonl, replacing, write_jsonl, write_text
 
 log = logging.getLogger(__name__)
 

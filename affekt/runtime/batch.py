@@ -15,7 +15,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from runtime.files import sha256, write_jsonl
+from affekt.runtime.files import sha256, write_jsonl
 
 log = logging.getLogger(__name__)
 

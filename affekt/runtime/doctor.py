@@ -1,6 +1,6 @@
 """Check that what was installed can be loaded; name the system package where it cannot.
 
-python -m runtime.doctor
+python -m affekt.runtime.doctor
 """
 
 import importlib

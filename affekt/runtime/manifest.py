@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.files import replacing
+from affekt.runtime.files import replacing
 
 CLIP_ID = "clip_id"
 SEPARATORS = "/\\"

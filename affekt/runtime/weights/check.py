@@ -6,7 +6,7 @@ hash", and a web page more than "cut off".
 
 from pathlib import Path
 
-from runtime.weights_table import WeightsFile
+from affekt.runtime.weights.table import WeightsFile
 
 LOCK = "weights.lock.json"  # beside the files; holds the hashes that nobody published
 DIGITS = 64  # of a whole SHA-256

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from runtime.files import write_text
+from affekt.runtime.files import write_text
 
 T = tp.TypeVar("T")
 

@@ -12,7 +12,7 @@ import time
 import typing as tp
 from pathlib import Path
 
-from runtime.files import sha256, write_json
+from affekt.runtime.files import sha256, write_json
 
 SCHEMA = 1
 # Seconds. File systems count time in steps (4 ms for ext4 on a 250 Hz kernel, 2 s for FAT), so a

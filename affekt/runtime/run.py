@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from runtime import checkpoint
-from runtime.config import ConfigError, dump_config, load_config, plain
-from runtime.provenance import write_provenance
-from runtime.report import Report
+from affekt.runtime import checkpoint
+from affekt.runtime.config import ConfigError, dump_config, load_config, plain
+from affekt.runtime.provenance import write_provenance
+from affekt.runtime.report import Report
 
 log = logging.getLogger(__name__)
 

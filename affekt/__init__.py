@@ -1,0 +1,1 @@
+"""What the papers share: networks, media, metrics, evaluation, runs."""

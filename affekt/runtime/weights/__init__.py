@@ -1,0 +1,1 @@
+"""Weights files of others: where they are, and that they are right."""
