@@ -30,6 +30,9 @@ from tqdm import tqdm
 import eamm.command
 import eamm.fomm.command
 import evp.command
+from affekt.media.faces.detector import Detector, make_detector
+from affekt.media.video.container import is_disk_error
+from affekt.media.video.result import Rows, Watch
 from affekt.runtime.batch import FAILED, Batch, Fingerprints
 from affekt.runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
 from data_prep.clip import Analysis, FramesConfig, analyse_video
@@ -39,9 +42,6 @@ from eamm.fomm.studio import FommStudio
 from eamm.studio import EammStudio
 from evp.command import EvpJob
 from evp.studio import EvpStudio
-from media.container import is_disk_error
-from media.landmarks import Detector, make_detector
-from media.result import Rows, Watch
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.geometry import View
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
@@ -34,9 +37,6 @@ from evp.encoders import (
 from evp.held_out import HeldOut, class_accuracy, held_out_clips, landmark_figures
 from evp.landmark_space import fit_space
 from evp.losses import Norm, Reduction, classification, distance
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.geometry import View
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.checkpoint import Stateful
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
@@ -40,8 +42,6 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import perceptual
 from eamm.fomm.model import Fomm, ImagePyramid, load_fomm, save_fomm_description
 from eamm.losses import Reduction, imitation
-from media.corpus import Clip, Corpus
-from media.vgg import Vgg, VggConfig
 
 EVENED = 64  # items that first weights are evened out on
 

@@ -17,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.geometry import View
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
@@ -33,8 +35,6 @@ from evp.held_out import HeldOut, held_out_clips, landmark_figures
 from evp.landmark_space import fit_space, unflatten
 from evp.losses import Norm, Reduction, distance, velocity
 from evp.pictures import faces_picture
-from media.corpus import Clip, Corpus
-from media.geometry import View
 
 PICTURED = 4  # frames of a batch, one a sequence
 

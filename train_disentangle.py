@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
 from affekt.runtime.stage import run_stage
@@ -23,7 +24,6 @@ from evp.emotion_codes import check_emotions
 from evp.encoders import EncodersDescription, load_pretrained, save_description
 from evp.held_out import HeldOut, class_accuracy, held_out_clips
 from evp.pictures import windows_picture
-from media.corpus import Corpus
 
 
 @dataclass(frozen=True)

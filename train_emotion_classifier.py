@@ -19,12 +19,12 @@ from typing import Literal
 from torch import nn
 from torch.nn import functional
 
+from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
 from affekt.runtime.weights import registry as weights
-from media.corpus import Clip, Corpus
 from metrics.emotion import FRAMES, Accuracy, accuracy, read_clip
 from metrics.fan import Fan, FanConfig
 from metrics.fan_data import FaceClips, FaceDataConfig, split_hash

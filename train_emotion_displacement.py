@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
@@ -37,7 +38,6 @@ from eamm.emotion_held_out import HeldOutEmotions, displacement_figures, held_ou
 from eamm.face_keypoints import keep_choice, read_choice
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
-from media.corpus import Corpus
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
@@ -37,7 +38,6 @@ from eamm.fomm.losses import (
 from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure, sample_picture
 from eamm.fomm.model import Fomm, FommConfig, ImagePyramid, save_fomm_description
 from eamm.fomm.transform import TransformConfig, draw_transform
-from media.vgg import Vgg, VggConfig
 
 RELEASE = OptimConfig(lr=2e-4, betas=(0.5, 0.999))  # of all three networks
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
-from media.corpus import Corpus
 from metrics.sync_data import SyncClips, SyncDataConfig
 from metrics.sync_held_out import HeldOut, held_out_clips, lag_figures
 from metrics.sync_losses import Objective, contrastive, multi_way

@@ -11,7 +11,7 @@ between the two lists, as labellers spelled and split words differently; a start
 sound of both files reaches it, since copies in circulation are cut to one length.
 
 Rows: no alignment; the heard parts stretched onto each other; plain DTW of all 13 columns (EVP's);
-media.alignment. Its weights were chosen on the speakers 03, 08, 10 and 11 (`chosen on`); the others
+data_prep.alignment.speech. Its weights were chosen on the speakers 03, 08, 10 and 11 (`chosen on`); the others
 had no say (`held out`). Wanted on all: median <= 20 ms, mean <= 45 ms.
 """
 
@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.audio.mfcc import FRAME_LENGTH, FRAME_STEP, PADDING, SAMPLE_RATE, mfcc
+from affekt.media.audio.reader import read_audio
 from benchmarks.harness import table
-from media.alignment import align_speech
-from media.audio import read_audio
-from media.dtw import dtw_path, warp
-from media.mfcc import FRAME_LENGTH, FRAME_STEP, PADDING, SAMPLE_RATE, mfcc
+from data_prep.alignment.dtw import dtw_path, warp
+from data_prep.alignment.speech import align_speech
 
 Array = NDArray[tp.Any]
 Syllables = list[tuple[float, str]]
@@ -161,7 +161,7 @@ def plain_dtw(a: Recording, b: Recording, times: Array) -> Array:
 
 
 def speech(a: Recording, b: Recording, times: Array) -> Array:
-    """Follow media.alignment; past the rows that both hold, time goes on as in `b`."""
+    """Follow data_prep.alignment.speech; past the rows that both hold, time goes on as in `b`."""
     path, _, (_, matched) = align_speech(a.rows, b.rows)
     return _along(warp(np.arange(len(a.rows)), path, len(b.rows))[:matched], times)
 
@@ -170,7 +170,7 @@ ALIGNERS: dict[str, Aligner] = {
     "no alignment": no_alignment,
     "linear stretch": linear_stretch,
     "plain DTW": plain_dtw,
-    "media.alignment": speech,
+    "data_prep.alignment.speech": speech,
 }
 
 
@@ -217,7 +217,7 @@ def measure(source: Path) -> tuple[dict[str, tp.Any], str]:
                 figures = _figures(np.concatenate(parts))
                 rows[f"{group}: {name}"] = figures
                 lines.append([group, name, *figures.values()])
-    best = rows["all: media.alignment"]
+    best = rows["all: data_prep.alignment.speech"]
     result = {"name": "alignment", "pairs": len(pairs), **best, "rows": rows}
     return result, table(["speakers", "aligner", "median_ms", "mean_ms", "p90_ms", "n"], lines)
 

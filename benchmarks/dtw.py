@@ -1,4 +1,4 @@
-"""media.dtw against dtw-python's symmetric1 (L1, 13 features), for 300, 1000 and 3000 rows.
+"""data_prep.alignment.dtw against dtw-python's symmetric1 (L1, 13 features), for 300, 1000 and 3000 rows.
 
     python -m benchmarks.dtw
     python -m benchmarks.dtw --json
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness import Result, compare, main, table, timing_rows
-from media.dtw import dtw_path
+from data_prep.alignment.dtw import dtw_path
 
 Array = NDArray[Any]
 
@@ -48,10 +48,10 @@ def measure() -> tuple[Result, str]:
         timing = compare(
             {
                 "dtw-python": partial(reference, *pair),
-                "media.dtw": partial(dtw_path, *pair),
+                "data_prep.alignment.dtw": partial(dtw_path, *pair),
             }
         )
-        ratio[str(rows)] = timing.ratio["media.dtw"]
+        ratio[str(rows)] = timing.ratio["data_prep.alignment.dtw"]
         milliseconds[str(rows)] = timing.milliseconds
         lines += timing_rows(str(rows), timing)
     text = table(["rows", "candidate", "ms", "ratio"], lines)

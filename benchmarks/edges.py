@@ -1,4 +1,4 @@
-"""media.edges against the release's way: scikit-image's Canny and curves fitted by scipy.
+"""affekt.media.faces.edges against the release's way: scikit-image's Canny and curves fitted by scipy.
 
     OMP_NUM_THREADS=1 python -m benchmarks.edges
     OMP_NUM_THREADS=1 python -m benchmarks.edges --json
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning, curve_fit
 from skimage.feature import canny
 
+from affekt.media.faces import edges
 from benchmarks.harness import Result, compare, main, table, timing_rows
-from media import edges
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -120,7 +120,7 @@ def measure() -> tuple[Result, str]:
         shares[str(size)] = min(matched(ours, reference), matched(reference, ours))
         difference = max(difference, curve_difference(landmarks))
         for form, slow in REFERENCES.items():
-            name = f"media.edges {form}"
+            name = f"affekt.media.faces.edges {form}"
             timing = compare(
                 {
                     f"skimage + curve_fit {form}": partial(slow, frame, landmarks),

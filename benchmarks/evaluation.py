@@ -17,9 +17,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.video.video import write_video
 from affekt.runtime.files import read_jsonl
-from media.corpus import Clip, Corpus
-from media.video import write_video
 from metrics.controls import copy_video
 
 PROTOCOL = "evp-3d"

@@ -1,4 +1,4 @@
-"""media.fit on a clip of 200 frames against scipy's least_squares on each frame.
+"""affekt.media.face3d.fit on a clip of 200 frames against scipy's least_squares on each frame.
 
     OMP_NUM_THREADS=1 python -m benchmarks.fit
     OMP_NUM_THREADS=1 python -m benchmarks.fit --json
@@ -7,8 +7,8 @@ Made-up face models of EVP's size (199 identity and 29 expression modes) and of 
 and 53). scipy fits every frame on its own, geometry included, as the paper describes (supplement
 Sec. 1.2), from the same start, by Levenberg-Marquardt with an analytic Jacobian or differences. It
 fits a few frames of the clip and its time is counted per frame; `ratio` is frames a second of
-media.fit over those of scipy, `scipy_analytic` being that of EVP's size. `max_abs_diff` compares
-objectives, relatively: a clip of 4 frames by media.fit and, geometry shared, by scipy from there
+affekt.media.face3d.fit over those of scipy, `scipy_analytic` being that of EVP's size. `max_abs_diff` compares
+objectives, relatively: a clip of 4 frames by affekt.media.face3d.fit and, geometry shared, by scipy from there
 until it moves no more.
 
 Wanted: at least 500 frames a second and 40 times scipy with the analytic Jacobian; 1e-6.
@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from affekt.media.face3d.fit import FitConfig, fit_clip, weak_perspective
+from affekt.media.face3d.model import FaceModel, project
+from affekt.media.faces import geometry
 from benchmarks.harness import Result, compare, main, table
 from benchmarks.made_up_faces import Clip, made_up_clip, made_up_model
-from media import geometry
-from media.face_model import FaceModel, project
-from media.fit import FitConfig, fit_clip, weak_perspective
 
 Array = NDArray[tp.Any]
 
@@ -96,7 +96,7 @@ def scipy_frames(model: FaceModel, landmarks: Array, analytic: bool) -> None:
 
 
 def excess(model: FaceModel, clip: Clip) -> float:
-    """Return how far media.fit's objective is above scipy's converged one, relatively."""
+    """Return how far affekt.media.face3d.fit's objective is above scipy's converged one, relatively."""
     landmarks = clip.landmarks[:SHARED]
     fit = fit_clip(model, landmarks, CONFIG)
     frames = [Frame(model, points) for points in landmarks]
@@ -149,19 +149,19 @@ def measure() -> tuple[Result, str]:
         timing = compare(
             {
                 "scipy analytic": partial(scipy_frames, model, few, True),
-                "media.fit": partial(fit_clip, model, clip.landmarks, CONFIG),
+                "affekt.media.face3d.fit": partial(fit_clip, model, clip.landmarks, CONFIG),
             }
         )
         numeric = _seconds(partial(scipy_frames, model, few[:1], False))
         per_frame = {
             "scipy numeric": 1e3 * numeric,
             "scipy analytic": timing.milliseconds["scipy analytic"] / SAMPLE,
-            "media.fit": timing.milliseconds["media.fit"] / T,
+            "affekt.media.face3d.fit": timing.milliseconds["affekt.media.face3d.fit"] / T,
         }
-        times = timing.ratio["media.fit"] * T / SAMPLE
+        times = timing.ratio["affekt.media.face3d.fit"] * T / SAMPLE
         ratio[f"scipy_analytic_{size}"] = times
         milliseconds[size] = per_frame
-        notes[f"frames_per_second_{size}"] = 1e3 / per_frame["media.fit"]
+        notes[f"frames_per_second_{size}"] = 1e3 / per_frame["affekt.media.face3d.fit"]
         difference = max(difference, excess(model, clip))
         for name, value in per_frame.items():
             rows.append([size, name, value, 1e3 / value, per_frame["scipy analytic"] / value])

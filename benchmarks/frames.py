@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.video.frames import FILES, FrameStore, open_frames, write_frames
+from affekt.media.video.video import read_frames
 from benchmarks.harness import Result, compare, main, table, timing_rows
 from data_prep.mini.clip import ClipName, Settings, make_clip
-from media.frames import FILES, FrameStore, open_frames, write_frames
-from media.video import read_frames
 
 Image = NDArray[np.uint8]
 

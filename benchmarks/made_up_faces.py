@@ -9,8 +9,8 @@ import typing as tp
 import numpy as np
 from numpy.typing import NDArray
 
-from media import points
-from media.face_model import FaceModel, canonical, project
+from affekt.media.face3d.model import FaceModel, canonical, project
+from affekt.media.faces import points
 
 Array = NDArray[tp.Any]
 

@@ -1,4 +1,4 @@
-"""media.mfcc against python_speech_features, on noise with pauses of 3, 20 and 60 seconds.
+"""affekt.media.audio.mfcc against python_speech_features, on noise with pauses of 3, 20 and 60 seconds.
 
     python -m benchmarks.mfcc
     python -m benchmarks.mfcc --json
@@ -12,8 +12,8 @@ import numpy as np
 import python_speech_features
 from numpy.typing import NDArray
 
+from affekt.media.audio.mfcc import PADDING, SAMPLE_RATE, mfcc
 from benchmarks.harness import Result, compare, main, table, timing_rows
-from media.mfcc import PADDING, SAMPLE_RATE, mfcc
 
 SECONDS = (3, 20, 60)
 
@@ -42,11 +42,11 @@ def measure() -> tuple[Result, str]:
         timing = compare(
             {
                 "python_speech_features": partial(reference, samples),
-                "media.mfcc": partial(mfcc, samples),
+                "affekt.media.audio.mfcc": partial(mfcc, samples),
             }
         )
         difference = max(difference, float(np.abs(mfcc(samples) - reference(samples)).max()))
-        ratio[str(seconds)] = timing.ratio["media.mfcc"]
+        ratio[str(seconds)] = timing.ratio["affekt.media.audio.mfcc"]
         milliseconds[str(seconds)] = timing.milliseconds
         rows += timing_rows(f"{seconds} s", timing)
     text = table(["length", "candidate", "ms", "ratio"], rows)

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.audio.reader import read_audio
+from affekt.media.corpus import SAMPLE_RATE, SAMPLES_PER_FRAME
 from benchmarks.alignment import MEDIA
 from benchmarks.harness import table
 from evp.silence import Measure, PauseRule, silent_frames
-from media.audio import read_audio
-from media.corpus import SAMPLE_RATE, SAMPLES_PER_FRAME
 
 Array = NDArray[Any]
 

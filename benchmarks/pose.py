@@ -9,9 +9,9 @@ deviation of fitted minus released yaw, pitch and roll, in degrees, and the corr
 turns by 1.5, 5.2 and 1.8 degrees there, so that only pitch says something. A constant difference
 of pitch is the face model's idea of frontal (eamm/pose.py).
 `truth` prints the mean angle between fitted and true rotation on held-out clips of a mini corpus,
-after one constant turn per speaker (media.fit.rotation_error_deg), over all frames and over those
+after one constant turn per speaker (affekt.media.face3d.fit.rotation_error_deg), over all frames and over those
 turned by more than 15 degrees, and the jitter: the mean size of second differences.
-Each with the plain fit and with each option of media/fit_config.py.
+Each with the plain fit and with each option of affekt/media/face3d/fit_config.py.
 """
 
 import argparse
@@ -26,14 +26,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Corpus, Crop
+from affekt.media.face3d.fit import FitConfig, fit_clip, rotation_error_deg
+from affekt.media.face3d.model import FaceModel, load_face_model
+from affekt.media.face3d.whole_clip import Terms
+from affekt.media.faces import geometry
+from affekt.media.faces.detector import make_detector
 from benchmarks.harness import table
 from eamm.pose import to_release
-from media import geometry
-from media.corpus import Corpus, Crop
-from media.face_model import FaceModel, load_face_model
-from media.fit import FitConfig, fit_clip, rotation_error_deg
-from media.landmarks import make_detector
-from media.whole_clip import Terms
 from showcase.picture_figures import true_arrays
 
 Array = NDArray[tp.Any]

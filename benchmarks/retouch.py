@@ -32,6 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import SAMPLES_PER_FRAME, Clip, Corpus
+from affekt.media.face3d.model import FaceModel, load_face_model
+from affekt.media.faces.detector import make_detector
+from affekt.media.faces.paste import palindrome
+from affekt.media.faces.points import eye_opening, mouth_opening
+from affekt.metrics.probes import correlation
 from benchmarks.harness import table
 from evp.audio2lm import Predictor, load_predictor
 from evp.drive import Emotion, speaking_face
@@ -39,12 +45,6 @@ from evp.portrait import EditedFrame, edit, place_faces
 from evp.renderer import Renderer, Target, load_renderer
 from evp.retouch import Retouch, retouched
 from evp.silence import FADE, PauseRule, mouth_closed, silent_frames
-from media.corpus import SAMPLES_PER_FRAME, Clip, Corpus
-from media.face_model import FaceModel, load_face_model
-from media.landmarks import make_detector
-from media.paste import palindrome
-from media.points import eye_opening, mouth_opening
-from media.probes import correlation
 
 Array = NDArray[Any]
 

@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.audio.mfcc import clip_mfcc
+from affekt.media.audio.reader import fitted, read_audio, write_wav
+from affekt.media.corpus import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, Crop
+from affekt.media.faces.crop import Profile, choose_crop, cut
+from affekt.media.faces.detector import Detection, Detector
+from affekt.media.video.container import MediaError
+from affekt.media.video.frames import Kind, frame_writer
+from affekt.media.video.video import read_video
 from affekt.runtime.files import save_npy, sha256, write_json
 from data_prep.layouts import Source
-from media.audio import fitted, read_audio, write_wav
-from media.container import MediaError
-from media.corpus import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, Crop
-from media.crop import Profile, choose_crop, cut
-from media.frames import Kind, frame_writer
-from media.landmarks import Detection, Detector
-from media.mfcc import clip_mfcc
-from media.video import read_video
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]
@@ -69,9 +69,9 @@ def analyse_video(
 
     Args:
         path: any video; it is read at constant 25 fps.
-        detector: of media.landmarks.
+        detector: of affekt.media.faces.detector.
         config: profile and size of the crop.
-        write: called with every cropped frame, in order (a media.frames.frame_writer).
+        write: called with every cropped frame, in order (a affekt.media.video.frames.frame_writer).
 
     Raises:
         MediaError: unreadable, too_short, no_face, face_vanishes, face_jumps.

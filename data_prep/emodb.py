@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.audio.mfcc import clip_mfcc
+from affekt.media.audio.reader import read_audio, write_wav
+from affekt.media.corpus import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, SCHEMA
+from affekt.media.video.video import MediaError
 from affekt.runtime.config import config_from_argv
 from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json, write_jsonl
-from media.audio import read_audio, write_wav
-from media.corpus import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, SCHEMA
-from media.mfcc import clip_mfcc
-from media.video import MediaError
 
 log = logging.getLogger(__name__)
 

@@ -27,6 +27,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.face3d.dense import DenseFace, canonical_dense, save_dense_face
+from affekt.media.face3d.model import FaceModel, canonical, check_orientation, save_face_model
+from affekt.media.faces import points
 from data_prep.face_formats import bfm2009
 from data_prep.face_formats.basis import Basis
 from data_prep.face_formats.bfm2017 import read_bfm2017
@@ -34,9 +37,6 @@ from data_prep.face_formats.ddfa import read_3ddfa
 from data_prep.face_formats.eos import read_eos
 from data_prep.face_formats.ict import read_ict
 from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
-from media import points
-from media.dense_face import DenseFace, canonical_dense, save_dense_face
-from media.face_model import FaceModel, canonical, check_orientation, save_face_model
 
 Array = NDArray[tp.Any]
 

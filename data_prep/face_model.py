@@ -26,11 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.face3d.model import FaceModel, save_face_model
 from data_prep import face_import
 from data_prep.command import config_or_flags
 from data_prep.face_modes import ModesConfig, learn_face_model
-from media.corpus import Clip, Corpus
-from media.face_model import FaceModel, save_face_model
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media import geometry, points
-from media.face_model import OUTER_EYES, FaceModel, canonical, without_similarity
+from affekt.media.face3d.model import OUTER_EYES, FaceModel, canonical, without_similarity
+from affekt.media.faces import geometry, points
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@
     python -m data_prep.flow data/mead --method raft --device cuda
 
 Writes into each clip's folder the flow of each frame from the frame before it and where it can be
-trusted (media/flow.py), at half the frames' size, about 10 kB a frame at 256 px
-(media/flow_store.py); <corpus>/flow.json says how it was made. A second run makes only what is
+trusted (affekt/media/video/flow.py), at half the frames' size, about 10 kB a frame at 256 px
+(affekt/media/video/flow_store.py); <corpus>/flow.json says how it was made. A second run makes only what is
 missing. A corpus has flow of one method and one version: another is refused, unless --replace
 removes all that is there first. A clip whose frames cannot be read is reported and does not stop
 the others.
@@ -33,14 +33,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.corpus import PREPARE, Clip, Corpus
+from affekt.media.video.container import is_disk_error
+from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident
+from affekt.media.video.flow_raft import make_estimator
+from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
+from affekt.media.video.frames import FrameStore
 from affekt.runtime.files import read_json, write_json
 from affekt.runtime.parallel import each
-from media.container import is_disk_error
-from media.corpus import PREPARE, Clip, Corpus
-from media.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident
-from media.flow_raft import make_estimator
-from media.flow_store import FILE, PNGS, FlowStore, flow_writer
-from media.frames import FrameStore
 
 log = logging.getLogger(__name__)
 

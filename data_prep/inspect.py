@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import FRAME_RATE, SPLITS, Clip, Corpus
+from affekt.media.faces.points import POLYLINES
 from affekt.runtime.files import read_json, read_jsonl, replacing
-from media.corpus import FRAME_RATE, SPLITS, Clip, Corpus
-from media.points import POLYLINES
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

@@ -6,7 +6,7 @@
     python -m data_prep.pairs data/mead --aligner dtw --no-energy --max-cost 150
 
 For every speaker and sentence the MFCC of each emotion's clips are warped to the reference
-emotion's clip: by media.alignment, which passes over pauses and stops where one recording breaks
+emotion's clip: by data_prep.alignment.speech, which passes over pauses and stops where one recording breaks
 off, or with --aligner dtw as EVP's release does. Writes
 <corpus>/pairs/<speaker>/<sentence>/<emotion>.npy, (rows, 13) float32 (a second recording of an
 emotion: <emotion>_2.npy), and pairs/pairs.jsonl, a line each: speaker, sentence, emotion, reference
@@ -37,13 +37,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.audio.mfcc import WINDOW_ROWS
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import EMOTIONS
 from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
+from data_prep.alignment.dtw import Metric, dtw_path, warp
+from data_prep.alignment.speech import align_speech
 from data_prep.sentence_groups import Group, Take, emotion_order, sentence_groups
-from media.alignment import align_speech
-from media.corpus import Clip, Corpus
-from media.dtw import Metric, dtw_path, warp
-from media.emotions import EMOTIONS
-from media.mfcc import WINDOW_ROWS
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,9 @@ LEAST_SHARE = 0.5  # of the reference's rows; a clip that holds less would short
 class PairsConfig:
     """How clips become pairs; metric and energy are those of EVP's release, and for `dtw` alone."""
 
-    aligner: tp.Literal["speech", "dtw"] = "speech"  # media.alignment, or plain DTW as the paper
+    aligner: tp.Literal["speech", "dtw"] = (
+        "speech"  # data_prep.alignment.speech, or plain DTW as the paper
+    )
     reference: str | None = None  # emotion; where it is missing, and by default, the first label
     metric: Metric = "l1"
     energy: bool = True  # the distance sees column 0, the log energy, too

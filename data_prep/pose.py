@@ -4,7 +4,7 @@
     python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8
     python -m data_prep.pose configs/data/pose.yaml fit.terms.loss=geman_mcclure fit.slide=true
 
-Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3; media/fit.py).
+Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3; affekt/media/face3d/fit.py).
 Writes into each clip's folder pose.npy, (T, 6) float32, and pose.json: the model's name and hash,
 the settings, and the residual. <corpus>/pose.json sums up: clips, median residual, clips to look
 at, clips that failed. A second run fits only what is missing or was fitted with another model or
@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.face3d.fit import FitConfig, fit_clip, px_at_256
+from affekt.media.face3d.model import FaceModel, load_face_model
+from affekt.media.video.container import is_disk_error
 from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, save_npy, sha256, write_json
 from data_prep.command import config_or_flags
-from media.container import is_disk_error
-from media.corpus import Clip, Corpus
-from media.face_model import FaceModel, load_face_model
-from media.fit import FitConfig, fit_clip, px_at_256
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Config:
     """What is fitted with what."""
 
     corpus: Path  # a prepared corpus
-    model: Path  # a face model that media.face_model reads
+    model: Path  # a face model that affekt.media.face3d.model reads
     fit: FitConfig = field(default_factory=FitConfig)
     most_residual: float = 5.0  # pixels at 256; a clip whose median is above is flagged
     workers: int = 0  # processes; 0: this one

@@ -6,7 +6,7 @@
 
 Reads any container and frame rate, finds 68 landmarks in every frame, cuts the pictures out, and
 computes the MFCC. Writes corpus.json, manifest.jsonl, quarantine.jsonl and
-clips/<speaker>/<clip id>/ (see docs and media/corpus.py, which reads them), and clip.json in each:
+clips/<speaker>/<clip id>/ (see docs and affekt/media/corpus.py, which reads them), and clip.json in each:
 the frames whose landmarks were filled in, and the state of the source.
 
 The same command again prepares what is missing and what changed in the source. A source that was
@@ -31,6 +31,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from affekt.media.corpus import FRAME_RATE, SAMPLE_RATE, SCHEMA
+from affekt.media.faces.detector import detector_version
+from affekt.media.video.container import is_disk_error
 from affekt.runtime.config import config_from_argv, plain
 from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
 from data_prep.clip import FramesConfig
@@ -44,9 +47,6 @@ from data_prep.workers import (
     outcomes,
     stamp,
 )
-from media.container import is_disk_error
-from media.corpus import FRAME_RATE, SAMPLE_RATE, SCHEMA
-from media.landmarks import detector_version
 
 log = logging.getLogger(__name__)
 

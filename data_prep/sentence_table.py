@@ -18,8 +18,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.media.emotions import canonical
 from affekt.runtime.files import replacing
-from media.emotions import canonical
 
 COLUMNS = ("speaker", "emotion", "number", "sentence")
 TRANSCRIPT_COLUMNS = ("speaker", "emotion", "number", "text")

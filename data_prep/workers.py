@@ -15,12 +15,12 @@ from pathlib import Path
 
 import cv2
 
+from affekt.media.faces.detector import Detector, DetectorName, make_detector
+from affekt.media.video.container import MediaError, is_disk_error
 from affekt.runtime.files import replacing_folder, write_json
 from affekt.runtime.parallel import each
 from data_prep.clip import FramesConfig, prepare_clip
 from data_prep.layouts import Source
-from media.container import MediaError, is_disk_error
-from media.landmarks import Detector, DetectorName, make_detector
 
 log = logging.getLogger(__name__)
 

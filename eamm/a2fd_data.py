@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from eamm.a2fd_layers import Standard
 from eamm.a2fd_teacher import TeacherFrames
 from eamm.augment import colour_jitter
 from eamm.pictures import to_tensor
 from eamm.pose import release_pose
-from media.corpus import Clip, Corpus
-from media.pictures import resized
 
 PROFILE = "eamm"  # of data_prep's frame profiles, FOMM's and EAMM's
 BEFORE, AFTER = 3, 5  # frames that the release leaves out at the ends of a word's 29

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from affekt.media.corpus import Clip
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from eamm.a2fd import A2fd
 from eamm.a2fd_teacher import teacher_keypoints
@@ -24,8 +26,6 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, from_tensor, to_tensor
 from eamm.pose import release_pose
-from media.corpus import Clip
-from media.pictures import resized
 
 PICTURED = 4  # frames in a sample picture
 

@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.media.corpus import Clip
+from affekt.media.video.pictures import resized
 from affekt.runtime.files import read_json, write_json
 from eamm.a2fd import fingerprint, flat
 from eamm.a2fd_layers import Standard
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, to_tensor
-from media.corpus import Clip
-from media.pictures import resized
 
 log = logging.getLogger(__name__)
 

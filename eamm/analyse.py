@@ -23,6 +23,8 @@ from typing import Any
 
 import torch
 
+from affekt.media.corpus import Corpus
+from affekt.media.faces.detector import make_detector
 from affekt.runtime.files import write_json, write_text
 from eamm.analysis_a2fd import emotional_inputs
 from eamm.analysis_clusters import clusters
@@ -30,8 +32,6 @@ from eamm.analysis_dynamics import dynamic_sources
 from eamm.analysis_interpolation import Blend, interpolate
 from eamm.analysis_studio import open_studio, unseen_pairs
 from eamm.emotion_figures import detect_faces
-from media.corpus import Corpus
-from media.landmarks import make_detector
 
 BLENDS = ("angry:surprised", "disgusted:fear", "angry:happy")  # whose upper faces differ most
 ROWS = (  # of the table: key in analysis.json, what it says

@@ -19,6 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.plots import beside, enlarged, write_png
 from eamm.analysis_studio import (
     Array,
     Figures,
@@ -35,9 +38,6 @@ from eamm.emotion_figures import EXPRESSION, align_faces
 from eamm.emotion_held_out import Pair
 from eamm.pictures import Image
 from eamm.pose import release_pose
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.plots import beside, enlarged, write_png
 
 WAYS = ("portrait", "sound", "displacement", "speech", "truth")
 TILE = 150  # pixels a side of a frame in the picture

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.plots import clouds
+from affekt.media.video.pictures import resized
+from affekt.metrics.probes import nearest_mean_accuracy, principal_plane, silhouette
 from eamm.analysis_studio import TEST, Array, Figures, Studio, spread_frames
 from eamm.displacement import emotion_source
 from eamm.displacement_data import emotional_clips
 from eamm.pictures import from_tensor, to_tensor
-from media.corpus import Clip, Corpus
-from media.pictures import resized
-from media.plots import clouds
-from media.probes import nearest_mean_accuracy, principal_plane, silhouette
 
 KINDS = ("feature", "keypoints", "pixels")
 THUMBNAIL = 16  # pixels a side

@@ -17,6 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.media.corpus import FRAME_RATE, Clip
+from affekt.media.faces.points import eye_opening
+from affekt.media.plots import beside, enlarged, tracks, write_png
+from affekt.media.video.video import write_video
+from affekt.metrics.probes import correlation
 from eamm.analysis_studio import (
     Array,
     Figures,
@@ -30,11 +35,6 @@ from eamm.emotion_figures import align_faces
 from eamm.emotion_held_out import Pair
 from eamm.pictures import Image
 from eamm.pose import release_pose
-from media.corpus import FRAME_RATE, Clip
-from media.plots import beside, enlarged, tracks, write_png
-from media.points import eye_opening
-from media.probes import correlation
-from media.video import write_video
 
 KINDS = ("clip", "changing")
 TILE = 150  # pixels a side of a frame in pictures and the video

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.media.faces.points import mouth_opening
+from affekt.media.plots import beside, enlarged, write_png
+from affekt.metrics.probes import correlation, point_distance
 from eamm.analysis_studio import (
     Array,
     Figures,
@@ -29,9 +32,6 @@ from eamm.emotion_figures import SHAPE, align_faces
 from eamm.emotion_held_out import Pair
 from eamm.pictures import Image
 from eamm.pose import release_pose
-from media.plots import beside, enlarged, write_png
-from media.points import mouth_opening
-from media.probes import correlation, point_distance
 
 Blend = tuple[str, str]
 

@@ -1,7 +1,7 @@
 """The trained networks as the analyses use them, and faces found in what they render.
 
 Everything is made with the pose held still, so that what moves is the speech and the emotion.
-Landmarks are aligned on the rigid points per frame (media.geometry.align_2d): pixels of the 256 px
+Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels of the 256 px
 face. A frame without a face is NaN and counts nowhere.
 
 Letters: T frames of a clip, N rendered ones, K keypoints, E channels of an emotion feature, S
@@ -17,6 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.points import BROWS
+from affekt.media.video.pictures import resized
+from affekt.metrics.probes import point_distance
 from eamm.a2fd import A2fd
 from eamm.displacement import (
     Displacement,
@@ -31,10 +35,6 @@ from eamm.emotion_source import emotion_features
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, to_tensor
-from media.corpus import Clip, Corpus
-from media.pictures import resized
-from media.points import BROWS
-from media.probes import point_distance
 
 Array = NDArray[Any]
 Figures = dict[str, float | None]  # None: nothing could be measured

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import dump_config
 from eamm.augment import mask_mouth
 from eamm.emotion_extractor import EmotionExtractor, ExtractorConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.pictures import Image, to_tensor
 from eamm.stored import read_description, read_weights
-from media.pictures import resized
 
 DESCRIPTION = "displacement.yaml"  # what `load_displacement` needs to know
 WEIGHTS = "displacement.safetensors"  # of an imported model

@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import replacing
 from eamm.a2fd import A2fd, fingerprint
@@ -26,9 +29,6 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, to_tensor
 from eamm.pose import release_pose
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.pictures import resized
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.config import ConfigError
 from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.displacement import Displacement, DisplacementDescription, load_displacement
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.pictures import to_tensor
-from media.one_euro import one_euro
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -1,6 +1,6 @@
 """What emotion does to rendered frames, by detected landmarks: expression, mouth, identity.
 
-Landmarks are aligned on the rigid points per frame (media.geometry.align_2d): pixels of the 256 px
+Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels of the 256 px
 face. A frame without a face is NaN and counts nowhere but in `coverage`.
 
 Letters: T frames, S pixels of a side.
@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.media.faces.detector import Detector
+from affekt.media.faces.geometry import align_2d
+from affekt.media.faces.points import BROWS, JAW, mouth_opening
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, from_tensor
-from media.geometry import align_2d
-from media.landmarks import Detector
-from media.points import BROWS, JAW, mouth_opening
 
 Array = NDArray[Any]
 

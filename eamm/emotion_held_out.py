@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.config import ConfigError
 from eamm.a2fd import A2fd
 from eamm.a2fd_held_out import spread
@@ -34,7 +35,6 @@ from eamm.displacement_losses import error_ratios
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import Image, to_tensor
-from media.corpus import Clip, Corpus
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.media.faces.paste import palindrome
+from affekt.media.video.frames import FrameStore, Write, frame_writer, open_frames
 from eamm.displacement import (
     Displacement,
     DisplacementDescription,
@@ -27,8 +29,6 @@ from eamm.displacement import (
 )
 from eamm.drive import CHUNK, DISPLACEMENT_FILTER, smoothed
 from eamm.fomm.keypoints import Keypoints
-from media.frames import FrameStore, Write, frame_writer, open_frames
-from media.paste import palindrome
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -38,6 +38,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_json, replacing, write_json
 from eamm.a2fd import fingerprint
@@ -46,9 +49,6 @@ from eamm.displacement_data import emotional_clips, neutral_clips
 from eamm.fomm.keypoints import KeypointDetector
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.pose import release_pose
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.points import MOUTH_CORNERS, mouth_opening
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

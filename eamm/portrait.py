@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Crop
+from affekt.media.faces.paste import border_mask, paste
+from affekt.media.video.pictures import reduced, resized
 from eamm.source import Portrait
-from media.corpus import Crop
-from media.paste import border_mask, paste
-from media.pictures import reduced, resized
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

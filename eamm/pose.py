@@ -24,7 +24,7 @@ Conventions, which shift a number by a constant:
             differs by at most 3 units, ty by 6 (of 120), scale by 15 per cent; the release's own
             square is found in each frame, and as unsteady as that.
     crop    angles are of the head in the clip's crop, which the networks see. The release's crops
-            stand a few degrees otherwise: it aligns jaw and brows as well (media/crop.py).
+            stand a few degrees otherwise: it aligns jaw and brows as well (affekt/media/faces/crop.py).
     square  `clip`, the default and ours, keeps the square where the clip's crop has the face of the
             first frame: tx, ty and scale then say how the head moves, which keypoints depend on.
             `face` lets it follow the head as the release does, where tx and ty follow from yaw and
@@ -38,13 +38,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Clip, Crop
+from affekt.media.face3d.fit import fit_clip
+from affekt.media.face3d.model import FaceModel
+from affekt.media.faces import geometry
+from affekt.media.faces.crop import EAMM_SIZE, EAMM_TEMPLATE
+from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.files import save_npy
-from media import geometry
-from media.corpus import Clip, Crop
-from media.crop import EAMM_SIZE, EAMM_TEMPLATE
-from media.face_model import FaceModel
-from media.fit import fit_clip
-from media.one_euro import one_euro
 
 Array = NDArray[tp.Any]
 Square = tp.Literal["clip", "face"]
@@ -68,7 +68,7 @@ def to_release(pose: Array, crop: Crop, square: Square = "clip") -> Array:
     """Return poses in the release's convention, (T, 6) float32.
 
     Args:
-        pose: (T, 6) of media.fit: rotation vector (radians), log scale, tx, ty, source pixels.
+        pose: (T, 6) of affekt.media.face3d.fit: rotation vector (radians), log scale, tx, ty, source pixels.
         crop: of the clip, of profile `eamm`; another one shifts tx, ty and scale.
         square: what tx, ty and scale refer to; see above.
 
@@ -105,13 +105,13 @@ def fitted_pose(model: FaceModel, landmarks: Array, crop: Crop, square: Square =
     """Return the poses (T, 6) of a face whose landmarks are known, or of one still portrait.
 
     Args:
-        model: of media.face_model; the corpora that a network learned from were fitted with one.
+        model: of affekt.media.face3d.model; the corpora that a network learned from were fitted with one.
         landmarks: (T, 68, 2), source pixels; T = 1 for a portrait.
         crop: from source to stored pixels, profile `eamm`.
         square: see `to_release`.
 
     Raises:
-        ValueError: as media.fit.fit_clip.
+        ValueError: as affekt.media.face3d.fit.fit_clip.
     """
     return to_release(fit_clip(model, landmarks).pose, crop, square)
 

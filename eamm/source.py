@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Crop
+from affekt.media.faces.crop import choose_crop, cut, square_crop
+from affekt.media.faces.detector import Detection, Detector
+from affekt.media.video.container import MediaError
+from affekt.media.video.pictures import read_picture
+from affekt.media.video.video import read_video
 from eamm.fomm.transfer import unlikeness
-from media.container import MediaError
-from media.corpus import Crop
-from media.crop import choose_crop, cut, square_crop
-from media.landmarks import Detection, Detector
-from media.pictures import read_picture
-from media.video import read_video
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -
     """Read a portrait of any format and size, and cut it.
 
     Args:
-        path: a still picture; see media/pictures.py.
+        path: a still picture; see affekt/media/video/pictures.py.
         size: S.
         detector: finds the face. Of several, the main one is taken and a warning says so.
         framing: `none` for a picture that is cut already: its largest centred square is taken, and

@@ -4,6 +4,9 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from affekt.media.audio.mfcc import sound_windows
+from affekt.media.faces.detector import Detector
+from affekt.media.video.result import Watch, driving_sound, outputs, unwatched, write_pictures
 from affekt.runtime.run import pick_device
 from eamm.command import EammJob
 from eamm.drive import load_networks
@@ -13,9 +16,6 @@ from eamm.fomm.fast import FastFomm
 from eamm.portrait import Frame, talking
 from eamm.source import load_portrait
 from eamm.talk import Faces, Found, emotion_clips, talking_keypoints
-from media.landmarks import Detector
-from media.mfcc import sound_windows
-from media.result import Watch, driving_sound, outputs, unwatched, write_pictures
 
 
 class EammStudio:

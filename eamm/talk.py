@@ -9,6 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.media.audio.mfcc import clip_mfcc, windows
+from affekt.media.corpus import SAMPLES_PER_FRAME, Crop
+from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.crop import EAMM_SIZE
+from affekt.media.faces.detector import Detector
+from affekt.media.video.container import MediaError
+from affekt.media.video.pictures import is_picture
 from eamm.command import EammJob
 from eamm.drive import KEYPOINT_FILTER, Networks, neutral_keypoints, smoothed
 from eamm.emotion_source import EmotionClip, emotional_keypoints, read_emotion
@@ -17,13 +24,6 @@ from eamm.fomm.transfer import relative
 from eamm.pictures import to_tensor
 from eamm.pose import fitted_pose, moved_from, pose_for, read_pose_file
 from eamm.source import Driving, Portrait, load_portrait, steadied
-from media.container import MediaError
-from media.corpus import SAMPLES_PER_FRAME, Crop
-from media.crop import EAMM_SIZE
-from media.face_model import load_face_model
-from media.landmarks import Detector
-from media.mfcc import clip_mfcc, windows
-from media.pictures import is_picture
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.files import write_json, write_text
 from evp.analysis_figures import (
     FIGURES,
@@ -49,7 +50,6 @@ from evp.analysis_models import (
 )
 from evp.analysis_picture import draw
 from evp.analysis_report import report
-from media.corpus import Corpus
 
 Scored = dict[str, dict[str, Stacks]]  # model -> code -> clips -> figure -> (R, N)
 

@@ -10,7 +10,7 @@ speakers in all emotions, for the sentence one speaker. `unheard` counts the cli
 learned from: silhouettes among them alone; readers as ever, who know the other groups' clips, heard
 or not. `all` counts every clip, most of which the encoders have learned from, which flatters them.
 
-Intervals (media/cluster_intervals.py) draw what was left out, sentences or speakers; where there
+Intervals (affekt/metrics/cluster_intervals.py) draw what was left out, sentences or speakers; where there
 are fewer than `MIN_UNITS`, what each speaker said of each sentence; where these are few too, none.
 
 Letters: N clips, R runs, one for each seed, D channels of a code.
@@ -23,9 +23,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from media.cluster_intervals import Bounds, clustered_difference, clustered_mean, clustered_share
-from media.corpus import Clip
-from media.probes import hits_across, nearest_mean, read_linearly, silhouettes
+from affekt.media.corpus import Clip
+from affekt.metrics.cluster_intervals import (
+    Bounds,
+    clustered_difference,
+    clustered_mean,
+    clustered_share,
+)
+from affekt.metrics.probes import hits_across, nearest_mean, read_linearly, silhouettes
 
 Array = NDArray[Any]
 Entry = dict[str, Any]

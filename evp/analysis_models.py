@@ -16,11 +16,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.config import flat
 from affekt.runtime.run import restore
 from evp.emotion_codes import check_emotions, clip_codes
 from evp.encoders import Encoders, Part, load_description
-from media.corpus import Clip, Corpus
 
 Array = NDArray[Any]
 Config = dict[str, Any]

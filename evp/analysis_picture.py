@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from affekt.media.plots import clouds
+from affekt.metrics.probes import principal_plane
 from evp.analysis_figures import Labels
-from media.plots import clouds
-from media.probes import principal_plane
 
 Array = NDArray[Any]
 

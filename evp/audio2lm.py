@@ -25,6 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affekt.media.faces.geometry import FACE_SIZE, View
+from affekt.media.faces.schemes import SCHEMES, SchemeName, to_ibug68
 from affekt.runtime.config import dump_config, load_config
 from affekt.runtime.run import restore
 from evp.encoders import Encoders, encode, load_encoders
@@ -35,8 +37,6 @@ from evp.landmark_space import (
     save_space,
     unflatten,
 )
-from media.geometry import FACE_SIZE, View
-from media.schemes import SCHEMES, SchemeName, to_ibug68
 
 DISPLACEMENT = 4 / FACE_SIZE  # face frames; 4 px, the size of a landmark's motion in speech
 COMPONENT = 8.0  # deviations; few outputs need larger steps than many to move a face as fast
@@ -197,7 +197,7 @@ def predict_landmarks(
     """Return the aligned landmarks of every frame, (N, 68, 2), in pixels of the 256 px face.
 
     Args:
-        windows: audio windows (N, 28, 12), see media/mfcc.py.
+        windows: audio windows (N, 28, 12), see affekt/media/audio/mfcc.py.
         emotion_code: one code (E,) for the whole clip, or one for each frame (N, E).
         neutral: the speaker's neutral face (N, 2), aligned, in pixels, in the network's scheme.
 

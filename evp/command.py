@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from affekt.media.faces.detector import DetectorName
 from affekt.runtime.manifest import Column
 from evp.drive import Emotion
 from evp.emotion_options import COLUMNS as EMOTION_COLUMNS
@@ -12,7 +13,6 @@ from evp.emotion_options import add_emotion, emotion_of
 from evp.portrait import Alignment, Paste
 from evp.retouch import Retouch
 from evp.silence import THRESHOLDS, Measure, PauseRule
-from media.landmarks import DetectorName
 
 HELP = "one person says your sound in any emotion"
 USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.media.audio.mfcc import CEPSTRA, WINDOW_ROWS, WINDOW_STEP
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.geometry import View
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import load_npy, read_jsonl
 from evp.disentangle import SchemeName
 from evp.landmark_space import LandmarkSpace, flatten
-from media.corpus import Clip, Corpus
-from media.geometry import View
-from media.mfcc import CEPSTRA, WINDOW_ROWS, WINDOW_STEP
 
 Array = NDArray[Any]
 EmotionFrom = Literal["window", "clip", "other_clip"]

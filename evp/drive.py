@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.media.audio.mfcc import sound_windows
+from affekt.media.audio.reader import read_audio
+from affekt.media.emotions import NEUTRAL
 from evp.audio2lm import Predictor, predict_landmarks
 from evp.emotion_codes import EmotionCodes, load_codes
 from evp.emotion_track import read_track
 from evp.encoders import encode
 from evp.landmark_space import unflatten
-from media.audio import read_audio
-from media.emotions import NEUTRAL
-from media.mfcc import sound_windows
 
 Array = NDArray[Any]
 

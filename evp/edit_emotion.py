@@ -33,6 +33,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.media.audio.mfcc import sound_windows
+from affekt.media.corpus import FRAME_RATE, Clip, Corpus
+from affekt.media.face3d.model import FaceModel, load_face_model
+from affekt.media.faces.points import mouth_opening
+from affekt.media.plots import write_png
+from affekt.media.video.result import driving_sound
+from affekt.media.video.video import write_video
+from affekt.metrics.probes import correlation
 from affekt.runtime.files import write_json
 from evp.audio2lm import Predictor, faces_under, load_predictor
 from evp.editing_pictures import draw_blend, draw_schedule, side_by_side, weight_strip, widest
@@ -42,14 +50,6 @@ from evp.emotion_track import frame_times, read_track
 from evp.encoders import encode
 from evp.portrait import edit
 from evp.renderer import Renderer, Target, load_renderer
-from media.corpus import FRAME_RATE, Clip, Corpus
-from media.face_model import FaceModel, load_face_model
-from media.mfcc import sound_windows
-from media.plots import write_png
-from media.points import mouth_opening
-from media.probes import correlation
-from media.result import driving_sound
-from media.video import write_video
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
+from affekt.media.corpus import FRAME_RATE
+from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
+from affekt.media.plots import beside, enlarged, save
 from evp.emotion_path import way_gone
-from media.corpus import FRAME_RATE
-from media.plots import beside, enlarged, save
-from media.points import MOUTH_CORNERS, mouth_opening
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

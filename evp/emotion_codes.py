@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.files import read_json, replacing, write_json
 from evp.encoders import EmotionEncoder, encode, load_description, load_encoders
-from media.corpus import Clip, Corpus
 
 Array = NDArray[Any]
 FILE = "emotion_codes.safetensors"

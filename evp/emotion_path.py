@@ -18,11 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
+from affekt.media.corpus import Corpus
+from affekt.media.faces.geometry import View
+from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
+from affekt.metrics.probes import correlation
 from evp.audio2lm import Predictor, faces_under
-from media.corpus import Corpus
-from media.geometry import View
-from media.points import BROWS, MOUTH_CORNERS, mouth_opening
-from media.probes import correlation
 
 Array = NDArray[Any]
 Faces = dict[tuple[str, str], Array]  # by speaker and label

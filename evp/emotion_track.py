@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from media.corpus import FRAME_RATE
+from affekt.media.corpus import FRAME_RATE
 
 Array = NDArray[tp.Any]
 Interpolation = tp.Literal["smooth", "linear", "step"]

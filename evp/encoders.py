@@ -19,9 +19,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from affekt.media.audio.mfcc import CEPSTRA, WINDOW_ROWS
 from affekt.runtime.config import dump_config, load_config
 from affekt.runtime.run import restore
-from media.mfcc import CEPSTRA, WINDOW_ROWS
 
 Part = Literal["content", "emotion"]
 ROWS, COLUMNS = WINDOW_ROWS, CEPSTRA - 1  # a window as the networks see it: 28 x 12

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from affekt.media.faces.edges import CHANNELS, Form
 from evp.blocks import Norm, ResidualBlock, down, halved, outer, stem, up
-from media.edges import CHANNELS, Form
 
 
 @dataclass(frozen=True)

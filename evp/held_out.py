@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.geometry import View
+from affekt.metrics.probes import mouth_correlation, point_distance
 from evp.data import clips_of
 from evp.encoders import encode
 from evp.landmark_space import LandmarkSpace, unflatten
-from media.corpus import Clip, Corpus
-from media.geometry import View
-from media.probes import mouth_correlation, point_distance
 
 Array = NDArray[Any]
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from affekt.media.corpus import Clip
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from evp.drawing import First, render
 from evp.generator import GuidanceConfig
 from evp.video_data import OpenClip, VideoDataConfig, nearest_frames, speaker_clips
-from media.corpus import Clip
-from media.pictures import resized
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -1,11 +1,11 @@
 """Faces as EVP's landmark network sees them: neutral faces, averages, a basis of motion.
 
-Landmarks are those of media.geometry's aligned face, divided by its side: units of face frames
+Landmarks are those of affekt.media.faces.geometry's aligned face, divided by its side: units of face frames
 (1 is 256 px, about three times the distance of the pupils), as in the release.
 
 Everything here is learned from training clips alone, or imported (evp.import_released). Letters: T
 frames, N landmarks, L = 2 N coordinates (x0, y0, x1, y1, ...), K motion components. Corpora have
-the 68 landmarks of iBUG; the release's faces have 106 (media/schemes.py).
+the 68 landmarks of iBUG; the release's faces have 106 (affekt/media/faces/schemes.py).
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.geometry import FACE_SIZE, View
+from affekt.media.faces.schemes import Scheme, scheme_of
 from affekt.runtime.files import replacing
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.geometry import FACE_SIZE, View
-from media.schemes import Scheme, scheme_of
 
 Array = NDArray[Any]
 

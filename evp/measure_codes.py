@@ -21,13 +21,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.metrics.probes import (
+    nearest_mean_accuracy,
+    probe_accuracy,
+    probe_accuracy_across,
+    silhouette,
+)
 from affekt.runtime.files import write_json
 from evp.analysis_models import mean_mfcc, part_codes
 from evp.data import clips_of, labels_of
 from evp.emotion_codes import check_emotions, corpus_of
 from evp.encoders import load_description
-from media.corpus import Clip, Corpus
-from media.probes import nearest_mean_accuracy, probe_accuracy, probe_accuracy_across, silhouette
 
 Array = NDArray[Any]
 

@@ -30,6 +30,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
 from affekt.runtime.files import write_json
 from evp.audio2lm import Predictor, load_predictor
 from evp.data import clips_of
@@ -45,8 +47,6 @@ from evp.emotion_path import (
     true_faces,
 )
 from evp.encoders import encode
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
 
 Array = NDArray[Any]
 Figures = dict[str, Any]

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.faces.geometry import FACE_SIZE
+from affekt.media.faces.points import POLYLINES
 from evp.encoders import MFCC_RANGE
-from media.geometry import FACE_SIZE
-from media.points import POLYLINES
 
 Array = NDArray[Any]
 

@@ -16,20 +16,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Crop
+from affekt.media.face3d.fit import FitConfig, fit_clip, replace_pose
+from affekt.media.face3d.model import FaceModel
+from affekt.media.faces.crop import cut
+from affekt.media.faces.geometry import apply, similarity
+from affekt.media.faces.paste import border_mask, face_mask, palindrome, paste
+from affekt.media.faces.points import RIGID
+from affekt.media.video.frames import open_frames, write_frames
+from affekt.media.video.video import read_video
 from evp.drawing import Drawing
 from evp.generator import GuidanceConfig
 from evp.renderer import Renderer, Target, frames_before
 from evp.retouch import Retouch, retouched
 from evp.video_data import guidance_maps, scaled
-from media.corpus import Crop
-from media.crop import cut
-from media.face_model import FaceModel
-from media.fit import FitConfig, fit_clip, replace_pose
-from media.frames import open_frames, write_frames
-from media.geometry import apply, similarity
-from media.paste import border_mask, face_mask, palindrome, paste
-from media.points import RIGID
-from media.video import read_video
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

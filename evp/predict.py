@@ -18,11 +18,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.files import save_npy, write_json
 from evp.audio2lm import Predictor, load_predictor, predict_faces
 from evp.data import clips_of
 from evp.emotion_codes import check_emotions, clip_codes, corpus_of
-from media.corpus import Clip, Corpus
 
 Array = NDArray[Any]
 FILE = "predictions.json"

@@ -6,7 +6,7 @@
                      `mouth_open.npy`
     (T, 106, 2)      faces that its first stage predicted: `result/<ID>.npy`
 
-Its landmarks are pixels of a 256 px face crop over 255; here they are face frames (media.geometry).
+Its landmarks are pixels of a 256 px face crop over 255; here they are face frames (affekt.media.faces.geometry).
 """
 
 import re
@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.emotions import EMOTIONS, canonical
+from affekt.media.faces.geometry import FACE_SIZE
+from affekt.media.faces.schemes import SENSE106
 from evp.audio2lm import COMPONENT
 from evp.emotion_codes import EmotionCodes
 from evp.landmark_space import LandmarkSpace, flatten
-from media.emotions import EMOTIONS, canonical
-from media.geometry import FACE_SIZE
-from media.schemes import SENSE106
 
 Array = NDArray[Any]
 

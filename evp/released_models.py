@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from affekt.media.emotions import EMOTIONS
 from affekt.runtime.weights.foreign import State, fill, read_torch, rename, rows, tensors
 from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig
 from evp.encoders import (
@@ -26,7 +27,6 @@ from evp.encoders import (
     Part,
 )
 from evp.released_names import LEFT_OUT, NAMES, Kind
-from media.emotions import EMOTIONS
 
 EXPECTED = (
     "wanted a file of EVP's release: <speaker>_20.pth (audio to landmarks), <epoch>_pretrain.pth "

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from affekt.media.corpus import Crop
+from affekt.media.faces.crop import cut
+from affekt.media.video.pictures import resized
+from affekt.media.video.video import read_video
 from affekt.runtime.run import pick_device
 from evp.drawing import Drawing, First, load_generator, previous_of, render
 from evp.generator import Generator, GuidanceConfig
 from evp.video_data import guidance_maps
-from media.corpus import Crop
-from media.crop import cut
-from media.pictures import resized
-from media.video import read_video
 
 Array = NDArray[Any]
 

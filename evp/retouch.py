@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from media.geometry import apply, similarity
-from media.one_euro import one_euro
+from affekt.media.faces.geometry import apply, similarity
+from affekt.media.faces.one_euro import one_euro
 
 Array = NDArray[Any]
 Eyes = Literal["predicted", "target"]

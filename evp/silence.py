@@ -25,9 +25,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from media.audio import fitted
-from media.corpus import SAMPLES_PER_FRAME
-from media.points import JAW, MOUTH
+from affekt.media.audio.reader import fitted
+from affekt.media.corpus import SAMPLES_PER_FRAME
+from affekt.media.faces.points import JAW, MOUTH
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]

@@ -7,18 +7,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Crop
+from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.edges import sketch
+from affekt.media.faces.geometry import FACE_SIZE, align_2d, align_3d
+from affekt.media.video.result import Watch, driving_sound, unwatched, write_pictures
+from affekt.media.video.video import write_video
 from evp.audio2lm import load_predictor
 from evp.command import EvpJob
 from evp.drive import speaking_face
 from evp.portrait import EditedFrame, edit
 from evp.renderer import Target, load_renderer
 from evp.silence import mouth_closed
-from media.corpus import Crop
-from media.edges import sketch
-from media.face_model import load_face_model
-from media.geometry import FACE_SIZE, align_2d, align_3d
-from media.result import Watch, driving_sound, unwatched, write_pictures
-from media.video import write_video
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

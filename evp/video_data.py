@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.edges import guidance_map
+from affekt.media.faces.geometry import align_2d
+from affekt.media.video.frames import FrameStore
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from evp.generator import GuidanceConfig
-from media.corpus import Clip, Corpus
-from media.edges import guidance_map
-from media.frames import FrameStore
-from media.geometry import align_2d
-from media.pictures import resized
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

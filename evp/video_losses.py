@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from media.vgg import Layer
+from affekt.nets.perceptual import Layer
 
 Reduction = Literal["rms", "norm", "mse"]
 

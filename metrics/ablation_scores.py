@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.geometry import View
+from affekt.media.faces.points import COUNT, EMOTION
+from affekt.metrics.probes import mouth_correlation, nearest_mean_accuracy
 from affekt.runtime.files import load_npy, read_json
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.geometry import View
-from media.points import COUNT, EMOTION
-from media.probes import mouth_correlation, nearest_mean_accuracy
 from metrics.ablation import PREDICTIONS
 from metrics.landmark import landmark_scores
 

@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from media.geometry import RIGID_TEMPLATE, apply, invert, similarity
-from media.points import RIGID
-from media.video import CRF, VideoWriter, read_video
+from affekt.media.faces.geometry import RIGID_TEMPLATE, apply, invert, similarity
+from affekt.media.faces.points import RIGID
+from affekt.media.video.video import CRF, VideoWriter, read_video
 from metrics.rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, TRUTH
 from metrics.shown import Content, FaceFinder, Shown
 

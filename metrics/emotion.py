@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from media.corpus import Clip
+from affekt.media.corpus import Clip
 from metrics.fan_data import aligned_faces, frames_of, spread, to_tensor
 from metrics.fan_weights import Classifier
 from metrics.intervals import Interval, wilson_interval

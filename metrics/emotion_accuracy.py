@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.corpus import SPLITS, Clip, Corpus
+from affekt.media.faces.detector import Detector, make_detector
+from affekt.media.video.video import read_video
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
-from media.corpus import SPLITS, Clip, Corpus
-from media.landmarks import Detector, make_detector
-from media.video import read_video
 from metrics.emotion import (
     FRAMES,
     Accuracy,

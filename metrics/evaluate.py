@@ -18,11 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.media.corpus import FRAME_RATE, Clip
+from affekt.media.faces.detector import (
+    Detection,
+    Detector,
+    DetectorName,
+    detector_version,
+    make_detector,
+)
+from affekt.media.video.container import is_disk_error
+from affekt.media.video.video import probe
 from affekt.runtime.parallel import each
-from media.container import is_disk_error
-from media.corpus import FRAME_RATE, Clip
-from media.landmarks import Detection, Detector, DetectorName, detector_version, make_detector
-from media.video import probe
 from metrics.cache import Cache, Scores
 from metrics.controls import Reordered, controls_of
 from metrics.form import Form, refuse_unlike

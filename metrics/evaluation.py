@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.faces.detector import Detector
 from affekt.runtime.files import write_json, write_jsonl
 from affekt.runtime.provenance import versions
-from media.landmarks import Detector
 from metrics.cache import Cache, Line
 from metrics.controls import mean_faces
 from metrics.distribution import distributions

@@ -1,7 +1,7 @@
 """Faces as the emotion classifier sees them, and the clips that it learns from.
 
 Each frame is aligned on its own, by the similarity that takes nose bridge and eye corners to the
-template of media.geometry: the same for true and generated videos, for a crop of a face and for a
+template of affekt.media.faces.geometry: the same for true and generated videos, for a crop of a face and for a
 full frame, whatever the size. Per frame and not per clip, because a clip's first frame may be the
 odd one, and a head that moves or turns up elsewhere in a result must not look like an emotion. The
 rigid points alone, because brows or mouth among them would be aligned away. The published FAN
@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.media.corpus import Clip, Corpus, Crop
+from affekt.media.faces.crop import cut
+from affekt.media.faces.geometry import RIGID_TEMPLATE, affine, similarity
+from affekt.media.faces.points import RIGID
 from affekt.runtime.config import ConfigError
-from media.corpus import Clip, Corpus, Crop
-from media.crop import cut
-from media.geometry import RIGID_TEMPLATE, affine, similarity
-from media.points import RIGID
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

@@ -18,8 +18,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from media.geometry import affine, similarity
-from media.points import COUNT, MOUTH_CORNERS
+from affekt.media.faces.geometry import affine, similarity
+from affekt.media.faces.points import COUNT, MOUTH_CORNERS
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.compiled import compiled
+from affekt.media.compiled import compiled
 
 Image = NDArray[np.uint8]
 Sums = NDArray[np.float32]

@@ -9,7 +9,7 @@ import typing as tp
 import numpy as np
 from numpy.typing import NDArray
 
-from media.corpus import SAMPLES_PER_FRAME
+from affekt.media.corpus import SAMPLES_PER_FRAME
 
 Array = NDArray[tp.Any]
 

@@ -5,7 +5,7 @@ reference. Others measure under the same names something else, by more than meth
 figure is read with its convention beside it:
 
     evp         ours for EVP's words (ld-v1): each frame aligned by a similarity on its own rigid
-                points to the 256 px template of media.geometry: pixels of a face of that size, with
+                points to the 256 px template of affekt.media.faces.geometry: pixels of a face of that size, with
                 head motion compensated as the paper says it was. Only nose bridge and eye corners
                 are used: with more points, motion of the mouth would be aligned away.
     atvg        ATVGnet's script: the mouth's centroid is removed, nothing scaled or turned; pixels
@@ -26,9 +26,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from media.crop import EAMM_TEMPLATE
-from media.geometry import View, align_2d, align_3d, apply, similarity
-from media.points import COUNT, MOUTH, MOUTH_CORNERS, RIGID
+from affekt.media.faces.crop import EAMM_TEMPLATE
+from affekt.media.faces.geometry import View, align_2d, align_3d, apply, similarity
+from affekt.media.faces.points import COUNT, MOUTH, MOUTH_CORNERS, RIGID
 
 Array = NDArray[tp.Any]
 Scores = dict[str, float]

@@ -10,7 +10,7 @@
                for `generate.py fomm` first, then NAME, which points at what FOMM has made.
 
 A prepared corpus holds frames, so what a manifest names is written beside it: truth/<clip id>.mp4
-with the sound (visually lossless, see media/video.py), audio/<clip id>.wav and, of the pictures
+with the sound (visually lossless, see affekt/media/video/video.py), audio/<clip id>.wav and, of the pictures
 that were drawn, sources/<their clip id>_<frame>.png. They are written whole or not at all, and
 left where they are already. What is drawn depends on the seed, the clip's id and the corpus, not on
 the order of clips or on which of them are wanted.
@@ -31,8 +31,8 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.manifest import write_manifest_file
-from media.corpus import Clip, Corpus
 from metrics.sources import Draw, Export, LeftOutError, digest
 
 Kind = Literal["evp", "lrw-self", "mead-self"]

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from media.corpus import Crop
-from media.crop import cut, square_crop
+from affekt.media.corpus import Crop
+from affekt.media.faces.crop import cut, square_crop
 from metrics.controls import FIRST_IS_THE_TRUTHS
 from metrics.image_batch import picture_scores
 from metrics.landmark import landmark_distances, shared_frames

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.faces.detector import Detector
+from affekt.media.video.pictures import read_picture
 from affekt.runtime.files import save_npy, sha256
-from media.landmarks import Detector
-from media.pictures import read_picture
 from metrics.emotion import Reading, efd_proxy, emotion_correct, read_emotion
 from metrics.fan_data import spread
 from metrics.fan_weights import Classifier, load_classifier

@@ -8,8 +8,8 @@ one of your own with a column clip_id) adds speaker, label and source picture.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.manifest import read_manifest
-from media.corpus import Clip, Corpus
 
 VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 

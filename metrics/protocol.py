@@ -11,9 +11,9 @@ import typing as tp
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from affekt.media.faces.detector import DetectorName
+from affekt.media.faces.geometry import View
 from affekt.runtime.config import ConfigError, load_config, plain
-from media.geometry import View
-from media.landmarks import DetectorName
 from metrics.landmark import Convention
 
 FOLDER = Path(__file__).parent.parent / "configs" / "protocols"

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.audio.reader import fitted, read_audio
+from affekt.media.corpus import SAMPLES_PER_FRAME, Clip
+from affekt.media.faces.detector import Detector
+from affekt.media.faces.points import COUNT
+from affekt.media.video.container import MediaError
+from affekt.media.video.video import probe, read_video
 from affekt.runtime.files import save_npy, sha256
-from media.audio import fitted, read_audio
-from media.container import MediaError
-from media.corpus import SAMPLES_PER_FRAME, Clip
-from media.landmarks import Detector
-from media.points import COUNT
-from media.video import probe, read_video
 
 log = logging.getLogger(__name__)
 

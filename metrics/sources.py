@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.plots import write_png
+from affekt.media.video.video import write_video
 from affekt.runtime.batch import Batch, Fingerprints
 from affekt.runtime.files import replacing
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.plots import write_png
-from media.video import write_video
 
 
 class LeftOutError(ValueError):

@@ -30,8 +30,8 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from media.mfcc import FRAME_STEP, PADDING, SAMPLES_PER_FRAME, WINDOW_STEP, mfcc
-from media.points import MOUTH
+from affekt.media.audio.mfcc import FRAME_STEP, PADDING, SAMPLES_PER_FRAME, WINDOW_STEP, mfcc
+from affekt.media.faces.points import MOUTH
 from metrics.syncnet import WINDOW_FRAMES, WINDOW_ROWS, CropKind, SyncNet
 
 Array = NDArray[Any]

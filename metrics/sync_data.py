@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.media.audio.mfcc import FRAME_STEP, PADDING, WINDOW_STEP
+from affekt.media.corpus import Clip
 from affekt.runtime.config import ConfigError
-from media.corpus import Clip
-from media.mfcc import FRAME_STEP, PADDING, WINDOW_STEP
 from metrics.sync import FULL_SCALE, Square, crop_square, cut_faces, row_windows
 from metrics.syncnet import WINDOW_FRAMES, SyncNetConfig
 

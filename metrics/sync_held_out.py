@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import SAMPLES_PER_FRAME, Clip, Corpus
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
-from media.corpus import SAMPLES_PER_FRAME, Clip, Corpus
 from metrics.sync import (
     VSHIFT,
     Sync,

@@ -23,10 +23,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from affekt.media.audio.mfcc import CEPSTRA
 from affekt.runtime.config import dump_config, load_config
 from affekt.runtime.files import replacing
 from affekt.runtime.run import restore
-from media.mfcc import CEPSTRA
 
 CropKind = Literal["face", "mouth"]
 

@@ -8,7 +8,7 @@ frame t + 1 came from. Every video's frame t is moved along it and compared with
 t + 1. A pixel counts where
 
     the flow is reliable: forward and backward flow undo one another, and the pixel came from
-        inside the picture (media/flow.py);
+        inside the picture (affekt/media/video/flow.py);
     the motion is visible: moving the true frame changes the pixel by `VISIBLE` grey levels or more.
 
 Without the second, walls and shirts outvote the face: on calm real clips a frozen frame, which has
@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from media.flow import Dis, confident, origins, sampled
-from media.geometry import View
+from affekt.media.faces.geometry import View
+from affekt.media.video.flow import Dis, confident, origins, sampled
 from metrics.landmark import aligned
 
 Array = NDArray[tp.Any]
@@ -143,7 +143,7 @@ def jitter(raw: Array, view: View = "2d") -> float:
 
     Args:
         raw: landmarks (T, 68, 2 or 3) in pixels of the video, NaN where there is no face.
-        view: of the alignment, see media.geometry.
+        view: of the alignment, see affekt.media.faces.geometry.
 
     Raises:
         ValueError: no four frames in a row with a face, or a 3d view without depth.

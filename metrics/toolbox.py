@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from affekt.media.faces.detector import Detector
 from affekt.runtime.files import sha256
 from affekt.runtime.weights.registry import MissingWeightsError, find, status
-from media.landmarks import Detector
 from metrics.measures import (
     FormMeasure,
     LandmarkMeasure,

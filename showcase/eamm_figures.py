@@ -18,6 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.detector import Detector, make_detector
+from affekt.media.faces.points import mouth_opening
 from affekt.runtime.files import write_json
 from eamm.a2fd import A2fd, load_a2fd
 from eamm.a2fd_held_out import a2fd_figures
@@ -43,10 +47,6 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.pictures import Image, to_tensor
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.landmarks import Detector, make_detector
-from media.points import mouth_opening
 from showcase.bars import Results, finite
 
 Array = NDArray[tp.Any]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.media.emotions import NEUTRAL
 from affekt.runtime.plan import Stage
-from media.emotions import NEUTRAL
 from showcase.commands import Setting, module, script
 
 

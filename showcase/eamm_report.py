@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from affekt.media.plots import curves
 from affekt.runtime.files import read_json
 from eamm.analyse import ROWS
-from media.plots import curves
 from showcase.bars import look_up, shown
 from showcase.page import Figure, Row, Section
 

@@ -18,6 +18,10 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.plots import beside, write_png
+from affekt.media.video.video import write_video
 from eamm.a2fd import load_a2fd
 from eamm.a2fd_teacher import teacher_keypoints
 from eamm.displacement import load_displacement
@@ -27,10 +31,6 @@ from eamm.emotion_held_out import HeldOutEmotions, Prepared, held_out_pairs, pre
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import load_fomm
 from eamm.pictures import to_tensor
-from media.corpus import Clip, Corpus
-from media.emotions import NEUTRAL
-from media.plots import beside, write_png
-from media.video import write_video
 
 Image = NDArray[np.uint8]
 

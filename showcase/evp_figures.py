@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
+from affekt.media.corpus import Corpus
+from affekt.media.face3d.model import load_face_model
 from affekt.runtime.files import write_json
 from evp.audio2lm import load_predictor
 from evp.emotion_codes import load_codes
 from evp.renderer import load_renderer
-from media.corpus import Corpus
-from media.face_model import load_face_model
 from showcase.bars import Results, finite
 from showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
 from showcase.speech_figures import emotion_figures, landmark_figures

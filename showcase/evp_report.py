@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from media.plots import curves
+from affekt.media.plots import curves
 from showcase.page import Figure, Section
 
 STAGES = (

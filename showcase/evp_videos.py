@@ -19,15 +19,15 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.points import mouth_opening
+from affekt.media.plots import beside, tracks, write_png
+from affekt.media.video.video import read_frames, write_video
 from evp.audio2lm import load_predictor
 from evp.drive import Emotion, speaking_face
 from evp.portrait import EditedFrame, edit
 from evp.renderer import Target, load_renderer
-from media.corpus import Clip, Corpus
-from media.face_model import load_face_model
-from media.plots import beside, tracks, write_png
-from media.points import mouth_opening
-from media.video import read_frames, write_video
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.audio.reader import read_audio
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
+from affekt.media.face3d.model import FaceModel, project
+from affekt.media.faces.detector import make_detector
+from affekt.media.faces.geometry import align_2d
+from affekt.media.faces.points import MOUTH, mouth_opening
 from data_prep.clip import analyse_video
 from evp.drawing import render
 from evp.renderer import Renderer
 from evp.video_data import OpenClip, nearest_frames
-from media.audio import read_audio
-from media.corpus import Clip, Corpus
-from media.face_model import FaceModel, project
-from media.fit import fit_clip, px_at_256, rotation_error_deg
-from media.geometry import align_2d
-from media.landmarks import make_detector
-from media.points import MOUTH, mouth_opening
 from metrics.image import psnr, ssim
 from metrics.lag import loudness, opening_lag
 

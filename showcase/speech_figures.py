@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from affekt.runtime.run import restore
-from evp.audio2lm import Predictor, predict_faces
-from evp.emotion_codes import EmotionCodes, clip_codes
-from evp.encoders import ContentEncoder, load_description
-from evp.landmark_space import unflatten
-from media.corpus import Clip, Corpus
-from media.points import GROUPS
-from media.probes import (
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.points import GROUPS
+from affekt.metrics.probes import (
     mouth_correlation,
     moved_toward,
     nearest_mean_accuracy,
     point_distance,
     probe_accuracy,
 )
+from affekt.runtime.run import restore
+from evp.audio2lm import Predictor, predict_faces
+from evp.emotion_codes import EmotionCodes, clip_codes
+from evp.encoders import ContentEncoder, load_description
+from evp.landmark_space import unflatten
 
 Array = NDArray[tp.Any]
 TEST = "test_sentence"

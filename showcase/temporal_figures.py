@@ -32,12 +32,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.corpus import SAMPLES_PER_FRAME, Clip
+from affekt.media.plots import beside, enlarged, write_png
+from affekt.media.video.video import write_video
 from affekt.runtime.files import write_json
 from evp.drawing import First, RendererDescription, load_generator, render
 from evp.video_data import OpenClip, VideoDataConfig, speaker_clips
-from media.corpus import SAMPLES_PER_FRAME, Clip
-from media.plots import beside, enlarged, write_png
-from media.video import write_video
 from metrics.image import psnr, ssim
 from metrics.temporal import warp_errors
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from media.geometry import RIGID_TEMPLATE
-from media.landmarks import Detection
-from media.points import MOUTH, RIGID
+from affekt.media.faces.detector import Detection
+from affekt.media.faces.geometry import RIGID_TEMPLATE
+from affekt.media.faces.points import MOUTH, RIGID
 
 SIZE = 96
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from media.video import write_video
+from affekt.media.video.video import write_video
 
 
 def draw_face(size=256, center=(0.5, 0.5), height=0.62, mouth=0.3, background=(70, 90, 110)):

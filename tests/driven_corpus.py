@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from portrait_corpus import SIZE, picture
 
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.video.frames import write_frames
 from affekt.runtime import checkpoint
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from benchmarks.edges import plain_face
@@ -16,8 +18,6 @@ from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.model import Fomm, FommConfig, save_fomm_description
 from eamm.fomm.motion import MotionConfig
-from media.corpus import SCHEMA, Corpus
-from media.frames import write_frames
 
 LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
 PHONEMES = 3

@@ -13,14 +13,14 @@ import torch
 from driven_corpus import FOMM, LOWER_LIP
 from portrait_corpus import SIZE, picture
 
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.video.frames import write_frames
 from affekt.runtime import checkpoint
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from benchmarks.edges import plain_face
 from eamm.a2fd import A2fd, config_for, fingerprint, save_a2fd_description
 from eamm.a2fd_layers import A2fdWidths
 from eamm.fomm.model import Fomm, save_fomm_description
-from media.corpus import SCHEMA, Corpus
-from media.frames import write_frames
 
 EMOTIONS = ("angry", "happy", "neutral")
 BROW_SHIFT = {"angry": 5.0, "happy": -6.0, "neutral": 0.0}  # pixels down

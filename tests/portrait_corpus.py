@@ -6,12 +6,12 @@ import json
 import cv2
 import numpy as np
 
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.video.flow import Dis, confident
+from affekt.media.video.flow_store import flow_writer
+from affekt.media.video.frames import write_frames
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from benchmarks.edges import plain_face
-from media.corpus import SCHEMA, Corpus
-from media.flow import Dis, confident
-from media.flow_store import flow_writer
-from media.frames import write_frames
 
 SIZE = 64  # pixels a side of the stored frames
 FACE, LIPS, MOUTH, EYES = (200, 160, 140), (170, 60, 60), (50, 10, 20), (250, 250, 250)

@@ -7,11 +7,11 @@ hears can predict every landmark but for noise; one that does not, only the mean
 
 import numpy as np
 
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.faces.geometry import RIGID_TEMPLATE
+from affekt.media.faces.points import BROWS, COUNT, MOUTH_CORNERS, RIGID
 from affekt.runtime.files import write_json, write_jsonl
 from data_prep.pairs import PairsConfig, make_pairs
-from media.corpus import SCHEMA, Corpus
-from media.geometry import RIGID_TEMPLATE
-from media.points import BROWS, COUNT, MOUTH_CORNERS, RIGID
 
 EMOTIONS = ("angry", "happy", "neutral")
 PHONEMES = 6

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from spoken_corpus import make_corpus
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.checkpoint import save
 from affekt.runtime.config import config_from_argv, flat, load_config, plain
 from affekt.runtime.files import read_json, save_npy, sha256, write_json, write_text
 from affekt.runtime.plan import StageError
-from media.corpus import Corpus
 from metrics import ablation
 from metrics.ablation import (
     FULL,

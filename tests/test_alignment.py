@@ -1,4 +1,4 @@
-"""media.alignment against the cell-by-cell definition and by hand; the benchmark's truth."""
+"""data_prep.alignment.speech against the cell-by-cell definition and by hand; the benchmark's truth."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from benchmarks.alignment import (
     speech,
     true_times,
 )
-from media import alignment
-from media.alignment import EDGE, END_COST, PAUSE_COST, align_speech, speech_features
-from media.dtw import warp
+from data_prep.alignment import speech as alignment
+from data_prep.alignment.dtw import warp
+from data_prep.alignment.speech import EDGE, END_COST, PAUSE_COST, align_speech, speech_features
 
 STATES = 5 * np.random.default_rng(3).standard_normal((16, 13)) * [0.2, *[1] * 12]
 
@@ -211,7 +211,9 @@ def test_on_real_speech_the_starts_of_syllables_are_found_better_than_by_plain_d
     assert result["median_ms"] <= 20
     assert result["mean_ms"] <= 45
     for group in ("chosen on", "held out"):
-        plain, ours = (result["rows"][f"{group}: {a}"] for a in ("plain DTW", "media.alignment"))
+        plain, ours = (
+            result["rows"][f"{group}: {a}"] for a in ("plain DTW", "data_prep.alignment.speech")
+        )
         assert ours["median_ms"] < plain["median_ms"]
         assert ours["mean_ms"] < 0.6 * plain["mean_ms"]
     assert "linear stretch" in text

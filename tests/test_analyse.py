@@ -14,6 +14,9 @@ from emotional_corpus import (
     make_still_a2fd,
 )
 
+from affekt.media.faces.detector import Detection
+from affekt.media.faces.points import BROWS
+from affekt.media.video.video import probe
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from benchmarks.edges import plain_face
@@ -44,9 +47,6 @@ from eamm.emotion_extractor import ExtractorConfig
 from eamm.emotion_figures import LIDS, align_faces
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
-from media.landmarks import Detection
-from media.points import BROWS
-from media.video import probe
 
 FACE = align_faces(plain_face(64)[None])[0]
 MODEL = DisplacementConfig(

@@ -9,6 +9,8 @@ import torch
 from drawn_face import draw_face, talking
 from tiny_fomm import SIZE, tiny_fomm
 
+from affekt.media.faces.crop import square_crop
+from affekt.media.video.pictures import reduced
 from eamm.fomm.animate import Animator, Drawing, Transfer
 from eamm.fomm.fast import FastGenerator
 from eamm.fomm.keypoints import Keypoints
@@ -16,8 +18,6 @@ from eamm.fomm.transfer import hull_area, movement_scale, relative, unlikeness
 from eamm.pictures import from_tensor, to_tensor
 from eamm.portrait import LONGEST, Frame
 from eamm.source import Portrait, cut_whole
-from media.crop import square_crop
-from media.pictures import reduced
 
 
 def random_keypoints(frames, seed=0):

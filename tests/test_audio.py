@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from media.audio import fitted, read_audio, write_wav
-from media.video import MediaError, write_video
+from affekt.media.audio.reader import fitted, read_audio, write_wav
+from affekt.media.video.video import MediaError, write_video
 
 
 def speechlike(rate, seconds=1.0):

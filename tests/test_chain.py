@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from test_page import CHROMIUM, opened
 
+from affekt.media.video.video import probe
 from demo import Config, run_demo
 from evp.renderer import load_renderer
 from generate import main as generate
-from media.video import probe
 from showcase.bars import EVP_BARS, look_up
 from showcase.evp_plan import EvpDemo
 

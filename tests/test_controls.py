@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from drawn_clips import BarDetector, draw, mouth
 
-from media.geometry import align_2d
-from media.points import RIGID
-from media.video import read_frames, write_video
+from affekt.media.faces.geometry import align_2d
+from affekt.media.faces.points import RIGID
+from affekt.media.video.video import read_frames, write_video
 from metrics.controls import controls_of, mean_faces
 from metrics.evaluate import another_speaker
 from metrics.pairing import Case

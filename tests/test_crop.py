@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from affekt.media.corpus import Crop
+from affekt.media.faces.crop import EAMM_TEMPLATE, choose_crop, cut, square_crop
+from affekt.media.faces.geometry import apply, similarity
+from affekt.media.faces.paste import paste
+from affekt.media.faces.points import RIGID
 from benchmarks.edges import plain_face
-from media.corpus import Crop
-from media.crop import EAMM_TEMPLATE, choose_crop, cut, square_crop
-from media.geometry import apply, similarity
-from media.paste import paste
-from media.points import RIGID
 
 
 def face_points(left, right, top, bottom):

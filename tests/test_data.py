@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.media.audio.mfcc import windows
+from affekt.media.corpus import SCHEMA, Corpus
 from affekt.runtime.files import write_json, write_jsonl
 from evp.data import (
     Augmentation,
@@ -20,8 +22,6 @@ from evp.data import (
     window_starts,
 )
 from evp.landmark_space import fit_space, flatten, unflatten
-from media.corpus import SCHEMA, Corpus
-from media.mfcc import windows
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
 FRAMES = 9

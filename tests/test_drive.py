@@ -9,6 +9,7 @@ from drawn_face import draw_face, talking
 from tiny_eamm import DESCRIPTION, GAINS, MOVED, tiny_a2fd, tiny_displacement
 from tiny_fomm import SIZE
 
+from affekt.media.faces.one_euro import one_euro
 from eamm.augment import mouth_box
 from eamm.drive import DISPLACEMENT_FILTER, KEYPOINT_FILTER, neutral_keypoints, smoothed
 from eamm.emotion_source import (
@@ -26,7 +27,6 @@ from eamm.emotion_source import (
 )
 from eamm.fomm.keypoints import Keypoints
 from eamm.pictures import to_tensor
-from media.one_euro import one_euro
 
 RNG = np.random.default_rng(0)
 T = 71  # two whole chunks and a part

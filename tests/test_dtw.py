@@ -1,4 +1,4 @@
-"""media.dtw against dtw-python, against a plain loop, and by properties."""
+"""data_prep.alignment.dtw against dtw-python, against a plain loop, and by properties."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media.audio import read_audio
-from media.compiled import compiled
-from media.dtw import dtw_path, warp
-from media.mfcc import mfcc
+from affekt.media.audio.mfcc import mfcc
+from affekt.media.audio.reader import read_audio
+from affekt.media.compiled import compiled
+from data_prep.alignment.dtw import dtw_path, warp
 
 METRICS = {"l1": "cityblock", "l2": "euclidean"}
 

@@ -5,6 +5,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from affekt.media.corpus import Clip, Crop
+from affekt.media.face3d.model import load_face_model, project
+from affekt.media.faces.crop import EAMM_TEMPLATE, choose_crop
+from affekt.media.faces.detector import make_detector
+from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.files import save_npy, write_json
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from eamm.pose import (
@@ -17,11 +22,6 @@ from eamm.pose import (
     to_release,
     write_pose_file,
 )
-from media.corpus import Clip, Crop
-from media.crop import EAMM_TEMPLATE, choose_crop
-from media.face_model import load_face_model, project
-from media.landmarks import make_detector
-from media.one_euro import one_euro
 
 TO_UPWARDS = np.diag([1.0, -1.0, -1.0])  # from y down, z away to y up, z to the viewer, and back
 CENTRE = EAMM_TEMPLATE.mean(axis=0)

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from affekt.media.faces import edges
+from affekt.media.video.video import read_video
 from benchmarks.edges import (
     curve_difference,
     made_up_frame,
@@ -12,8 +14,6 @@ from benchmarks.edges import (
     reference_map,
     reference_sketch,
 )
-from media import edges
-from media.video import read_video
 
 
 def turned(landmarks, degrees, centre):

@@ -10,17 +10,17 @@ import pytest
 from spoken_corpus import make_corpus
 from test_predict import make_run
 
+from affekt.media.audio.reader import write_wav
+from affekt.media.corpus import Corpus
+from affekt.media.faces.points import JAW
+from affekt.media.plots import LABEL_HEIGHT
+from affekt.media.video.video import probe, read_frames
 from affekt.runtime.files import read_json, write_json
 from evp.audio2lm import load_predictor
 from evp.edit_emotion import main, track_figures
 from evp.editing_pictures import TILE, draw_blend, widest
 from evp.emotion_codes import mean_codes, save_codes
 from evp.emotion_path import SHOWS, true_faces, way_gone
-from media.audio import write_wav
-from media.corpus import Corpus
-from media.plots import LABEL_HEIGHT
-from media.points import JAW
-from media.video import probe, read_frames
 
 FRAMES = 20
 SIDE = 32

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.files import read_jsonl
 from data_prep.emodb import Config, prepare
-from media.corpus import Corpus
 
 
 @pytest.fixture

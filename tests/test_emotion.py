@@ -10,11 +10,11 @@ from emotional_corpus import BROW_SHIFT, EMOTIONS, face_with_brows, make_emotion
 from portrait_corpus import SIZE
 from safetensors.torch import save_file
 
+from affekt.media.faces.geometry import RIGID_TEMPLATE
+from affekt.media.faces.points import RIGID
+from affekt.media.video.video import write_video
 from affekt.runtime.files import read_json
 from benchmarks.edges import plain_face
-from media.geometry import RIGID_TEMPLATE
-from media.points import RIGID
-from media.video import write_video
 from metrics import emotion_accuracy
 from metrics.emotion import (
     Accuracy,

@@ -5,6 +5,9 @@ import pytest
 import torch
 from driven_corpus import make_fomm
 
+from affekt.media.faces.detector import Detection
+from affekt.media.faces.geometry import RIGID_TEMPLATE
+from affekt.media.faces.points import BROWS, JAW, RIGID
 from eamm.emotion_figures import (
     EXPRESSION,
     SHAPE,
@@ -17,9 +20,6 @@ from eamm.emotion_figures import (
 )
 from eamm.fomm.keypoints import Keypoints
 from eamm.pictures import to_tensor
-from media.geometry import RIGID_TEMPLATE
-from media.landmarks import Detection
-from media.points import BROWS, JAW, RIGID
 
 NAME = ("M901_happy_3_001", "happy")
 LOWER_LIP = (65, 66, 67)

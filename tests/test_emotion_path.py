@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from spoken_corpus import make_corpus
 from test_predict import make_run
 
+from affekt.media.faces.points import BROWS, JAW, MOUTH_CORNERS
 from affekt.runtime.files import read_json, write_text
 from evp.audio2lm import faces_under, load_predictor, predict_faces
 from evp.emotion_codes import load_codes, mean_codes, save_codes
@@ -26,7 +27,6 @@ from evp.emotion_path import (
 )
 from evp.encoders import encode
 from evp.measure_editing import clip_paths, main, measure, summary, table
-from media.points import BROWS, JAW, MOUTH_CORNERS
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.uniform(0, 256, (68, 2))

@@ -5,6 +5,14 @@ import numpy as np
 import pytest
 from spoken_corpus import make_corpus
 
+from affekt.media.plots import MARKS, OKABE_ITO, clouds
+from affekt.metrics.cluster_intervals import (
+    clustered_difference,
+    clustered_mean,
+    clustered_share,
+    wilson,
+)
+from affekt.metrics.probes import fit_probe, hits_across, nearest_mean, silhouettes
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
 from evp.analyse import main
@@ -33,14 +41,6 @@ from evp.encoders import (
     load_encoders,
     save_description,
 )
-from media.cluster_intervals import (
-    clustered_difference,
-    clustered_mean,
-    clustered_share,
-    wilson,
-)
-from media.plots import MARKS, OKABE_ITO, clouds
-from media.probes import fit_probe, hits_across, nearest_mean, silhouettes
 
 SIZES = EncodersConfig(
     ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),
@@ -56,7 +56,7 @@ def everyone(emotions=4, sentences=6, speakers=3, heard=4):
     return Labels(*names, grid[1] >= heard), grid
 
 
-# media/cluster_intervals.py
+# affekt/metrics/cluster_intervals.py
 
 
 def test_the_bounds_of_a_mean_by_hand():
@@ -158,7 +158,7 @@ def test_scores_that_are_no_hits_are_refused(scores, clusters, message):
         clustered_share(scores, clusters)
 
 
-# media/probes.py and evp/analysis_figures.py
+# affekt/metrics/probes.py and evp/analysis_figures.py
 
 
 def test_a_reader_that_never_saw_the_sentence_cannot_use_it():
@@ -290,7 +290,7 @@ def test_runs_are_stacked_in_their_order():
     np.testing.assert_array_equal(stacked([first, second])["all"]["x"], [[1, 2], [3, 4]])
 
 
-# evp/analysis_picture.py and media/plots.py
+# evp/analysis_picture.py and affekt/media/plots.py
 
 
 def test_the_same_codes_give_the_same_picture_and_near_codes_lie_near():

@@ -8,12 +8,12 @@ import published_faces as published
 import pytest
 from scipy.io import savemat
 
+from affekt.media.face3d.dense import DenseFace, canonical_dense, load_dense_face
+from affekt.media.face3d.fit import fit_clip, rotation_error_deg
+from affekt.media.face3d.model import canonical, load_face_model, project
 from data_prep import face_model
 from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
 from data_prep.face_import import ImportConfig, import_face_model
-from media.dense_face import DenseFace, canonical_dense, load_dense_face
-from media.face_model import canonical, load_face_model, project
-from media.fit import fit_clip, rotation_error_deg
 
 BLENDSHAPES = {"surrey", "eos_blendshapes", "ict"}  # whose weights are meant for [0, 1]
 KINDS = {

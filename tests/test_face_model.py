@@ -4,8 +4,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from benchmarks.made_up_faces import head, made_up_model
-from media.face_model import (
+from affekt.media.face3d.model import (
     FaceModel,
     canonical,
     load_face_model,
@@ -13,7 +12,8 @@ from media.face_model import (
     save_face_model,
     without_similarity,
 )
-from media.points import RIGID
+from affekt.media.faces.points import RIGID
+from benchmarks.made_up_faces import head, made_up_model
 
 ICT_AXES = np.array([1.0, -1.0, -1.0])  # y up, z towards the viewer
 

@@ -5,10 +5,7 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from benchmarks.made_up_faces import made_up_clip, made_up_model
-from media import geometry
-from media.face_model import load_face_model, project
-from media.fit import (
+from affekt.media.face3d.fit import (
     FitConfig,
     PointWeights,
     fit_clip,
@@ -17,8 +14,11 @@ from media.fit import (
     rotation_error_deg,
     weak_perspective,
 )
-from media.landmarks import make_detector
-from media.video import read_video
+from affekt.media.face3d.model import load_face_model, project
+from affekt.media.faces import geometry
+from affekt.media.faces.detector import make_detector
+from affekt.media.video.video import read_video
+from benchmarks.made_up_faces import made_up_clip, made_up_model
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,9 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-import media.fit
-from benchmarks.made_up_faces import made_up_clip, made_up_model
-from benchmarks.pose import WHOLE, released_clip
-from eamm.pose import to_release
-from media import geometry
-from media.block_tridiagonal import backward, forward
-from media.contour import (
+import affekt.media.face3d.fit
+from affekt.media.face3d.block_tridiagonal import backward, forward
+from affekt.media.face3d.contour import (
     chosen,
     dense_in_gauge,
     jaw_curve,
@@ -21,10 +17,14 @@ from media.contour import (
     surface_paths,
     with_candidates,
 )
-from media.face_model import FaceModel, canonical, load_face_model, project
-from media.fit import FitConfig, PointWeights, fit_clip, weak_perspective
-from media.gauss_newton import Problem, State, residuals
-from media.whole_clip import Terms, rho, rho_slope
+from affekt.media.face3d.fit import FitConfig, PointWeights, fit_clip, weak_perspective
+from affekt.media.face3d.gauss_newton import Problem, State, residuals
+from affekt.media.face3d.model import FaceModel, canonical, load_face_model, project
+from affekt.media.face3d.whole_clip import Terms, rho, rho_slope
+from affekt.media.faces import geometry
+from benchmarks.made_up_faces import made_up_clip, made_up_model
+from benchmarks.pose import WHOLE, released_clip
+from eamm.pose import to_release
 
 HUBER, GEMAN = Terms("huber", 2.0), Terms("geman_mcclure", 2.0)
 SMOOTH = Terms(pose_weight=1e4, expression_weight=3.0)
@@ -169,7 +169,7 @@ def test_options_are_off_by_default_and_the_plain_fit_never_meets_them(model, mo
     def refused(*arguments):
         raise AssertionError("an option ran")
 
-    monkeypatch.setattr(media.fit, "refine", refused)
+    monkeypatch.setattr(affekt.media.face3d.fit, "refine", refused)
     after = fit_clip(model, landmarks, FitConfig())
     np.testing.assert_array_equal(after.pose, before.pose)
     with pytest.raises(AssertionError, match="an option ran"):

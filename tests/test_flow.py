@@ -12,11 +12,11 @@ from drawn_face import talking
 from published_weights import publish
 from torch.nn.functional import pad
 
-from media.flow import Dis, confident, origins, sampled
-from media.flow_raft import NETWORKS, Raft, make_estimator
-from media.flow_store import FILE, flow_writer, open_flow, resized
-from media.frames import write_frames
-from media.packed import HEADER
+from affekt.media.video.flow import Dis, confident, origins, sampled
+from affekt.media.video.flow_raft import NETWORKS, Raft, make_estimator
+from affekt.media.video.flow_store import FILE, flow_writer, open_flow, resized
+from affekt.media.video.frames import write_frames
+from affekt.media.video.packed import HEADER
 
 
 def texture(seed=0, size=(96, 128), blur=2.0):

@@ -9,11 +9,11 @@ import pytest
 from portrait_corpus import SIZE, write_portraits
 from test_flow import publish_network
 
+from affekt.media.corpus import Corpus
+from affekt.media.video.flow import Dis, confident
+from affekt.media.video.flow_store import FILE, resized
 from affekt.runtime.files import read_json, write_json
 from data_prep import flow as step
-from media.corpus import Corpus
-from media.flow import Dis, confident
-from media.flow_store import FILE, resized
 
 FRAMES = 18  # more than are read at once
 

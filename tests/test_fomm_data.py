@@ -9,6 +9,9 @@ from PIL import Image, ImageEnhance
 from portrait_corpus import write_portraits
 from torchvision.transforms.functional import adjust_hue
 
+from affekt.media.corpus import SCHEMA
+from affekt.media.video.frames import write_frames
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from eamm.fomm.data import (
@@ -19,9 +22,6 @@ from eamm.fomm.data import (
     jittered,
 )
 from eamm.pictures import from_tensor, to_tensor
-from media.corpus import SCHEMA
-from media.frames import write_frames
-from media.pictures import resized
 
 STILL = JitterConfig(0, 0, 0, 0)
 SIZE = 16

@@ -13,13 +13,13 @@ from fomm_definition import (
 )
 from released_layout import random_fomm, small_fomm
 
+from affekt.nets.perceptual import Vgg, VggConfig
 from eamm.fomm.losses import equivariance_jacobian, equivariance_value
 from eamm.fomm.losses import perceptual as our_perceptual
 from eamm.fomm.model import ImagePyramid, load_discriminator, load_fomm
 from eamm.fomm.transform import TransformConfig, draw_transform
 from eamm.import_released import import_released
 from eamm.released_models import Options
-from media.vgg import Vgg, VggConfig
 
 SIZE = 128  # the full-size networks are convolutional: a smaller picture tests them as well
 CLOSE = {"rtol": 0, "atol": 1e-4}

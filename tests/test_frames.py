@@ -9,8 +9,8 @@ import torch
 from drawn_face import talking
 from torch.utils.data import DataLoader, Dataset
 
-from media.frames import FILES, open_frames, write_frames
-from media.packed import HEADER
+from affekt.media.video.frames import FILES, open_frames, write_frames
+from affekt.media.video.packed import HEADER
 
 COUNT = 20
 

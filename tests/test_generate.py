@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import generate
+from affekt.media.audio.mfcc import sound_windows
+from affekt.media.audio.reader import read_audio, write_wav
+from affekt.media.corpus import Crop
+from affekt.media.video.video import probe, read_frames, write_video
 from evp.drive import Emotion
 from evp.portrait import EditedFrame
 from evp.retouch import Retouch
 from evp.silence import PauseRule
-from media.audio import read_audio, write_wav
-from media.corpus import Crop
-from media.mfcc import sound_windows
-from media.video import probe, read_frames, write_video
 from metrics.lag import loudness, opening_lag
 
 FRAMES = 75

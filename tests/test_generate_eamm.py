@@ -11,16 +11,16 @@ from tiny_eamm import write_tiny_runs
 from tiny_fomm import SIZE, write_tiny_fomm
 
 import generate
+from affekt.media.audio.mfcc import clip_mfcc, windows
+from affekt.media.audio.reader import read_audio, write_wav
+from affekt.media.faces.detector import make_detector
+from affekt.media.video.video import probe, read_frames, write_video
 from eamm.command import job_of
 from eamm.drive import load_networks
 from eamm.pictures import to_tensor
 from eamm.pose import read_pose_file, write_pose_file
 from eamm.source import load_portrait
 from eamm.talk import Faces, talking_keypoints
-from media.audio import read_audio, write_wav
-from media.landmarks import make_detector
-from media.mfcc import clip_mfcc, windows
-from media.video import probe, read_frames, write_video
 
 GREEN = (30, 120, 40)
 FRAMES = 11

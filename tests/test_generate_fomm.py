@@ -7,8 +7,8 @@ from PIL import Image
 from tiny_fomm import SIZE, write_tiny_fomm
 
 import generate
-from media.audio import read_audio
-from media.video import probe, read_frames, write_video
+from affekt.media.audio.reader import read_audio
+from affekt.media.video.video import probe, read_frames, write_video
 
 GREEN = (30, 120, 40)
 
@@ -54,7 +54,7 @@ def test_a_driving_video_without_sound_gives_one_without(inputs, tmp_path):
 
 def test_a_faster_driving_video_is_shown_at_25_fps(inputs, tmp_path, monkeypatch):
     fast = tmp_path / "fast.mp4"
-    monkeypatch.setattr("media.video.FRAME_RATE", 50)
+    monkeypatch.setattr("affekt.media.video.video.FRAME_RATE", 50)
     write_video(fast, talking(20))
     monkeypatch.undo()
     assert probe(fast).fps == 50

@@ -12,13 +12,13 @@ from PIL import Image
 from tiny_eamm import write_tiny_runs
 
 import generate
+from affekt.media.audio.reader import write_wav
+from affekt.media.video.video import write_video
 from affekt.runtime.batch import Batch, Fingerprints
 from affekt.runtime.files import read_jsonl
 from affekt.runtime.manifest import read_manifest, write_manifest_file
 from eamm import studio as eamm_studio
 from eamm.fomm import studio as fomm_studio
-from media.audio import write_wav
-from media.video import write_video
 
 COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "speaker")
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media import geometry, points
-from media.emotions import EMOTIONS, canonical, index
+from affekt.media.emotions import EMOTIONS, canonical, index
+from affekt.media.faces import geometry, points
 
 SEEDS = st.integers(0, 10_000)
 

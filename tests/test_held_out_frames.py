@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from portrait_corpus import SIZE, write_portraits
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.config import ConfigError
 from evp.drawing import render
 from evp.generator import Generator, GeneratorConfig, GuidanceConfig
@@ -23,7 +24,6 @@ from evp.held_out_frames import (
 )
 from evp.temporal_generator import TemporalGenerator
 from evp.video_data import OpenClip, VideoDataConfig, nearest_frames
-from media.corpus import Corpus
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 SMALL = GeneratorConfig(4, 1, 1, 1, 1, outer_kernel=3)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from media.video import read_video
+from affekt.media.video.video import read_video
 from metrics import image_batch
 from metrics.image import psnr, psnr_u8wrap, ssim, ssim_wang
 from metrics.image_batch import METRICS, picture_scores, scores_by_kernels, scores_by_torch

@@ -22,6 +22,9 @@ from evp_layout import (
 from import_refusals import import_or_one_line
 from released_layout import small_fomm
 
+from affekt.media.audio.mfcc import sound_windows
+from affekt.media.emotions import EMOTIONS
+from affekt.media.faces.schemes import SENSE106, to_ibug68
 from affekt.runtime.run import restore
 from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig, load_predictor, predict_landmarks
 from evp.disentangle import DisentanglementConfig
@@ -41,9 +44,6 @@ from evp.encoders import (
 from evp.import_released import import_released, main
 from evp.landmark_space import load_space, unflatten
 from evp.released_models import read_model
-from media.emotions import EMOTIONS
-from media.mfcc import sound_windows
-from media.schemes import SENSE106, to_ibug68
 
 WINDOWS = 20 * torch.randn(5, 28, 12, generator=torch.Generator().manual_seed(3))
 

@@ -5,12 +5,12 @@ import pytest
 from evp_layout import feature_files, landmark_files
 from import_refusals import import_or_one_line
 
+from affekt.media.emotions import EMOTIONS
+from affekt.media.faces.geometry import align_2d
+from affekt.media.faces.schemes import SENSE106
 from evp.emotion_codes import load_codes
 from evp.import_released import import_released
 from evp.landmark_space import load_space, unflatten
-from media.emotions import EMOTIONS
-from media.geometry import align_2d
-from media.schemes import SENSE106
 
 
 def test_arrays_alone_are_imported_without_a_checkpoint(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch_fidelity import calculate_metrics
 
-from media.video import read_video
+from affekt.media.video.video import read_video
 from metrics.fid import fid, kid
 from metrics.inception import features, load_inception, random_inception
 

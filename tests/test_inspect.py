@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from drawn_face import draw_face, talking_clip, tone
 
+from affekt.media.corpus import Corpus
+from affekt.media.faces.detector import make_detector
+from affekt.media.video.video import write_video
 from affekt.runtime.files import read_json, write_json
 from data_prep import workers
 from data_prep.clip import FramesConfig
@@ -14,9 +17,6 @@ from data_prep.inspect import CELL, HEAD, MARGIN, contact_sheet, counts, draw_la
 from data_prep.layouts import CorpusConfig
 from data_prep.prepare import Config, prepare
 from data_prep.splits import SplitConfig
-from media.corpus import Corpus
-from media.landmarks import make_detector
-from media.video import write_video
 
 COLOURS = {"ann_happy_1": (160, 40, 40), "ann_sad_2": (40, 160, 40), "bob_sad_1": (40, 40, 160)}
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from media.crop import EAMM_TEMPLATE
-from media.geometry import RIGID_TEMPLATE, align_2d, apply, similarity
-from media.points import MOUTH, RIGID
+from affekt.media.faces.crop import EAMM_TEMPLATE
+from affekt.media.faces.geometry import RIGID_TEMPLATE, align_2d, apply, similarity
+from affekt.media.faces.points import MOUTH, RIGID
 from metrics.landmark import (
     aligned,
     atvg,

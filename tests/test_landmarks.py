@@ -11,10 +11,10 @@ import torch
 from drawn_face import draw_face
 from published_weights import publish
 
-from media.crop import choose_crop, cut
-from media.landmarks import FACE_ALIGNMENT_WEIGHTS, main_face, make_detector
-from media.points import BROWS, EYES, FLIP, JAW, MOUTH, NOSE, mouth_opening
-from media.video import read_video
+from affekt.media.faces.crop import choose_crop, cut
+from affekt.media.faces.detector import FACE_ALIGNMENT_WEIGHTS, main_face, make_detector
+from affekt.media.faces.points import BROWS, EYES, FLIP, JAW, MOUTH, NOSE, mouth_opening
+from affekt.media.video.video import read_video
 
 NETWORK = "2DFAN4-11f355bf06.pth.tar"
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from drawn_face import talking, talking_clip, tone
 
+from affekt.media.audio.mfcc import clip_mfcc, mfcc, windows
+from affekt.media.corpus import Corpus
+from affekt.media.faces.detector import make_detector
+from affekt.media.video.video import write_video
 from data_prep import workers
 from data_prep.clip import FramesConfig
 from data_prep.layouts import CorpusConfig, find_sources
 from data_prep.prepare import Config, prepare
 from data_prep.splits import SplitConfig, splits_of
-from media.corpus import Corpus
-from media.landmarks import make_detector
-from media.mfcc import clip_mfcc, mfcc, windows
-from media.video import write_video
 
 FRAMES = 29
 SIZE = 96

@@ -1,4 +1,4 @@
-"""media.mfcc against python_speech_features, which is the definition."""
+"""affekt.media.audio.mfcc against python_speech_features, which is the definition."""
 
 import json
 import sys
@@ -10,8 +10,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affekt.media.audio.mfcc import clip_mfcc, mfcc, windows
 from benchmarks import harness
-from media.mfcc import clip_mfcc, mfcc, windows
 
 
 def library(samples):

@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from affekt.media.audio.reader import read_audio
+from affekt.media.emotions import EMOTIONS
+from affekt.media.faces.detector import make_detector
+from affekt.media.faces.points import EMOTION, GROUPS, eye_opening, mouth_opening
+from affekt.media.video.video import probe, read_frames
 from data_prep.mini import acting, clip, raster, speech, visemes, voices
 from data_prep.mini.clip import ClipName, Settings
 from data_prep.mini.expression import EXPRESSION_INDEX, EXPRESSIONS
@@ -16,11 +21,6 @@ from data_prep.mini.speakers import make_speaker
 from data_prep.mini.speech import Phoneme, Prosody
 from data_prep.mini.surface import SKULL
 from data_prep.mini_corpus import Extent, clip_names, main, make_corpus
-from media.audio import read_audio
-from media.emotions import EMOTIONS
-from media.landmarks import make_detector
-from media.points import EMOTION, GROUPS, eye_opening, mouth_opening
-from media.video import probe, read_frames
 
 SMALL = Settings(size=64)
 TWO = Extent(speakers=1, sentences=1, emotions=("neutral", "happy"), levels=(3,), lively=1)

@@ -13,10 +13,10 @@ from drawn_clips import SIZE, BarDetector, draw, mouth
 from published_weights import publish
 from test_test_script import load_script
 
+from affekt.media.faces.points import MOUTH
+from affekt.media.plots import write_png
+from affekt.media.video.video import read_frames, write_video
 from affekt.runtime.files import read_json, read_jsonl
-from media.plots import write_png
-from media.points import MOUTH
-from media.video import read_frames, write_video
 from metrics import evaluate, network_measures
 from metrics.fan import Fan, FanConfig
 from metrics.fan_weights import Description, save_classifier

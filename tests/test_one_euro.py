@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from media.one_euro import one_euro
+from affekt.media.faces.one_euro import one_euro
 
 
 def alone(samples, mincutoff, beta, dcutoff=1.0, freq=100.0):

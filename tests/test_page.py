@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from media.video import VideoWriter
+from affekt.media.video.video import VideoWriter
 from showcase.page import Figure, Row, Section, write_page
 
 CHROMIUM = next(

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from affekt.media.corpus import SCHEMA
 from affekt.runtime.files import read_jsonl, write_json, write_jsonl
+from data_prep.alignment.dtw import dtw_path, warp
 from data_prep.pairs import PairsConfig, make_pairs
 from data_prep.sentence_matching import partners
 from data_prep.sentence_table import MEAD_SENTENCES, read_table
-from media.corpus import SCHEMA
-from media.dtw import dtw_path, warp
 
 ROOT = Path(__file__).parent.parent
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from media.emotions import EMOTIONS
+from affekt.media.emotions import EMOTIONS
 from metrics.tables.papers import PRINTED, load_papers
 
 PAPERS = load_papers()

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from media.corpus import Crop
-from media.paste import border_mask, face_mask, palindrome, paste
+from affekt.media.corpus import Crop
+from affekt.media.faces.paste import border_mask, face_mask, palindrome, paste
 
 
 def crop(scale=0.5, shift=(-10.0, -20.0), size=64):

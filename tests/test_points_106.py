@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from affekt.media.faces import edges, geometry, points
+from affekt.media.faces.schemes import IBUG68, SCHEMES, SENSE106, scheme_of, to_ibug68
 from benchmarks.edges import made_up_frame, plain_face
-from media import edges, geometry, points
-from media.schemes import IBUG68, SCHEMES, SENSE106, scheme_of, to_ibug68
 
 PARTS = ("jaw", "brows", "nose", "eyes", "mouth")
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.media.corpus import Crop
+from affekt.media.face3d.model import project
+from affekt.media.faces.geometry import align_3d
+from affekt.media.video.video import VideoWriter
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from evp.generator import Generator, GeneratorConfig, GuidanceConfig
 from evp.portrait import AS_PLACED, edit, frames_in_order, place_faces
 from evp.renderer import Renderer, Target
 from evp.retouch import Retouch, smoothed
-from media.corpus import Crop
-from media.face_model import project
-from media.geometry import align_3d
-from media.video import VideoWriter
 
 T = 12
 

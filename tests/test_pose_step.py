@@ -4,17 +4,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
+from affekt.media.face3d.model import load_face_model, save_face_model
+from affekt.media.face3d.whole_clip import Terms
+from affekt.media.faces import geometry
+from affekt.media.faces.points import FLIP, RIGID
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from data_prep import face_model as face_model_step
 from data_prep import pose as pose_step
 from data_prep.face_modes import ModesConfig, aligned_frames, learn_face_model
-from media import geometry
-from media.corpus import SCHEMA, Corpus
-from media.face_model import load_face_model, save_face_model
-from media.fit import fit_clip, px_at_256, rotation_error_deg
-from media.points import FLIP, RIGID
-from media.whole_clip import Terms
 
 SPEAKERS = ("M901", "W902", "M903")
 

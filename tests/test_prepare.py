@@ -14,6 +14,10 @@ import pytest
 import soundfile
 from drawn_face import draw_face, talking, talking_clip, tone
 
+from affekt.media.audio.mfcc import clip_mfcc
+from affekt.media.corpus import Corpus
+from affekt.media.faces.detector import make_detector
+from affekt.media.video.video import MediaError, write_video
 from data_prep import clip as clip_module
 from data_prep import prepare as prepare_module
 from data_prep import workers
@@ -21,10 +25,6 @@ from data_prep.clip import FramesConfig, analyse_video, cropped_frames
 from data_prep.layouts import CorpusConfig, Source, find_sources
 from data_prep.prepare import Config, main, prepare
 from data_prep.splits import SplitConfig, split_of, splits_of
-from media.corpus import Corpus
-from media.landmarks import make_detector
-from media.mfcc import clip_mfcc
-from media.video import MediaError, write_video
 
 SIZE = 128
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from media.points import BROWS
-from media.probes import (
+from affekt.media.faces.points import BROWS
+from affekt.metrics.probes import (
     correlation,
     fit_probe,
     mouth_correlation,

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.media.corpus import Crop
+from affekt.media.faces.crop import cut
+from affekt.media.video.pictures import resized
+from affekt.media.video.video import VideoWriter, read_frames
 from affekt.runtime import checkpoint
 from evp.drawing import (
     RendererDescription,
@@ -18,10 +22,6 @@ from evp.generator import GeneratorConfig, GuidanceConfig
 from evp.portrait import edit
 from evp.renderer import Renderer, Target, frames_before, load_renderer
 from evp.video_data import guidance_maps, scaled
-from media.corpus import Crop
-from media.crop import cut
-from media.pictures import resized
-from media.video import VideoWriter, read_frames
 
 PLAIN = GuidanceConfig("plain", 32)
 ALONE = GeneratorConfig(channels=2, downsamplings=1, blocks=1, enhancers=0, outer_kernel=3)

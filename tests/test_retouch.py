@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from affekt.media.faces.one_euro import one_euro
 from benchmarks.retouch import blinks, delay
 from evp.retouch import LANDMARK_FILTER, Retouch, retouched, smoothed, with_eyes_of
-from media.one_euro import one_euro
 
 T = 30
 LIDS = [37, 38, 40, 41, 43, 44, 46, 47]

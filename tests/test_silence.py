@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from affekt.media.faces.points import BROWS, EYES, JAW, MOUTH, NOSE
 from benchmarks.pauses import Said, pairs_of
 from evp.silence import PauseRule, closed_where, mouth_closed, silent_frames
-from media.points import BROWS, EYES, JAW, MOUTH, NOSE
 
 FRAME = 640  # samples
 RULE = PauseRule()

@@ -8,12 +8,12 @@ import pytest
 from drawn_face import draw_face, talking_clip
 from PIL import Image
 
+from affekt.media.faces.crop import EAMM_TEMPLATE, choose_crop, cut
+from affekt.media.faces.detector import Detection, make_detector
+from affekt.media.faces.points import RIGID
+from affekt.media.video.container import MediaError
+from affekt.media.video.pictures import BACKGROUND, is_picture, read_picture
 from eamm.source import centred_square, cut_whole, load_driving, load_portrait
-from media.container import MediaError
-from media.crop import EAMM_TEMPLATE, choose_crop, cut
-from media.landmarks import Detection, make_detector
-from media.pictures import BACKGROUND, is_picture, read_picture
-from media.points import RIGID
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from media.geometry import RIGID_TEMPLATE
-from media.points import RIGID
-from media.video import read_video
+from affekt.media.faces.geometry import RIGID_TEMPLATE
+from affekt.media.faces.points import RIGID
+from affekt.media.video.video import read_video
 from metrics.temporal import flicker, jitter, true_motion, warp_errors
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from portrait_corpus import SIZE, write_flow, write_portraits
 
+from affekt.media.audio.reader import write_wav
+from affekt.media.video.video import read_frames
 from affekt.runtime.run import RunConfig
 from evp.discriminator import DiscriminatorConfig
 from evp.generator import GeneratorConfig, GuidanceConfig
 from evp.held_out_frames import HeldOutFrames
 from evp.video_data import VideoDataConfig
-from media.audio import write_wav
-from media.video import read_frames
 from metrics.image import ssim
 from showcase.temporal_figures import (
     ARMS,

@@ -13,8 +13,8 @@ import pytest
 from drawn_clips import SIZE, BarDetector, draw, mouth
 from drawn_face import talking_clip
 
+from affekt.media.video.video import read_frames, write_video
 from affekt.runtime.files import read_json, read_jsonl
-from media.video import read_frames, write_video
 from metrics import evaluate
 from metrics.image import psnr
 

@@ -9,6 +9,9 @@ import torch
 from driven_corpus import FOMM, make_driven_corpus, make_fomm
 from portrait_corpus import rows_of
 
+from affekt.media.corpus import Corpus
+from affekt.media.video.pictures import resized
+from affekt.nets.perceptual import VggConfig
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig
@@ -21,9 +24,6 @@ from eamm.a2fd_teacher import taught_frames, teacher_keypoints
 from eamm.fomm.model import load_fomm
 from eamm.pictures import to_tensor
 from eamm.pose import release_pose
-from media.corpus import Corpus
-from media.pictures import resized
-from media.vgg import VggConfig
 from train_a2fd import Config, LossConfig, train
 
 WIDTHS = A2fdWidths(4, 16, (8, 8, 16, 16, 16), 32, 32, 16, 16, 32, 1, 32, 16)

@@ -15,6 +15,7 @@ from portrait_corpus import rows_of
 from torch import nn
 
 import train_emotion_displacement
+from affekt.media.corpus import Corpus
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.optim import OptimConfig
@@ -41,7 +42,6 @@ from eamm.face_keypoints import FILE
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.pictures import to_tensor
-from media.corpus import Corpus
 from train_emotion_displacement import Config, LossConfig, train
 
 MODEL = DisplacementConfig(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from portrait_corpus import SIZE, rows_of, write_portraits
 
+from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from evp.discriminator import DiscriminatorConfig
@@ -21,7 +22,6 @@ from evp.video_data import (
     VideoDataConfig,
     training_clips,
 )
-from media.vgg import VggConfig
 from train_edge2video import Config, LossConfig, compared, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)

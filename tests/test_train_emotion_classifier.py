@@ -8,12 +8,12 @@ import torch
 from emotional_corpus import EMOTIONS, make_emotional_corpus
 from portrait_corpus import rows_of
 
+from affekt.media.corpus import Corpus
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_jsonl, write_jsonl
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from affekt.runtime.weights import registry as weights
-from media.corpus import Corpus
 from metrics.emotion import accuracy, read_clip
 from metrics.fan import Backbone, FanConfig
 from metrics.fan_data import (

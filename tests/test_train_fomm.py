@@ -7,6 +7,9 @@ import pytest
 import torch
 from portrait_corpus import rows_of
 
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.video.frames import write_frames
+from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from affekt.runtime.optim import OptimConfig
@@ -19,9 +22,6 @@ from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.measure import HeldOut, HeldOutConfig, held_out_clips, measure
 from eamm.fomm.model import FommConfig, load_fomm
 from eamm.fomm.motion import MotionConfig
-from media.corpus import SCHEMA, Corpus
-from media.frames import write_frames
-from media.vgg import Vgg, VggConfig
 from train_fomm import Config, LossConfig, train
 
 SIZE = 32

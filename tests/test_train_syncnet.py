@@ -10,15 +10,15 @@ import pytest
 import torch
 from portrait_corpus import SIZE, picture, rows_of
 
+from affekt.media.audio.mfcc import clip_mfcc
+from affekt.media.audio.reader import write_wav
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.video.frames import write_frames
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from benchmarks.edges import plain_face
-from media.audio import write_wav
-from media.corpus import SCHEMA, Corpus
-from media.frames import write_frames
-from media.mfcc import clip_mfcc
 from metrics import sync_held_out
 from metrics.sync import cut_faces, sound_windows
 from metrics.sync_data import SyncClips, SyncDataConfig, clip_rows

@@ -8,6 +8,7 @@ import torch
 from portrait_corpus import SIZE, rows_of, write_flow, write_portraits
 
 import train_edge2video
+from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from evp.discriminator import DiscriminatorConfig
@@ -18,7 +19,6 @@ from evp.judges import Judges
 from evp.sequences import SequenceConfig, Sequences, draw_sequences
 from evp.video_data import PortraitClips, VideoDataConfig, speaker_clips, training_clips
 from evp.video_discriminator import VideoDiscriminatorConfig
-from media.vgg import VggConfig
 from train_edge2video import Config, LossConfig, compared, motion_terms, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)

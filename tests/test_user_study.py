@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from test_page import CHROMIUM, QUIET
 
-from media.emotions import EMOTIONS
-from media.video import VideoWriter, probe, read_frames
+from affekt.media.emotions import EMOTIONS
+from affekt.media.video.video import VideoWriter, probe, read_frames
 from metrics.commands import user_study as command
 from metrics.intervals import mean_interval, wilson_interval
 from metrics.pairing import Case

@@ -6,7 +6,7 @@ import pytest
 import torch
 from published_weights import publish
 
-from media.vgg import Vgg, VggConfig
+from affekt.nets.perceptual import Vgg, VggConfig
 
 
 def test_missing_imagenet_weights_are_an_error_that_says_what_to_do(tmp_path, monkeypatch):

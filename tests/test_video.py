@@ -10,8 +10,15 @@ import cv2
 import numpy as np
 import pytest
 
-from media.audio import read_audio
-from media.video import MediaError, VideoWriter, probe, read_frames, read_video, write_video
+from affekt.media.audio.reader import read_audio
+from affekt.media.video.video import (
+    MediaError,
+    VideoWriter,
+    probe,
+    read_frames,
+    read_video,
+    write_video,
+)
 
 SIZE = 64
 
@@ -195,7 +202,7 @@ def test_what_is_wrong_with_a_file_has_a_reason(tmp_path, name, reason):
 
 def test_a_stream_that_stops_early_is_truncated(tmp_path):
     """A container without boxes: the end is only known from what the stream declares."""
-    from media import video
+    from affekt.media.video import video
 
     class Stream:
         average_rate, guessed_rate, start_time = Fraction(25), None, 0

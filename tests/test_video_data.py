@@ -9,6 +9,7 @@ import pytest
 import torch
 from portrait_corpus import SIZE, picture, write_flow, write_portraits
 
+from affekt.media.video.flow_store import FILE
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import DamagedFileError
 from evp.generator import GuidanceConfig
@@ -20,7 +21,6 @@ from evp.video_data import (
     speaker_clips,
     training_clips,
 )
-from media.flow_store import FILE
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 

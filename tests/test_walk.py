@@ -20,6 +20,7 @@ import pretrain_encoders
 import train_audio2lm
 import train_disentangle
 import train_edge2video
+from affekt.media.emotions import EMOTIONS as EMOTION_LABELS
 from affekt.runtime.config import load_config
 from affekt.runtime.files import read_jsonl
 from data_prep.face_import import ImportConfig
@@ -30,7 +31,6 @@ from data_prep.pose import Config as PoseConfig
 from data_prep.prepare import Config as PrepareConfig
 from data_prep.sentence_table import MEAD_SENTENCES, read_table
 from data_prep.splits import splits_of
-from media.emotions import EMOTIONS as EMOTION_LABELS
 
 ROOT = Path(__file__).parent.parent
 WALK = ROOT / "docs/evp.md"

@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import save_file
 from tiny_fomm import CONFIG, SIZE, tiny_fomm, write_tiny_fomm
 
+from affekt.media.face3d.model import save_face_model
 from benchmarks.made_up_faces import made_up_model
 from eamm import a2fd, displacement
 from eamm.a2fd import A2fd, config_for, fingerprint, save_a2fd_description
@@ -16,7 +17,6 @@ from eamm.displacement import (
 )
 from eamm.emotion_extractor import ExtractorConfig
 from eamm.fomm.blocks import HourglassConfig
-from media.face_model import save_face_model
 
 WIDTHS = A2fdWidths(
     identity_channels=2,

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.face3d.model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD
 from data_prep.face_formats.basis import Basis, modes_of_columns, of_shape, pca_range
 from data_prep.face_formats.cereal import Archive
 from data_prep.face_formats.landmark_rows import read_landmarks
-from media.face_model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD
 
 Array = NDArray[tp.Any]
 

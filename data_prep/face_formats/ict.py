@@ -5,7 +5,7 @@
     jawOpen.obj, ...            the mean plus each expression at weight 1
     vertex_indices.json         `expressions`, the names of these files in order, and
                                 `idx_to_landmark_verts`, the vertices of the 68 landmarks from 0
-as its Scripts/face_model_io.py tells. Prior widths are those of media/face_model.py.
+as its Scripts/face_model_io.py tells. Prior widths are those of affekt/media/face3d/model.py.
 """
 
 import json
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.face3d.model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD, ICT_IDENTITY_STD
 from data_prep.face_formats.basis import Basis, the_file
 from data_prep.face_formats.landmark_rows import read_landmarks
-from media.face_model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD, ICT_IDENTITY_STD
 
 Array = NDArray[tp.Any]
 

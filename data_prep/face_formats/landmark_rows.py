@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from media import points
+from affekt.media.faces import points
 
 Array = NDArray[tp.Any]
 

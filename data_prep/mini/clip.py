@@ -9,6 +9,9 @@ from typing import Literal
 import av
 import numpy as np
 
+from affekt.media.emotions import EMOTIONS, NEUTRAL
+from affekt.media.faces.points import mouth_opening
+from affekt.media.video.video import VideoWriter
 from affekt.runtime.files import replacing
 from data_prep.mini import motion
 from data_prep.mini.acting import act
@@ -29,9 +32,6 @@ from data_prep.mini.voices import (
     manner_of,
     prosody_of,
 )
-from media.emotions import EMOTIONS, NEUTRAL
-from media.points import mouth_opening
-from media.video import VideoWriter
 
 View = Literal["front", "lively"]
 VIEWS: tuple[View, ...] = ("front", "lively")

@@ -8,10 +8,10 @@ itself, not its silhouette. Given for the image-right half and mirrored.
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.faces.points import FLIP
 from data_prep.mini import eyes, mouth
 from data_prep.mini.parts import Part
 from data_prep.mini.surface import Array
-from media.points import FLIP
 
 CORNERS = 4  # vertices that carry a landmark
 

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from media.compiled import compiled
+from affekt.media.compiled import compiled
 
 SAMPLES = 2  # per pixel and axis
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.media.faces.geometry import rotation_matrix
 from data_prep.mini import raster
 from data_prep.mini.head import F32, Head
 from data_prep.mini.speakers import Speaker
 from data_prep.mini.surface import Array
-from media.geometry import rotation_matrix
 
 U8 = NDArray[np.uint8]
 

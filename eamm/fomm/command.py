@@ -5,11 +5,11 @@ import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.media.faces.detector import DetectorName
 from affekt.runtime.manifest import Column
 from eamm.fomm.animate import Drawing
 from eamm.fomm.fast import Precision
 from eamm.source import Framing
-from media.landmarks import DetectorName
 
 HELP = "a portrait moves as the head in a video does"
 USAGE = """generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]

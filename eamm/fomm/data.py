@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.crop import Profile
+from affekt.media.faces.points import COUNT, FLIP
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from eamm.pictures import to_tensor
-from media.corpus import Clip, Corpus
-from media.crop import Profile
-from media.pictures import resized
-from media.points import COUNT, FLIP
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]

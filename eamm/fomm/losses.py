@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from affekt.nets.perceptual import Vgg
 from eamm.fomm.blocks import gaussians
 from eamm.fomm.discriminator import Verdict
 from eamm.fomm.keypoints import Keypoints, invert
 from eamm.fomm.transform import Transform
-from media.vgg import Vgg
 
 Pyramid = dict[int, Tensor]  # pictures by the factor they are smaller by
 

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.media.corpus import Clip
+from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from eamm.fomm.data import FrameDataConfig, Image, find_clips
 from eamm.fomm.generator import Generated
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.pictures import to_tensor
-from media.corpus import Clip
-from media.pictures import resized
 
 SHOWN = 256  # pixels a side, at least, of a picture in the sample
 EPSILON = 1e-9  # of an error that another is divided by

@@ -4,6 +4,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from affekt.media.faces.detector import Detector
+from affekt.media.video.result import Watch, outputs, sound_if_any, unwatched, write_pictures
+from affekt.media.video.video import probe
 from affekt.runtime.run import pick_device
 from eamm.fomm.animate import Animator, Transfer
 from eamm.fomm.command import FommJob
@@ -11,9 +14,6 @@ from eamm.fomm.fast import FastFomm
 from eamm.fomm.model import load_fomm
 from eamm.portrait import Frame, reenacted
 from eamm.source import load_driving, load_portrait
-from media.landmarks import Detector
-from media.result import Watch, outputs, sound_if_any, unwatched, write_pictures
-from media.video import probe
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from affekt.media.corpus import Corpus
+from affekt.media.faces.geometry import View
 from affekt.runtime.config import load_config, plain
 from affekt.runtime.files import sha256, write_json, write_text
 from affekt.runtime.plan import StageError, run_plan
-from media.corpus import Corpus
-from media.geometry import View
 from metrics.ablation import (
     CODES,
     FULL,

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from media.container import MediaError
-from media.corpus import FRAME_RATE, Clip, Corpus
-from media.video import VideoInfo, probe
+from affekt.media.corpus import FRAME_RATE, Clip, Corpus
+from affekt.media.video.container import MediaError
+from affekt.media.video.video import VideoInfo, probe
 from metrics.commands.run import some
 from metrics.form import Form, unlike
 from metrics.manifest import write_manifest

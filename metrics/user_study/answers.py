@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.media.emotions import EMOTIONS
 from affekt.runtime.files import read_json
-from media.emotions import EMOTIONS
 from metrics.intervals import Interval, mean_interval, wilson_interval
 from metrics.user_study.design import HIGHEST, LOWEST, PROTOCOLS, SCHEMA, Key, StudyProtocol, Task
 

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from media.emotions import EMOTIONS, canonical
+from affekt.media.emotions import EMOTIONS, canonical
 from metrics.pairing import Case
 
 REAL = "real"  # the row of the true videos

@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.media.audio.reader import read_audio
+from affekt.media.corpus import Clip
+from affekt.media.emotions import EMOTIONS
+from affekt.media.plots import write_png
+from affekt.media.video.container import MediaError, open_media
+from affekt.media.video.pictures import read_picture
+from affekt.media.video.video import probe, read_video, write_video
 from affekt.runtime.files import read_json, replacing, replacing_folder, write_json, write_text
-from media.audio import read_audio
-from media.container import MediaError, open_media
-from media.corpus import Clip
-from media.emotions import EMOTIONS
-from media.pictures import read_picture
-from media.plots import write_png
-from media.video import probe, read_video, write_video
 from metrics.pairing import Case
 from metrics.user_study.design import (
     HIGHEST,

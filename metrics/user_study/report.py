@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from media.plots import save
+from affekt.media.plots import save
 from metrics.user_study.answers import Refused
 from metrics.user_study.design import HIGHEST, LOWEST, PROTOCOLS, Key
 

@@ -1,0 +1,190 @@
+"""Read a prepared corpus: manifest, clips and their arrays. data_prep writes it, nothing else does.
+
+Letters: T frames of a clip, 25 per second.
+"""
+
+import typing as tp
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affekt.media.audio.mfcc import windows
+from affekt.media.audio.reader import read_audio
+from affekt.media.emotions import EMOTIONS
+from affekt.media.faces.geometry import View, align_2d, align_3d
+from affekt.media.video.flow_store import MAKE as FLOW
+from affekt.media.video.flow_store import FlowStore, open_flow
+from affekt.media.video.frames import FrameStore, open_frames
+from affekt.media.video.packed import check
+from affekt.runtime.files import load_npy, read_json, read_jsonl
+
+Array = NDArray[tp.Any]
+
+SCHEMA = 1  # of the prepared corpus; data_prep writes it into corpus.json
+FRAME_RATE = 25  # per second; data_prep resamples every video to it
+SAMPLE_RATE = 16_000  # per second, mono
+SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
+SPLITS = ("train", "val", "test_sentence", "test_speaker")
+PREPARE = "run python -m data_prep.prepare"
+POSE = "run python -m data_prep.pose"
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The similarity from source pixels to stored pixels, one per clip."""
+
+    matrix: Array  # (2, 3)
+    size: tuple[int, int]  # stored width and height, pixels
+    source_size: tuple[int, int]  # of the source video, pixels
+
+    def to_stored(self, points: Array) -> Array:
+        """Map points (..., 2) from source to stored pixels."""
+        stored: Array = points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return stored
+
+    def to_source(self, points: Array) -> Array:
+        """Map points (..., 2) from stored to source pixels."""
+        source: Array = (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+        return source
+
+    @property
+    def scale(self) -> float:
+        """Stored pixels per source pixel."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One line of the manifest; arrays are read when asked for and checked against `frames`."""
+
+    id: str
+    speaker: str
+    emotion: str
+    level: int
+    sentence: str
+    split: str
+    frames: int  # T
+    sha256: str  # of the source video
+    source: str  # where the source video was
+    folder: Path = field(compare=False)
+
+    def landmarks(self) -> Array:
+        """Return (T, 68, 2) float32, source pixels."""
+        return load_npy(self.folder / "landmarks.npy", (self.frames, 68, 2), PREPARE)
+
+    def landmarks3d(self) -> Array:
+        """Return (T, 68, 3) float32, source pixels, z away from the viewer."""
+        path = self.folder / "landmarks3d.npy"
+        return load_npy(path, (self.frames, 68, 3), f"{PREPARE} with a detector that gives depth")
+
+    def stored_landmarks(self) -> Array:
+        """Return (T, 68, 2), pixels of the stored frames."""
+        return self.crop().to_stored(self.landmarks())
+
+    def aligned(self, view: View) -> Array:
+        """Return (T, 68, 2), pixels of the 256 px aligned face, in the 2D or the 3D view."""
+        return align_3d(self.landmarks3d()) if view == "3d" else align_2d(self.landmarks())
+
+    def mfcc(self) -> Array:
+        """Return (4T + 24, 13) float32, a row every 10 ms."""
+        return load_npy(self.folder / "mfcc.npy", (4 * self.frames + 24, 13), PREPARE)
+
+    def windows(self) -> Array:
+        """Return (T, 28, 12) float32, the audio around each frame, a read-only strided view."""
+        return windows(self.mfcc())
+
+    def pose(self) -> Array:
+        """Return (T, 6) float32: rotation vector, log scale, tx, ty (see affekt/media/face3d/model.py)."""
+        return load_npy(self.folder / "pose.npy", (self.frames, 6), POSE)
+
+    def audio(self) -> Array:
+        """Return (640 T,) float32 in [-1, 1], 16 kHz."""
+        return read_audio(self.folder / "audio.wav")
+
+    def crop(self) -> Crop:
+        """Return the transform from source to stored pixels."""
+        return read_crop(self.folder / "crop.json")
+
+    def store(self) -> FrameStore:
+        """Open the stored frames: store[i] and store[i:j] are RGB uint8."""
+        return open_frames(self.folder)
+
+    def flow(self) -> FlowStore:
+        """Open the stored optical flow: of each frame from the frame before it.
+
+        Raises:
+            FileNotFoundError: none is there; the message names the command that makes it.
+            DamagedFileError: it is damaged, or that of another number of frames.
+        """
+        corpus = self.folder.parents[2]  # <corpus>/clips/<speaker>/<id>
+        flow = open_flow(self.folder, corpus)
+        found = f"it has the flow of {len(flow)} frames, wanted {self.frames}"
+        check(len(flow) == self.frames, flow.path, found, f"{FLOW} {corpus}, which makes it anew")
+        return flow
+
+
+class Corpus:
+    """A prepared corpus, as data_prep wrote it."""
+
+    def __init__(self, root: Path) -> None:
+        """Read corpus.json and manifest.jsonl.
+
+        Raises:
+            FileNotFoundError: no prepared corpus there; the message names the command.
+            ValueError: written by another version of data_prep.
+        """
+        self.root = Path(root)
+        if not (self.root / "manifest.jsonl").is_file():
+            raise FileNotFoundError(f"{root} is no prepared corpus (no manifest.jsonl); {PREPARE}")
+        self.info: dict[str, tp.Any] = read_json(self.root / "corpus.json")
+        if self.info.get("schema") != SCHEMA:
+            found = self.info.get("schema")
+            raise ValueError(f"{root} has schema {found}, wanted {SCHEMA}; {PREPARE} anew")
+        rows = read_jsonl(self.root / "manifest.jsonl")
+        self._clips = [
+            Clip(**row, folder=self.root / "clips" / row["speaker"] / row["id"]) for row in rows
+        ]
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The classes in label order: the corpus's own list, or the eight of the project."""
+        return tuple(self.info.get("emotions", EMOTIONS))
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The speakers, sorted."""
+        return tuple(sorted({clip.speaker for clip in self._clips}))
+
+    def clips(
+        self, split: str | None = None, speaker: str | None = None, emotion: str | None = None
+    ) -> list[Clip]:
+        """Return the clips, sorted by id, that match every argument given."""
+        wanted = {"split": split, "speaker": speaker, "emotion": emotion}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return [
+            clip
+            for clip in self._clips
+            if all(getattr(clip, name) == value for name, value in given.items())
+        ]
+
+    def clip(self, clip_id: str) -> Clip:
+        """Return the clip of this id.
+
+        Raises:
+            KeyError: no such clip.
+        """
+        for clip in self._clips:
+            if clip.id == clip_id:
+                return clip
+        raise KeyError(f"{self.root} has no clip {clip_id!r}")
+
+
+def read_crop(path: Path) -> Crop:
+    """Read a clip's crop.json."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {PREPARE}")
+    record = read_json(path)
+    matrix = np.array(record["matrix"], dtype=float).reshape(2, 3)
+    return Crop(matrix, tuple(record["size"]), tuple(record["source_size"]))

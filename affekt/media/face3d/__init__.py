@@ -1,0 +1,1 @@
+"""3D face models and their fit to landmarks."""

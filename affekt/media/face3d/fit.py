@@ -1,0 +1,250 @@
+"""Fit a face model to the landmarks of a clip, and give a face another head's pose (EVP Sec. 3.3).
+
+EVP recovers pose, geometry (199) and expression (29) of each pair of predicted and detected
+landmarks by non-linear optimisation (supplement Sec. 1.2). Here geometry is shared over the clip,
+because a skull does not change from frame to frame and one frame cannot tell its depth.
+
+Ours, since the paper names neither solver nor priors: the objective and solver of
+affekt/media/face3d/gauss_newton.py; landmark noise in units of the face, so that a clip fits alike at any
+resolution; no scale mode in the geometry (affekt/media/face3d/model.py).
+
+Letters: T frames, K identity modes, E expression modes.
+"""
+
+import functools
+import typing as tp
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from affekt.media.face3d.contour import Contour, jaw_curve
+from affekt.media.face3d.fit_config import FitConfig as FitConfig
+from affekt.media.face3d.fit_config import PointWeights as PointWeights
+from affekt.media.face3d.fit_stages import answer, refine, solve
+from affekt.media.face3d.gauss_newton import Problem, State, residuals
+from affekt.media.face3d.model import FaceModel, project
+from affekt.media.faces import geometry, points
+
+Array = NDArray[tp.Any]
+Residual = tp.Literal["keep", "drop"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted clip; `model.shapes(fit.identity, fit.expression)` are its faces."""
+
+    pose: Array  # (T, 6): rotation vector, log scale, tx, ty, in the landmarks' pixels
+    identity: Array  # (K,)
+    expression: Array  # (T, E)
+    residual_px: Array  # (T,), root mean square distance over the points of weight above 0
+
+
+def fit_clip(
+    model: FaceModel,
+    landmarks: Array,
+    config: FitConfig | None = None,
+    identity: Array | None = None,
+    contour: Contour | None = None,
+) -> Fit:
+    """Fit pose and expression of each frame and one geometry to landmarks (T, 68, 2), in pixels.
+
+    `identity` (K,) holds the geometry fixed, for a speaker who is known already. `contour` has the
+    jaw's landmarks slide among its candidates, a dense model's silhouette; with `config.slide` and
+    none given they slide along the jaw's rows.
+
+    Raises:
+        ValueError: no frames, a wrong shape, NaN or infinity, or points all on one spot; the
+            message names the first such frame.
+    """
+    config = config or FitConfig()
+    landmarks = _checked(landmarks)
+    with _blas().limit(limits=1, user_api="blas"):
+        return _fit(model, landmarks, config, identity, contour)
+
+
+def _fit(
+    model: FaceModel,
+    landmarks: Array,
+    config: FitConfig,
+    identity: Array | None,
+    contour: Contour | None,
+) -> Fit:
+    scale, rotation, translation = weak_perspective(model, landmarks, config.weights.per_point())
+    unit, centre = float(np.median(scale)), translation.mean(axis=0)
+    problem = _problem(model, (landmarks - centre) / unit, config)
+    no_expression = np.zeros((len(landmarks), len(model.expression)))
+    log_scale, offset = np.log(scale / unit), (translation - centre) / unit
+    state = State(np.zeros(len(model.identity)), no_expression, rotation, log_scale, offset)
+    spread = _identity_spread(model, config)
+    if identity is None:
+        state = solve(problem, state, config)
+    else:
+        known = replace(state, identity=identity / spread)
+        state = answer(problem, known, config.tolerance, config.iterations)
+    if contour is None and config.slide:
+        contour = jaw_curve(model)
+    if contour is not None or not config.plain():
+        contour = _in_spreads(contour, model, spread)
+        problem, state = refine(problem, state, config, contour, identity is not None)
+
+    vector = geometry.rotation_vector(state.rotation)
+    moved = unit * state.translation + centre
+    pose = np.column_stack([vector, state.log_scale + np.log(unit), moved])
+    return Fit(
+        pose,
+        state.identity * spread,
+        state.expression * model.expression_std,
+        unit * _distance(problem, state),
+    )
+
+
+def weak_perspective(
+    model: FaceModel, landmarks: Array, weights: Array
+) -> tuple[Array, Array, Array]:
+    """Return scale (T,), rotation (T, 3, 3), translation (T, 2) of the mean face in (T, 68, 2).
+
+    The least-squares affine camera, then the nearest scaled rotation: the first pass of POS
+    (DeMenthon and Davis 1995, Model-based object pose in 25 lines of code).
+    """
+    share = np.square(weights) / np.square(weights).sum()
+    middle = share @ model.mean
+    centres = np.einsum("n,tnd->td", share, landmarks)
+    shape = model.mean - middle
+    lever = np.linalg.solve(shape.T @ (share[:, None] * shape), (share[:, None] * shape).T)
+    camera = (lever @ (landmarks - centres[:, None])).swapaxes(1, 2)  # (T, 2, 3)
+    left, singular, right = np.linalg.svd(camera, full_matrices=False)
+    rows = left @ right
+    rotation = np.concatenate([rows, np.cross(rows[:, 0], rows[:, 1])[:, None]], axis=1)
+    scale = singular.mean(axis=1)
+    return scale, rotation, centres - scale[:, None] * (rows @ middle)
+
+
+def replace_pose(
+    model: FaceModel,
+    predicted: Array,
+    target_pose: Array,
+    config: FitConfig | None = None,
+    residual: Residual = "keep",
+    identity: Array | None = None,
+) -> Array:
+    """Return predicted landmarks (T, 68, 2) under the poses (T, 6) of a target video (EVP Eq. 8).
+
+        l_p = s_t Pr R_t L_p + t_t
+
+    `drop` is that equation on the fitted face L_p. The paper notes (Sec. 3.3) that fitted
+    expressions do not represent detailed emotions and that its model serves alignment alone, so
+    `keep`, the default and ours, carries what the fit leaves over: predicted minus refitted
+    points, taken as displacements parallel to the predicted image plane, turned with the head
+    (R_t R_p^T), scaled by s_t / s_p and projected. With the predicted pose itself as the target,
+    `keep` returns the predicted points.
+
+    Raises:
+        ValueError: as `fit_clip`, or the numbers of frames differ.
+    """
+    target_pose = np.asarray(target_pose, float)
+    if target_pose.shape != (len(predicted), 6):
+        wanted = (len(predicted), 6)
+        raise ValueError(f"target poses have shape {target_pose.shape}, wanted {wanted}")
+    fit = fit_clip(model, predicted, config, identity)
+    faces = model.shapes(fit.identity, fit.expression)
+    moved = project(faces, target_pose)
+    if residual == "drop":
+        return moved
+    detail = np.asarray(predicted, float) - project(faces, fit.pose)
+    to_target = geometry.rotation_matrix(target_pose[:, :3])
+    from_predicted = geometry.rotation_matrix(fit.pose[:, :3]).swapaxes(1, 2)
+    in_plane = (to_target @ from_predicted)[:, :2, :2]
+    growth = np.exp(target_pose[:, 3] - fit.pose[:, 3])[:, None, None]
+    carried: Array = moved + growth * (detail @ in_plane.swapaxes(1, 2))
+    return carried
+
+
+def rotation_error_deg(pose: Array, truth_pose: Array) -> Array:
+    """Return the angle (T,) between the rotations of poses (T, 6) and of the truth, in degrees.
+
+    A face model's frontal view is a convention: two models, or a model and a renderer's head,
+    differ by a constant rotation Q of the head's own axes, R = R_truth Q. It is estimated as the
+    mean of R_truth^T R over the frames given and removed: pass the frames of one speaker at once.
+    A constant `pose` (all zero, say) gives the error of assuming that the head does not turn.
+    """
+    found = geometry.rotation_matrix(np.asarray(pose, float)[:, :3])
+    truth = geometry.rotation_matrix(np.asarray(truth_pose, float)[:, :3])
+    left, _, right = np.linalg.svd((truth.swapaxes(1, 2) @ found).mean(axis=0))
+    left[:, 2] *= np.linalg.det(left) * np.linalg.det(right)
+    return geometry.rotation_angle_deg(found, truth @ (left @ right))
+
+
+def px_at_256(pose: Array) -> Array:
+    """Return the factor (...) from pixels of poses (..., 6) to those of a 256 px aligned face."""
+    eyes = geometry.RIGID_TEMPLATE[[4, 7], 0]  # the outer corners, 1 unit of the model apart
+    factor: Array = (eyes[1] - eyes[0]) / np.exp(pose[..., 3])
+    return factor
+
+
+def _checked(landmarks: Array) -> Array:
+    landmarks = np.asarray(landmarks, float)
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (points.COUNT, 2) or not len(landmarks):
+        raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (1 or more, 68, 2)")
+    faults = {
+        "NaN or infinite": ~np.isfinite(landmarks).all(axis=(1, 2)),
+        "all on one line": (landmarks.max(axis=1) == landmarks.min(axis=1)).any(axis=1),
+    }
+    for fault, frames in faults.items():
+        if frames.any():
+            first = int(np.argmax(frames))
+            raise ValueError(f"landmarks of frame {first} are {fault}; fit frames with a face only")
+    return landmarks
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    """BLAS with two threads is 4 to 30 times slower than with one on matrices this small."""
+    return ThreadpoolController()
+
+
+def _distance(problem: Problem, state: State) -> Array:
+    """Return the root mean square distance (T,) over the points that have a say."""
+    distance = np.square(residuals(problem, state)).sum(axis=1)
+    seen = problem.weights > 0  # as many in each frame, and the same unless the contour slides
+    if (seen == seen[0]).all():
+        return np.asarray(np.sqrt(distance[:, seen[0]].mean(axis=1)))
+    return np.asarray(np.sqrt(distance[seen].reshape(len(distance), -1).mean(axis=1)))
+
+
+def _in_spreads(contour: Contour | None, model: FaceModel, spread: Array) -> Contour | None:
+    """Return the contour with modes in units of their spread, as the problem has them."""
+    if contour is None:
+        return None
+    if len(contour.identity) != len(spread) or len(contour.expression) != len(model.expression):
+        found = f"{len(contour.identity)} + {len(contour.expression)} modes"
+        wanted = f"{len(spread)} + {len(model.expression)}"
+        raise ValueError(f"the contour has {found}, wanted the face model's {wanted}")
+    return replace(
+        contour,
+        identity=contour.identity * spread[:, None, None, None],
+        expression=contour.expression * model.expression_std[:, None, None, None],
+    )
+
+
+def _identity_spread(model: FaceModel, config: FitConfig) -> Array:
+    spread: Array = model.identity_std / np.sqrt(config.identity_weight)
+    return spread
+
+
+def _problem(model: FaceModel, landmarks: Array, config: FitConfig) -> Problem:
+    weights = config.weights.per_point() / config.noise
+    identity = model.identity * _identity_spread(model, config)[:, None, None]
+    expression = model.expression * model.expression_std[:, None, None]
+    return Problem(
+        points=np.ascontiguousarray(landmarks.swapaxes(1, 2)),
+        weights=np.broadcast_to(weights, landmarks.shape[:2]),
+        mean=np.ascontiguousarray(model.mean.T),
+        identity=np.ascontiguousarray(identity.swapaxes(1, 2)),
+        expression=np.ascontiguousarray(expression.swapaxes(1, 2)),
+        expression_range=model.expression_range.T / model.expression_std,
+        expression_weight=config.expression_weight,
+        range_weight=config.range_weight,
+        frame_weight=1.0,
+    )

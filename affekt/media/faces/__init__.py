@@ -1,0 +1,1 @@
+"""Faces in pictures: landmarks, crops, edges, paste."""

@@ -1,0 +1,100 @@
+"""Put a generated crop back into the full frame it was cut from.
+
+Ours: neither release contains its paste-back code. Letters: H, W pixels of the full frame; S
+pixels a side of the generated picture.
+"""
+
+import typing as tp
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affekt.media.corpus import Crop
+from affekt.media.faces.edges import face_region
+
+Array = NDArray[tp.Any]
+Image = NDArray[np.uint8]
+
+MARGIN = 0.12  # face widths around the face that are redrawn too: the chin moves the neck's shade
+FEATHER = 0.06  # face widths over which the generated picture fades into the frame
+
+
+def palindrome(count: int, length: int) -> Array:
+    """Return `length` frame numbers that run through 0 ... count-1 to and fro.
+
+    How EVP's release makes a target video last as long as the sound: 0 1 2 2 1 0 0 1 ...
+
+    Raises:
+        ValueError: there is no frame to repeat.
+    """
+    if count < 1:
+        raise ValueError("a target video without frames cannot be repeated")
+    once = np.arange(count)
+    turn = np.concatenate([once, once[::-1]])
+    return np.resize(turn, length)
+
+
+def face_mask(faces: tp.Sequence[Array], size: int) -> Array:
+    """Return (S, S) float32 in [0, 1]: 1 on every face given, fading out around them.
+
+    Args:
+        faces: landmarks (68, 2) in pixels of the generated picture: the new face and the one it
+            replaces, so that nothing of the old one looks out from under the new one.
+        size: S.
+    """
+    mask = np.zeros((size, size), np.uint8)
+    for landmarks in faces:
+        mask |= face_region(landmarks, (size, size))
+    width = float(np.ptp(faces[0][:17, 0]))
+    reach = max(1, round(MARGIN * width))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    solid = cv2.dilate(mask, kernel).astype(np.float32) / 255
+    return _faded(solid, FEATHER * width)
+
+
+def border_mask(size: int) -> Array:
+    """Return (S, S) float32 in [0, 1]: 1 inside, fading out towards the border of the crop."""
+    edge = max(1, size // 32)
+    solid = np.zeros((size, size), np.float32)
+    solid[2 * edge : -2 * edge, 2 * edge : -2 * edge] = 1
+    return _faded(solid, edge)
+
+
+def paste(frame: Image, picture: Image, crop: Crop, mask: Array) -> Image:
+    """Return the full frame (H, W, 3) with the generated picture (S, S, 3) blended in.
+
+    Args:
+        frame: the source frame that the crop was cut from; it is not changed.
+        picture: the generated crop, of any size; it covers what the stored crop covers.
+        crop: from source to stored pixels.
+        mask: (S, S) in [0, 1], the share of the picture.
+    """
+    side = picture.shape[0]
+    ratio = side / crop.size[0]
+    matrix = crop.matrix * ratio
+    matrix[:, 2] += 0.5 * ratio - 0.5  # a resized picture keeps pixel areas, not pixel centres
+    height, width = frame.shape[:2]
+    back: Array = cv2.invertAffineTransform(matrix)
+    corners = cv2.transform(np.array([[[0, 0], [side, 0], [side, side], [0, side]]], float), back)[
+        0
+    ]
+    left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, (width, height))
+    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, (width, height))
+    if right <= left or bottom <= top:
+        return frame.copy()
+    back[:, 2] -= np.array([left, top], float)
+    box = (int(right - left), int(bottom - top))
+    placed = cv2.warpAffine(
+        picture, back, box, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    share = cv2.warpAffine(mask.astype(np.float32), back, box, flags=cv2.INTER_LINEAR)[..., None]
+    result = frame.copy()
+    region = result[top:bottom, left:right]
+    region[:] = np.rint(region + share * (placed.astype(np.float32) - region)).astype(np.uint8)
+    return result
+
+
+def _faded(solid: Array, sigma: float) -> Array:
+    mask: Array = cv2.GaussianBlur(solid, (0, 0), max(sigma, 0.5))
+    return mask

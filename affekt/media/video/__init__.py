@@ -1,0 +1,1 @@
+"""Video files, stored frames, pictures, optical flow."""

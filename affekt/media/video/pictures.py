@@ -1,0 +1,127 @@
+"""Still pictures of any kind as upright RGB: photographs, scans, drawings, screen shots.
+
+    what                        as
+    grey, palette, CMYK         RGB
+    transparent                 laid over white, the paper that most viewers show
+    16 bits a channel           8 bits, the upper ones
+    floating point              0 to 1 is black to white
+    animated, several pages     the first
+    EXIF orientation            upright
+    larger than `longest`       reduced by averaging, so that nothing aliases
+
+The content decides how a file is read, never its name.
+"""
+
+import struct
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+from affekt.media.video.container import MediaError
+
+Array = NDArray[Any]
+Image = NDArray[np.uint8]
+
+LONGEST = 4096  # pixels of the longer side; more than any network here can use, and 50 MB at most
+BACKGROUND = (255, 255, 255)  # under transparent pixels
+READABLE = "PNG, JPEG, WebP, BMP, TIFF or GIF"
+# What Pillow's readers raise on files that are damaged.
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
+
+
+def read_picture(path: Path, longest: int = LONGEST) -> Image:
+    """Return a picture as (H, W, 3) uint8 RGB, upright, its longer side at most `longest` pixels.
+
+    Raises:
+        MediaError: missing, empty, damaged (no picture at all, or too large to be decoded).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MediaError("missing", f"{path} does not exist or is no file")
+    if not path.stat().st_size:
+        raise MediaError("empty", f"{path} is empty (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures and odd metadata
+            picture = _decoded(path, longest)
+    except UnidentifiedImageError:
+        text = f"{path} is no picture that can be read; wanted {READABLE}"
+        raise MediaError("damaged", text) from None
+    except Pillow.DecompressionBombError as error:
+        raise MediaError("damaged", f"{path} is too large a picture: {error}") from None
+    except DAMAGED as error:
+        raise MediaError("damaged", f"{path} is a damaged picture: {error}") from None
+    return reduced(picture, longest)
+
+
+def is_picture(path: Path) -> bool:
+    """Tell whether a file is a still picture; an animated one counts as a video."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Pillow.open(path) as picture:
+                return getattr(picture, "n_frames", 1) == 1
+    except (*DAMAGED, Pillow.DecompressionBombError):
+        return False
+
+
+def reduced(picture: Image, longest: int) -> Image:
+    """Return a picture (H, W, 3) whose longer side is at most `longest` pixels."""
+    share = longest / max(picture.shape[:2])
+    if share >= 1:
+        return picture
+    height, width = (max(1, round(side * share)) for side in picture.shape[:2])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def resized(frames: Image, size: int) -> Image:
+    """Return square frames (N, H, H, 3) as (N, size, size, 3).
+
+    Raises:
+        ValueError: the frames are not square.
+    """
+    N, H, W, _ = frames.shape
+    if H != W:
+        raise ValueError(
+            f"frames of {W}x{H} pixels are not square, as a prepared corpus stores them"
+        )
+    if size == H:
+        return frames
+    how = cv2.INTER_AREA if size < H else cv2.INTER_CUBIC
+    out = np.empty((N, size, size, 3), np.uint8)
+    for frame, other in zip(frames, out, strict=True):
+        cv2.resize(frame, (size, size), other, interpolation=how)
+    return out
+
+
+def _decoded(path: Path, longest: int) -> Image:
+    with Pillow.open(path) as picture:
+        picture.draft("RGB", (longest, longest))  # JPEG alone can be decoded at a smaller size
+        picture.load()
+        return np.array(_rgb(ImageOps.exif_transpose(picture)), np.uint8)
+
+
+def _rgb(picture: Pillow.Image) -> Pillow.Image:
+    """Return a picture of any of Pillow's modes as RGB."""
+    if picture.mode.startswith(("I", "F")):  # Pillow itself would cut off all above 255
+        return Pillow.fromarray(_eight_bits(np.asarray(picture), picture.mode)).convert("RGB")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    colours = picture.convert("RGBA")
+    under = Pillow.new("RGBA", colours.size, (*BACKGROUND, 255))
+    return Pillow.alpha_composite(under, colours).convert("RGB")
+
+
+def _eight_bits(values: Array, mode: str) -> Image:
+    """Return grey values of more than 8 bits (16 in whole numbers, 0 to 1 in others) in 8."""
+    if mode == "F":
+        scaled = 255 * np.nan_to_num(values.astype(np.float64))
+        return np.asarray(np.rint(scaled.clip(0, 255)), np.uint8)
+    upper: Array = values.astype(np.int64).clip(0, 65535) >> 8
+    return upper.astype(np.uint8)

@@ -1,0 +1,1 @@
+"""What a number is: one module a metric."""

@@ -1,0 +1,1 @@
+"""Torch pieces that belong to no single paper."""

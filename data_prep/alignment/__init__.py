@@ -1,0 +1,1 @@
+"""Alignment of two recordings of one sentence."""
