@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affekt.metrics.image import psnr, ssim
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
@@ -55,7 +56,6 @@ from evp.video_losses import (
     warp_distance,
 )
 from evp.warp import warped
-from metrics.image import psnr, ssim
 
 Image = NDArray[np.uint8]
 

@@ -17,10 +17,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from affekt.evaluation.controls import copy_video
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.video.video import write_video
 from affekt.runtime.files import read_jsonl
-from metrics.controls import copy_video
 
 PROTOCOL = "evp-3d"
 CRF = 28

@@ -4,9 +4,9 @@
     python -m benchmarks.metrics --json
 
 `ratio` holds SSIM (7 x 7 windows) with PSNR, and SSIM with the Gaussian window with PSNR: each as
-the loop computes it against the same two of metrics.image, `ssim` and `ssim_wang` at 256 px, the
+the loop computes it against the same two of affekt.metrics.image, `ssim` and `ssim_wang` at 256 px, the
 other sizes under their names. `notes` hold all four figures of an evaluation by either way of
-metrics.image_batch: why the compiled kernels are the choice on a CPU.
+affekt.metrics.image_batch: why the compiled kernels are the choice on a CPU.
 
 Wanted: equal to 1e-4, and `ssim` at least 5 times faster.
 """
@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from affekt.metrics.image import psnr, ssim, ssim_wang
+from affekt.metrics.image_batch import picture_scores, scores_by_torch
 from benchmarks.harness import Result, Timing, compare, main, table, timing_rows
-from metrics.image import psnr, ssim, ssim_wang
-from metrics.image_batch import picture_scores, scores_by_torch
 
 SIDES = (128, 256, 512)  # pixels
 WANTED = 256  # pixels; the size of the papers' crops
@@ -104,10 +104,10 @@ def measure() -> tuple[Result, str]:
             timing = compare(
                 {
                     "scikit-image": partial(library, options, *pair),
-                    "metrics.image": partial(ours, metric, *pair),
+                    "affekt.metrics.image": partial(ours, metric, *pair),
                 }
             )
-            ratio[what] = timing.ratio["metrics.image"]
+            ratio[what] = timing.ratio["affekt.metrics.image"]
             milliseconds[what] = timing.milliseconds
             lines += timing_rows(f"{name} + psnr, {side} px", timing)
     ways = either_way(clip_pair(WANTED))

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.evaluation.control_rows import RESULT, TRUTH
+from affekt.evaluation.tables.evaluations import load_evaluation
 from affekt.runtime.files import read_json, write_json
-from metrics.rows import RESULT, TRUTH
-from metrics.tables.evaluations import load_evaluation
 from showcase.bars import Results
 from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
 
 ACCURACY = "emotion_correct"
 EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.measure_editing
-TRUTH_FIGURES = "emotion_of_truth.json"  # of metrics.emotion_accuracy
+TRUTH_FIGURES = "emotion_of_truth.json"  # of affekt.metrics.emotion.accuracy
 
 
 def measure(out: Path, evp: Path) -> Results:

@@ -76,13 +76,13 @@ def _judges(demo: FullDemo, setting: Setting) -> list[Stage]:
         )
 
     accuracy = ("--corpus", corpus, "--json", str(out / "emotion_of_truth.json"))
-    of_truth = module("metrics.emotion_accuracy", str(classifier), *accuracy)
-    lags = module("metrics.sync_held_out", str(syncnet), "--corpus", corpus)
+    of_truth = module("affekt.metrics.emotion.accuracy", str(classifier), *accuracy)
+    lags = module("affekt.metrics.sync.held_out", str(syncnet), "--corpus", corpus)
     ablate = script("test.py", "ablate", demo.ablation, f"--out={out / 'ablation'}")
     return [
         Stage("ablation", ablate),
-        Stage("emotion_classifier", train("train_emotion_classifier.py", classifier)),
-        Stage("syncnet", train("train_syncnet.py", syncnet)),
+        Stage("emotion_classifier", train("affekt.metrics.emotion.train", classifier)),
+        Stage("syncnet", train("affekt.metrics.sync.train", syncnet)),
         Stage("emotion_of_truth", of_truth, ("emotion_classifier",)),
         Stage("lags", lags, ("syncnet",)),
     ]

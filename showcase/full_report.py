@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from affekt.evaluation.tables.build import NoFiguresError, Options, build_ablation, build_table
+from affekt.evaluation.tables.data import Table
+from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
+from affekt.evaluation.tables.papers import load_papers
 from affekt.runtime.files import read_json
-from metrics.tables.build import NoFiguresError, Options, build_ablation, build_table
-from metrics.tables.data import Table
-from metrics.tables.evaluations import load_ablation, load_evaluation
-from metrics.tables.papers import load_papers
 from showcase.bars import flat, shown
 from showcase.evp_plan import evaluation
 from showcase.full_evp_plan import BLENDS, blend_folder

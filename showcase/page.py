@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.evaluation.tables.data import Table
+from affekt.evaluation.tables.rendering import figure, heading
 from affekt.runtime.files import write_text
-from metrics.tables.data import Table
-from metrics.tables.rendering import figure, heading
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 

@@ -17,12 +17,12 @@ from affekt.media.face3d.model import FaceModel, project
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import MOUTH, mouth_opening
+from affekt.metrics.image import psnr, ssim
+from affekt.metrics.lag import loudness, opening_lag
 from data_prep.clip import analyse_video
 from evp.drawing import render
 from evp.renderer import Renderer
 from evp.video_data import OpenClip, nearest_frames
-from metrics.image import psnr, ssim
-from metrics.lag import loudness, opening_lag
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

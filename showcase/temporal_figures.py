@@ -9,7 +9,7 @@ landmarks, after its first frames. Writes into RUNS
     figures.json  for each run, for softened_<seed>, the video without, blurred until it is as sharp
                   as the one with, since a soft video is steady too, for a frozen frame and the
                   truth, means over clips of
-                      warp_error  under the truth's stored flow (metrics/temporal.py), grey levels
+                      warp_error  under the truth's stored flow (affekt/metrics/temporal.py), grey levels
                       ssim, psnr  mean over frames
                       sharpness   deviation of the Laplacian, of the truth's; mean over frames
                   and over the seeds
@@ -35,11 +35,11 @@ from numpy.typing import NDArray
 from affekt.media.corpus import SAMPLES_PER_FRAME, Clip
 from affekt.media.plots import beside, enlarged, write_png
 from affekt.media.video.video import write_video
+from affekt.metrics.image import psnr, ssim
+from affekt.metrics.temporal import warp_errors
 from affekt.runtime.files import write_json
 from evp.drawing import First, RendererDescription, load_generator, render
 from evp.video_data import OpenClip, VideoDataConfig, speaker_clips
-from metrics.image import psnr, ssim
-from metrics.temporal import warp_errors
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

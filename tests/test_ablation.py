@@ -10,13 +10,8 @@ import pytest
 import yaml
 from spoken_corpus import make_corpus
 
-from affekt.media.corpus import Corpus
-from affekt.runtime.checkpoint import save
-from affekt.runtime.config import config_from_argv, flat, load_config, plain
-from affekt.runtime.files import read_json, save_npy, sha256, write_json, write_text
-from affekt.runtime.plan import StageError
-from metrics import ablation
-from metrics.ablation import (
+from affekt.evaluation.ablation import runs as ablation
+from affekt.evaluation.ablation.runs import (
     FULL,
     Config,
     RowConfig,
@@ -28,8 +23,8 @@ from metrics.ablation import (
     resolve,
     trainings,
 )
-from metrics.ablation_scores import code_scores, controls, face_scores, true_faces
-from metrics.ablation_table import (
+from affekt.evaluation.ablation.scores import code_scores, controls, face_scores, true_faces
+from affekt.evaluation.ablation.table import (
     TABLE,
     markdown,
     overall,
@@ -38,9 +33,14 @@ from metrics.ablation_table import (
     sentence,
     verdict,
 )
-from metrics.commands import ablate
-from metrics.tables.evaluations import Ablation
-from metrics.tables.papers import load_papers
+from affekt.evaluation.commands import ablate
+from affekt.evaluation.tables.evaluations import Ablation
+from affekt.evaluation.tables.papers import load_papers
+from affekt.media.corpus import Corpus
+from affekt.runtime.checkpoint import save
+from affekt.runtime.config import config_from_argv, flat, load_config, plain
+from affekt.runtime.files import read_json, save_npy, sha256, write_json, write_text
+from affekt.runtime.plan import StageError
 from train_disentangle import Config as DisentangleConfig
 
 PAPER = load_papers()[TABLE]

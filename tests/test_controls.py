@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from drawn_clips import BarDetector, draw, mouth
 
+from affekt.evaluation.control_rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, TRUTH
+from affekt.evaluation.controls import controls_of, mean_faces
+from affekt.evaluation.measure import another_speaker
+from affekt.evaluation.pairing import Case
+from affekt.evaluation.video import FaceFinder, VideoFile
 from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import RIGID
 from affekt.media.video.video import read_frames, write_video
-from metrics.controls import controls_of, mean_faces
-from metrics.evaluate import another_speaker
-from metrics.pairing import Case
-from metrics.rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, TRUTH
-from metrics.shown import FaceFinder, VideoFile
 
 
 @pytest.fixture

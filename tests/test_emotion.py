@@ -13,10 +13,17 @@ from safetensors.torch import save_file
 from affekt.media.faces.geometry import RIGID_TEMPLATE
 from affekt.media.faces.points import RIGID
 from affekt.media.video.video import write_video
-from affekt.runtime.files import read_json
-from benchmarks.edges import plain_face
-from metrics import emotion_accuracy
-from metrics.emotion import (
+from affekt.metrics.emotion import accuracy as emotion_accuracy
+from affekt.metrics.emotion.data import (
+    FACE_CENTRE,
+    FACE_SIDE,
+    aligned_faces,
+    face_crop,
+    frames_of,
+    spread,
+)
+from affekt.metrics.emotion.network import Backbone, Fan, FanConfig
+from affekt.metrics.emotion.score import (
     Accuracy,
     Reading,
     accuracy,
@@ -27,15 +34,15 @@ from metrics.emotion import (
     read_emotion,
     relative,
 )
-from metrics.fan import Backbone, Fan, FanConfig
-from metrics.fan_data import FACE_CENTRE, FACE_SIDE, aligned_faces, face_crop, frames_of, spread
-from metrics.fan_weights import (
+from affekt.metrics.emotion.weights import (
     Classifier,
     Description,
     load_backbone,
     load_classifier,
     save_classifier,
 )
+from affekt.runtime.files import read_json
+from benchmarks.edges import plain_face
 
 FAN = FanConfig(widths=(4, 4, 8, 8), blocks=1)
 TOLD = Description(FAN, EMOTIONS, 32, "faces", "0" * 64, ("M901",), "test_speaker", 8, 6)
@@ -228,7 +235,7 @@ def test_weights_come_back_with_everything_that_is_known_of_them(classifier, tmp
 
 
 def test_a_missing_or_damaged_or_foreign_file_is_refused(classifier, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"train_emotion_classifier\.py"):
+    with pytest.raises(FileNotFoundError, match=r"affekt.metrics.emotion.train\.py"):
         load_classifier(tmp_path)
     path = save_classifier(tmp_path, classifier.network, TOLD)
     whole = path.read_bytes()

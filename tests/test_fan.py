@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from metrics.fan import Backbone, Fan, FanConfig, weighted_mean
+from affekt.metrics.emotion.network import Backbone, Fan, FanConfig, weighted_mean
 
 SMALL = FanConfig(widths=(4, 4, 8, 8), blocks=1)
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4, sigmoid(2 ln 3) = 9/10

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch_fidelity.metric_kid import kid_features_to_metric
 
-import metrics.fid
-from metrics.fid import fid, fid_interval, kid, kid_interval
+import affekt.metrics.fid
+from affekt.metrics.fid import fid, fid_interval, kid, kid_interval
 
 
 def normal(rows=40, seed=0, size=6):
@@ -82,7 +82,7 @@ def test_kids_subsets_are_half_of_the_smaller_set_and_1000_rows_at_most(monkeypa
     ours, theirs = normal(60, seed=1) + 0.4, normal(51, seed=2)
     pair = torch.from_numpy(ours), torch.from_numpy(theirs)
     for limit, size in ((1000, 25), (9, 9)):
-        monkeypatch.setattr(metrics.fid, "SUBSET_SIZE", limit)
+        monkeypatch.setattr(affekt.metrics.fid, "SUBSET_SIZE", limit)
         options = {"kid_subsets": 100, "kid_subset_size": size, "rng_seed": 2020}
         library = kid_features_to_metric(*pair, **options, verbose=False)
         assert kid(ours, theirs) == library["kernel_inception_distance_mean"]

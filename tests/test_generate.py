@@ -10,11 +10,11 @@ from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import read_audio, write_wav
 from affekt.media.corpus import Crop
 from affekt.media.video.video import probe, read_frames, write_video
+from affekt.metrics.lag import loudness, opening_lag
 from evp.drive import Emotion
 from evp.portrait import EditedFrame
 from evp.retouch import Retouch
 from evp.silence import PauseRule
-from metrics.lag import loudness, opening_lag
 
 FRAMES = 75
 

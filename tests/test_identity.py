@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.edges import plain_face
-from metrics import identity
-from metrics.identity import (
+from affekt.metrics import identity
+from affekt.metrics.identity import (
     TEMPLATE,
     aligned_face,
     csim,
@@ -17,6 +16,7 @@ from metrics.identity import (
     five_points,
     load_arcface,
 )
+from benchmarks.edges import plain_face
 
 
 def numbered(*fields):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from affekt.media.video.video import read_video
-from metrics import image_batch
-from metrics.image import psnr, psnr_u8wrap, ssim, ssim_wang
-from metrics.image_batch import METRICS, picture_scores, scores_by_kernels, scores_by_torch
+from affekt.metrics import image_batch
+from affekt.metrics.image import psnr, psnr_u8wrap, ssim, ssim_wang
+from affekt.metrics.image_batch import METRICS, picture_scores, scores_by_kernels, scores_by_torch
 
 
 def picture(seed=0, size=(48, 40), smooth=True):

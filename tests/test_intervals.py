@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from metrics import intervals
-from metrics.intervals import (
+from affekt.metrics import intervals
+from affekt.metrics.intervals import (
     Interval,
     difference_interval,
     enough_speakers,

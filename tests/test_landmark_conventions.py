@@ -8,7 +8,7 @@ import pytest
 from affekt.media.faces.crop import EAMM_TEMPLATE
 from affekt.media.faces.geometry import RIGID_TEMPLATE, align_2d, apply, similarity
 from affekt.media.faces.points import MOUTH, RIGID
-from metrics.landmark import (
+from affekt.metrics.landmark import (
     aligned,
     atvg,
     centred,

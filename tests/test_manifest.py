@@ -11,12 +11,12 @@ from PIL import Image
 from portrait_corpus import SIZE, write_portraits
 
 import generate
+from affekt.evaluation.manifest import write_manifest
 from affekt.media.audio.reader import read_audio, write_wav
 from affekt.media.corpus import Corpus
 from affekt.media.video.video import probe, read_frames
 from affekt.runtime.files import read_jsonl, write_jsonl
 from affekt.runtime.manifest import check_columns, read_manifest
-from metrics.manifest import write_manifest
 
 FRAMES = 10
 

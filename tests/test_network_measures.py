@@ -13,15 +13,16 @@ from drawn_clips import SIZE, BarDetector, draw, mouth
 from published_weights import publish
 from test_test_script import load_script
 
+from affekt.evaluation import measure as evaluate
+from affekt.evaluation import network_measures
+from affekt.evaluation.pairing import Case
 from affekt.media.faces.points import MOUTH
 from affekt.media.plots import write_png
 from affekt.media.video.video import read_frames, write_video
+from affekt.metrics.emotion.network import Fan, FanConfig
+from affekt.metrics.emotion.weights import Description, save_classifier
+from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet
 from affekt.runtime.files import read_json, read_jsonl
-from metrics import evaluate, network_measures
-from metrics.fan import Fan, FanConfig
-from metrics.fan_weights import Description, save_classifier
-from metrics.pairing import Case
-from metrics.syncnet import SyncNet, SyncNetConfig, export_syncnet
 
 PROTOCOL = """id: networks
 version: 1

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from affekt.evaluation.tables.papers import PRINTED, load_papers
 from affekt.media.emotions import EMOTIONS
-from metrics.tables.papers import PRINTED, load_papers
 
 PAPERS = load_papers()
 # The text of each table, as extracted from the paper: a row's name and its figures.

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from affekt.evaluation.protocol import FOLDER, load_protocol
+from affekt.evaluation.tables.papers import load_papers
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_json
-from metrics.protocol import FOLDER, load_protocol
-from metrics.tables.papers import load_papers
 
 LOCK = Path(__file__).with_name("protocol_hashes.json")
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

@@ -7,10 +7,10 @@ import re
 import pytest
 from scored_evaluations import PROTOCOL, lines, write_evaluation
 
-from metrics.commands import table as command
-from metrics.intervals import Interval
-from metrics.tables.data import Cell, Column, Row, Table
-from metrics.tables.rendering import escaped, figure, heading, render
+from affekt.evaluation.commands import table as command
+from affekt.evaluation.tables.data import Cell, Column, Row, Table
+from affekt.evaluation.tables.rendering import escaped, figure, heading, render
+from affekt.metrics.intervals import Interval
 
 LD = Column("m_ld", "M-LD", "lower", 2, 2, True)
 SSIM = Column("ssim", "SSIM", "higher", 3, 2, False)

@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import pairwise_distance
 
-from affekt.runtime import checkpoint
-from metrics import sync
-from metrics.sync import (
+from affekt.metrics.sync import score as sync
+from affekt.metrics.sync.held_out import delayed
+from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet, load_syncnet
+from affekt.metrics.sync.score import (
     Square,
     Sync,
     crop_square,
@@ -22,8 +23,7 @@ from metrics.sync import (
     sync_scores,
     watch_clip,
 )
-from metrics.sync_held_out import delayed
-from metrics.syncnet import SyncNet, SyncNetConfig, export_syncnet, load_syncnet
+from affekt.runtime import checkpoint
 
 TINY = SyncNetConfig(56, "mouth", (4, 4, 4, 4, 4, 8), (4, 4, 4, 4, 4, 8), 8, 6)
 RELEASED_BYTES = 54_573_114  # of syncnet_v2.model
@@ -313,7 +313,7 @@ def test_a_pickled_module_is_not_opened(tmp_path):
 
 def test_a_network_comes_back_from_its_export_and_from_a_run(tmp_path):
     network = tiny()
-    with pytest.raises(FileNotFoundError, match=r"syncnet.yaml.*train_syncnet.py"):
+    with pytest.raises(FileNotFoundError, match=r"syncnet.yaml.*affekt.metrics.sync.train"):
         load_syncnet(tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load_syncnet(tmp_path / "nowhere")

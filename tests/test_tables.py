@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scored_evaluations import PROTOCOL, line, lines, write_evaluation
 
-from metrics.intervals import macro_interval, mean_interval, wilson_interval
-from metrics.tables.build import NoFiguresError, Options, build_ablation, build_table
-from metrics.tables.evaluations import load_ablation, load_evaluation
-from metrics.tables.papers import load_papers
+from affekt.evaluation.tables.build import NoFiguresError, Options, build_ablation, build_table
+from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
+from affekt.evaluation.tables.papers import load_papers
+from affekt.metrics.intervals import macro_interval, mean_interval, wilson_interval
 
 PAPERS = load_papers()
 TABLE_1, EMOTION, IDENTITY = (PAPERS[k] for k in ("evp-table1", "evp-emotion", "eamm-identity"))

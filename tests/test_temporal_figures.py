@@ -6,12 +6,12 @@ from portrait_corpus import SIZE, write_flow, write_portraits
 
 from affekt.media.audio.reader import write_wav
 from affekt.media.video.video import read_frames
+from affekt.metrics.image import ssim
 from affekt.runtime.run import RunConfig
 from evp.discriminator import DiscriminatorConfig
 from evp.generator import GeneratorConfig, GuidanceConfig
 from evp.held_out_frames import HeldOutFrames
 from evp.video_data import VideoDataConfig
-from metrics.image import ssim
 from showcase.temporal_figures import (
     ARMS,
     compared,

@@ -13,10 +13,10 @@ import pytest
 from drawn_clips import SIZE, BarDetector, draw, mouth
 from drawn_face import talking_clip
 
+from affekt.evaluation import measure as evaluate
 from affekt.media.video.video import read_frames, write_video
+from affekt.metrics.image import psnr
 from affekt.runtime.files import read_json, read_jsonl
-from metrics import evaluate
-from metrics.image import psnr
 
 ROOT = Path(__file__).parent.parent
 PLAIN = """id: plain
@@ -399,7 +399,7 @@ def test_the_number_of_workers_changes_nothing(folders):
 
 def test_odd_sized_videos_have_controls_too(script, folders, monkeypatch):
     """H.264 in yuv420p has even sides; a truth in another codec may not."""
-    from metrics import shown
+    from affekt.evaluation import video as shown
 
     true_read = shown.read_video
     monkeypatch.setattr(

@@ -9,14 +9,7 @@ from emotional_corpus import EMOTIONS, make_emotional_corpus
 from portrait_corpus import rows_of
 
 from affekt.media.corpus import Corpus
-from affekt.runtime.config import ConfigError
-from affekt.runtime.files import read_jsonl, write_jsonl
-from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
-from affekt.runtime.weights import registry as weights
-from metrics.emotion import accuracy, read_clip
-from metrics.fan import Backbone, FanConfig
-from metrics.fan_data import (
+from affekt.metrics.emotion.data import (
     FaceAugmentation,
     FaceClips,
     FaceDataConfig,
@@ -26,8 +19,15 @@ from metrics.fan_data import (
     split_hash,
     to_tensor,
 )
-from metrics.fan_weights import WEIGHTS, load_classifier
-from train_emotion_classifier import Config, HeldOutFaces, train
+from affekt.metrics.emotion.network import Backbone, FanConfig
+from affekt.metrics.emotion.score import accuracy, read_clip
+from affekt.metrics.emotion.train import Config, HeldOutFaces, train
+from affekt.metrics.emotion.weights import WEIGHTS, load_classifier
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import read_jsonl, write_jsonl
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
+from affekt.runtime.weights import registry as weights
 
 FAN = FanConfig(widths=(8, 8, 16, 16), blocks=1, dropout=0.2, attention_dropout=0.2)
 STILL = FaceAugmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -14,18 +14,18 @@ from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.audio.reader import write_wav
 from affekt.media.corpus import SCHEMA, Corpus
 from affekt.media.video.frames import write_frames
+from affekt.metrics.sync import held_out as sync_held_out
+from affekt.metrics.sync.data import SyncClips, SyncDataConfig, clip_rows
+from affekt.metrics.sync.held_out import HeldOut, clip_syncs, delayed, held_out_clips, lag_figures
+from affekt.metrics.sync.losses import contrastive, multi_way
+from affekt.metrics.sync.network import SyncNetConfig, load_syncnet
+from affekt.metrics.sync.score import cut_faces, sound_windows
+from affekt.metrics.sync.train import Config, objective, train
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from benchmarks.edges import plain_face
-from metrics import sync_held_out
-from metrics.sync import cut_faces, sound_windows
-from metrics.sync_data import SyncClips, SyncDataConfig, clip_rows
-from metrics.sync_held_out import HeldOut, clip_syncs, delayed, held_out_clips, lag_figures
-from metrics.sync_losses import contrastive, multi_way
-from metrics.syncnet import SyncNetConfig, load_syncnet
-from train_syncnet import Config, objective, train
 
 NETWORK = SyncNetConfig(56, "mouth", (4, 8, 8, 8, 8, 16), (4, 8, 8, 8, 8, 16), 16, 8)
 STILL = SyncDataConfig(12, move=0, zoom=0, flip=0, colour=0, volume=0)

@@ -18,14 +18,20 @@ import numpy as np
 import pytest
 from test_page import CHROMIUM, QUIET
 
+from affekt.evaluation.commands import user_study as command
+from affekt.evaluation.pairing import Case
+from affekt.evaluation.user_study.answers import checked, figures, read_sheets
+from affekt.evaluation.user_study.design import (
+    PROTOCOLS,
+    REAL,
+    choose_clips,
+    choose_examples,
+    make_key,
+)
+from affekt.evaluation.user_study.files import read_key
 from affekt.media.emotions import EMOTIONS
 from affekt.media.video.video import VideoWriter, probe, read_frames
-from metrics.commands import user_study as command
-from metrics.intervals import mean_interval, wilson_interval
-from metrics.pairing import Case
-from metrics.user_study.answers import checked, figures, read_sheets
-from metrics.user_study.design import PROTOCOLS, REAL, choose_clips, choose_examples, make_key
-from metrics.user_study.files import read_key
+from affekt.metrics.intervals import mean_interval, wilson_interval
 
 PLAYING = [*QUIET, "--mute-audio", "--autoplay-policy=no-user-gesture-required"]
 EVP, XU = PROTOCOLS["evp-fig6"], PROTOCOLS["xu-table2"]

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affekt.evaluation.commands import weights as command
 from affekt.runtime.weights import hash_cache
 from affekt.runtime.weights import registry as weights
 from affekt.runtime.weights.registry import InvalidWeightsError, MissingWeightsError
 from affekt.runtime.weights.table import FILES, WeightsFile
-from metrics.commands import weights as command
 
 CONTENT = bytes(range(256)) * 4  # 1,024 bytes
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -1,1 +1,1 @@
-"""What a number is: one module a metric."""
+"""Every number that test.py prints."""

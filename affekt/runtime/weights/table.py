@@ -283,7 +283,7 @@ _SHEET = (
             (
                 "fan_backbone",
                 "Resnet18_FER+_pytorch.pth.tar",
-                ("train_emotion_classifier.py pretrained=true",),
+                ("affekt.metrics.emotion.train pretrained=true",),
             ),
             ("fan_backbone_ms1m", "Resnet18_MS1M_pytorch.pth.tar", ()),
         )

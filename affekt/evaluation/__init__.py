@@ -1,0 +1,1 @@
+"""The machine of test.py: protocols, controls, measuring, tables."""

@@ -1,0 +1,1 @@
+"""EVP's Table 2: runs, scores, table."""

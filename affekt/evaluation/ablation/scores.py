@@ -1,0 +1,163 @@
+"""What an ablation's runs score on held-out clips: faces against the truth, codes by their probes.
+
+LD and LVD (EVP Sec. 4.1) are taken between the landmarks that stage 2 predicts and those found in
+the true clip, both aligned to the 256 px face: Table 2 before anything is rendered, without the
+errors of renderer and detector. Beside them stands what tells more of the losses themselves:
+
+    mouth_r           median over clips, correlation of the mouth's opening with the truth's
+    face_emotion      share of clips whose mean face shows their own emotion: brows, lids and mouth
+                      corners, less the speaker's neutral face, nearest the mean of true clips
+    code_emotion      the emotion read from emotion codes by a linear probe
+    code_clusters     silhouette of the emotions among emotion codes, -1 to 1 (what Fig. 5 shows)
+    code_sentence     the sentence read from emotion codes: content where none should be
+    content_emotion   the emotion read from content codes: emotion where none should be
+    content_sentence  the sentence read from content codes
+
+The probes are those of python -m evp.measure_codes, on the encoders as stage 1 leaves them.
+"""
+
+import typing as tp
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affekt.evaluation.ablation.runs import PREDICTIONS
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.geometry import View
+from affekt.media.faces.points import COUNT, EMOTION
+from affekt.metrics.landmark import landmark_scores
+from affekt.metrics.probes import mouth_correlation, nearest_mean_accuracy
+from affekt.runtime.files import load_npy, read_json
+
+Array = NDArray[tp.Any]
+Scores = dict[str, float]
+
+CODES = {  # our name -> kind of code and figure in evp.measure_codes's codes.json
+    "code_emotion": ("emotion", "emotion"),
+    "code_clusters": ("emotion", "silhouette"),
+    "code_sentence": ("emotion", "sentence"),
+    "content_emotion": ("content", "emotion"),
+    "content_sentence": ("content", "sentence"),
+}
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true faces of a corpus in one view; what is learned comes from training clips alone."""
+
+    clips: list[Clip]  # held out
+    faces: dict[str, Array]  # of the clips held out: id -> (T, 68, 2), pixels of the 256 px face
+    neutral: dict[str, Array]  # of each speaker, (68, 2)
+    average: dict[str, Array]  # of each speaker over all emotions, (68, 2)
+    shown: Array  # what each training clip's face shows, (N, D)
+    labels: Array  # its emotion, (N,)
+
+
+def true_faces(corpus: Corpus, split: str, view: View) -> Truth:
+    """Read the true faces of a corpus.
+
+    Raises:
+        ValueError: no clips in the split, or a speaker without neutral training clips.
+    """
+    clips, train = corpus.clips(split), corpus.clips("train")
+    strangers = {clip.speaker for clip in clips} - {
+        c.speaker for c in train if c.emotion == NEUTRAL
+    }
+    if not clips or strangers:
+        lacking = f"neutral training clips of {', '.join(sorted(strangers))}" if clips else "clips"
+        raise ValueError(f"{corpus.root} has no {lacking}; the split to measure is {split!r}")
+    learned = {clip.id: clip.aligned(view) for clip in train}
+
+    def mean_of(chosen: Sequence[Clip]) -> Array:
+        mean: Array = np.concatenate([learned[clip.id] for clip in chosen]).mean(axis=0)
+        return mean
+
+    names = sorted({clip.speaker for clip in clips})
+    neutral = {name: mean_of(corpus.clips("train", name, NEUTRAL)) for name in names}
+    known = [clip for clip in train if clip.speaker in neutral]
+    return Truth(
+        clips,
+        {clip.id: clip.aligned(view) for clip in clips},
+        neutral,
+        {name: mean_of(corpus.clips("train", name)) for name in names},
+        np.stack([_shown(learned[clip.id], neutral[clip.speaker]) for clip in known]),
+        np.array([clip.emotion for clip in known]),
+    )
+
+
+def face_scores(truth: Truth, face_of: Callable[[Clip], Array]) -> Scores:
+    """Return LD and LVD on mouth and face, mouth_r and face_emotion, each clip of equal weight.
+
+    Args:
+        truth: what is held against.
+        face_of: gives a clip's landmarks (T, 68, 2) in the truth's view.
+
+    Raises:
+        ValueError: a clip of another length than its truth.
+    """
+    rows, correlations, shown = [], [], []
+    for clip in truth.clips:
+        face, wanted = face_of(clip), truth.faces[clip.id]
+        rows.append(landmark_scores(face.astype(float), wanted.astype(float)))
+        correlations.append(mouth_correlation(face, wanted))
+        shown.append(_shown(face, truth.neutral[clip.speaker]))
+    scores = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    if np.isfinite(correlations).any():
+        scores["mouth_r"] = float(np.nanmedian(correlations))
+    labels = np.array([clip.emotion for clip in truth.clips])
+    emotion = nearest_mean_accuracy(truth.shown, truth.labels, np.stack(shown), labels)
+    return scores | {"face_emotion": emotion}
+
+
+def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
+    """Return the scores of what evp.predict wrote, against the truth in the run's own view.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: it holds other clips than are to be measured.
+    """
+    if not (folder / PREDICTIONS).is_file():
+        raise FileNotFoundError(f"{folder / PREDICTIONS} is missing; run python -m evp.predict")
+    record = read_json(folder / PREDICTIONS)
+    truth = truths(record["view"])
+    if record["clips"] != sorted(truth.faces):
+        raise ValueError(
+            f"{folder} holds {len(record['clips'])} clips of {record['corpus']} "
+            f"({record['split']}), not the {len(truth.faces)} that are measured"
+        )
+
+    def face_of(clip: Clip) -> Array:
+        shape = (clip.frames, COUNT, 2)
+        return load_npy(folder / f"{clip.id}.npy", shape, "run python -m evp.predict")
+
+    return face_scores(truth, face_of)
+
+
+def code_scores(path: Path) -> Scores:
+    """Return the probes' figures from the codes.json of a run; those it lacks are left out."""
+    figures = read_json(path)
+    return {
+        name: float(figures[kind][figure])
+        for name, (kind, figure) in CODES.items()
+        if figure in figures.get(kind, {})
+    }
+
+
+def controls(truth: Truth) -> dict[str, Scores]:
+    """Return what the speaker's mean face and the truth itself score: the scale of the table."""
+
+    def mean_face(clip: Clip) -> Array:
+        return np.broadcast_to(truth.average[clip.speaker], truth.faces[clip.id].shape)
+
+    still = face_scores(truth, mean_face)
+    return {"mean face": still, "truth": face_scores(truth, lambda clip: truth.faces[clip.id])}
+
+
+def _shown(face: Array, neutral: Array) -> Array:
+    """Return what a clip's face shows on the average, less the speaker's neutral face, (D,)."""
+    moved: Array = (face.mean(axis=0) - neutral)[list(EMOTION)].ravel()
+    return moved

@@ -1,0 +1,125 @@
+"""`test.py check`: what is wrong with an evaluation's input, before any time is spent on it."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from affekt.evaluation.commands.run import some
+from affekt.evaluation.manifest import write_manifest
+from affekt.evaluation.pairing import Case, Pairing, pair
+from affekt.evaluation.protocol import Protocol, load_protocol
+from affekt.evaluation.video_shape import Form, unlike
+from affekt.media.corpus import FRAME_RATE, Clip, Corpus
+from affekt.media.video.container import MediaError
+from affekt.media.video.video import VideoInfo, probe
+
+BAD_INPUT = 2  # exit code
+
+HELP = "look for what is wrong with the input; write the manifest of a protocol"
+DESCRIPTION = """Look at an evaluation's input without measuring anything, or write what it needs.
+
+    python test.py check --results runs/evp/videos --truth data/mead --protocol evp-table1
+    python test.py check --protocol eamm-mead --corpus data/mead --write-manifest results/mead.csv
+
+The first counts clips that match, results that miss, have no truth, cannot be read, or have another
+frame rate, size or length, and sound that misses; exit code 2 if anything is wrong. The second
+writes the CSV from which `generate.py evp|eamm|fomm --manifest` makes the videos that a protocol
+measures, with the true videos and source pictures beside it, and says the next commands.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("--protocol", default="evp-table1", help="default: evp-table1")
+    parser.add_argument("--results", type=Path, help="folder of result videos")
+    parser.add_argument("--truth", type=Path, help="folder of true videos, or a prepared corpus")
+    parser.add_argument("--manifest", type=Path, help="CSV that names the clips")
+    parser.add_argument("--corpus", type=Path, help="prepared corpus, to write a manifest from")
+    parser.add_argument("--write-manifest", type=Path, metavar="CSV", help="file to write")
+    parser.add_argument("--speaker", help="of the manifest's clips; default: every speaker")
+    parser.add_argument("--split", help="of a prepared corpus; default: the protocol's")
+    parser.add_argument(
+        "--limit", type=int, help="so many clips of each speaker, drawn by the seed"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of what the manifest draws")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Raises:
+        ValueError: options that do not belong together.
+    """
+    protocol = load_protocol(args.protocol)
+    if args.write_manifest is not None:
+        return _write(args, protocol)
+    if args.results is None or args.truth is None:
+        raise ValueError("check needs --results and --truth, or --corpus and --write-manifest")
+    pairing = pair(args.results, args.truth, args.split or protocol.split, args.manifest)
+    return 0 if _report(pairing, protocol) else BAD_INPUT
+
+
+def problems(case: Case, slack: int) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a clip: a word to count it by, and a sentence."""
+    assert case.result is not None
+    try:
+        result = probe(case.result)
+        truth = probe(case.truth) if isinstance(case.truth, Path) else _stored(case.truth)
+    except MediaError as error:
+        yield "unreadable", str(error)
+        return
+    yield from unlike(_form(result), _form(truth), slack).items()
+    if not truth.has_audio:
+        yield "no sound", "the truth has no sound, so that there are no sync figures"
+    if case.source is not None and not case.source.is_file():
+        yield "no source", f"the source picture {case.source} is not there"
+
+
+def _form(info: VideoInfo) -> Form:
+    return Form(info.fps, (info.width, info.height), info.frames)
+
+
+def _stored(clip: Clip) -> VideoInfo:
+    width, height = clip.crop().size
+    return VideoInfo(width, height, FRAME_RATE, clip.frames, clip.frames / FRAME_RATE, True)
+
+
+def _report(pairing: Pairing, protocol: Protocol) -> bool:
+    counts: Counter[str] = Counter()
+    for case in pairing.cases:
+        found = list(problems(case, protocol.length_slack))
+        counts["as they should be"] += not found
+        for word, sentence in found:
+            counts[word] += 1
+            _say(f"{case.id}: {word}: {sentence}")
+    print_counts = [f"{len(pairing.cases)} clips match"]
+    print_counts += [f"{number} {word}" for word, number in counts.items()]
+    for word, clips in (("without a result", pairing.missing), ("without a truth", pairing.extra)):
+        if clips:
+            print_counts.append(f"{len(clips)} {word} ({some(clips)})")
+    _say("; ".join(print_counts))
+    return counts["as they should be"] == len(pairing.cases) and not pairing.missing
+
+
+def _write(args: argparse.Namespace, protocol: Protocol) -> int:
+    if args.corpus is None:
+        raise ValueError("--write-manifest needs --corpus, a prepared corpus")
+    if protocol.manifest == "none":
+        raise ValueError(f"protocol {protocol.id} takes any videos; it has no manifest of its own")
+    written = write_manifest(
+        Corpus(args.corpus),
+        protocol.manifest,
+        args.split or protocol.split,
+        args.write_manifest,
+        seed=args.seed,
+        speaker=args.speaker,
+        limit=args.limit,
+    )
+    _say(written.text(protocol.id))
+    return 0
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

@@ -1,0 +1,30 @@
+"""`test.py controls`: what the metrics say of videos that are no method's."""
+
+import argparse
+
+from affekt.evaluation.commands.run import add_shared, measured
+from affekt.evaluation.pairing import pair
+from affekt.evaluation.protocol import load_protocol
+
+HELP = "measure the controls alone: what the truth itself scores"
+DESCRIPTION = """Measure the controls of a truth, without any method.
+
+    python test.py controls --truth data/mead --protocol evp-table1 --out results/controls
+
+The truth against itself, compressed again, one frame late, standing still, another speaker's video
+in its place, the mean face, and the detector's own noise: what any figure has to be read against.
+`test.py run` prints them under every table; this is for choosing a protocol, and for looking at a
+corpus before there is a method.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    add_shared(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command."""
+    protocol = load_protocol(args.protocol, args.overrides)
+    pairing = pair(None, args.truth, args.split or protocol.split, args.manifest)
+    return measured(args, protocol, pairing, "truth", True)

@@ -1,0 +1,178 @@
+"""`test.py run`: videos in, figures and tables out."""
+
+import argparse
+import sys
+import typing as tp
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from affekt.evaluation.commands.table import print_tables
+from affekt.evaluation.measure import Job, Outcome
+from affekt.evaluation.networks import choose_tools
+from affekt.evaluation.pairing import Pairing, pair
+from affekt.evaluation.protocol import MeasureName, Protocol, load_protocol
+from affekt.evaluation.run import Evaluation, evaluate
+from affekt.runtime.files import write_text
+from affekt.runtime.run import pick_device
+
+LOW_COVERAGE = 3  # exit code
+
+HELP = "measure videos against the truth"
+DESCRIPTION = """Measure videos against the truth, clip by clip, and print the papers' tables.
+
+    python test.py run --results runs/evp/videos --truth data/mead --protocol evp-table1 \\
+        --out results/evp --workers 4
+    python test.py run --results other/videos --truth results/truth --protocol evp-table1 \\
+        --out results/other --name "other method" landmarks.view=3d
+
+A result is a video named by the clip id of its truth, with the frame rate, size and length of its
+truth. The truth is a folder of videos, or a prepared corpus of which --split is taken. --manifest
+names the clips, and each one's speaker, emotion (label) and source picture. Written are
+scores.jsonl (a line a clip, row and metric), evaluation.json and the tables. What was measured
+stays in OUT/cache.jsonl: a stopped run goes on where it was, and a second one is instant. A clip
+that cannot be measured is listed and does not stop the others. key=value changes the protocol, and
+its name with it.
+
+Exit code 2: nothing to compare, or bad input; 3: fewer clips, or frames with a face, than the
+protocol's coverage (the tables still come); 4: a weights file that is not the right one.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument("--results", type=Path, required=True, help="folder of result videos")
+    add_shared(parser)
+    parser.add_argument("--name", help="name of the row (default: the name of --out)")
+    parser.add_argument(
+        "--no-controls", action="store_true", help="faster, and nothing to read figures by"
+    )
+
+
+def add_shared(parser: argparse.ArgumentParser) -> None:
+    """Describe what `run` and `controls` share."""
+    parser.add_argument(
+        "--truth", type=Path, required=True, help="folder of true videos, or a prepared corpus"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for scores and tables")
+    parser.add_argument(
+        "--protocol",
+        default="evp-table1",
+        help="an id of configs/protocols/, or a YAML file (default: evp-table1)",
+    )
+    parser.add_argument("--split", help="of a prepared corpus; default: the protocol's")
+    parser.add_argument("--manifest", type=Path, help="CSV of test.py check --write-manifest")
+    parser.add_argument("--limit", type=int, help="the first so many clips alone, for a try")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: this one)")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of found faces; default: cache/ beside --out"
+    )
+    parser.add_argument("--min-coverage", type=float, help="share; default: the protocol's")
+    parser.add_argument(
+        "--emotion-classifier", type=Path, metavar="RUN", help="of affekt.metrics.emotion.train"
+    )
+    parser.add_argument(
+        "--syncnet",
+        type=Path,
+        metavar="RUN",
+        help="of affekt.metrics.sync.train; default: the public one",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="cpu",
+        help="of networks and picture metrics (default: cpu)",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="of the protocol")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command."""
+    protocol = load_protocol(args.protocol, args.overrides)
+    results: Path = args.results
+    pairing = pair(results, args.truth, args.split or protocol.split, args.manifest)
+    return measured(args, protocol, pairing, args.name or args.out.name, not args.no_controls)
+
+
+def measured(
+    args: argparse.Namespace, protocol: Protocol, pairing: Pairing, name: str, controls: bool
+) -> int:
+    """Measure, print the tables, and return the exit code.
+
+    Raises:
+        ValueError: options out of range.
+        OSError: --out cannot be written.
+    """
+    check_options(args)
+    runs: dict[MeasureName, Path | None] = {
+        "emotion": args.emotion_classifier,
+        "sync": args.syncnet,
+    }
+    tools = choose_tools(protocol, runs, str(pick_device(args.device)))
+    job = Job(protocol, tools, args.cache or args.out.parent / "cache", controls)
+    if args.limit is not None:
+        pairing = replace(pairing, cases=pairing.cases[: args.limit], missing=[], extra=[])
+    with tqdm(total=len(pairing.cases), desc="measure", unit="clip") as bar:
+        evaluation = evaluate(
+            pairing, job, args.out, name, args.workers, lambda outcome: _tell(bar, outcome)
+        )
+    report_problems(pairing, evaluation)
+    print_tables([args.out], protocol.tables, args.out)
+    wanted = protocol.min_coverage if args.min_coverage is None else args.min_coverage
+    return coverage_code(evaluation.record, wanted)
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse what cannot be, before any clip is measured.
+
+    Raises:
+        ValueError: a number out of range, a device that is not there.
+        OSError: --out cannot be written.
+    """
+    for name, least in (("limit", 1), ("workers", 0), ("min_coverage", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted {least} or more")
+    pick_device(args.device)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        write_text(args.out / ".writable", "")
+        (args.out / ".writable").unlink()
+    except OSError as error:
+        raise OSError(f"--out {args.out} cannot be written: {error.strerror or error}") from None
+
+
+def report_problems(pairing: Pairing, evaluation: Evaluation) -> None:
+    """Say which clips have no figures, and why."""
+    for outcome in evaluation.failed:
+        _say(f"not measured: {outcome.task.case.id}: {outcome.message}")
+    for metric, clips in evaluation.record["without"].items():
+        _say(f"no {metric} of {len(clips)} clips: {some(clips)}")
+    for title, clips in (("no result for", pairing.missing), ("no truth for", pairing.extra)):
+        if clips:
+            _say(f"{title} {len(clips)} clips: {some(clips)}")
+
+
+def coverage_code(record: dict[str, tp.Any], wanted: float) -> int:
+    """Say how much was covered; return 0, or `LOW_COVERAGE`."""
+    clips, frames = record["clip_coverage"], record["frame_coverage"]
+    _say(f"coverage: {clips:.1%} of the clips, {frames:.1%} of their frames")
+    if min(clips, frames) >= wanted:
+        return 0
+    _say(f"test.py: that is less than the {wanted:.1%} wanted (--min-coverage)")
+    return LOW_COVERAGE
+
+
+def some(names: list[str]) -> str:
+    """Return the first few names."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _tell(bar: "tqdm[tp.Any]", outcome: Outcome) -> None:
+    bar.set_postfix_str(outcome.task.case.id, refresh=False)
+    bar.update()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

@@ -1,0 +1,112 @@
+"""test.py table: a paper's table of finished evaluations, or of an ablation."""
+
+import argparse
+import sys
+import typing as tp
+from collections.abc import Sequence
+from pathlib import Path
+
+from affekt.evaluation.tables.build import NoFiguresError, Options, build_ablation, build_table
+from affekt.evaluation.tables.data import Table
+from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
+from affekt.evaluation.tables.papers import PaperTable, load_papers
+from affekt.evaluation.tables.rendering import Format, render
+from affekt.runtime.files import write_text
+
+HELP = "a paper's table of finished evaluations, with intervals, controls and printed figures"
+DESCRIPTION = """Print a paper's table: ours with 95 % intervals, the controls, the printed figures.
+
+    python test.py table results/evp results/baseline
+    python test.py table results/evp --table evp-emotion --per-emotion
+    python test.py table results/evp --table evp-table1 --format md,tex,csv --out results/tables
+    python test.py table runs/ablation --table evp-table2
+
+A result is marked better than another only if the interval of their paired difference on the same
+clips excludes 0. Evaluations of different protocols are refused, unless --mixed marks each row.
+evp-table2 takes the folder of an ablation (test.py ablate), the others folders of test.py run.
+Exit code 2: bad input.
+"""
+DEFAULT = "evp-table1"
+FORMATS: tuple[Format, ...] = tp.get_args(Format)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    known = ", ".join(load_papers())
+    parser.add_argument("evaluations", type=Path, nargs="+", help="--out folders of test.py run")
+    parser.add_argument("--table", default=DEFAULT, help=f"one of {known}; default {DEFAULT}")
+    parser.add_argument(
+        "--format", default="md", help=f"of {', '.join(FORMATS)}, separated by commas; default md"
+    )
+    parser.add_argument("--out", type=Path, help="folder for TABLE.md and so on; default: print")
+    parser.add_argument("--per-emotion", action="store_true", help="a row for each emotion, too")
+    parser.add_argument("--mixed", action="store_true", help="allow different protocols, marked")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the table, or write it to --out; return the exit code.
+
+    Raises:
+        OSError: an evaluation is missing.
+        ValueError: an unknown table or format, or evaluations that do not go together.
+    """
+    formats = _formats(args.format)
+    paper = _paper(args.table)
+    table = _table(paper, args)
+    for form in formats:
+        text = render(table, form)
+        if args.out is None:
+            sys.stdout.write(text)
+        else:
+            write_text(args.out / f"{paper.id}.{form}", text)
+    return 0
+
+
+def print_tables(folders: Sequence[Path], tables: Sequence[str], out: Path | None = None) -> None:
+    """Print tables of finished evaluations as Markdown; write them in every format to `out`.
+
+    A table of which nothing was measured is left out, and a line says so.
+
+    Args:
+        folders: of evaluations of one protocol.
+        tables: ids of papers.yaml, made from evaluations.
+        out: folder for TABLE.md, TABLE.tex and so on; None: print only.
+
+    Raises:
+        OSError, ValueError: as `main`.
+    """
+    evaluations = [load_evaluation(folder) for folder in folders]
+    for name in tables:
+        try:
+            table = build_table(_paper(name), evaluations)
+        except NoFiguresError as error:
+            sys.stdout.write(f"{name} is left out: {error}\n\n")
+            continue
+        sys.stdout.write(f"{render(table, 'md')}\n")
+        if out is not None:
+            for form in FORMATS:
+                write_text(out / f"{table.id}.{form}", render(table, form))
+
+
+def _formats(text: str) -> list[Format]:
+    chosen = [form for form in FORMATS if form in text.split(",")]
+    unknown = sorted(set(text.split(",")) - set(FORMATS))
+    if unknown:
+        raise ValueError(f"--format {unknown[0]!r} is not one of {', '.join(FORMATS)}")
+    return chosen
+
+
+def _paper(name: str) -> PaperTable:
+    papers = load_papers()
+    if name not in papers:
+        raise ValueError(f"no table {name!r}; known: {', '.join(papers)}")
+    return papers[name]
+
+
+def _table(paper: PaperTable, args: argparse.Namespace) -> Table:
+    if paper.layout == "ablation":
+        if len(args.evaluations) > 1:
+            raise ValueError(f"{paper.id} takes one ablation, {len(args.evaluations)} are given")
+        return build_ablation(paper, load_ablation(args.evaluations[0]))
+    evaluations = [load_evaluation(folder) for folder in args.evaluations]
+    return build_table(paper, evaluations, Options(args.per_emotion, args.mixed))

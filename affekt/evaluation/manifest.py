@@ -1,0 +1,233 @@
+"""Which videos a protocol wants made, from what: manifests for generate.py, and their files.
+
+    evp        EVP, Table 1: held-out clips of a person; the clip's own sound, and its own true
+               video as target; the emotion is that of the sound.
+    lrw-self   EAMM, supplement B.1, LRW: A2FD alone. "The audio and pose source are directly taken
+               from the test video, and the source image is randomly selected from the test video."
+    mead-self  EAMM, supplement B.1, MEAD: the source is a random frame of a random neutral video of
+               the test video's speaker; emotion and pose source is a neutral picture of another
+               person, driven by the test video through FOMM. So there are two manifests, NAME_fomm
+               for `generate.py fomm` first, then NAME, which points at what FOMM has made.
+
+A prepared corpus holds frames, so what a manifest names is written beside it: truth/<clip id>.mp4
+with the sound (visually lossless, see affekt/media/video/video.py), audio/<clip id>.wav and, of the pictures
+that were drawn, sources/<their clip id>_<frame>.png. They are written whole or not at all, and
+left where they are already. What is drawn depends on the seed, the clip's id and the corpus, not on
+the order of clips or on which of them are wanted.
+
+Results have the truth's size, which test.py asks for, where
+    evp    the target's frame is written whole (the default). Its clips are square crops already, so
+           take `--paste crop`: with `face` all around the new face would be the truth itself.
+    eamm   pictures go in as they are, `--crop none` (for FOMM `--driving-crop none` too), and come
+           out as large as the truth, `--size`: nothing is scaled where the corpus was stored at the
+           FOMM's own size. (`--paste` would fade the border into the still source.)
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Literal
+
+from tqdm import tqdm
+
+from affekt.evaluation.sources import Draw, Export, LeftOutError, digest
+from affekt.media.corpus import Clip, Corpus
+from affekt.runtime.manifest import write_manifest_file
+
+Kind = Literal["evp", "lrw-self", "mead-self"]
+Row = dict[str, str]
+
+COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "target")
+FURTHER = ("speaker", "label", "sentence", "split", "truth")  # for test.py; generate.py skips them
+PROFILES: dict[Kind, str] = {"evp": "portrait", "lrw-self": "eamm", "mead-self": "eamm"}
+WITHOUT_CROP = "--crop none"  # of generate.py: the picture is a crop already
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written, and what comes next."""
+
+    manifest: Path  # all clips
+    truth: Path  # folder
+    clips: int
+    left_out: dict[str, str]  # clip id: why
+    commands: tuple[str, ...]  # that make the results, in order
+    results: Path  # folder that they go to
+
+    def text(self, protocol: str) -> str:
+        """Return this as lines for people, up to the command that measures."""
+        lines = [f"{self.clips} clips written to {self.manifest}, their truth to {self.truth}"]
+        lines += [f"left out: {clip}: {why}" for clip, why in self.left_out.items()]
+        paths = {"results": self.results, "truth": self.truth, "manifest": self.manifest}
+        named = " ".join(f"--{name} {quote(str(path))}" for name, path in paths.items())
+        scores = quote(f"{self.results}_scores")
+        run = f"python test.py run --protocol {quote(protocol)} {named} --out {scores}"
+        return "\n".join([*lines, "next:", *(f"    {each}" for each in (*self.commands, run))])
+
+
+def write_manifest(
+    corpus: Corpus,
+    kind: Kind,
+    split: str,
+    out_csv: Path,
+    seed: int = 0,
+    speaker: str | None = None,
+    limit: int | None = None,
+) -> Written:
+    """Write the manifest of a kind of protocol, and the files that it names beside it.
+
+    Args:
+        corpus: prepared with frames of profile portrait (evp) or eamm (the others), and with sound.
+        kind: see above.
+        split: whose clips are wanted.
+        out_csv: the file to write; other files go beside it, so each corpus wants its own folder.
+        seed: of what is drawn.
+        speaker: of the wanted clips; None: every one.
+        limit: at most so many clips of each speaker, drawn; None: all.
+
+    Raises:
+        ValueError: an unknown kind, a corpus of another profile or without such clips, one that
+            lacks what the protocol draws for every clip, or files of another corpus beside.
+    """
+    _check(corpus, kind, out_csv)
+    clips = _wanted(corpus, split, seed, speaker, limit)
+    make = _MAKERS[kind](Draw(corpus, seed), out_csv)
+    export, rows, left_out = Export(out_csv.parent), [], {}
+    for clip in tqdm(clips, "clips", unit="clip"):
+        try:
+            rows.append((clip, make(clip, export)))
+        except LeftOutError as error:
+            left_out[clip.id] = str(error)
+    if not rows:
+        raise ValueError(f"no clip is left of {corpus.root}: {next(iter(left_out.values()))}")
+    commands = _written(kind, out_csv, rows)
+    results = out_csv.with_suffix("")
+    return Written(out_csv, export.truths.folder, len(rows), left_out, commands, results)
+
+
+Make = Callable[[Clip, Export], Row]
+
+
+def _evp(_draw: Draw, _out_csv: Path) -> Make:
+    def make(clip: Clip, export: Export) -> Row:
+        truth = export.truth(clip)
+        return {"audio": export.sound(clip), "target": truth, "truth": truth}
+
+    return make
+
+
+def _lrw_self(draw: Draw, _out_csv: Path) -> Make:
+    def make(clip: Clip, export: Export) -> Row:
+        truth = export.truth(clip)
+        source = export.picture(*draw.frame(clip, "source"))
+        sound = export.sound(clip)
+        return {"source": source, "audio": sound, "pose": truth, "emotion": "none", "truth": truth}
+
+    return make
+
+
+def _mead_self(draw: Draw, out_csv: Path) -> Make:
+    driven = _fomm_csv(out_csv).stem
+
+    def make(clip: Clip, export: Export) -> Row:
+        own, other = draw.own_neutral(clip, "source"), draw.other_identity(clip, "driven")
+        truth = export.truth(clip)
+        video = f"{driven}/{clip.id}.mp4"
+        row = {"source": export.picture(*own), "audio": export.sound(clip), "truth": truth}
+        return row | {"pose": video, "emotion": video, "driven": export.picture(*other)}
+
+    return make
+
+
+_MAKERS: dict[Kind, Callable[[Draw, Path], Make]] = {
+    "evp": _evp,
+    "lrw-self": _lrw_self,
+    "mead-self": _mead_self,
+}
+
+
+def _check(corpus: Corpus, kind: Kind, out_csv: Path) -> None:
+    if kind not in _MAKERS:
+        raise ValueError(f"unknown kind of manifest {kind!r}; known: {', '.join(_MAKERS)}")
+    profile, wanted = corpus.info.get("profile"), PROFILES[kind]
+    if profile != wanted:
+        raise ValueError(
+            f"{corpus.root} has frames of profile {profile!r}, a manifest of kind {kind} wants "
+            f"{wanted!r}; prepare it with frames.profile={wanted}"
+        )
+    if out_csv.suffix.lower() != ".csv":
+        raise ValueError(f"the manifest is {out_csv}, wanted the name of a .csv file")
+
+
+def _wanted(
+    corpus: Corpus, split: str, seed: int, speaker: str | None, limit: int | None
+) -> list[Clip]:
+    """Return the wanted clips, sorted by id; where there is a limit, those drawn."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"--limit is {limit}, wanted at least 1")
+    found = corpus.clips(split=split, speaker=speaker)
+    if not found:
+        whose = "" if speaker is None else f" of speaker {speaker!r}"
+        raise ValueError(f"{corpus.root} has no clips of split {split!r}{whose}")
+    drawn = sorted(found, key=lambda clip: digest(seed, clip.id, "limit"))
+    each = {clip.speaker: [c for c in drawn if c.speaker == clip.speaker] for clip in found}
+    return sorted((c for own in each.values() for c in own[:limit]), key=lambda clip: clip.id)
+
+
+def _written(kind: Kind, out_csv: Path, rows: Sequence[tuple[Clip, Row]]) -> tuple[str, ...]:
+    """Write the manifests; return the commands that make their videos."""
+    _write(out_csv, rows)
+    if kind == "evp":
+        return _by_speaker(out_csv, rows)
+    side = rows[0][0].crop().size[0]
+    look = f"{WITHOUT_CROP} --size {side}"
+    command = _command("eamm", "--run RUN", out_csv, out_csv.with_suffix(""), look)
+    if kind == "lrw-self":
+        return (command,)
+    fomm = _fomm_csv(out_csv)
+    driven = [(clip, {"source": row["driven"], "pose": row["truth"]}) for clip, row in rows]
+    _write(fomm, driven)
+    # Keypoints as they are, not --relative: a happy clip's first frame is happy already, and motion
+    # from there on would leave its emotion out.
+    crops = f"{WITHOUT_CROP} --driving-crop none"
+    return (_command("fomm", "--fomm RUN/fomm", fomm, fomm.with_suffix(""), crops), command)
+
+
+def _by_speaker(out_csv: Path, rows: Sequence[tuple[Clip, Row]]) -> tuple[str, ...]:
+    """Return EVP's commands: a network draws one person, so each has a manifest."""
+    results, paste = out_csv.with_suffix(""), "--paste crop"
+    speakers = sorted({clip.speaker for clip, _ in rows})
+    if len(speakers) == 1:
+        return (_command("evp", "--run RUN", out_csv, results, paste),)
+    commands = []
+    for speaker in speakers:
+        own = out_csv.with_name(f"{out_csv.stem}_{speaker}.csv")
+        _write(own, [(clip, row) for clip, row in rows if clip.speaker == speaker])
+        commands.append(_command("evp", f"--run RUN_OF_{speaker}", own, results, paste))
+    return tuple(commands)
+
+
+def _write(path: Path, rows: Iterable[tuple[Clip, Row]]) -> None:
+    columns = (*COLUMNS, *FURTHER)
+    described = [
+        {
+            "clip_id": clip.id,
+            "speaker": clip.speaker,
+            "label": clip.emotion,
+            "sentence": clip.sentence,
+            "split": clip.split,
+        }
+        | {name: cell for name, cell in row.items() if name in columns}
+        for clip, row in rows
+    ]
+    write_manifest_file(path, columns, described)
+
+
+def _fomm_csv(out_csv: Path) -> Path:
+    return out_csv.with_name(f"{out_csv.stem}_fomm.csv")
+
+
+def _command(system: str, run: str, manifest: Path, out: Path, options: str) -> str:
+    paths = f"--manifest {quote(str(manifest))} --out {quote(str(out))}"
+    return f"python generate.py {system} {run} {paths} {options}"

@@ -1,0 +1,220 @@
+"""A table as Markdown, LaTeX, CSV or JSON.
+
+A figure of ours reads  2.51 +- 0.05/0.12 (2.45, +0.06) > b : the mean, half its interval by clip
+and by speaker, the paper's figure, the difference, and which result it is better than.
+"""
+
+import csv
+import io
+import json
+import typing as tp
+from collections.abc import Callable
+from itertools import pairwise
+
+from affekt.evaluation.tables.data import Cell, Column, Row, Table, as_json
+from affekt.evaluation.tables.notes import BETTER, DAGGER, PLUS_MINUS
+from affekt.metrics.intervals import Interval
+
+Format = tp.Literal["md", "tex", "csv", "json"]
+ARROWS = {"lower": "\u2193", "higher": "\u2191"}
+NOT_AVAILABLE = "n/a"
+LOPSIDED = 0.2  # of the half width: then bounds are printed
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    PLUS_MINUS: r"$\pm$",
+    DAGGER: r"$^\dagger$",
+    BETTER: r"$\succ$",
+    ARROWS["lower"]: r"$\downarrow$",
+    ARROWS["higher"]: r"$\uparrow$",
+}
+FIGURES: dict[str, Callable[[Cell], object]] = {  # of a cell, each a column of the CSV
+    "": lambda cell: cell.value,
+    "_half": lambda cell: cell.by_clip and cell.by_clip.half,
+    "_low": lambda cell: cell.by_clip and cell.by_clip.low,
+    "_high": lambda cell: cell.by_clip and cell.by_clip.high,
+    "_speaker_half": lambda cell: cell.by_speaker and cell.by_speaker.half,
+    "_speaker_low": lambda cell: cell.by_speaker and cell.by_speaker.low,
+    "_speaker_high": lambda cell: cell.by_speaker and cell.by_speaker.high,
+    "_sd": lambda cell: cell.deviation,
+    "_n": lambda cell: cell.count,
+    "_paper": lambda cell: cell.paper,
+    "_difference": lambda cell: cell.difference,
+    "_better_than": lambda cell: "; ".join(cell.better_than) or None,
+}
+
+
+def render(table: Table, form: Format) -> str:
+    """Return the table in one of the formats, ending in a line break."""
+    writers = {"md": markdown, "tex": latex, "csv": comma_separated, "json": as_text}
+    return writers[form](table)
+
+
+def markdown(table: Table) -> str:
+    """Return the table as aligned Markdown, notes below it."""
+    head = ["", *(heading(column) for column in table.columns)]
+    lines = [[_escaped(text) for text in _line(table, row, "**{}**")] for row in table.rows]
+    widths = [max(3, *(len(line[k]) for line in (head, *lines))) for k in range(len(head))]
+    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    text = [
+        "| "
+        + " | ".join(
+            cell.rjust(width) if k else cell.ljust(width)
+            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in (head, ruler, *lines)
+    ]
+    notes = [f"- {note}" for note in table.notes]
+    return "\n".join([f"**{table.title}**", "", *text, "", *notes]) + "\n"
+
+
+def latex(table: Table) -> str:
+    """Return the table for LaTeX with the package booktabs; names and notes are escaped."""
+    head = ["", *(escaped(heading(column)) for column in table.columns)]
+    body = [" & ".join(head) + r" \\", r"\midrule"]
+    for row, following in pairwise([*table.rows, None]):
+        assert row is not None
+        body.append(" & ".join(_line(table, row, r"\textbf{{{}}}", escaped)) + r" \\")
+        if following is not None and _group(following) != _group(row):
+            body.append(r"\midrule")
+    return (
+        "\n".join(
+            [
+                r"\begin{table*}[t]",
+                r"\centering",
+                rf"\caption{{{escaped(table.title)}}}",
+                rf"\label{{tab:{table.id}}}",
+                rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+                r"\toprule",
+                *body,
+                r"\bottomrule",
+                r"\end{tabular}",
+                "",
+                r"\vspace{1ex}\begin{minipage}{\textwidth}\footnotesize",
+                *(rf"{escaped(note)}\par" for note in table.notes),
+                r"\end{minipage}",
+                r"\end{table*}",
+            ]
+        )
+        + "\n"
+    )
+
+
+def comma_separated(table: Table) -> str:
+    """Return the figures as CSV at full precision: a line a row, twelve columns a metric.
+
+    They are the value, its interval by clip (half, low, high) and by speaker, the standard
+    deviation over seeds, the number of clips or seeds, the paper's figure, the difference and the
+    results that it is better than; empty where there is none. What no row has is left out.
+    """
+    columns = [
+        (column.key, suffix)
+        for column in table.columns
+        for suffix in FIGURES
+        if not suffix or any(_figure(row, column.key, suffix) is not None for row in table.rows)
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["row", "kind", *(key + suffix for key, suffix in columns)])
+    for row in table.rows:
+        writer.writerow([row.name, row.kind, *(_figure(row, *column) for column in columns)])
+    return text.getvalue()
+
+
+def as_text(table: Table) -> str:
+    """Return the table as JSON, every figure at full precision, with its notes."""
+    return json.dumps(as_json(table), indent=2, allow_nan=False) + "\n"
+
+
+def heading(column: Column) -> str:
+    """Return a column's heading with the direction in which it is better, and its dagger."""
+    return f"{column.heading} {ARROWS[column.better]}" + (f" {DAGGER}" if column.dagger else "")
+
+
+def figure(cell: Cell | None, column: Column, letters: dict[str, str] | None = None) -> str:
+    """Return a figure of ours as one reads it.
+
+    Args:
+        cell: the figure; None: not available.
+        column: where it stands.
+        letters: of the results that it may be better than; one without a letter is named.
+    """
+    if cell is None:
+        return NOT_AVAILABLE
+    decimals = column.decimals
+    text = f"{cell.value:.{decimals}f}"
+    text += _spread(cell, decimals)
+    if cell.paper is not None and cell.difference is not None:
+        text += f" ({cell.paper:.{column.printed_decimals}f}, {_signed(cell.difference, decimals)})"
+    beaten = sorted((letters or {}).get(name, name) for name in cell.better_than)
+    return text + (f" {BETTER} {','.join(beaten)}" if beaten else "")
+
+
+def escaped(text: str) -> str:
+    """Return text with LaTeX's special characters escaped."""
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _spread(cell: Cell, decimals: int) -> str:
+    """Return the half widths, by clip and by speaker, or the bounds of lopsided intervals."""
+    known = [each for each in (cell.by_clip, cell.by_speaker) if each and each.half is not None]
+    halves = [each.half for each in known if each.half is not None]
+    if any(_is_lopsided(each) for each in known):
+        bounds = [f"[{each.low:.{decimals}f}, {each.high:.{decimals}f}]" for each in known]
+        return f" {'/'.join(bounds)}"
+    halves += [] if cell.deviation is None else [cell.deviation]
+    return f" {PLUS_MINUS} {'/'.join(_width(each, decimals) for each in halves)}" if halves else ""
+
+
+def _is_lopsided(interval: Interval) -> bool:
+    """Say whether the middle of an interval is so far from its value that plus-minus misleads."""
+    if interval.low is None or interval.high is None or interval.half is None:
+        return False
+    return abs((interval.low + interval.high) / 2 - interval.value) > LOPSIDED * interval.half
+
+
+def _width(half: float, decimals: int) -> str:
+    """Return a half width; its first digit if it would read as zero."""
+    text = f"{half:.{decimals}f}"
+    return text if float(text) or not half else f"{half:.1g}"
+
+
+def _line(table: Table, row: Row, bold: str, escape: Callable[[str], str] = str) -> list[str]:
+    """Return the texts of a row: its name, with its letter, and its cells."""
+    texts = [escape(f"{row.name} ({row.letter})" if row.letter else row.name)]
+    for column in table.columns:
+        cell = row.cells.get(column.key)
+        text = escape(_text(row, cell, column, table.letters))
+        texts.append(bold.format(text) if cell is not None and cell.best else text)
+    return texts
+
+
+def _text(row: Row, cell: Cell | None, column: Column, letters: dict[str, str]) -> str:
+    if row.kind == "paper" and cell is not None:
+        return f"{cell.value:.{column.printed_decimals}f}"
+    return figure(cell, column, letters)
+
+
+def _signed(difference: float, decimals: int) -> str:
+    """Return a difference with its sign; one that rounds to nothing has none."""
+    text = f"{difference:+.{decimals}f}"
+    return text if float(text) else text[1:]
+
+
+def _group(row: Row) -> str:
+    return row.kind if row.kind in ("control", "paper") else "ours"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _figure(row: Row, key: str, suffix: str) -> object:
+    cell = row.cells.get(key)
+    return None if cell is None else FIGURES[suffix](cell)

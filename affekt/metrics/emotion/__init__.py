@@ -1,0 +1,1 @@
+"""Emotion accuracy: the frame attention network."""

@@ -1,0 +1,1 @@
+"""SyncNet: LSE-C and LSE-D."""

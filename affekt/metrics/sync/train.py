@@ -1,0 +1,91 @@
+"""Evaluation: a sync network for LSE-C and LSE-D (SyncNet; Chung and Zisserman 2016).
+
+    python -m affekt.metrics.sync.train configs/metrics/syncnet.yaml
+    python -m affekt.metrics.sync.train configs/demo/metrics/syncnet.yaml objective=contrastive
+
+Where the authors' syncnet_v2.model is at hand, figures that are compared with papers are its own;
+this trains the same network, of any size, where it is not. Needs a prepared corpus with frames and
+sound (data_prep.prepare). The same command continues a stopped run. A finished run holds
+syncnet.safetensors; python -m affekt.metrics.sync.held_out RUN measures it on held-out clips.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from affekt.media.corpus import Corpus
+from affekt.metrics.sync.data import SyncClips, SyncDataConfig
+from affekt.metrics.sync.held_out import HeldOut, held_out_clips, lag_figures
+from affekt.metrics.sync.losses import Objective, contrastive, multi_way
+from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet, save_description
+from affekt.runtime.config import ConfigError
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.stage import run_stage
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    run: RunConfig
+    corpus: Path = Path("data/mead")
+    network: SyncNetConfig = field(default_factory=SyncNetConfig)
+    data: SyncDataConfig = field(default_factory=SyncDataConfig)
+    objective: Objective = "contrastive"  # the paper's; multi_way learns sooner
+    margin: float = 20.0  # contrastive: ours, the paper does not state it
+    temperature: float = 1.0  # multi_way: see sync_losses.multi_way
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    held_out: HeldOut = field(default_factory=HeldOut)
+
+
+def train(cfg: Config) -> None:
+    corpus = Corpus(cfg.corpus)
+    if "size" not in corpus.info:
+        raise ConfigError(f"{cfg.corpus} was prepared without frames; a sync network watches them")
+    clips = SyncClips(corpus.clips(split="train"), cfg.network, cfg.data, cfg.run.seed)
+    measured = held_out_clips(corpus, cfg.held_out)
+
+    run = Run(cfg)
+    save_description(cfg.run.out, cfg.network)
+    network = SyncNet(cfg.network).to(run.device)
+    parameters = [*network.parameters()]
+    optimizer = make_optimizer(parameters, cfg.optim)
+    run.keep(network=network, optimizer=optimizer)
+
+    for batch in run.batches(clips):
+        set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+        video = network.watch(batch["faces"].float())
+        audio = network.hear(batch["windows"])
+        distances = torch.cdist(video, audio, compute_mode="donot_use_mm_for_euclid_dist")
+        total = objective(distances, batch["others"], cfg)
+
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
+        optimizer.step()
+
+        own = distances.detach().diagonal(dim1=1, dim2=2)
+        found = (own <= distances.detach().amin(dim=2)).float().mean()
+        run.log(total=total, own_distance=own.mean(), found=found, grad_norm=grad_norm)
+        if measured and run.due(cfg.held_out.every):
+            figures = lag_figures(network, measured, cfg.held_out.lags)
+            run.record(**{f"held_out_{name}": value for name, value in figures.items()})
+    export_syncnet(cfg.run.out, network)
+
+
+def objective(distances_BVV: Tensor, others_BV: Tensor, cfg: Config) -> Tensor:
+    """Return the loss of a batch of segments: one false pair for each genuine one, or all."""
+    if cfg.objective == "multi_way":
+        return multi_way(distances_BVV, cfg.temperature)
+    own = distances_BVV.diagonal(dim1=1, dim2=2)
+    false = distances_BVV.gather(2, others_BV[..., None])[..., 0]
+    genuine = torch.cat([torch.ones_like(own), torch.zeros_like(false)])
+    return contrastive(torch.cat([own, false]), genuine, cfg.margin)
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage(train, Config, __doc__))

@@ -1,1 +1,0 @@
-"""Every number that test.py prints."""
