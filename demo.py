@@ -20,13 +20,13 @@ from typing import Literal
 from affekt.runtime.config import config_from_argv
 from affekt.runtime.files import read_json, write_json
 from affekt.runtime.plan import Stage, StageError, run_plan
-from showcase.bars import Results, rows
-from showcase.commands import Setting
-from showcase.eamm_plan import EammDemo, eamm_plan
-from showcase.evp_plan import EvpDemo, evaluation, evp_plan
-from showcase.full_figures import scores
-from showcase.full_plan import FullDemo, full_plan
-from showcase.report import write_report
+from affekt.showcase.bars import Results, rows
+from affekt.showcase.commands import Setting
+from affekt.showcase.eamm_plan import EammDemo, eamm_plan
+from affekt.showcase.evp_plan import EvpDemo, evaluation, evp_plan
+from affekt.showcase.full_figures import scores
+from affekt.showcase.full_plan import FullDemo, full_plan
+from affekt.showcase.report import write_report
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,9 @@ from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.face3d.whole_clip import Terms
 from affekt.media.faces import geometry
 from affekt.media.faces.detector import make_detector
+from affekt.showcase.picture_figures import true_arrays
 from benchmarks.harness import table
 from eamm.pose import to_release
-from showcase.picture_figures import true_arrays
 
 Array = NDArray[tp.Any]
 

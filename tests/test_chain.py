@@ -10,11 +10,11 @@ import pytest
 from test_page import CHROMIUM, opened
 
 from affekt.media.video.video import probe
+from affekt.showcase.bars import EVP_BARS, look_up
+from affekt.showcase.evp_plan import EvpDemo
 from demo import Config, run_demo
 from evp.renderer import load_renderer
 from generate import main as generate
-from showcase.bars import EVP_BARS, look_up
-from showcase.evp_plan import EvpDemo
 
 ROOT = Path(__file__).parent.parent
 STEPS = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from test_page import CHROMIUM, opened
 
+from affekt.showcase.bars import EAMM_BARS, look_up
+from affekt.showcase.eamm_plan import EammDemo
 from demo import Config, run_demo
-from showcase.bars import EAMM_BARS, look_up
-from showcase.eamm_plan import EammDemo
 
 ROOT = Path(__file__).parent.parent
 STEPS = {"fomm": 6, "a2fd": 4, "displacement": 4}

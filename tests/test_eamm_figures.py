@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from affekt.showcase.eamm_figures import enlarged, mouth_figures
 from benchmarks.edges import plain_face
-from showcase.eamm_figures import enlarged, mouth_figures
 
 
 def talking(openings):

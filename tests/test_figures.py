@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from showcase.bars import EAMM_BARS, EVP_BARS, Bar, look_up, rows
-from showcase.picture_figures import mouth_box
+from affekt.showcase.bars import EAMM_BARS, EVP_BARS, Bar, look_up, rows
+from affekt.showcase.picture_figures import mouth_box
 
 BARS = (*EVP_BARS, *EAMM_BARS)
 

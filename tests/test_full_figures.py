@@ -4,10 +4,10 @@ import pytest
 from scored_evaluations import lines, write_evaluation
 
 from affekt.runtime.files import write_json
-from showcase.bars import FULL_BARS, bars_of, look_up
-from showcase.full_figures import EDITING, measure, scores
-from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
-from showcase.full_report import full_sections
+from affekt.showcase.bars import FULL_BARS, bars_of, look_up
+from affekt.showcase.full_figures import EDITING, measure, scores
+from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
+from affekt.showcase.full_report import full_sections
 
 
 @pytest.fixture

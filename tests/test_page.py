@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from affekt.media.video.video import VideoWriter
-from showcase.page import Figure, Row, Section, write_page
+from affekt.showcase.page import Figure, Row, Section, write_page
 
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""

@@ -8,11 +8,7 @@ from affekt.media.audio.reader import write_wav
 from affekt.media.video.video import read_frames
 from affekt.metrics.image import ssim
 from affekt.runtime.run import RunConfig
-from evp.discriminator import DiscriminatorConfig
-from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import HeldOutFrames
-from evp.video_data import VideoDataConfig
-from showcase.temporal_figures import (
+from affekt.showcase.temporal_figures import (
     ARMS,
     compared,
     held_out,
@@ -24,6 +20,10 @@ from showcase.temporal_figures import (
     seeds,
     softened,
 )
+from evp.discriminator import DiscriminatorConfig
+from evp.generator import GeneratorConfig, GuidanceConfig
+from evp.held_out_frames import HeldOutFrames
+from evp.video_data import VideoDataConfig
 from train_edge2video import Config, LossConfig, train
 
 

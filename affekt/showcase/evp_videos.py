@@ -1,6 +1,6 @@
 """Make EVP's videos and pictures: truth and result, swapped emotion, blends, content x emotion.
 
-    python -m showcase.evp_videos runs/demo --speech data/mini --lively data/mini_lively
+    python -m affekt.showcase.evp_videos runs/demo --speech data/mini --lively data/mini_lively
 
 Everything is made from held-out sentences and, as the target, a held-out video of a turning head.
 Writes runs/demo/media/, which runs/demo/report.html embeds.

@@ -1,10 +1,10 @@
 """Measure EVP's demo on clips that it did not learn from, and write OUT/figures.json.
 
-    python -m showcase.evp_figures runs/demo --speech data/mini --lively data/mini_lively \\
+    python -m affekt.showcase.evp_figures runs/demo --speech data/mini --lively data/mini_lively \\
         --truth data/raw/mini/truth
 
 `speech` holds calm heads in every emotion, `lively` turning ones; both are prepared mini corpora,
-whose truth the stages never saw. Needs OUT/media of showcase.evp_videos.
+whose truth the stages never saw. Needs OUT/media of affekt.showcase.evp_videos.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import torch
 from affekt.media.corpus import Corpus
 from affekt.media.face3d.model import load_face_model
 from affekt.runtime.files import write_json
+from affekt.showcase.bars import Results, finite
+from affekt.showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
+from affekt.showcase.speech_figures import emotion_figures, landmark_figures
 from evp.audio2lm import load_predictor
 from evp.emotion_codes import load_codes
 from evp.renderer import load_renderer
-from showcase.bars import Results, finite
-from showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
-from showcase.speech_figures import emotion_figures, landmark_figures
 
 
 def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:

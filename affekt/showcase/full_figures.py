@@ -1,8 +1,8 @@
 """Gather the full demo's figures into OUT/figures.json, with bars for the networks that judge.
 
-    python -m showcase.full_figures runs/demo/full
+    python -m affekt.showcase.full_figures runs/demo/full
 
-Needs what the stages of showcase/full_plan.py have written there.
+Needs what the stages of affekt/showcase/full_plan.py have written there.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import numpy as np
 from affekt.evaluation.control_rows import RESULT, TRUTH
 from affekt.evaluation.tables.evaluations import load_evaluation
 from affekt.runtime.files import read_json, write_json
-from showcase.bars import Results
-from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
+from affekt.showcase.bars import Results
+from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
 
 ACCURACY = "emotion_correct"
 EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.measure_editing

@@ -6,7 +6,7 @@ import typing as tp
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from showcase.page import Row
+from affekt.showcase.page import Row
 
 Results = dict[str, tp.Any]
 

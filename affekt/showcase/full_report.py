@@ -8,12 +8,12 @@ from affekt.evaluation.tables.data import Table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import load_papers
 from affekt.runtime.files import read_json
-from showcase.bars import flat, shown
-from showcase.evp_plan import evaluation
-from showcase.full_evp_plan import BLENDS, blend_folder
-from showcase.full_figures import scores
-from showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
-from showcase.page import Figure, Row, Section
+from affekt.showcase.bars import flat, shown
+from affekt.showcase.evp_plan import evaluation
+from affekt.showcase.full_evp_plan import BLENDS, blend_folder
+from affekt.showcase.full_figures import scores
+from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
+from affekt.showcase.page import Figure, Row, Section
 
 
 def table_1_section(evp: Path) -> Section:

@@ -1,6 +1,6 @@
 """What the video discriminator is worth: sequential renderers with and without it, by seed.
 
-    python -m showcase.temporal_figures runs/demo/full/temporal --corpora data/mini data/mini_lively
+    python -m affekt.showcase.temporal_figures runs/demo/full/temporal --corpora data/mini data/mini_lively
 
 Needs the runs with_<seed> (which sees residuals), without_<seed> and frames_<seed> (which sees
 frames, the paper's) there. Every held-out clip of their speaker is drawn as a whole, from its own
@@ -215,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         figures = measure(args.runs, args.corpora)
     except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"showcase.temporal_figures: {error}") from None
+        raise SystemExit(f"affekt.showcase.temporal_figures: {error}") from None
     write_json(args.runs / "figures.json", figures)
 
 

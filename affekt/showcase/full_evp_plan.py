@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from affekt.runtime.plan import Stage
-from showcase.commands import module, script
+from affekt.showcase.commands import module, script
 
 BLENDS = {"category": "happy:sad", "intensity": "neutral:surprised"}  # shown as pictures
 ARMS = {  # of the video discriminator: what each changes of the YAML
@@ -46,7 +46,7 @@ def _temporal(out: Path, speech: Path, config: Path, seeds: int) -> list[Stage]:
             command = script("train_edge2video.py", config, *where, *changes)
             runs.append(Stage(f"temporal_{run.name}", command, (flow.name,)))
     names = tuple(stage.name for stage in runs)
-    figures = module("showcase.temporal_figures", str(out), "--corpora", str(speech))
+    figures = module("affekt.showcase.temporal_figures", str(out), "--corpora", str(speech))
     return [flow, *runs, Stage("temporal", figures, names)]
 
 

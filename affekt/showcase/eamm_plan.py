@@ -5,7 +5,7 @@ from pathlib import Path
 
 from affekt.media.emotions import NEUTRAL
 from affekt.runtime.plan import Stage
-from showcase.commands import Setting, module, script
+from affekt.showcase.commands import Setting, module, script
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _showing_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
     inspect = module("data_prep.inspect", str(demo.corpus), "--out", sheet)
     return [
         Stage("inspect", inspect, ("prepare",)),
-        Stage("videos", module("showcase.eamm_videos", runs, corpus), ("displacement",)),
+        Stage("videos", module("affekt.showcase.eamm_videos", runs, corpus), ("displacement",)),
         Stage("analysis", module("eamm.analyse", runs, corpus), ("displacement",)),
-        Stage("figures", module("showcase.eamm_figures", runs, corpus), ("displacement",)),
+        Stage("figures", module("affekt.showcase.eamm_figures", runs, corpus), ("displacement",)),
     ]

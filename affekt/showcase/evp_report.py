@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from affekt.media.plots import curves
-from showcase.page import Figure, Section
+from affekt.showcase.page import Figure, Section
 
 STAGES = (
     "pretrain_emotion",

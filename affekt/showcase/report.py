@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from affekt.runtime.files import read_json
-from showcase.bars import rows
-from showcase.eamm_report import eamm_sections
-from showcase.evp_report import evp_sections
-from showcase.full_report import full_sections, table_1_section
-from showcase.page import Section, write_page
+from affekt.showcase.bars import rows
+from affekt.showcase.eamm_report import eamm_sections
+from affekt.showcase.evp_report import evp_sections
+from affekt.showcase.full_report import full_sections, table_1_section
+from affekt.showcase.page import Section, write_page
 
 
 def write_report(out: Path) -> None:

@@ -1,6 +1,6 @@
 """Measure EAMM's demo on people that it did not learn from, and write RUNS/figures.json.
 
-    python -m showcase.eamm_figures runs/demo/eamm --corpus data/mini_eamm
+    python -m affekt.showcase.eamm_figures runs/demo/eamm --corpus data/mini_eamm
 
 RUNS holds fomm/, a2fd/ and displacement/. The test people's clips are made from their own sound
 and pose and a picture of theirs, an emotional clip with the emotion of another person.
@@ -23,6 +23,7 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.faces.points import mouth_opening
 from affekt.runtime.files import write_json
+from affekt.showcase.bars import Results, finite
 from eamm.a2fd import A2fd, load_a2fd
 from eamm.a2fd_held_out import a2fd_figures
 from eamm.displacement import Displacement, DisplacementDescription, load_displacement
@@ -47,7 +48,6 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.pictures import Image, to_tensor
-from showcase.bars import Results, finite
 
 Array = NDArray[tp.Any]
 

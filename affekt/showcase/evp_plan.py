@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.runtime.plan import Stage
-from showcase.commands import Setting, generated, manifest, measured, module, script
+from affekt.showcase.commands import Setting, generated, manifest, measured, module, script
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ def _showing_stages(demo: EvpDemo, setting: Setting) -> list[Stage]:
     truth = ("--truth", str(setting.raw / "truth"))
     sheet = module("data_prep.inspect", str(demo.speech), "--out", str(media / "contact_sheet.png"))
     trained = ("emotion_codes", "edge2video", "pose")
-    figures = module("showcase.evp_figures", str(setting.out), *corpora, *truth)
+    figures = module("affekt.showcase.evp_figures", str(setting.out), *corpora, *truth)
     return [
         Stage("inspect", sheet, ("prepare",)),
-        Stage("videos", module("showcase.evp_videos", str(setting.out), *corpora), trained),
+        Stage("videos", module("affekt.showcase.evp_videos", str(setting.out), *corpora), trained),
         Stage("figures", figures, ("videos", "disentangle_no_cross")),
     ]
 

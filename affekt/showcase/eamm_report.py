@@ -4,9 +4,9 @@ from pathlib import Path
 
 from affekt.media.plots import curves
 from affekt.runtime.files import read_json
+from affekt.showcase.bars import look_up, shown
+from affekt.showcase.page import Figure, Row, Section
 from eamm.analyse import ROWS
-from showcase.bars import look_up, shown
-from showcase.page import Figure, Row, Section
 
 STAGES = ("fomm", "a2fd", "displacement")
 

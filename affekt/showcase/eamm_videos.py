@@ -1,6 +1,6 @@
 """Make EAMM's videos: reenactment, speech, emotion from another person, one sound in all emotions.
 
-    python -m showcase.eamm_videos runs/demo/eamm --corpus data/mini_eamm
+    python -m affekt.showcase.eamm_videos runs/demo/eamm --corpus data/mini_eamm
 
 Everything shows people that no stage learned from. Writes RUNS/media/, which the demos' report
 embeds. RUNS holds fomm/, a2fd/ and displacement/.

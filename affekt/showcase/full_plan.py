@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.runtime.plan import Stage
-from showcase.commands import Setting, generated, manifest, measured, module, script
-from showcase.evp_plan import evaluation
-from showcase.full_evp_plan import evp_questions
+from affekt.showcase.commands import Setting, generated, manifest, measured, module, script
+from affekt.showcase.evp_plan import evaluation
+from affekt.showcase.full_evp_plan import evp_questions
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def full_plan(demo: FullDemo, setting: Setting) -> list[Stage]:
         *_eamm(demo, setting),
         Stage(
             "figures",
-            module("showcase.full_figures", str(setting.out), f"--evp={evp}"),
+            module("affekt.showcase.full_figures", str(setting.out), f"--evp={evp}"),
             (*needed, "temporal", "editing", "codes"),
         ),
     ]
