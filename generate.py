@@ -35,7 +35,7 @@ from affekt.media.video.container import is_disk_error
 from affekt.media.video.result import Rows, Watch
 from affekt.runtime.batch import FAILED, Batch, Fingerprints
 from affekt.runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
-from data_prep.clip import Analysis, FramesConfig, analyse_video
+from data_prep.clips.clip import Analysis, FramesConfig, analyse_video
 from eamm.command import EammJob
 from eamm.fomm.command import FommJob
 from eamm.fomm.studio import FommStudio

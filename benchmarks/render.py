@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.harness import Result, compare, main, table, timing_rows
 from data_prep.mini import raster
 from data_prep.mini.clip import ClipName, Settings, make_clip, perform
-from data_prep.mini.head import make_head
+from data_prep.mini.head.head import make_head
 from data_prep.mini.render import Renderer, background
 from data_prep.mini.speakers import make_speaker
 

@@ -7,7 +7,7 @@
 So EVP's 3D-aware alignment (Sec. 3.3) runs on anybody, with no licensed model and no download. The
 corpus must hold landmarks3d.npy (data_prep.prepare with a detector that gives depth). Only the
 split `train` is seen. A published model may be used instead: `import` reads Basel's, Surrey's,
-3DDFA's and ICT-FaceKit's files (data_prep/face_import.py).
+3DDFA's and ICT-FaceKit's files (data_prep/face_formats/importer.py).
 
 Depth is the detector's own. It is not refined from the turning of the heads: those of speech clips
 turn by 2 degrees, where less depth and more rotation look alike.
@@ -28,9 +28,9 @@ from tqdm import tqdm
 
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, save_face_model
-from data_prep import face_import
 from data_prep.command import config_or_flags
-from data_prep.face_modes import ModesConfig, learn_face_model
+from data_prep.face_formats import importer as face_import
+from data_prep.face_formats.learned import ModesConfig, learn_face_model
 
 log = logging.getLogger(__name__)
 

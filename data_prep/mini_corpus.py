@@ -24,9 +24,9 @@ from tqdm import tqdm
 from affekt.media.emotions import EMOTIONS, NEUTRAL, canonical
 from affekt.runtime.files import read_json, write_json, write_text
 from data_prep.mini.clip import ClipName, Settings, make_clip
-from data_prep.mini.sentences import SENTENCES
 from data_prep.mini.speakers import MAX_SPEAKERS, make_speaker
-from data_prep.mini.voices import LEVEL_STRENGTH
+from data_prep.mini.voice.sentences import SENTENCES
+from data_prep.mini.voice.voices import LEVEL_STRENGTH
 
 SETTINGS_FILE = "settings.json"
 VERSION = 1  # of what is rendered; raised when the same settings give other clips

@@ -36,10 +36,10 @@ from affekt.media.faces.detector import detector_version
 from affekt.media.video.container import is_disk_error
 from affekt.runtime.config import config_from_argv, plain
 from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
-from data_prep.clip import FramesConfig
-from data_prep.layouts import CorpusConfig, Source, find_sources
-from data_prep.splits import SplitConfig, splits_of
-from data_prep.workers import (
+from data_prep.clips.clip import FramesConfig
+from data_prep.clips.layouts import CorpusConfig, Source, find_sources
+from data_prep.clips.splits import SplitConfig, splits_of
+from data_prep.clips.workers import (
     DetectorConfig,
     Job,
     Outcome,

@@ -48,7 +48,7 @@ class Faces:
     """How faces are found."""
 
     detector: Detector  # in pictures
-    analyse: Callable[[Path], Found]  # in every frame of a video; data_prep.clip's, say
+    analyse: Callable[[Path], Found]  # in every frame of a video; data_prep.clips.clip's, say
 
 
 def talking_keypoints(

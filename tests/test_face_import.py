@@ -12,8 +12,8 @@ from affekt.media.face3d.dense import DenseFace, canonical_dense, load_dense_fac
 from affekt.media.face3d.fit import fit_clip, rotation_error_deg
 from affekt.media.face3d.model import canonical, load_face_model, project
 from data_prep import face_model
+from data_prep.face_formats.importer import ImportConfig, import_face_model
 from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
-from data_prep.face_import import ImportConfig, import_face_model
 
 BLENDSHAPES = {"surrey", "eos_blendshapes", "ict"}  # whose weights are meant for [0, 1]
 KINDS = {

@@ -11,12 +11,12 @@ from affekt.media.corpus import Corpus
 from affekt.media.faces.detector import make_detector
 from affekt.media.video.video import write_video
 from affekt.runtime.files import read_json, write_json
-from data_prep import workers
-from data_prep.clip import FramesConfig
+from data_prep.clips import workers
+from data_prep.clips.clip import FramesConfig
+from data_prep.clips.layouts import CorpusConfig
+from data_prep.clips.splits import SplitConfig
 from data_prep.inspect import CELL, HEAD, MARGIN, contact_sheet, counts, draw_landmarks, main, state
-from data_prep.layouts import CorpusConfig
 from data_prep.prepare import Config, prepare
-from data_prep.splits import SplitConfig
 
 COLOURS = {"ann_happy_1": (160, 40, 40), "ann_sad_2": (40, 160, 40), "bob_sad_1": (40, 40, 160)}
 

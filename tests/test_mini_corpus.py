@@ -11,15 +11,16 @@ from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.points import EMOTION, GROUPS, eye_opening, mouth_opening
 from affekt.media.video.video import probe, read_frames
-from data_prep.mini import acting, clip, raster, speech, visemes, voices
+from data_prep.mini import acting, clip, raster
 from data_prep.mini.clip import ClipName, Settings
-from data_prep.mini.expression import EXPRESSION_INDEX, EXPRESSIONS
-from data_prep.mini.head import make_head
+from data_prep.mini.head.expression import EXPRESSION_INDEX, EXPRESSIONS
+from data_prep.mini.head.head import make_head
+from data_prep.mini.head.surface import SKULL
 from data_prep.mini.render import Renderer, background, posed
-from data_prep.mini.sentences import SENTENCES
 from data_prep.mini.speakers import make_speaker
-from data_prep.mini.speech import Phoneme, Prosody
-from data_prep.mini.surface import SKULL
+from data_prep.mini.voice import speech, visemes, voices
+from data_prep.mini.voice.sentences import SENTENCES
+from data_prep.mini.voice.speech import Phoneme, Prosody
 from data_prep.mini_corpus import Extent, clip_names, main, make_corpus
 
 SMALL = Settings(size=64)

@@ -18,13 +18,13 @@ from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.corpus import Corpus
 from affekt.media.faces.detector import make_detector
 from affekt.media.video.video import MediaError, write_video
-from data_prep import clip as clip_module
 from data_prep import prepare as prepare_module
-from data_prep import workers
-from data_prep.clip import FramesConfig, analyse_video, cropped_frames
-from data_prep.layouts import CorpusConfig, Source, find_sources
+from data_prep.clips import clip as clip_module
+from data_prep.clips import workers
+from data_prep.clips.clip import FramesConfig, analyse_video, cropped_frames
+from data_prep.clips.layouts import CorpusConfig, Source, find_sources
+from data_prep.clips.splits import SplitConfig, split_of, splits_of
 from data_prep.prepare import Config, main, prepare
-from data_prep.splits import SplitConfig, split_of, splits_of
 
 SIZE = 128
 

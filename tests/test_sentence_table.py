@@ -1,4 +1,4 @@
-"""data_prep.sentence_table: a table of sentences against a list of what is said."""
+"""data_prep.sentences.table: a table of sentences against a list of what is said."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.sentence_table import (
+from data_prep.sentences.table import (
     MEAD_SENTENCES,
     check_table,
     plain_text,
@@ -97,7 +97,7 @@ def test_a_list_that_cannot_be_used_is_refused(tmp_path, lines, message):
 
 def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "data_prep.sentence_table", *map(str, arguments)],
+        [sys.executable, "-m", "data_prep.sentences.table", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -23,14 +23,14 @@ import train_edge2video
 from affekt.media.emotions import EMOTIONS as EMOTION_LABELS
 from affekt.runtime.config import load_config
 from affekt.runtime.files import read_jsonl
-from data_prep.face_import import ImportConfig
-from data_prep.layouts import find_sources
+from data_prep.clips.layouts import find_sources
+from data_prep.clips.splits import splits_of
+from data_prep.face_formats.importer import ImportConfig
 from data_prep.mini.clip import Settings
 from data_prep.mini_corpus import Extent, make_corpus
 from data_prep.pose import Config as PoseConfig
 from data_prep.prepare import Config as PrepareConfig
-from data_prep.sentence_table import MEAD_SENTENCES, read_table
-from data_prep.splits import splits_of
+from data_prep.sentences.table import MEAD_SENTENCES, read_table
 
 ROOT = Path(__file__).parent.parent
 WALK = ROOT / "docs/evp.md"

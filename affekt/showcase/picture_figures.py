@@ -19,7 +19,7 @@ from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import MOUTH, mouth_opening
 from affekt.metrics.image import psnr, ssim
 from affekt.metrics.lag import loudness, opening_lag
-from data_prep.clip import analyse_video
+from data_prep.clips.clip import analyse_video
 from evp.drawing import render
 from evp.renderer import Renderer
 from evp.video_data import OpenClip, nearest_frames

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from data_prep.mini.expression import EXPRESSION_INDEX, EXPRESSIONS
-from data_prep.mini.speech import Phoneme
-from data_prep.mini.surface import Array
-from data_prep.mini.visemes import SHAPE, closure_at, frame_times, shapes_at
+from data_prep.mini.head.expression import EXPRESSION_INDEX, EXPRESSIONS
+from data_prep.mini.head.surface import Array
+from data_prep.mini.voice.speech import Phoneme
+from data_prep.mini.voice.visemes import SHAPE, closure_at, frame_times, shapes_at
 
 # full-strength poses, after the prototypes of Ekman & Friesen (1978); amounts ours
 POSES: dict[str, dict[str, float]] = {

@@ -15,16 +15,16 @@ from affekt.media.video.video import VideoWriter
 from affekt.runtime.files import replacing
 from data_prep.mini import motion
 from data_prep.mini.acting import act
-from data_prep.mini.expression import EXPRESSIONS
-from data_prep.mini.head import Head, make_head
-from data_prep.mini.identity import IDENTITIES
+from data_prep.mini.head.expression import EXPRESSIONS
+from data_prep.mini.head.head import Head, make_head
+from data_prep.mini.head.identity import IDENTITIES
+from data_prep.mini.head.surface import Array
 from data_prep.mini.render import Renderer, background, body_pose, head_pose, posed
-from data_prep.mini.sentences import SENTENCES
 from data_prep.mini.speakers import Speaker, make_speaker
-from data_prep.mini.speech import F32, Speech, synthesise
-from data_prep.mini.surface import Array
-from data_prep.mini.visemes import frame_times, timed_visemes
-from data_prep.mini.voices import (
+from data_prep.mini.voice.sentences import SENTENCES
+from data_prep.mini.voice.speech import F32, Speech, synthesise
+from data_prep.mini.voice.visemes import frame_times, timed_visemes
+from data_prep.mini.voice.voices import (
     LEVEL_STRENGTH,
     SAMPLE_RATE,
     Manner,

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
-from data_prep.mini.surface import Array
+from data_prep.mini.head.surface import Array
 
 CALM_DEGREES = (2.1, 1.1, 0.9)  # standard deviations of yaw, pitch, roll, as in MEAD's front view
 CALM_HERTZ = (0.15, 0.7)  # slowest and fastest sway

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from affekt.media.faces.geometry import rotation_matrix
 from data_prep.mini import raster
-from data_prep.mini.head import F32, Head
+from data_prep.mini.head.head import F32, Head
+from data_prep.mini.head.surface import Array
 from data_prep.mini.speakers import Speaker
-from data_prep.mini.surface import Array
 
 U8 = NDArray[np.uint8]
 

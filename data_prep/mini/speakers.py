@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.mini.identity import IDENTITIES
+from data_prep.mini.head.identity import IDENTITIES
 
 Colour = tuple[float, float, float]  # red, green, blue in [0, 1]
 

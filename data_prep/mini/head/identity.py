@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.mini.eyes import EYE
-from data_prep.mini.mouth import SLIT_Y
-from data_prep.mini.surface import Array, bump, smoothstep
+from data_prep.mini.head.eyes import EYE
+from data_prep.mini.head.mouth import SLIT_Y
+from data_prep.mini.head.surface import Array, bump, smoothstep
 
 Field = Callable[[Array], Array]
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.mini.speech import Phoneme
-from data_prep.mini.surface import Array
+from data_prep.mini.head.surface import Array
+from data_prep.mini.voice.speech import Phoneme
 
 # what a viseme sets: strengths of the modes of that name in `expression`
 SHAPE = ("jaw_open", "wide", "round", "upper_lip_up", "lower_lip_down", "tuck")

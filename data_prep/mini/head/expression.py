@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from data_prep.mini.mouth import HALF_WIDTH, SLIT_Y
-from data_prep.mini.surface import Array, both_sides, bump, smoothstep
+from data_prep.mini.head.mouth import HALF_WIDTH, SLIT_Y
+from data_prep.mini.head.surface import Array, both_sides, bump, smoothstep
 
 JAW_HINGE = np.array([0.0, 2.0, 0.5])  # y and z of the axis through both ears
 JAW_ANGLE = 0.32  # radians at full opening

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affekt.media.faces.points import FLIP
-from data_prep.mini import eyes, mouth
-from data_prep.mini.parts import Part
-from data_prep.mini.surface import Array
+from data_prep.mini.head import eyes, mouth
+from data_prep.mini.head.parts import Part
+from data_prep.mini.head.surface import Array
 
 CORNERS = 4  # vertices that carry a landmark
 

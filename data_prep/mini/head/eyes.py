@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data_prep.mini.parts import Part, flipped, grid, mirrored, mixed, solid
-from data_prep.mini.surface import SKULL, Array, relief, smoothstep
+from data_prep.mini.head.parts import Part, flipped, grid, mirrored, mixed, solid
+from data_prep.mini.head.surface import SKULL, Array, relief, smoothstep
 
 EYE = np.array([3.15, 0.0])  # centre of the right eye, cm
 EYE_HALF_WIDTH = 1.50

@@ -1,7 +1,7 @@
 """Which files of a corpus hold the same sentence, where file numbers do not say so (MEAD).
 
-    python -m data_prep.sentence_table configs/data/mead_sentences.csv --transcripts said.csv
-    python -m data_prep.sentence_table mine.csv --transcripts said.csv --write
+    python -m data_prep.sentences.table configs/data/mead_sentences.csv --transcripts said.csv
+    python -m data_prep.sentences.table mine.csv --transcripts said.csv --write
 
 A table is a CSV file with the columns speaker, emotion, number, sentence (any name of it).
 configs/data/mead_sentences.csv is the list of EVP's release: 13 sentences of M003 and of M030 in
@@ -23,7 +23,7 @@ from affekt.runtime.files import replacing
 
 COLUMNS = ("speaker", "emotion", "number", "sentence")
 TRANSCRIPT_COLUMNS = ("speaker", "emotion", "number", "text")
-MEAD_SENTENCES = Path(__file__).parent.parent / "configs/data/mead_sentences.csv"
+MEAD_SENTENCES = Path(__file__).parents[2] / "configs/data/mead_sentences.csv"
 Key = tuple[str, str, str]  # speaker, emotion, number
 Table = dict[Key, str]  # -> sentence, or text
 
@@ -194,7 +194,7 @@ def main() -> None:
         transcripts = read_transcripts(args.transcripts)
         code = (_write if args.write else _check)(args.table, transcripts)
     except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"data_prep.sentence_table: {error}") from None
+        raise SystemExit(f"data_prep.sentences.table: {error}") from None
     raise SystemExit(code)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.mini.surface import Array
+from data_prep.mini.head.surface import Array
 
 Triangles = NDArray[np.int32]
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.mini.parts import Part, flipped, grid, joined, mixed, solid
-from data_prep.mini.surface import SKULL, Array, smoothstep
+from data_prep.mini.head.parts import Part, flipped, grid, joined, mixed, solid
+from data_prep.mini.head.surface import SKULL, Array, smoothstep
 
 COLUMNS, ROWS = 73, 26
 

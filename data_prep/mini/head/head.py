@@ -6,11 +6,11 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.mini import expression, eyes, hair, identity, mouth, skin
-from data_prep.mini.parts import MATERIALS, Part, Triangles, joined, mirrored
-from data_prep.mini.points import attach
+from data_prep.mini.head import expression, eyes, hair, identity, mouth, skin
+from data_prep.mini.head.parts import MATERIALS, Part, Triangles, joined, mirrored
+from data_prep.mini.head.points import attach
+from data_prep.mini.head.surface import Array
 from data_prep.mini.speakers import Speaker, palette
-from data_prep.mini.surface import Array
 
 F32 = NDArray[np.float32]
 

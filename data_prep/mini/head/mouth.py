@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from data_prep.mini.eyes import skin_point
-from data_prep.mini.parts import Part, grid, mixed, solid
-from data_prep.mini.surface import Array, smoothstep
+from data_prep.mini.head.eyes import skin_point
+from data_prep.mini.head.parts import Part, grid, mixed, solid
+from data_prep.mini.head.surface import Array, smoothstep
 
 SLIT_Y = 7.55  # height of the closed mouth, cm
 HALF_WIDTH = 2.55

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data_prep.layouts import Source
+from data_prep.clips.layouts import Source
 
 
 @dataclass(frozen=True)

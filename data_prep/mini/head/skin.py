@@ -3,9 +3,9 @@
 import numpy as np
 from scipy.spatial import Delaunay
 
-from data_prep.mini import eyes, mouth
-from data_prep.mini.parts import Part, Triangles, grid, mirrored, mixed, solid
-from data_prep.mini.surface import (
+from data_prep.mini.head import eyes, mouth
+from data_prep.mini.head.parts import Part, Triangles, grid, mirrored, mixed, solid
+from data_prep.mini.head.surface import (
     SKULL,
     TORSO,
     Array,

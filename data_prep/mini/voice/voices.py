@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample
 
-from data_prep.mini.speech import Phoneme, Prosody, Speech
+from data_prep.mini.voice.speech import Phoneme, Prosody, Speech
 
 SAMPLE_RATE = 16_000
 LEAD, TAIL = 0.16, 0.24  # seconds of silence around the speech

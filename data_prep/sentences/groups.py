@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from affekt.media.corpus import Clip, Corpus
-from data_prep.sentence_matching import match_by_cost
-from data_prep.sentence_table import Table, plain_number, read_table, spelled
+from data_prep.sentences.matching import match_by_cost
+from data_prep.sentences.table import Table, plain_number, read_table, spelled
 
 Group = tuple[str, str, str]  # speaker, sentence, split
 LeaveOut = Callable[[Clip, str], None]  # a clip, and why it is in no group

@@ -19,8 +19,8 @@ from affekt.media.faces.detector import Detector, DetectorName, make_detector
 from affekt.media.video.container import MediaError, is_disk_error
 from affekt.runtime.files import replacing_folder, write_json
 from affekt.runtime.parallel import each
-from data_prep.clip import FramesConfig, prepare_clip
-from data_prep.layouts import Source
+from data_prep.clips.clip import FramesConfig, prepare_clip
+from data_prep.clips.layouts import Source
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from affekt.media.video.container import MediaError
 from affekt.media.video.frames import Kind, frame_writer
 from affekt.media.video.video import read_video
 from affekt.runtime.files import save_npy, sha256, write_json
-from data_prep.layouts import Source
+from data_prep.clips.layouts import Source
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

@@ -1,0 +1,1 @@
+"""The 3D head of the mini corpus."""

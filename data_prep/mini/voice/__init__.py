@@ -1,0 +1,1 @@
+"""The synthesised speech of the mini corpus."""

@@ -1,0 +1,1 @@
+"""Which clips hold the same sentence."""
