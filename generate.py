@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 import eamm.command
 import eamm.fomm.command
-import evp.command
+import evp.inference.cli
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.video.container import is_disk_error
 from affekt.media.video.result import Rows, Watch
@@ -40,14 +40,18 @@ from eamm.command import EammJob
 from eamm.fomm.command import FommJob
 from eamm.fomm.studio import FommStudio
 from eamm.studio import EammStudio
-from evp.command import EvpJob
-from evp.studio import EvpStudio
+from evp.inference.cli import EvpJob
+from evp.inference.pipeline import EvpStudio
 
 log = logging.getLogger(__name__)
 
 Job = EvpJob | FommJob | EammJob
 
-COMMANDS: dict[str, Any] = {"evp": evp.command, "fomm": eamm.fomm.command, "eamm": eamm.command}
+COMMANDS: dict[str, Any] = {
+    "evp": evp.inference.cli,
+    "fomm": eamm.fomm.command,
+    "eamm": eamm.command,
+}
 REMEMBERED = 256  # videos whose landmarks are kept, some 100 kB each
 REFUSED = (OSError, ValueError, KeyError)  # what a file or a setting can cause
 

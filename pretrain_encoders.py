@@ -24,9 +24,11 @@ from affekt.media.faces.geometry import View
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
-from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig, predict_faces
-from evp.data import Augmentation, EmotionWindows, LandmarkClips, clips_of, labels_of
-from evp.encoders import (
+from evp.data.speech import Augmentation, EmotionWindows, LandmarkClips, clips_of, labels_of
+from evp.landmark_space import fit_space
+from evp.losses import Norm, Reduction, classification, distance
+from evp.networks.audio2lm import Audio2Landmark, Audio2LandmarkConfig, predict_faces
+from evp.networks.encoders import (
     ContentEncoder,
     EmotionClassifier,
     EmotionEncoder,
@@ -34,9 +36,7 @@ from evp.encoders import (
     EncodersDescription,
     save_description,
 )
-from evp.held_out import HeldOut, class_accuracy, held_out_clips, landmark_figures
-from evp.landmark_space import fit_space
-from evp.losses import Norm, Reduction, classification, distance
+from evp.validation import HeldOut, class_accuracy, held_out_clips, landmark_figures
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
     python train_audio2lm.py configs/evp/ablations/audio2lm_finetune.yaml optim.lr=2e-4
 
 Needs a prepared corpus with landmarks (data_prep.prepare) and a run of train_disentangle.py. The
-same command continues a stopped run. Afterwards: python -m evp.emotion_codes RUN.
+same command continues a stopped run. Afterwards: python -m evp.inference.emotion_codes RUN.
 """
 
 import sys
@@ -22,19 +22,19 @@ from affekt.media.faces.geometry import View
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
-from evp.audio2lm import (
+from evp.data.speech import EmotionFrom, LandmarkClips, clips_of
+from evp.inference.emotion_codes import check_emotions, clip_codes
+from evp.landmark_space import fit_space, unflatten
+from evp.losses import Norm, Reduction, distance, velocity
+from evp.networks.audio2lm import (
     Audio2Landmark,
     Audio2LandmarkConfig,
     predict_faces,
     save_network,
 )
-from evp.data import EmotionFrom, LandmarkClips, clips_of
-from evp.emotion_codes import check_emotions, clip_codes
-from evp.encoders import EncodersDescription, load_encoders, save_description
-from evp.held_out import HeldOut, held_out_clips, landmark_figures
-from evp.landmark_space import fit_space, unflatten
-from evp.losses import Norm, Reduction, distance, velocity
+from evp.networks.encoders import EncodersDescription, load_encoders, save_description
 from evp.pictures import faces_picture
+from evp.validation import HeldOut, held_out_clips, landmark_figures
 
 PICTURED = 4  # frames of a batch, one a sequence
 
@@ -58,7 +58,7 @@ class Config:
     encoders: Path = Path("runs/evp/disentangle")  # the run whose encoders are taken
     content_encoder: Literal["frozen", "finetune"] = "frozen"  # the release fine-tunes both
     emotion_encoder: Literal["frozen", "finetune"] = "frozen"
-    emotion_from: EmotionFrom = "window"  # see evp.data.LandmarkClips and `emotion_codes`
+    emotion_from: EmotionFrom = "window"  # see evp.data.speech.LandmarkClips and `emotion_codes`
     view: View = "2d"  # how landmarks are aligned; 3d takes the head's rotation out
     frames: int = 16  # of a training sequence; the release's
     model: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)

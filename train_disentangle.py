@@ -18,12 +18,12 @@ from affekt.media.corpus import Corpus
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
 from affekt.runtime.stage import run_stage
-from evp.data import Squares, Tilted, Timing, labels_of
-from evp.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
-from evp.emotion_codes import check_emotions
-from evp.encoders import EncodersDescription, load_pretrained, save_description
-from evp.held_out import HeldOut, class_accuracy, held_out_clips
+from evp.data.speech import Squares, Tilted, Timing, labels_of
+from evp.inference.emotion_codes import check_emotions
+from evp.networks.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
+from evp.networks.encoders import EncodersDescription, load_pretrained, save_description
 from evp.pictures import windows_picture
+from evp.validation import HeldOut, class_accuracy, held_out_clips
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Config:
     sampling: SchemeName = "paper"
     shift: int = 0  # up to so many rows of 10 ms between frames, 0 to 3; ours
     content_tilt: float = 0.0  # deviation, in cepstra, of what E_c must not hear; see data.Tilted
-    timing: Timing = "reference"  # see evp.data.Squares; own is ours
+    timing: Timing = "reference"  # see evp.data.speech.Squares; own is ours
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     held_out: HeldOut = field(default_factory=HeldOut)

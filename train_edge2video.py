@@ -20,21 +20,17 @@ from torch import Tensor, nn
 
 from affekt.metrics.image import psnr, ssim
 from affekt.nets.perceptual import Vgg, VggConfig
+from affekt.nets.warp import warped
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
-from evp.discriminator import DiscriminatorConfig, features, logits
-from evp.drawing import RendererDescription, averaged, make_generator, save_description
-from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import (
-    HeldOutFrames,
-    Measured,
-    draw_measured,
-    measured_frames,
-    sample_picture,
-)
-from evp.judges import Judges
-from evp.sequences import (
+from evp.data.portraits import PortraitClips, VideoDataConfig, training_clips
+from evp.inference.drawing import RendererDescription, averaged, make_generator, save_description
+from evp.networks.discriminator import DiscriminatorConfig, features, logits
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.networks.judges import Judges
+from evp.networks.video_discriminator import VideoDiscriminatorConfig
+from evp.rollout import (
     DrawnSequences,
     SequenceConfig,
     Sequences,
@@ -42,8 +38,13 @@ from evp.sequences import (
     let_learn,
     phase_of,
 )
-from evp.video_data import PortraitClips, VideoDataConfig, training_clips
-from evp.video_discriminator import VideoDiscriminatorConfig
+from evp.validation_frames import (
+    HeldOutFrames,
+    Measured,
+    draw_measured,
+    measured_frames,
+    sample_picture,
+)
 from evp.video_losses import (
     VGG_WEIGHTS,
     LossConfig,
@@ -55,7 +56,6 @@ from evp.video_losses import (
     vgg_distance,
     warp_distance,
 )
-from evp.warp import warped
 
 Image = NDArray[np.uint8]
 

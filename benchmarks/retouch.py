@@ -39,12 +39,12 @@ from affekt.media.faces.paste import palindrome
 from affekt.media.faces.points import eye_opening, mouth_opening
 from affekt.metrics.probes import correlation
 from benchmarks.harness import table
-from evp.audio2lm import Predictor, load_predictor
-from evp.drive import Emotion, speaking_face
-from evp.portrait import EditedFrame, edit, place_faces
-from evp.renderer import Renderer, Target, load_renderer
-from evp.retouch import Retouch, retouched
-from evp.silence import FADE, PauseRule, mouth_closed, silent_frames
+from evp.inference.landmarks import Emotion, speaking_face
+from evp.inference.portrait import EditedFrame, edit, place_faces
+from evp.inference.postprocess import Retouch, retouched
+from evp.inference.renderer import Renderer, Target, load_renderer
+from evp.inference.silence import FADE, PauseRule, mouth_closed, silent_frames
+from evp.networks.audio2lm import Predictor, load_predictor
 
 Array = NDArray[Any]
 

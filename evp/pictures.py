@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from affekt.media.faces.geometry import FACE_SIZE
 from affekt.media.faces.points import POLYLINES
-from evp.encoders import MFCC_RANGE
+from evp.networks.encoders import MFCC_RANGE
 
 Array = NDArray[Any]
 

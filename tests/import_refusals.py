@@ -1,6 +1,6 @@
 """Either a damaged file is imported all the same, or refused in one line that names it."""
 
-from evp.import_released import import_released
+from evp.released.importer import import_released
 
 
 def import_or_one_line(path, out, must_fail):

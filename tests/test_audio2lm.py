@@ -11,16 +11,17 @@ from spoken_corpus import make_corpus
 from affekt.runtime.checkpoint import save
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from evp.audio2lm import (
+from evp.inference.emotion_codes import clip_codes
+from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
+from evp.networks.audio2lm import (
     Audio2Landmark,
     Audio2LandmarkConfig,
     load_predictor,
     predict_faces,
     predict_landmarks,
 )
-from evp.disentangle import Disentanglement, DisentanglementConfig
-from evp.emotion_codes import clip_codes
-from evp.encoders import (
+from evp.networks.disentangle import Disentanglement, DisentanglementConfig
+from evp.networks.encoders import (
     AudioDecoderConfig,
     ContentEncoderConfig,
     EmotionEncoderConfig,
@@ -31,8 +32,7 @@ from evp.encoders import (
     load_encoders,
     save_description,
 )
-from evp.held_out import HeldOut, landmark_figures
-from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
+from evp.validation import HeldOut, landmark_figures
 from train_audio2lm import Config, LossConfig, train
 
 SIZES = EncodersConfig(

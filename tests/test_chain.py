@@ -13,7 +13,7 @@ from affekt.media.video.video import probe
 from affekt.showcase.bars import EVP_BARS, look_up
 from affekt.showcase.evp_plan import EvpDemo
 from demo import Config, run_demo
-from evp.renderer import load_renderer
+from evp.inference.renderer import load_renderer
 from generate import main as generate
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import torch
 from affekt.media.audio.mfcc import windows
 from affekt.media.corpus import SCHEMA, Corpus
 from affekt.runtime.files import write_json, write_jsonl
-from evp.data import (
+from evp.data.speech import (
     Augmentation,
     EmotionWindows,
     LandmarkClips,

@@ -14,22 +14,22 @@ import train_disentangle
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig, restore
-from evp.audio2lm import Audio2LandmarkConfig
-from evp.data import Squares
-from evp.disentangle import (
+from evp.data.speech import Squares
+from evp.networks.audio2lm import Audio2LandmarkConfig
+from evp.networks.disentangle import (
     SCHEMES,
     Disentanglement,
     DisentanglementConfig,
     LossConfig,
 )
-from evp.encoders import (
+from evp.networks.encoders import (
     AudioDecoderConfig,
     ContentEncoderConfig,
     EmotionEncoderConfig,
     EncodersConfig,
     load_encoders,
 )
-from evp.held_out import HeldOut
+from evp.validation import HeldOut
 from train_disentangle import Config, train
 
 SMALL = DisentanglementConfig(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from affekt.runtime import checkpoint
-from evp.drawing import (
+from evp.inference.drawing import (
     Drawing,
     First,
     RendererDescription,
@@ -19,8 +19,8 @@ from evp.drawing import (
     render,
     save_description,
 )
-from evp.generator import Generator, GeneratorConfig, GuidanceConfig
-from evp.temporal_generator import TemporalGenerator
+from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.networks.temporal_generator import TemporalGenerator
 
 SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=2, enhancers=1, enhancer_blocks=1)
 SEEING = replace(SMALL, previous=2)

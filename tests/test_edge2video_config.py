@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from affekt.runtime.run import RunConfig
-from evp.discriminator import DiscriminatorConfig
-from evp.generator import GeneratorConfig
-from evp.sequences import SequenceConfig
-from evp.video_data import VideoDataConfig
-from evp.video_discriminator import VideoDiscriminatorConfig
+from evp.data.portraits import VideoDataConfig
+from evp.networks.discriminator import DiscriminatorConfig
+from evp.networks.generator import GeneratorConfig
+from evp.networks.video_discriminator import VideoDiscriminatorConfig
+from evp.rollout import SequenceConfig
 from train_edge2video import Config, LossConfig
 
 CONFIG = Config(

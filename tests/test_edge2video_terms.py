@@ -5,10 +5,10 @@ import torch
 from slow_warp import moved_slowly
 
 from affekt.runtime.optim import OptimConfig
-from evp.discriminator import DiscriminatorConfig, features, logits
-from evp.judges import Judges
-from evp.sequences import DrawnSequences, Sequences
-from evp.video_discriminator import VideoDiscriminatorConfig
+from evp.networks.discriminator import DiscriminatorConfig, features, logits
+from evp.networks.judges import Judges
+from evp.networks.video_discriminator import VideoDiscriminatorConfig
+from evp.rollout import DrawnSequences, Sequences
 from evp.video_losses import feature_matching, lsgan_discriminator, lsgan_generator, reconstruction
 from train_edge2video import (
     LossConfig,

@@ -1,4 +1,4 @@
-"""evp.edit_emotion: pictures, video and figures of a sentence between emotions."""
+"""evp.analysis.editing: pictures, video and figures of a sentence between emotions."""
 
 import json
 import shutil
@@ -16,11 +16,11 @@ from affekt.media.faces.points import JAW
 from affekt.media.plots import LABEL_HEIGHT
 from affekt.media.video.video import probe, read_frames
 from affekt.runtime.files import read_json, write_json
-from evp.audio2lm import load_predictor
-from evp.edit_emotion import main, track_figures
-from evp.editing_pictures import TILE, draw_blend, widest
-from evp.emotion_codes import mean_codes, save_codes
-from evp.emotion_path import SHOWS, true_faces, way_gone
+from evp.analysis.editing import main, track_figures
+from evp.analysis.editing_pictures import TILE, draw_blend, widest
+from evp.analysis.emotion_path import SHOWS, true_faces, way_gone
+from evp.inference.emotion_codes import mean_codes, save_codes
+from evp.networks.audio2lm import load_predictor
 
 FRAMES = 20
 SIDE = 32
@@ -54,9 +54,9 @@ def drawn(monkeypatch):
             yield SimpleNamespace(picture=np.full((SIDE, SIDE, 3), 10 * k, np.uint8))
 
     speaker = SimpleNamespace(speaker="W902")
-    monkeypatch.setattr("evp.edit_emotion.load_renderer", lambda _: speaker)
-    monkeypatch.setattr("evp.edit_emotion.load_face_model", lambda _: None)
-    monkeypatch.setattr("evp.edit_emotion.edit", edit)
+    monkeypatch.setattr("evp.analysis.editing.load_renderer", lambda _: speaker)
+    monkeypatch.setattr("evp.analysis.editing.load_face_model", lambda _: None)
+    monkeypatch.setattr("evp.analysis.editing.edit", edit)
     return calls
 
 
@@ -161,7 +161,9 @@ def test_a_face_follows_where_it_is_nearest_to_the_label_of_most_weight():
 
 def test_lines_are_drawn_for_every_weight_and_both_true_faces(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr("evp.editing_pictures.save", lambda figure, *_, **__: kept.append(figure))
+    monkeypatch.setattr(
+        "evp.analysis.editing_pictures.save", lambda figure, *_, **__: kept.append(figure)
+    )
     rng = np.random.default_rng(0)
     first, second = rng.uniform(0, 256, (2, 68, 2))
     faces = first + np.array([0, 0.3, 1])[:, None, None, None] * (second - first)
@@ -199,7 +201,7 @@ def test_lines_are_drawn_for_every_weight_and_both_true_faces(tmp_path, monkeypa
 def test_what_cannot_be_shown_is_one_clear_line(runs, tmp_path, given, said):
     with pytest.raises(SystemExit) as error:
         main([str(runs), f"--out={tmp_path / 'out'}", *given])
-    assert str(error.value).startswith("evp.edit_emotion: ")
+    assert str(error.value).startswith("evp.analysis.editing: ")
     assert said in str(error.value)
     assert not (tmp_path / "out").exists()
 

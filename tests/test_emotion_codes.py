@@ -10,7 +10,8 @@ from torch import nn
 
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
-from evp.emotion_codes import (
+from evp.analysis.measure_codes import measure_run, table
+from evp.inference.emotion_codes import (
     EmotionCodes,
     clip_codes,
     load_codes,
@@ -18,7 +19,7 @@ from evp.emotion_codes import (
     parse_blend,
     save_codes,
 )
-from evp.encoders import (
+from evp.networks.encoders import (
     ContentEncoderConfig,
     EmotionEncoderConfig,
     Encoders,
@@ -26,7 +27,6 @@ from evp.encoders import (
     EncodersDescription,
     save_description,
 )
-from evp.measure_codes import measure_run, table
 
 ROOT = Path(__file__).parent.parent
 SIZES = EncodersConfig(
@@ -139,7 +139,7 @@ def test_codes_not_computed_yet_name_the_command(tmp_path):
 
 
 def test_the_command_writes_codes_of_the_runs_corpus(run_dir):
-    command = [sys.executable, "-m", "evp.emotion_codes", str(run_dir)]
+    command = [sys.executable, "-m", "evp.inference.emotion_codes", str(run_dir)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert load_codes(run_dir).of("angry", "M901").shape == (6,)
 
@@ -149,7 +149,7 @@ def test_the_command_refuses_a_corpus_of_other_emotions(run_dir, corpus):
     command = [
         sys.executable,
         "-m",
-        "evp.emotion_codes",
+        "evp.inference.emotion_codes",
         str(run_dir),
         "--corpus",
         str(corpus.root),

@@ -7,7 +7,7 @@ import pytest
 import generate
 from affekt.runtime.batch import Batch, Fingerprints
 from affekt.runtime.manifest import read_manifest
-from evp.drive import Emotion
+from evp.inference.landmarks import Emotion
 
 
 def options(tmp_path, *more):

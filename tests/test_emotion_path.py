@@ -12,9 +12,7 @@ from test_predict import make_run
 
 from affekt.media.faces.points import BROWS, JAW, MOUTH_CORNERS
 from affekt.runtime.files import read_json, write_text
-from evp.audio2lm import faces_under, load_predictor, predict_faces
-from evp.emotion_codes import load_codes, mean_codes, save_codes
-from evp.emotion_path import (
+from evp.analysis.emotion_path import (
     SHOWS,
     arrival,
     blended_codes,
@@ -25,8 +23,10 @@ from evp.emotion_path import (
     true_faces,
     way_gone,
 )
-from evp.encoders import encode
-from evp.measure_editing import clip_paths, main, measure, summary, table
+from evp.analysis.measure_editing import clip_paths, main, measure, summary, table
+from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
+from evp.networks.audio2lm import faces_under, load_predictor, predict_faces
+from evp.networks.encoders import encode
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.uniform(0, 256, (68, 2))

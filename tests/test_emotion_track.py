@@ -9,10 +9,10 @@ from test_predict import make_run
 
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import write_wav
-from evp.audio2lm import load_predictor
-from evp.drive import Emotion, emotion_code, speaking_face
-from evp.emotion_codes import load_codes, mean_codes, save_codes
-from evp.emotion_track import frame_times, read_track, track_of
+from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
+from evp.inference.emotion_track import frame_times, read_track, track_of
+from evp.inference.landmarks import Emotion, emotion_code, speaking_face
+from evp.networks.audio2lm import load_predictor
 
 JSON = {
     "points": [

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from evp import encoders
-from evp.encoders import (
+from evp.networks import encoders
+from evp.networks.encoders import (
     AudioDecoder,
     AudioDecoderConfig,
     ContentEncoder,

@@ -15,8 +15,7 @@ from affekt.metrics.cluster_intervals import (
 from affekt.metrics.probes import fit_probe, hits_across, nearest_mean, silhouettes
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
-from evp.analyse import main
-from evp.analysis_figures import (
+from evp.analysis.code_figures import (
     FIGURES,
     Labels,
     chances,
@@ -28,11 +27,12 @@ from evp.analysis_figures import (
     telling,
     units_of,
 )
-from evp.analysis_models import differences, mean_mfcc, open_models, part_codes
-from evp.analysis_picture import embed
-from evp.analysis_report import shown, verdict
-from evp.emotion_codes import clip_codes
-from evp.encoders import (
+from evp.analysis.code_models import differences, mean_mfcc, open_models, part_codes
+from evp.analysis.code_picture import embed
+from evp.analysis.code_report import shown, verdict
+from evp.analysis.codes import main
+from evp.inference.emotion_codes import clip_codes
+from evp.networks.encoders import (
     ContentEncoderConfig,
     EmotionEncoderConfig,
     Encoders,
@@ -158,7 +158,7 @@ def test_scores_that_are_no_hits_are_refused(scores, clusters, message):
         clustered_share(scores, clusters)
 
 
-# affekt/metrics/probes.py and evp/analysis_figures.py
+# affekt/metrics/probes.py and evp/analysis/code_figures.py
 
 
 def test_a_reader_that_never_saw_the_sentence_cannot_use_it():
@@ -290,7 +290,7 @@ def test_runs_are_stacked_in_their_order():
     np.testing.assert_array_equal(stacked([first, second])["all"]["x"], [[1, 2], [3, 4]])
 
 
-# evp/analysis_picture.py and affekt/media/plots.py
+# evp/analysis/code_picture.py and affekt/media/plots.py
 
 
 def test_the_same_codes_give_the_same_picture_and_near_codes_lie_near():
@@ -339,7 +339,7 @@ def test_eight_colours_and_all_marks_are_told_apart(tmp_path):
     assert len(set(pictures)) == 3
 
 
-# evp/analysis_report.py
+# evp/analysis/code_report.py
 
 
 def a_difference(value, low, high, by_run=(1,)):
@@ -368,7 +368,7 @@ def test_the_answer_counts_what_is_clear_and_less_emotion_in_content_is_better()
     assert said.endswith("emotion read from E_e +0.10: too few sentences and speakers for bounds.")
 
 
-# evp/analysis_models.py and the command
+# evp/analysis/code_models.py and the command
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from affekt.media.audio.reader import read_audio, write_wav
 from affekt.media.corpus import Crop
 from affekt.media.video.video import probe, read_frames, write_video
 from affekt.metrics.lag import loudness, opening_lag
-from evp.drive import Emotion
-from evp.portrait import EditedFrame
-from evp.retouch import Retouch
-from evp.silence import PauseRule
+from evp.inference.landmarks import Emotion
+from evp.inference.portrait import EditedFrame
+from evp.inference.postprocess import Retouch
+from evp.inference.silence import PauseRule
 
 FRAMES = 75
 
@@ -77,11 +77,11 @@ def loud_and_open(tmp_path, monkeypatch):
 
     analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
     fakes = {
-        "evp.studio.speaking_face": speaking_face,
-        "evp.studio.edit": edit,
-        "evp.studio.load_predictor": lambda _: object(),
-        "evp.studio.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
-        "evp.studio.load_face_model": lambda _: None,
+        "evp.inference.pipeline.speaking_face": speaking_face,
+        "evp.inference.pipeline.edit": edit,
+        "evp.inference.pipeline.load_predictor": lambda _: object(),
+        "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
+        "evp.inference.pipeline.load_face_model": lambda _: None,
         "generate.analyse_video": lambda *_: analysis,
         "generate.make_detector": lambda _: None,
     }
@@ -117,7 +117,7 @@ def test_a_failure_midway_leaves_no_video(loud_and_open, tmp_path, monkeypatch):
         yield from ()
         raise ValueError("the renderer broke")
 
-    monkeypatch.setattr("evp.studio.edit", breaks)
+    monkeypatch.setattr("evp.inference.pipeline.edit", breaks)
     assert generate.main(arguments(tmp_path)) == 1
     assert not list(tmp_path.glob("*out*"))
 
@@ -143,11 +143,11 @@ def faces_given(tmp_path, monkeypatch):
 
     analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
     fakes = {
-        "evp.studio.speaking_face": speaking_face,
-        "evp.studio.edit": edit,
-        "evp.studio.load_predictor": lambda _: object(),
-        "evp.studio.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
-        "evp.studio.load_face_model": lambda _: None,
+        "evp.inference.pipeline.speaking_face": speaking_face,
+        "evp.inference.pipeline.edit": edit,
+        "evp.inference.pipeline.load_predictor": lambda _: object(),
+        "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
+        "evp.inference.pipeline.load_face_model": lambda _: None,
         "generate.analyse_video": lambda *_: analysis,
         "generate.make_detector": lambda _: None,
     }

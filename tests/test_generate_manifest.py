@@ -257,13 +257,13 @@ def test_evp_takes_labels_and_reads_its_networks_once(inputs, tmp_path, monkeypa
 
     found = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=None)
     fakes = {
-        "evp.studio.speaking_face": speaking_face,
-        "evp.studio.edit": edit,
-        "evp.studio.load_predictor": counted("predictor", lambda _: object(), counts),
-        "evp.studio.load_renderer": counted(
+        "evp.inference.pipeline.speaking_face": speaking_face,
+        "evp.inference.pipeline.edit": edit,
+        "evp.inference.pipeline.load_predictor": counted("predictor", lambda _: object(), counts),
+        "evp.inference.pipeline.load_renderer": counted(
             "renderer", lambda *_: SimpleNamespace(speaker="s"), counts
         ),
-        "evp.studio.load_face_model": counted("face model", lambda _: None, counts),
+        "evp.inference.pipeline.load_face_model": counted("face model", lambda _: None, counts),
         "generate.analyse_video": counted("analysis", lambda *_: found, counts),
     }
     for name, fake in fakes.items():

@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from evp.discriminator import Discriminator, DiscriminatorConfig, PatchDiscriminator, logits
-from evp.generator import Generator, GeneratorConfig
+from evp.networks.discriminator import (
+    Discriminator,
+    DiscriminatorConfig,
+    PatchDiscriminator,
+    logits,
+)
+from evp.networks.generator import Generator, GeneratorConfig
 
 SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=1, enhancers=1, enhancer_blocks=1)
 

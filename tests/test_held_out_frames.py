@@ -12,9 +12,11 @@ from portrait_corpus import SIZE, write_portraits
 
 from affekt.media.corpus import Corpus
 from affekt.runtime.config import ConfigError
-from evp.drawing import render
-from evp.generator import Generator, GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import (
+from evp.data.portraits import OpenClip, VideoDataConfig, nearest_frames
+from evp.inference.drawing import render
+from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.networks.temporal_generator import TemporalGenerator
+from evp.validation_frames import (
     IN_A_ROW,
     HeldOutFrames,
     draw_measured,
@@ -22,8 +24,6 @@ from evp.held_out_frames import (
     run_starts,
     sample_picture,
 )
-from evp.temporal_generator import TemporalGenerator
-from evp.video_data import OpenClip, VideoDataConfig, nearest_frames
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 SMALL = GeneratorConfig(4, 1, 1, 1, 1, outer_kernel=3)

@@ -26,11 +26,17 @@ from affekt.media.audio.mfcc import sound_windows
 from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.schemes import SENSE106, to_ibug68
 from affekt.runtime.run import restore
-from evp.audio2lm import Audio2Landmark, Audio2LandmarkConfig, load_predictor, predict_landmarks
-from evp.disentangle import DisentanglementConfig
-from evp.drive import Emotion, speaking_face
-from evp.emotion_codes import load_codes
-from evp.encoders import (
+from evp.inference.emotion_codes import load_codes
+from evp.inference.landmarks import Emotion, speaking_face
+from evp.landmark_space import load_space, unflatten
+from evp.networks.audio2lm import (
+    Audio2Landmark,
+    Audio2LandmarkConfig,
+    load_predictor,
+    predict_landmarks,
+)
+from evp.networks.disentangle import DisentanglementConfig
+from evp.networks.encoders import (
     AudioDecoder,
     AudioDecoderConfig,
     EmotionClassifier,
@@ -41,9 +47,8 @@ from evp.encoders import (
     load_encoders,
     load_pretrained,
 )
-from evp.import_released import import_released, main
-from evp.landmark_space import load_space, unflatten
-from evp.released_models import read_model
+from evp.released.importer import import_released, main
+from evp.released.models import read_model
 
 WINDOWS = 20 * torch.randn(5, 28, 12, generator=torch.Generator().manual_seed(3))
 

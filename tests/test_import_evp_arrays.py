@@ -8,9 +8,9 @@ from import_refusals import import_or_one_line
 from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.schemes import SENSE106
-from evp.emotion_codes import load_codes
-from evp.import_released import import_released
+from evp.inference.emotion_codes import load_codes
 from evp.landmark_space import load_space, unflatten
+from evp.released.importer import import_released
 
 
 def test_arrays_alone_are_imported_without_a_checkpoint(tmp_path):

@@ -9,10 +9,10 @@ from affekt.media.face3d.model import project
 from affekt.media.faces.geometry import align_3d
 from affekt.media.video.video import VideoWriter
 from benchmarks.made_up_faces import made_up_clip, made_up_model
-from evp.generator import Generator, GeneratorConfig, GuidanceConfig
-from evp.portrait import AS_PLACED, edit, frames_in_order, place_faces
-from evp.renderer import Renderer, Target
-from evp.retouch import Retouch, smoothed
+from evp.inference.portrait import AS_PLACED, edit, frames_in_order, place_faces
+from evp.inference.postprocess import Retouch, smoothed
+from evp.inference.renderer import Renderer, Target
+from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
 
 T = 12
 

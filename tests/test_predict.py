@@ -1,4 +1,4 @@
-"""evp.predict: the landmarks of held-out clips as files, from their sound alone."""
+"""evp.inference.predict: the landmarks of held-out clips as files, from their sound alone."""
 
 import sys
 
@@ -8,16 +8,18 @@ from spoken_corpus import make_corpus
 
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
-from evp import predict
-from evp.audio2lm import (
+from evp.inference import predict
+from evp.inference.emotion_codes import clip_codes
+from evp.inference.predict import write_predictions
+from evp.landmark_space import fit_space, unflatten
+from evp.networks.audio2lm import (
     Audio2Landmark,
     Audio2LandmarkConfig,
     load_predictor,
     predict_landmarks,
     save_network,
 )
-from evp.emotion_codes import clip_codes
-from evp.encoders import (
+from evp.networks.encoders import (
     ContentEncoderConfig,
     EmotionEncoderConfig,
     Encoders,
@@ -25,8 +27,6 @@ from evp.encoders import (
     EncodersDescription,
     save_description,
 )
-from evp.landmark_space import fit_space, unflatten
-from evp.predict import write_predictions
 
 SIZES = EncodersConfig(
     ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),

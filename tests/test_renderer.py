@@ -11,17 +11,17 @@ from affekt.media.faces.crop import cut
 from affekt.media.video.pictures import resized
 from affekt.media.video.video import VideoWriter, read_frames
 from affekt.runtime import checkpoint
-from evp.drawing import (
+from evp.data.portraits import guidance_maps, scaled
+from evp.inference.drawing import (
     RendererDescription,
     averaged,
     make_generator,
     render,
     save_description,
 )
-from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.portrait import edit
-from evp.renderer import Renderer, Target, frames_before, load_renderer
-from evp.video_data import guidance_maps, scaled
+from evp.inference.portrait import edit
+from evp.inference.renderer import Renderer, Target, frames_before, load_renderer
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
 
 PLAIN = GuidanceConfig("plain", 32)
 ALONE = GeneratorConfig(channels=2, downsamplings=1, blocks=1, enhancers=0, outer_kernel=3)
@@ -83,7 +83,7 @@ def test_an_edited_video_is_one_sequence_however_many_frames_are_read_at_once(ta
     face = np.random.default_rng(1).uniform(80, 170, (11, 68, 2))
     draw = renderer(BEFORE)
     whole = [frame.picture for frame in edit(draw, target, face, None, "none")]
-    monkeypatch.setattr("evp.portrait.BATCH", 3)
+    monkeypatch.setattr("evp.inference.portrait.BATCH", 3)
     parts = [frame.picture for frame in edit(draw, target, face, None, "none")]
     np.testing.assert_array_equal(whole, parts)
     assert len(whole) == 11
@@ -121,7 +121,7 @@ def test_the_frames_before_are_of_the_faces_that_are_drawn(target, monkeypatch):
         seen.append(given)
         return frames_before(*given)
 
-    monkeypatch.setattr("evp.portrait.frames_before", noted)
+    monkeypatch.setattr("evp.inference.portrait.frames_before", noted)
     face = np.random.default_rng(1).uniform(80, 170, (6, 68, 2))
     edited = list(edit(renderer(BEFORE, ALONE), target, face, None, "none"))
     (_, whose, faces, replaced) = seen[0]

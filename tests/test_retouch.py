@@ -5,7 +5,7 @@ import pytest
 
 from affekt.media.faces.one_euro import one_euro
 from benchmarks.retouch import blinks, delay
-from evp.retouch import LANDMARK_FILTER, Retouch, retouched, smoothed, with_eyes_of
+from evp.inference.postprocess import LANDMARK_FILTER, Retouch, retouched, smoothed, with_eyes_of
 
 T = 30
 LIDS = [37, 38, 40, 41, 43, 44, 46, 47]

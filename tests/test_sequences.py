@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from evp.blocks import halved
-from evp.generator import Generator, GeneratorConfig
-from evp.sequences import (
+from evp.networks.blocks import halved
+from evp.networks.generator import Generator, GeneratorConfig
+from evp.networks.temporal_generator import TemporalGenerator
+from evp.rollout import (
     Phase,
     SequenceConfig,
     Sequences,
@@ -17,7 +18,6 @@ from evp.sequences import (
     let_learn,
     phase_of,
 )
-from evp.temporal_generator import TemporalGenerator
 
 SMALL = GeneratorConfig(4, 1, 2, 1, 1, outer_kernel=3, previous=2)
 

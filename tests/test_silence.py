@@ -5,7 +5,7 @@ import pytest
 
 from affekt.media.faces.points import BROWS, EYES, JAW, MOUTH, NOSE
 from benchmarks.pauses import Said, pairs_of
-from evp.silence import PauseRule, closed_where, mouth_closed, silent_frames
+from evp.inference.silence import PauseRule, closed_where, mouth_closed, silent_frames
 
 FRAME = 640  # samples
 RULE = PauseRule()

@@ -20,10 +20,10 @@ from affekt.showcase.temporal_figures import (
     seeds,
     softened,
 )
-from evp.discriminator import DiscriminatorConfig
-from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import HeldOutFrames
-from evp.video_data import VideoDataConfig
+from evp.data.portraits import VideoDataConfig
+from evp.networks.discriminator import DiscriminatorConfig
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.validation_frames import HeldOutFrames
 from train_edge2video import Config, LossConfig, train
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from slow_warp import moved_slowly
 
-from evp.generator import GeneratorConfig
-from evp.temporal_generator import FLOW_SCALE, TemporalGenerator
+from evp.networks.generator import GeneratorConfig
+from evp.networks.temporal_generator import FLOW_SCALE, TemporalGenerator
 
 SMALL = GeneratorConfig(4, 2, 2, 1, 1, outer_kernel=3, previous=2)
 SIZE = 16

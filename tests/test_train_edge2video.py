@@ -13,15 +13,15 @@ from portrait_corpus import SIZE, rows_of, write_portraits
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from evp.discriminator import DiscriminatorConfig
-from evp.drawing import load_generator, render
-from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import HeldOutFrames, measured_frames
-from evp.video_data import (
+from evp.data.portraits import (
     PortraitClips,
     VideoDataConfig,
     training_clips,
 )
+from evp.inference.drawing import load_generator, render
+from evp.networks.discriminator import DiscriminatorConfig
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.validation_frames import HeldOutFrames, measured_frames
 from train_edge2video import Config, LossConfig, compared, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)

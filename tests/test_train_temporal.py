@@ -11,14 +11,14 @@ import train_edge2video
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from evp.discriminator import DiscriminatorConfig
-from evp.drawing import load_generator, make_generator
-from evp.generator import GeneratorConfig, GuidanceConfig
-from evp.held_out_frames import IN_A_ROW, HeldOutFrames, draw_measured, measured_frames
-from evp.judges import Judges
-from evp.sequences import SequenceConfig, Sequences, draw_sequences
-from evp.video_data import PortraitClips, VideoDataConfig, speaker_clips, training_clips
-from evp.video_discriminator import VideoDiscriminatorConfig
+from evp.data.portraits import PortraitClips, VideoDataConfig, speaker_clips, training_clips
+from evp.inference.drawing import load_generator, make_generator
+from evp.networks.discriminator import DiscriminatorConfig
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.networks.judges import Judges
+from evp.networks.video_discriminator import VideoDiscriminatorConfig
+from evp.rollout import SequenceConfig, Sequences, draw_sequences
+from evp.validation_frames import IN_A_ROW, HeldOutFrames, draw_measured, measured_frames
 from train_edge2video import Config, LossConfig, compared, motion_terms, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)

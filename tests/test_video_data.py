@@ -12,8 +12,7 @@ from portrait_corpus import SIZE, picture, write_flow, write_portraits
 from affekt.media.video.flow_store import FILE
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import DamagedFileError
-from evp.generator import GuidanceConfig
-from evp.video_data import (
+from evp.data.portraits import (
     OpenClip,
     PortraitClips,
     VideoDataConfig,
@@ -21,6 +20,7 @@ from evp.video_data import (
     speaker_clips,
     training_clips,
 )
+from evp.networks.generator import GuidanceConfig
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 

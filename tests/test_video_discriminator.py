@@ -7,16 +7,16 @@ import pytest
 import torch
 from slow_warp import sampled
 
-from evp.discriminator import DiscriminatorConfig, features, logits
-from evp.judges import Judges
-from evp.sequences import Sequences
-from evp.video_discriminator import (
+from evp.networks.discriminator import DiscriminatorConfig, features, logits
+from evp.networks.judges import Judges
+from evp.networks.video_discriminator import (
     VideoDiscriminator,
     VideoDiscriminatorConfig,
     residuals,
     strided_flow,
     windows,
 )
+from evp.rollout import Sequences
 
 PATCHES = DiscriminatorConfig(channels=4, layers=2, scales=2)
 SMALL = VideoDiscriminatorConfig(frames=2, temporal_scales=2, patches=PATCHES)

@@ -71,7 +71,7 @@ SMALLER = {  # the command that begins so -> what makes it small
     # An untrained network draws nothing that a detector takes for a face.
     "test.py run": "--workers 0 --no-controls --min-coverage 0",
     "test.py ablate": "--plan --seeds 0",  # trains 15 times; tests/test_ablation.py has a small one
-    "evp.edit_emotion": "--steps 2",
+    "evp.analysis.editing": "--steps 2",
 }
 MADE = (
     "data/mead/contact_sheet.png",

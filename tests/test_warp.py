@@ -6,7 +6,7 @@ import pytest
 import torch
 from slow_warp import moved_slowly
 
-from evp.warp import joined, warped
+from affekt.nets.warp import joined, warped
 
 
 def uniform(right, down, H=7, W=9):

@@ -19,9 +19,9 @@ from affekt.runtime.files import write_json
 from affekt.showcase.bars import Results, finite
 from affekt.showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
 from affekt.showcase.speech_figures import emotion_figures, landmark_figures
-from evp.audio2lm import load_predictor
-from evp.emotion_codes import load_codes
-from evp.renderer import load_renderer
+from evp.inference.emotion_codes import load_codes
+from evp.inference.renderer import load_renderer
+from evp.networks.audio2lm import load_predictor
 
 
 def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:

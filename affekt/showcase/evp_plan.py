@@ -88,7 +88,11 @@ def _training_stages(demo: EvpDemo, setting: Setting) -> list[Stage]:
         Stage(
             "audio2lm", train("train_audio2lm.py", "audio2lm", corpus, encoders), ("disentangle",)
         ),
-        Stage("emotion_codes", module("evp.emotion_codes", str(out / "audio2lm")), ("audio2lm",)),
+        Stage(
+            "emotion_codes",
+            module("evp.inference.emotion_codes", str(out / "audio2lm")),
+            ("audio2lm",),
+        ),
         Stage("face_model", learn, ("prepare_lively",)),
         Stage(
             "pose", module("data_prep.pose", "--corpus", lively, "--model", model), ("face_model",)

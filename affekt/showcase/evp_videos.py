@@ -24,10 +24,10 @@ from affekt.media.face3d.model import load_face_model
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import beside, tracks, write_png
 from affekt.media.video.video import read_frames, write_video
-from evp.audio2lm import load_predictor
-from evp.drive import Emotion, speaking_face
-from evp.portrait import EditedFrame, edit
-from evp.renderer import Target, load_renderer
+from evp.inference.landmarks import Emotion, speaking_face
+from evp.inference.portrait import EditedFrame, edit
+from evp.inference.renderer import Target, load_renderer
+from evp.networks.audio2lm import load_predictor
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

@@ -52,17 +52,17 @@ def _temporal(out: Path, speech: Path, config: Path, seeds: int) -> list[Stage]:
 
 def _codes(out: Path, evp: Path) -> list[Stage]:
     trained = (f"--run={evp / 'disentangle'}", f"--no-cross={evp / 'disentangle_no_cross'}")
-    return [Stage("codes", module("evp.analyse", *trained, f"--out={out / 'codes'}"))]
+    return [Stage("codes", module("evp.analysis.codes", *trained, f"--out={out / 'codes'}"))]
 
 
 def _editing(out: Path, evp: Path, corpora: tuple[Path, ...]) -> list[Stage]:
     editing = out / "editing"
     measure = module(
-        "evp.measure_editing", str(evp / "audio2lm"), f"--out={editing / 'editing.json'}"
+        "evp.analysis.measure_editing", str(evp / "audio2lm"), f"--out={editing / 'editing.json'}"
     )
     stages = [Stage("editing", measure)]
     for name, blend in BLENDS.items():
         folder = blend_folder(out, name)
         options = (f"--blend={blend}", f"--targets={corpora[1]}", f"--out={folder}")
-        stages.append(Stage(f"editing_{name}", module("evp.edit_emotion", str(evp), *options)))
+        stages.append(Stage(f"editing_{name}", module("evp.analysis.editing", str(evp), *options)))
     return stages

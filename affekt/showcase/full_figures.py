@@ -18,7 +18,13 @@ from affekt.showcase.bars import Results
 from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
 
 ACCURACY = "emotion_correct"
-EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.measure_editing
+EDITING = (
+    "rank",
+    "rank_share",
+    "mouth_r",
+    "mouth_share",
+    "paths",
+)  # of evp.analysis.measure_editing
 TRUTH_FIGURES = "emotion_of_truth.json"  # of affekt.metrics.emotion.accuracy
 
 

@@ -20,9 +20,9 @@ from affekt.media.faces.points import MOUTH, mouth_opening
 from affekt.metrics.image import psnr, ssim
 from affekt.metrics.lag import loudness, opening_lag
 from data_prep.clips.clip import analyse_video
-from evp.drawing import render
-from evp.renderer import Renderer
-from evp.video_data import OpenClip, nearest_frames
+from evp.data.portraits import OpenClip, nearest_frames
+from evp.inference.drawing import render
+from evp.inference.renderer import Renderer
 
 Array = NDArray[tp.Any]
 Image = NDArray[np.uint8]

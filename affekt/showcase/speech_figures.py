@@ -20,10 +20,10 @@ from affekt.metrics.probes import (
     probe_accuracy,
 )
 from affekt.runtime.run import restore
-from evp.audio2lm import Predictor, predict_faces
-from evp.emotion_codes import EmotionCodes, clip_codes
-from evp.encoders import ContentEncoder, load_description
+from evp.inference.emotion_codes import EmotionCodes, clip_codes
 from evp.landmark_space import unflatten
+from evp.networks.audio2lm import Predictor, predict_faces
+from evp.networks.encoders import ContentEncoder, load_description
 
 Array = NDArray[tp.Any]
 TEST = "test_sentence"

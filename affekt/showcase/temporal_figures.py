@@ -38,8 +38,8 @@ from affekt.media.video.video import write_video
 from affekt.metrics.image import psnr, ssim
 from affekt.metrics.temporal import warp_errors
 from affekt.runtime.files import write_json
-from evp.drawing import First, RendererDescription, load_generator, render
-from evp.video_data import OpenClip, VideoDataConfig, speaker_clips
+from evp.data.portraits import OpenClip, VideoDataConfig, speaker_clips
+from evp.inference.drawing import First, RendererDescription, load_generator, render
 
 Array = NDArray[Any]
 Image = NDArray[np.uint8]

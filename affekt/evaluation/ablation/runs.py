@@ -38,9 +38,9 @@ SCRIPTS = {
 }
 PRETRAINED = {"pretrain_content": "content", "pretrain_emotion": "emotion"}  # what they teach
 LANDMARKS = "landmarks"  # folder of a row and seed
-CODES = "codes.json"  # evp.measure_codes writes it into the run
-PREDICTIONS = "predictions.json"  # what evp.predict writes last
-MEAN_CODES = "emotion_codes.json"  # what evp.emotion_codes writes last; videos need it
+CODES = "codes.json"  # evp.analysis.measure_codes writes it into the run
+PREDICTIONS = "predictions.json"  # what evp.inference.predict writes last
+MEAN_CODES = "emotion_codes.json"  # what evp.inference.emotion_codes writes last; videos need it
 
 
 @dataclass(frozen=True)

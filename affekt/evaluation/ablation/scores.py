@@ -13,7 +13,7 @@ errors of renderer and detector. Beside them stands what tells more of the losse
     content_emotion   the emotion read from content codes: emotion where none should be
     content_sentence  the sentence read from content codes
 
-The probes are those of python -m evp.measure_codes, on the encoders as stage 1 leaves them.
+The probes are those of python -m evp.analysis.measure_codes, on the encoders as stage 1 leaves them.
 """
 
 import typing as tp
@@ -36,7 +36,7 @@ from affekt.runtime.files import load_npy, read_json
 Array = NDArray[tp.Any]
 Scores = dict[str, float]
 
-CODES = {  # our name -> kind of code and figure in evp.measure_codes's codes.json
+CODES = {  # our name -> kind of code and figure in evp.analysis.measure_codes's codes.json
     "code_emotion": ("emotion", "emotion"),
     "code_clusters": ("emotion", "silhouette"),
     "code_sentence": ("emotion", "sentence"),
@@ -114,14 +114,16 @@ def face_scores(truth: Truth, face_of: Callable[[Clip], Array]) -> Scores:
 
 
 def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
-    """Return the scores of what evp.predict wrote, against the truth in the run's own view.
+    """Return the scores of what evp.inference.predict wrote, against the truth in the run's own view.
 
     Raises:
         FileNotFoundError: no such folder.
         ValueError: it holds other clips than are to be measured.
     """
     if not (folder / PREDICTIONS).is_file():
-        raise FileNotFoundError(f"{folder / PREDICTIONS} is missing; run python -m evp.predict")
+        raise FileNotFoundError(
+            f"{folder / PREDICTIONS} is missing; run python -m evp.inference.predict"
+        )
     record = read_json(folder / PREDICTIONS)
     truth = truths(record["view"])
     if record["clips"] != sorted(truth.faces):
@@ -132,7 +134,7 @@ def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
 
     def face_of(clip: Clip) -> Array:
         shape = (clip.frames, COUNT, 2)
-        return load_npy(folder / f"{clip.id}.npy", shape, "run python -m evp.predict")
+        return load_npy(folder / f"{clip.id}.npy", shape, "run python -m evp.inference.predict")
 
     return face_scores(truth, face_of)
 

@@ -3,7 +3,7 @@
     ibug68    the project's own, with axes (..., 68, 2 or 3): what detectors give and corpora hold
     sense106  of EVP's release, (..., 106, 2): twice as many points on the contour, two lines a
               brow, sides of the nose, lids and pupils. Its detector is not public; faces in it come
-              from imports (evp.import_released)
+              from imports (evp.released.importer)
 
 Every iBUG point is one of the 106 (`SENSE106.ibug`), so that faces of the release go through all
 that is made for 68 points: alignment, face models, metrics. Source of the 106: drawing order and

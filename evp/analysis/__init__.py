@@ -1,0 +1,1 @@
+"""What EVP's codes and edited faces show."""

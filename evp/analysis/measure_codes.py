@@ -1,0 +1,101 @@
+"""What emotion and content codes hold: accuracies, linear probes, silhouette.
+
+    python -m evp.analysis.measure_codes runs/emodb/disentangle
+    python -m evp.analysis.measure_codes runs/disentangle --corpus data/mini --split test_sentence
+
+Encodes the training clips and the clips of a held-out split with a run's encoders, prints the
+figures and writes them to RUN/codes.json. A clip's code is the mean over its windows; the clip's
+mean MFCC stands beside it, as the measure of what needs no network. For each kind of code:
+    nearest_mean   share of held-out clips nearest the mean training code of their emotion
+    emotion        the same read by a linear probe fitted on training clips
+    sentence       the held-out sentences told apart by a probe that never saw the speaker
+    silhouette     of the emotions among held-out clips, in the codes' own space
+    spread         standard deviation over held-out clips, averaged over channels
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affekt.media.corpus import Clip, Corpus
+from affekt.metrics.probes import (
+    nearest_mean_accuracy,
+    probe_accuracy,
+    probe_accuracy_across,
+    silhouette,
+)
+from affekt.runtime.files import write_json
+from evp.analysis.code_models import mean_mfcc, part_codes
+from evp.data.speech import clips_of, labels_of
+from evp.inference.emotion_codes import check_emotions, corpus_of
+from evp.networks.encoders import load_description
+
+Array = NDArray[Any]
+
+
+def measure_run(run_dir: Path, corpus: Corpus, split: str) -> dict[str, dict[str, float]]:
+    """Return the figures of raw MFCC and of every encoder that the run holds."""
+    check_emotions(run_dir, corpus)
+    train, test = clips_of(corpus, "train"), clips_of(corpus, split)
+    figures = {"mfcc": measures(mean_mfcc(train), mean_mfcc(test), train, test, corpus)}
+    for part in load_description(run_dir).holds:
+        codes, held_out = (part_codes(run_dir, part, clips) for clips in (train, test))
+        figures[part] = measures(codes, held_out, train, test, corpus)
+    return figures
+
+
+def measures(
+    train_ND: Array,
+    test_ND: Array,
+    train: Sequence[Clip],
+    test: Sequence[Clip],
+    corpus: Corpus,
+) -> dict[str, float]:
+    """Return the figures of one kind of code, (clips, D); see the top of this file."""
+    train_emotions, test_emotions = labels_of(train, corpus), labels_of(test, corpus)
+    sentences = np.unique([clip.sentence for clip in test], return_inverse=True)[1]
+    speakers = np.array([clip.speaker for clip in test])
+    told_apart = len(np.unique(sentences)) > 1 and len(np.unique(speakers)) > 1
+    figures = {
+        "nearest_mean": nearest_mean_accuracy(train_ND, train_emotions, test_ND, test_emotions),
+        "emotion": probe_accuracy(train_ND, train_emotions, test_ND, test_emotions),
+        "silhouette": silhouette(test_ND, test_emotions),
+        "spread": float(test_ND.std(axis=0).mean()),
+    }
+    if told_apart:
+        figures["sentence"] = probe_accuracy_across(test_ND, sentences, speakers)
+    return figures
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """Return the figures as a markdown table, a row for each kind of code."""
+    names = list(next(iter(figures.values())))
+    lines = [f"| codes | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for kind, row in figures.items():
+        lines.append(f"| {kind} | {' | '.join(f'{row[name]:.3f}' for name in names)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser.add_argument("run", type=Path, help="a run folder that holds encoders")
+    parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
+    parser.add_argument("--split", default="test_sentence", help="which clips are held out")
+    args = parser.parse_args()
+    try:
+        corpus = Corpus(args.corpus or corpus_of(args.run))
+        figures = measure_run(args.run, corpus, args.split)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"evp.analysis.measure_codes: {error}") from None
+    write_json(args.run / "codes.json", {"split": args.split, **figures})
+    print(table(figures))  # noqa: T201 - the command's result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Datasets of EVP's stages."""

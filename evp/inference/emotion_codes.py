@@ -1,0 +1,178 @@
+"""Mean emotion codes per label, and blends of them (EVP paper Sec. 4.2).
+
+    python -m evp.inference.emotion_codes runs/audio2lm
+    python -m evp.inference.emotion_codes runs/audio2lm --corpus data/mead
+
+Encodes the training clips of the run's corpus with the run's emotion encoder and writes
+RUN/emotion_codes.safetensors, a code for each `label` and each `speaker/label`, and
+RUN/emotion_codes.json, which says what they were made of. A label's code is the mean over its
+clips of the mean over a clip's windows.
+"""
+
+import argparse
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from affekt.media.corpus import Clip, Corpus
+from affekt.runtime.files import read_json, replacing, write_json
+from evp.networks.encoders import EmotionEncoder, encode, load_description, load_encoders
+
+Array = NDArray[Any]
+FILE = "emotion_codes.safetensors"
+STAGES = ("audio2lm", "disentangle")  # runs with a corpus, in a folder of runs
+
+
+@dataclass(frozen=True)
+class EmotionCodes:
+    """Mean codes by label, and by speaker and label."""
+
+    emotions: tuple[str, ...]
+    codes: dict[str, Array]  # "happy" or "M003/happy" -> (E,)
+
+    def of(self, label: str, speaker: str | None = None) -> Array:
+        """Return the mean code (E,) of a label, the speaker's own where there is one.
+
+        Raises:
+            ValueError: an unknown label, or one that no training clip has.
+        """
+        if label not in self.emotions:
+            raise ValueError(
+                f"unknown emotion {label!r}; this run knows {', '.join(self.emotions)}"
+            )
+        own = f"{speaker}/{label}"
+        if own in self.codes:
+            return self.codes[own]
+        if label not in self.codes:
+            raise ValueError(f"no training clip is labelled {label!r}, so it has no mean code")
+        return self.codes[label]
+
+    def blend(self, text: str, speaker: str | None = None) -> Array:
+        """Return (1 - w) a + w b for "a:b:w"; the paper's alpha is 1 - w."""
+        first, second, weight = parse_blend(text)
+        code: Array = (1 - weight) * self.of(first, speaker) + weight * self.of(second, speaker)
+        return code.astype(np.float32)
+
+
+def parse_blend(text: str) -> tuple[str, str, float]:
+    """Return the labels and the weight of "a:b:w", w from 0 (all a) to 1 (all b).
+
+    Raises:
+        ValueError: not of that form, or a weight outside 0 to 1.
+    """
+    parts = text.split(":")
+    try:
+        first, second, weight = parts[0].strip(), parts[1].strip(), float(parts[2])
+    except (IndexError, ValueError):
+        raise ValueError(f"{text!r} is not of the form a:b:w, such as sad:happy:0.3") from None
+    if len(parts) != 3 or not first or not second:
+        raise ValueError(f"{text!r} is not of the form a:b:w, such as sad:happy:0.3")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"the weight of {text!r} is {weight:g}, wanted 0 to 1")
+    return first, second, weight
+
+
+def clip_codes(encoder: nn.Module, clips: Sequence[Clip]) -> Array:
+    """Return each clip's code, the mean over its windows, (clips, code) float32."""
+    device = next(encoder.parameters()).device
+    sounds = [clip.windows() for clip in clips]
+    together = torch.from_numpy(np.concatenate(sounds)).to(device)
+    codes = encode(encoder, together).split([len(sound) for sound in sounds])
+    return np.stack([code.mean(dim=0).cpu().numpy() for code in codes])
+
+
+def mean_codes(encoder: EmotionEncoder, corpus: Corpus) -> EmotionCodes:
+    """Average the codes of the training clips by label, and by speaker and label."""
+    clips = corpus.clips(split="train")
+    groups: dict[str, list[Array]] = defaultdict(list)
+    for clip, code in zip(clips, clip_codes(encoder, clips), strict=True):
+        groups[clip.emotion].append(code)
+        groups[f"{clip.speaker}/{clip.emotion}"].append(code)
+    means = {name: np.mean(codes, axis=0) for name, codes in groups.items()}
+    return EmotionCodes(corpus.emotions, means)
+
+
+def save_codes(codes: EmotionCodes, run_dir: Path, corpus: Corpus) -> None:
+    """Write the codes of a corpus's training clips into the run folder."""
+    counts = {label: len(corpus.clips("train", emotion=label)) for label in codes.emotions}
+    source = {"corpus": str(corpus.root), "split": "train", "clips": counts}
+    write_codes(codes, run_dir, source)
+
+
+def write_codes(codes: EmotionCodes, run_dir: Path, source: dict[str, Any]) -> None:
+    """Write codes into a run folder, and beside them what they come from."""
+    with replacing(run_dir / FILE) as temporary:
+        save_file({name: np.ascontiguousarray(c) for name, c in codes.codes.items()}, temporary)
+    write_json(run_dir / "emotion_codes.json", {"emotions": list(codes.emotions), **source})
+
+
+def load_codes(run_dir: Path) -> EmotionCodes:
+    """Read a run's mean codes.
+
+    Raises:
+        FileNotFoundError: not computed yet; the message names the command.
+    """
+    if not (run_dir / FILE).is_file():
+        raise FileNotFoundError(
+            f"{run_dir / FILE} is missing; run python -m evp.inference.emotion_codes {run_dir}"
+        )
+    emotions = read_json(run_dir / "emotion_codes.json")["emotions"]
+    return EmotionCodes(tuple(emotions), load_file(run_dir / FILE))
+
+
+def check_emotions(run_dir: Path, corpus: Corpus) -> None:
+    """Refuse a run that was trained on other emotions than the corpus lists.
+
+    Raises:
+        ValueError: the lists differ; the message shows both.
+    """
+    known = load_description(run_dir).emotions
+    if known != corpus.emotions:
+        raise ValueError(
+            f"{run_dir} was trained on the emotions {', '.join(known)}, but {corpus.root} lists "
+            f"{', '.join(corpus.emotions)}; use runs of one corpus"
+        )
+
+
+def corpus_of(run_dir: Path) -> Path:
+    """Return the corpus that a run was trained on, from its config.yaml.
+
+    Raises:
+        FileNotFoundError: it has none; the message names a folder inside that has one, if any.
+    """
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        meant = next((stage for stage in STAGES if (run_dir / stage / path.name).is_file()), None)
+        wanted = f"did you mean {run_dir / meant}?" if meant else "name the folder of a stage's run"
+        raise FileNotFoundError(f"{path} is missing; {wanted}")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return Path(config["corpus"])
+
+
+def main() -> None:
+    """Run from the command line."""
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser.add_argument("run", type=Path, help="a run of train_disentangle.py or train_audio2lm.py")
+    parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
+    args = parser.parse_args()
+    try:
+        encoders = load_encoders(args.run)
+        corpus = Corpus(args.corpus or corpus_of(args.run))
+        check_emotions(args.run, corpus)
+        save_codes(mean_codes(encoders.emotion, corpus), args.run, corpus)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"evp.inference.emotion_codes: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""From sound and a wanted emotion to a speaker's moving landmarks (EVP Sec. 3.3 and 4.2).
+
+Letters: T video frames, E channels of an emotion code.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from affekt.media.audio.mfcc import sound_windows
+from affekt.media.audio.reader import read_audio
+from affekt.media.emotions import NEUTRAL
+from evp.inference.emotion_codes import EmotionCodes, load_codes
+from evp.inference.emotion_track import read_track
+from evp.landmark_space import unflatten
+from evp.networks.audio2lm import Predictor, predict_landmarks
+from evp.networks.encoders import encode
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Emotion:
+    """Where the emotion comes from: at most one of these; none: from the driving sound itself."""
+
+    label: str | None = None  # the mean code of a class
+    audio: Path | None = None  # the mean code of another recording
+    blend: str | None = None  # "a:b:w", (1 - w) a + w b of two mean codes
+    track: Path | None = (
+        None  # a schedule of mean codes over time, see evp/inference/emotion_track.py
+    )
+    # How much of it, 0 (neutral) to 1. More is refused: codes are never negative (E_e ends in a
+    # ReLU), and beyond the emotion's own some channels would be, which no training sound has shown.
+    intensity: float = 1.0
+
+    def __post_init__(self) -> None:
+        sources = {name: value for name, value in vars(self).items() if name != "intensity"}
+        given = [name for name, value in sources.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"the emotion comes from one place, not from {' and '.join(given)}")
+        if not 0 <= self.intensity <= 1:
+            raise ValueError(
+                f"the intensity is {self.intensity:g}, wanted 0 (neutral) to 1 (the emotion itself)"
+            )
+
+
+def emotion_code(
+    predictor: Predictor, run_dir: Path, emotion: Emotion, speaker: str, own: Array
+) -> Array:
+    """Return the emotion code (E,) of a clip, or that of every frame (T, E) of a schedule.
+
+    With an intensity w the code is (1 - w) neutral + w code, where neutral is the mean code of the
+    label `neutral` (the paper's intensity manipulation, supplement Fig. 3).
+
+    Args:
+        predictor: of the audio-to-landmark run in `run_dir`, whose mean codes are read.
+        emotion: what is wanted.
+        speaker: whose mean codes are preferred.
+        own: audio windows (T, 28, 12) of the driving sound.
+
+    Raises:
+        FileNotFoundError: the mean codes are not computed yet; the message names the command.
+        ValueError: an unknown label, a blend that is not a:b:w, or a schedule that is none.
+    """
+    if emotion == Emotion(audio=emotion.audio):  # no mean code has a part in it
+        return _heard_code(predictor, emotion, own)
+    codes = load_codes(run_dir)
+    code = _wanted_code(predictor, codes, emotion, speaker, own)
+    if emotion.intensity == 1:
+        return code
+    neutral = codes.of(NEUTRAL, speaker)
+    mixed: Array = (1 - emotion.intensity) * neutral + emotion.intensity * code
+    return mixed.astype(np.float32)
+
+
+def _wanted_code(
+    predictor: Predictor, codes: EmotionCodes, emotion: Emotion, speaker: str, own: Array
+) -> Array:
+    """Return the code at full intensity."""
+    if emotion.label is not None:
+        return codes.of(emotion.label, speaker)
+    if emotion.blend is not None:
+        return codes.blend(emotion.blend, speaker)
+    if emotion.track is None:
+        return _heard_code(predictor, emotion, own)
+    track = read_track(emotion.track)
+    try:
+        means = np.stack([codes.of(label, speaker) for label in track.labels])
+    except ValueError as error:
+        raise ValueError(f"{emotion.track}: {error}") from None
+    return track.codes(means, len(own))
+
+
+def _heard_code(predictor: Predictor, emotion: Emotion, own: Array) -> Array:
+    """Return the mean code of the other recording, or of the driving sound."""
+    heard = own if emotion.audio is None else sound_windows(read_audio(emotion.audio))
+    device = next(predictor.encoders.parameters()).device
+    codes = encode(predictor.encoders.emotion, torch.from_numpy(np.array(heard)).to(device))
+    mean: Array = codes.mean(dim=0).cpu().numpy()
+    return mean
+
+
+def speaking_face(
+    predictor: Predictor, run_dir: Path, samples: Array, speaker: str, emotion: Emotion
+) -> Array:
+    """Return the speaker's aligned landmarks saying this sound, (T, 68, 2), pixels of 256.
+
+    Raises:
+        KeyError: a speaker that the run was not trained on.
+        ValueError: see `sound_windows` and `emotion_code`.
+    """
+    heard = sound_windows(samples)
+    code = emotion_code(predictor, run_dir, emotion, speaker, heard)
+    neutral = unflatten(predictor.space.neutral_of(speaker))
+    return predict_landmarks(predictor.model, predictor.encoders, heard, code, neutral)

@@ -1,0 +1,1 @@
+"""Import of EVP's release."""
