@@ -27,8 +27,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-import eamm.command
-import eamm.fomm.command
+import eamm.inference.cli
+import eamm.inference.fomm_cli
 import evp.inference.cli
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.video.container import is_disk_error
@@ -36,10 +36,10 @@ from affekt.media.video.result import Rows, Watch
 from affekt.runtime.batch import FAILED, Batch, Fingerprints
 from affekt.runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
 from data_prep.clips.clip import Analysis, FramesConfig, analyse_video
-from eamm.command import EammJob
-from eamm.fomm.command import FommJob
-from eamm.fomm.studio import FommStudio
-from eamm.studio import EammStudio
+from eamm.inference.cli import EammJob
+from eamm.inference.fomm_cli import FommJob
+from eamm.inference.fomm_pipeline import FommStudio
+from eamm.inference.pipeline import EammStudio
 from evp.inference.cli import EvpJob
 from evp.inference.pipeline import EvpStudio
 
@@ -49,8 +49,8 @@ Job = EvpJob | FommJob | EammJob
 
 COMMANDS: dict[str, Any] = {
     "evp": evp.inference.cli,
-    "fomm": eamm.fomm.command,
-    "eamm": eamm.command,
+    "fomm": eamm.inference.fomm_cli,
+    "eamm": eamm.inference.cli,
 }
 REMEMBERED = 256  # videos whose landmarks are kept, some 100 kB each
 REFUSED = (OSError, ValueError, KeyError)  # what a file or a setting can cause

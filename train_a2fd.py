@@ -4,7 +4,7 @@
     python train_a2fd.py configs/eamm/a2fd_finetune.yaml optim.lr=1e-4
 
 Needs a corpus prepared with frame profile eamm (data_prep.prepare) and poses (data_prep.pose), and
-a FOMM: a run of train_fomm.py or what eamm.import_released wrote. The perceptual term needs the
+a FOMM: a run of train_fomm.py or what eamm.released.importer wrote. The perceptual term needs the
 weights of VGG-19 in the weights folder, or vgg.weights=random, or loss.perceptual=0. The same
 command continues a stopped run. One that fine-tunes the generator is a FOMM for later stages, too.
 """
@@ -24,7 +24,11 @@ from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
-from eamm.a2fd import (
+from eamm.a2fd.data import A2fdDataConfig, DrivenClips, driven_clips, pose_standard
+from eamm.a2fd.initialisation import even_out
+from eamm.a2fd.layers import A2fdConfig, A2fdWidths
+from eamm.a2fd.losses import Reduction, imitation
+from eamm.a2fd.network import (
     DESCRIPTION,
     A2fd,
     check_fomm,
@@ -33,15 +37,17 @@ from eamm.a2fd import (
     load_a2fd,
     save_a2fd_description,
 )
-from eamm.a2fd_data import A2fdDataConfig, DrivenClips, driven_clips, pose_standard
-from eamm.a2fd_held_out import HeldOut, driven_from_first, keypoint_figures, sample_picture, spread
-from eamm.a2fd_layers import A2fdConfig, A2fdWidths
-from eamm.a2fd_start import even_out
-from eamm.a2fd_teacher import source_standard, taught_frames
+from eamm.a2fd.teacher import source_standard, taught_frames
+from eamm.a2fd.validation import (
+    HeldOut,
+    driven_from_first,
+    keypoint_figures,
+    sample_picture,
+    spread,
+)
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import perceptual
 from eamm.fomm.model import Fomm, ImagePyramid, load_fomm, save_fomm_description
-from eamm.losses import Reduction, imitation
 
 EVENED = 64  # items that first weights are evened out on
 
@@ -51,7 +57,7 @@ Learner = tuple[nn.Module, torch.optim.Optimizer, OptimConfig]
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights, where 0 switches a term off (supplement A.2); of means, see eamm.losses.distance."""
+    """Weights, where 0 switches a term off (supplement A.2); of means, see eamm.a2fd.losses.distance."""
 
     value: float = 1.0
     jacobian: float = 1.0
@@ -73,7 +79,7 @@ class Config:
     # fomm: the heads begin as the detector's; frozen: they stay it, ours; fresh: random weights.
     # The release trains heads of A2FD's own; paper and release do not say how they begin.
     heads: Literal["fomm", "frozen", "fresh"] = "fomm"
-    first_weights: Literal["torch", "even"] = "torch"  # even: see eamm/a2fd_start.py
+    first_weights: Literal["torch", "even"] = "torch"  # even: see eamm/a2fd/initialisation.py
     teacher: Literal["loop", "cached"] = "loop"  # cached: once for all frames, without jitter
     data: A2fdDataConfig = field(default_factory=A2fdDataConfig)
     model: A2fdWidths = field(default_factory=A2fdWidths)

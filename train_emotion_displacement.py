@@ -5,7 +5,7 @@
 
 Needs a corpus prepared with frame profile eamm and its poses (data_prep.prepare, data_prep.pose), a
 run of train_fomm.py and one of train_a2fd.py on it, both of which stay as they are. Which keypoints
-move with emotion depends on that FOMM: run python -m eamm.face_keypoints first and name its file as
+move with emotion depends on that FOMM: run python -m eamm.displacement.keypoint_choice first and name its file as
 `measured`, or give indices as `model.moved`. The same command continues a stopped run.
 """
 
@@ -21,9 +21,12 @@ from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.stage import run_stage
-from eamm.a2fd import A2fd, check_fomm, fingerprint, load_a2fd
+from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
-from eamm.displacement import (
+from eamm.displacement.data import DisplacementDataConfig, EmotionClips, cached_keypoints
+from eamm.displacement.keypoint_choice import keep_choice, read_choice
+from eamm.displacement.losses import Reduction, classification, error_ratios, keypoint_terms
+from eamm.displacement.network import (
     DESCRIPTION,
     Displacement,
     DisplacementConfig,
@@ -32,10 +35,12 @@ from eamm.displacement import (
     save_displacement_description,
     select,
 )
-from eamm.displacement_data import DisplacementDataConfig, EmotionClips, cached_keypoints
-from eamm.displacement_losses import Reduction, classification, error_ratios, keypoint_terms
-from eamm.emotion_held_out import HeldOutEmotions, displacement_figures, held_out_pairs, prepare
-from eamm.face_keypoints import keep_choice, read_choice
+from eamm.displacement.validation import (
+    HeldOutEmotions,
+    displacement_figures,
+    held_out_pairs,
+    prepare,
+)
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 
@@ -58,7 +63,9 @@ class Config:
     corpus: Path = Path("data/mead_eamm")
     fomm: Path = Path("runs/eamm/fomm")  # whose detector is the teacher
     a2fd: Path = Path("runs/eamm/a2fd")  # that gives the neutral keypoints
-    measured: Path | None = None  # a file of eamm.face_keypoints; decides over model.moved
+    measured: Path | None = (
+        None  # a file of eamm.displacement.keypoint_choice; decides over model.moved
+    )
     model: DisplacementConfig = field(default_factory=DisplacementConfig)
     gains: tuple[float, ...] = ()  # of the moved keypoints when the run is used; empty: 1
     data: DisplacementDataConfig = field(default_factory=DisplacementDataConfig)

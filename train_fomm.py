@@ -35,9 +35,9 @@ from eamm.fomm.losses import (
     perceptual,
     pixels,
 )
-from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure, sample_picture
 from eamm.fomm.model import Fomm, FommConfig, ImagePyramid, save_fomm_description
 from eamm.fomm.transform import TransformConfig, draw_transform
+from eamm.fomm.validation import HeldOutConfig, held_out_clips, measure, sample_picture
 
 RELEASE = OptimConfig(lr=2e-4, betas=(0.5, 0.999))  # of all three networks
 

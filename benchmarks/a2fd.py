@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Result, compare, main, table, timing_rows
-from eamm.a2fd import A2fd
-from eamm.a2fd_layers import A2fdConfig
+from eamm.a2fd.layers import A2fdConfig
+from eamm.a2fd.network import A2fd
 
 FRAMES = 100
 ROUNDS = 7

@@ -7,7 +7,7 @@
 `released` finds the face in the frames of the release's LRW clip and prints mean and standard
 deviation of fitted minus released yaw, pitch and roll, in degrees, and the correlation; the head
 turns by 1.5, 5.2 and 1.8 degrees there, so that only pitch says something. A constant difference
-of pitch is the face model's idea of frontal (eamm/pose.py).
+of pitch is the face model's idea of frontal (eamm/inference/pose.py).
 `truth` prints the mean angle between fitted and true rotation on held-out clips of a mini corpus,
 after one constant turn per speaker (affekt.media.face3d.fit.rotation_error_deg), over all frames and over those
 turned by more than 15 degrees, and the jitter: the mean size of second differences.
@@ -34,7 +34,7 @@ from affekt.media.faces import geometry
 from affekt.media.faces.detector import make_detector
 from affekt.showcase.picture_figures import true_arrays
 from benchmarks.harness import table
-from eamm.pose import to_release
+from eamm.inference.pose import to_release
 
 Array = NDArray[tp.Any]
 

@@ -18,8 +18,8 @@ from affekt.media.video.frames import write_frames
 from affekt.runtime import checkpoint
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from benchmarks.edges import plain_face
-from eamm.a2fd import A2fd, config_for, fingerprint, save_a2fd_description
-from eamm.a2fd_layers import A2fdWidths
+from eamm.a2fd.layers import A2fdWidths
+from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
 from eamm.fomm.model import Fomm, save_fomm_description
 
 EMOTIONS = ("angry", "happy", "neutral")

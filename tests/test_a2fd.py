@@ -8,13 +8,20 @@ import torch
 from safetensors.torch import save_file
 
 from affekt.runtime.config import ConfigError
-from eamm.a2fd import A2fd, check_fomm, config_for, fingerprint, load_a2fd, save_a2fd_description
-from eamm.a2fd_layers import A2fdConfig, A2fdWidths, Standard
-from eamm.a2fd_start import even_out
+from eamm.a2fd.initialisation import even_out
+from eamm.a2fd.layers import A2fdConfig, A2fdWidths, Standard
+from eamm.a2fd.losses import distance, imitation
+from eamm.a2fd.network import (
+    A2fd,
+    check_fomm,
+    config_for,
+    fingerprint,
+    load_a2fd,
+    save_a2fd_description,
+)
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector, Keypoints
 from eamm.fomm.model import FommConfig
-from eamm.losses import distance, imitation
 
 KEYPOINTS = KeypointConfig(4, HourglassConfig(8, 32, 2), downscale=2, kernel=3)
 NARROW = A2fdWidths(4, 32, (8, 8, 16, 16, 16), 32, 16, 16, 16, 24, 2, 16, 8)
@@ -105,7 +112,7 @@ def test_batching_over_time_gives_what_a_loop_over_frames_gives():
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_a_clip_in_parts_gives_what_it_gives_whole(residual, monkeypatch):
-    monkeypatch.setattr("eamm.a2fd.AT_ONCE", 3)
+    monkeypatch.setattr("eamm.a2fd.network.AT_ONCE", 3)
     model = A2fd(replace(SMALL, widths=replace(NARROW, residual=residual)))
     model(*inputs())
     model.decoder[-1].weight.data.normal_(0, 0.1)

@@ -20,13 +20,13 @@ from affekt.media.video.video import probe
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from benchmarks.edges import plain_face
-from eamm import analyse
-from eamm.a2fd import fingerprint
-from eamm.analysis_a2fd import emotional_inputs, motion, pooled_share, typical_frame, way_figures
-from eamm.analysis_clusters import cluster_figures, clusters, some_clips
-from eamm.analysis_dynamics import alternating, dynamic_sources, motion_figures
-from eamm.analysis_interpolation import interpolate, path_figures
-from eamm.analysis_studio import (
+from eamm.a2fd.network import fingerprint
+from eamm.analysis import analyse
+from eamm.analysis.a2fd import emotional_inputs, motion, pooled_share, typical_frame, way_figures
+from eamm.analysis.clusters import cluster_figures, clusters, some_clips
+from eamm.analysis.dynamics import alternating, dynamic_sources, motion_figures
+from eamm.analysis.interpolation import interpolate, path_figures
+from eamm.analysis.networks import (
     Made,
     brow_height,
     coverage,
@@ -37,14 +37,14 @@ from eamm.analysis_studio import (
     summary,
     unseen_pairs,
 )
-from eamm.displacement import (
+from eamm.displacement.extractor import ExtractorConfig
+from eamm.displacement.figures import LIDS, align_faces
+from eamm.displacement.network import (
     Displacement,
     DisplacementConfig,
     DisplacementDescription,
     save_displacement_description,
 )
-from eamm.emotion_extractor import ExtractorConfig
-from eamm.emotion_figures import LIDS, align_faces
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
 
@@ -359,7 +359,7 @@ def test_the_mouth_is_hidden_from_the_emotion_network_alone(runs, corpus, tmp_pa
     ],
 )
 def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus, more, message):
-    with pytest.raises(SystemExit, match=f"eamm.analyse: .*{message}"):
+    with pytest.raises(SystemExit, match=f"eamm.analysis.analyse: .*{message}"):
         analyse.main(command(runs, corpus, *more))
 
 

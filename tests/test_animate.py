@@ -11,13 +11,13 @@ from tiny_fomm import SIZE, tiny_fomm
 
 from affekt.media.faces.crop import square_crop
 from affekt.media.video.pictures import reduced
+from affekt.media.video.tensors import from_tensor, to_tensor
 from eamm.fomm.animate import Animator, Drawing, Transfer
-from eamm.fomm.fast import FastGenerator
+from eamm.fomm.fast.fast import FastGenerator
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.transfer import hull_area, movement_scale, relative, unlikeness
-from eamm.pictures import from_tensor, to_tensor
-from eamm.portrait import LONGEST, Frame
-from eamm.source import Portrait, cut_whole
+from eamm.inference.compose import LONGEST, Frame
+from eamm.inference.inputs import Portrait, cut_whole
 
 
 def random_keypoints(frames, seed=0):

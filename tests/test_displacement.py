@@ -9,7 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from eamm.displacement import (
+from affekt.media.video.tensors import to_tensor
+from eamm.displacement.extractor import EmotionExtractor, ExtractorConfig
+from eamm.displacement.losses import classification, error_ratios, keypoint_terms
+from eamm.displacement.network import (
     RELEASED_GAINS,
     WEIGHTS,
     Displacement,
@@ -23,11 +26,8 @@ from eamm.displacement import (
     save_displacement_description,
     select,
 )
-from eamm.displacement_losses import classification, error_ratios, keypoint_terms
-from eamm.emotion_extractor import EmotionExtractor, ExtractorConfig
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
-from eamm.pictures import to_tensor
 
 EXTRACTOR = ExtractorConfig(2, HourglassConfig(4, 16, 2), (8, 16), 1)
 SMALL = DisplacementConfig(

@@ -10,9 +10,11 @@ from tiny_eamm import DESCRIPTION, GAINS, MOVED, tiny_a2fd, tiny_displacement
 from tiny_fomm import SIZE
 
 from affekt.media.faces.one_euro import one_euro
+from affekt.media.video.tensors import to_tensor
 from eamm.augment import mouth_box
-from eamm.drive import DISPLACEMENT_FILTER, KEYPOINT_FILTER, neutral_keypoints, smoothed
-from eamm.emotion_source import (
+from eamm.fomm.keypoints import Keypoints
+from eamm.inference.drive import DISPLACEMENT_FILTER, KEYPOINT_FILTER, neutral_keypoints, smoothed
+from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
     blended,
@@ -25,8 +27,6 @@ from eamm.emotion_source import (
     shown_sources,
     with_emotion,
 )
-from eamm.fomm.keypoints import Keypoints
-from eamm.pictures import to_tensor
 
 RNG = np.random.default_rng(0)
 T = 71  # two whole chunks and a part

@@ -14,10 +14,10 @@ from eamm_definition import (
 )
 from released_layout import random_state, released_shapes
 
-from eamm.a2fd import AUDIO_GAIN, load_a2fd
-from eamm.displacement import apply_displacement, load_displacement
+from eamm.a2fd.network import AUDIO_GAIN, load_a2fd
+from eamm.displacement.network import apply_displacement, load_displacement
 from eamm.fomm.keypoints import Keypoints
-from eamm.import_released import import_released
+from eamm.released.importer import import_released
 
 CLOSE = {"rtol": 0, "atol": 1e-4}
 

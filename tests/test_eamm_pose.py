@@ -12,7 +12,7 @@ from affekt.media.faces.detector import make_detector
 from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.files import save_npy, write_json
 from benchmarks.made_up_faces import made_up_clip, made_up_model
-from eamm.pose import (
+from eamm.inference.pose import (
     ORIGIN,
     fitted_pose,
     moved_from,

@@ -8,7 +8,8 @@ from driven_corpus import make_fomm
 from affekt.media.faces.detector import Detection
 from affekt.media.faces.geometry import RIGID_TEMPLATE
 from affekt.media.faces.points import BROWS, JAW, RIGID
-from eamm.emotion_figures import (
+from affekt.media.video.tensors import to_tensor
+from eamm.displacement.figures import (
     EXPRESSION,
     SHAPE,
     align_faces,
@@ -19,7 +20,6 @@ from eamm.emotion_figures import (
     summary,
 )
 from eamm.fomm.keypoints import Keypoints
-from eamm.pictures import to_tensor
 
 NAME = ("M901_happy_3_001", "happy")
 LOWER_LIP = (65, 66, 67)

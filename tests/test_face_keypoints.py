@@ -9,8 +9,8 @@ import torch
 from emotional_corpus import make_emotional_corpus, make_emotional_fomm
 
 from affekt.runtime.config import ConfigError
-from eamm.a2fd import fingerprint
-from eamm.face_keypoints import (
+from eamm.a2fd.network import fingerprint
+from eamm.displacement.keypoint_choice import (
     FILE,
     PICTURE,
     REACH,
@@ -23,7 +23,7 @@ from eamm.face_keypoints import (
     read_choice,
     responses,
 )
-from eamm.pose import release_pose
+from eamm.inference.pose import release_pose
 
 SHIFT = {"happy": 0.05, "sad": -0.05}  # of an emotion, crop units; its root mean square is 0.05
 K = 7  # still, emotion, speech, pose, emotion in the jacobian, emotion and speech, noise

@@ -24,7 +24,7 @@ from affekt.media.face3d.whole_clip import Terms, rho, rho_slope
 from affekt.media.faces import geometry
 from benchmarks.made_up_faces import made_up_clip, made_up_model
 from benchmarks.pose import WHOLE, released_clip
-from eamm.pose import to_release
+from eamm.inference.pose import to_release
 
 HUBER, GEMAN = Terms("huber", 2.0), Terms("geman_mcclure", 2.0)
 SMOOTH = Terms(pose_weight=1e4, expression_weight=3.0)

@@ -12,6 +12,7 @@ from torchvision.transforms.functional import adjust_hue
 from affekt.media.corpus import SCHEMA
 from affekt.media.video.frames import write_frames
 from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from eamm.fomm.data import (
@@ -21,7 +22,6 @@ from eamm.fomm.data import (
     draw_jitter,
     jittered,
 )
-from eamm.pictures import from_tensor, to_tensor
 
 STILL = JitterConfig(0, 0, 0, 0)
 SIZE = 16

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from eamm.fomm import nnpack
 from eamm.fomm.blocks import HourglassConfig
-from eamm.fomm.fast import FastFomm
-from eamm.fomm.fold import affine_of, blocked, folded, interleaved, joined, subpixel
+from eamm.fomm.fast import nnpack
+from eamm.fomm.fast.fast import FastFomm
+from eamm.fomm.fast.fold import affine_of, blocked, folded, interleaved, joined, subpixel
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, Keypoints
 from eamm.fomm.model import Fomm, FommConfig

@@ -18,8 +18,8 @@ from eamm.fomm.losses import equivariance_jacobian, equivariance_value
 from eamm.fomm.losses import perceptual as our_perceptual
 from eamm.fomm.model import ImagePyramid, load_discriminator, load_fomm
 from eamm.fomm.transform import TransformConfig, draw_transform
-from eamm.import_released import import_released
-from eamm.released_models import Options
+from eamm.released.importer import import_released
+from eamm.released.models import Options
 
 SIZE = 128  # the full-size networks are convolutional: a smaller picture tests them as well
 CLOSE = {"rtol": 0, "atol": 1e-4}

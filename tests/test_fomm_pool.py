@@ -8,10 +8,10 @@ import pytest
 import torch
 from test_fomm_fast import pictures, settled, small_config
 
-from eamm.fomm import pool
-from eamm.fomm.fast import FastFomm
+from eamm.fomm.fast import pool
+from eamm.fomm.fast.fast import FastFomm
+from eamm.fomm.fast.pool import AHEAD, PoolConfig, render_frames
 from eamm.fomm.keypoints import Keypoints
-from eamm.fomm.pool import AHEAD, PoolConfig, render_frames
 
 T = 12
 

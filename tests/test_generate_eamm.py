@@ -14,13 +14,13 @@ import generate
 from affekt.media.audio.mfcc import clip_mfcc, windows
 from affekt.media.audio.reader import read_audio, write_wav
 from affekt.media.faces.detector import make_detector
+from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import probe, read_frames, write_video
-from eamm.command import job_of
-from eamm.drive import load_networks
-from eamm.pictures import to_tensor
-from eamm.pose import read_pose_file, write_pose_file
-from eamm.source import load_portrait
-from eamm.talk import Faces, talking_keypoints
+from eamm.inference.cli import job_of
+from eamm.inference.drive import load_networks
+from eamm.inference.inputs import load_portrait
+from eamm.inference.pose import read_pose_file, write_pose_file
+from eamm.inference.talk import Faces, talking_keypoints
 
 GREEN = (30, 120, 40)
 FRAMES = 11
@@ -94,7 +94,7 @@ def test_the_same_files_give_the_same_pictures(inputs, tmp_path, monkeypatch):
     def keep(_paths, rows, samples):
         seen.append([*(picture.tobytes() for row in rows for picture in row), samples.tobytes()])
 
-    monkeypatch.setattr("eamm.studio.write_pictures", keep)
+    monkeypatch.setattr("eamm.inference.pipeline.write_pictures", keep)
     paths = {"pose": inputs / "head.mp4", "emotion": inputs / "happy.mp4"}
     for _ in range(2):
         assert generate.main(command(inputs, tmp_path / "out.mp4", "--beside", **paths)) == 0

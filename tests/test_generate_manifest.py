@@ -17,8 +17,8 @@ from affekt.media.video.video import write_video
 from affekt.runtime.batch import Batch, Fingerprints
 from affekt.runtime.files import read_jsonl
 from affekt.runtime.manifest import read_manifest, write_manifest_file
-from eamm import studio as eamm_studio
-from eamm.fomm import studio as fomm_studio
+from eamm.inference import fomm_pipeline as fomm_studio
+from eamm.inference import pipeline as eamm_studio
 
 COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "speaker")
 

@@ -352,7 +352,7 @@ def test_what_lies_beside_the_networks_is_named(tmp_path):
 
 def test_other_files_are_named_with_what_was_expected(tmp_path):
     strangers = {
-        "eamm": (small_fomm(), "eamm.import_released"),
+        "eamm": (small_fomm(), "eamm.released.importer"),
         "own": ({"step": 1, "rng": {}, "parts": {}}, "run folder"),
         "tensor": (torch.zeros(3), "holds a Tensor"),
         "other": ({"state_dict": {}, "lr": 0.1}, "state_dict, lr"),

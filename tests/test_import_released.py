@@ -12,14 +12,14 @@ import torch
 from released_layout import fomm_shapes, random_fomm, random_state, released_shapes, small_fomm
 from safetensors.torch import load_file
 
-from eamm.a2fd import AUDIO_GAIN, fingerprint, load_a2fd
-from eamm.a2fd_layers import A2fdConfig
-from eamm.displacement import RELEASED_GAINS, load_displacement
-from eamm.emotion_extractor import ExtractorConfig
+from eamm.a2fd.layers import A2fdConfig
+from eamm.a2fd.network import AUDIO_GAIN, fingerprint, load_a2fd
+from eamm.displacement.extractor import ExtractorConfig
+from eamm.displacement.network import RELEASED_GAINS, load_displacement
 from eamm.fomm.discriminator import DiscriminatorConfig
 from eamm.fomm.model import FommConfig, load_discriminator, load_fomm
-from eamm.import_released import import_released, main
-from eamm.released_models import Options
+from eamm.released.importer import import_released, main
+from eamm.released.models import Options
 
 
 def save(parts, path, legacy=True):

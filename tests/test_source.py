@@ -13,7 +13,7 @@ from affekt.media.faces.detector import Detection, make_detector
 from affekt.media.faces.points import RIGID
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import BACKGROUND, is_picture, read_picture
-from eamm.source import centred_square, cut_whole, load_driving, load_portrait
+from eamm.inference.inputs import centred_square, cut_whole, load_driving, load_portrait
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (12, 20, 3), dtype=np.uint8)

@@ -11,19 +11,19 @@ from portrait_corpus import rows_of
 
 from affekt.media.corpus import Corpus
 from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import to_tensor
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from eamm.a2fd import load_a2fd
-from eamm.a2fd_data import A2fdDataConfig, DrivenClips, pose_standard, source_frame
-from eamm.a2fd_held_out import HeldOut, a2fd_figures, driven_from_first, keypoint_figures
-from eamm.a2fd_layers import A2fdWidths
-from eamm.a2fd_teacher import taught_frames, teacher_keypoints
+from eamm.a2fd.data import A2fdDataConfig, DrivenClips, pose_standard, source_frame
+from eamm.a2fd.layers import A2fdWidths
+from eamm.a2fd.network import load_a2fd
+from eamm.a2fd.teacher import taught_frames, teacher_keypoints
+from eamm.a2fd.validation import HeldOut, a2fd_figures, driven_from_first, keypoint_figures
 from eamm.fomm.model import load_fomm
-from eamm.pictures import to_tensor
-from eamm.pose import release_pose
+from eamm.inference.pose import release_pose
 from train_a2fd import Config, LossConfig, train
 
 WIDTHS = A2fdWidths(4, 16, (8, 8, 16, 16, 16), 32, 32, 16, 16, 32, 1, 32, 16)

@@ -16,32 +16,32 @@ from torch import nn
 
 import train_emotion_displacement
 from affekt.media.corpus import Corpus
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from eamm.a2fd import fingerprint
+from eamm.a2fd.network import fingerprint
 from eamm.augment import MOUTH_ONLY, NOTHING, AugmentConfig
-from eamm.displacement import Displacement, DisplacementConfig, load_displacement
-from eamm.displacement_data import (
+from eamm.displacement.data import (
     DisplacementDataConfig,
     EmotionClips,
     cached_keypoints,
     clip_motion,
     read_frames,
 )
-from eamm.emotion_extractor import ExtractorConfig
-from eamm.emotion_held_out import (
+from eamm.displacement.extractor import ExtractorConfig
+from eamm.displacement.keypoint_choice import FILE
+from eamm.displacement.network import Displacement, DisplacementConfig, load_displacement
+from eamm.displacement.validation import (
     HeldOutEmotions,
     displacement_figures,
     held_out_pairs,
     prepare,
     with_emotion,
 )
-from eamm.face_keypoints import FILE
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
-from eamm.pictures import to_tensor
 from train_emotion_displacement import Config, LossConfig, train
 
 MODEL = DisplacementConfig(

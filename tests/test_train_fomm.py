@@ -19,9 +19,9 @@ from eamm.fomm.data import FrameDataConfig, JitterConfig
 from eamm.fomm.discriminator import DiscriminatorConfig
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
-from eamm.fomm.measure import HeldOut, HeldOutConfig, held_out_clips, measure
 from eamm.fomm.model import FommConfig, load_fomm
 from eamm.fomm.motion import MotionConfig
+from eamm.fomm.validation import HeldOut, HeldOutConfig, held_out_clips, measure
 from train_fomm import Config, LossConfig, train
 
 SIZE = 32

@@ -6,16 +6,17 @@ from tiny_fomm import CONFIG, SIZE, tiny_fomm, write_tiny_fomm
 
 from affekt.media.face3d.model import save_face_model
 from benchmarks.made_up_faces import made_up_model
-from eamm import a2fd, displacement
-from eamm.a2fd import A2fd, config_for, fingerprint, save_a2fd_description
-from eamm.a2fd_layers import A2fdWidths
-from eamm.displacement import (
+from eamm.a2fd import network as a2fd
+from eamm.a2fd.layers import A2fdWidths
+from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
+from eamm.displacement import network as displacement
+from eamm.displacement.extractor import ExtractorConfig
+from eamm.displacement.network import (
     Displacement,
     DisplacementConfig,
     DisplacementDescription,
     save_displacement_description,
 )
-from eamm.emotion_extractor import ExtractorConfig
 from eamm.fomm.blocks import HourglassConfig
 
 WIDTHS = A2fdWidths(

@@ -22,13 +22,13 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.faces.points import mouth_opening
+from affekt.media.video.tensors import Image, to_tensor
 from affekt.runtime.files import write_json
 from affekt.showcase.bars import Results, finite
-from eamm.a2fd import A2fd, load_a2fd
-from eamm.a2fd_held_out import a2fd_figures
-from eamm.displacement import Displacement, DisplacementDescription, load_displacement
-from eamm.displacement_data import neutral_keypoints, read_frames
-from eamm.emotion_figures import (
+from eamm.a2fd.network import A2fd, load_a2fd
+from eamm.a2fd.validation import a2fd_figures
+from eamm.displacement.data import neutral_keypoints, read_frames
+from eamm.displacement.figures import (
     EmotionFigures,
     align_faces,
     clip_figures,
@@ -36,7 +36,8 @@ from eamm.emotion_figures import (
     render_clip,
     summary,
 )
-from eamm.emotion_held_out import (
+from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
+from eamm.displacement.validation import (
     HeldOutEmotions,
     displacement_figures,
     held_out_pairs,
@@ -45,9 +46,8 @@ from eamm.emotion_held_out import (
 )
 from eamm.fomm.data import FrameDataConfig
 from eamm.fomm.keypoints import Keypoints
-from eamm.fomm.measure import HeldOutConfig, held_out_clips, measure
 from eamm.fomm.model import Fomm, load_fomm
-from eamm.pictures import Image, to_tensor
+from eamm.fomm.validation import HeldOutConfig, held_out_clips, measure
 
 Array = NDArray[tp.Any]
 

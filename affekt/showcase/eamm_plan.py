@@ -52,7 +52,7 @@ def _training_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
     out, corpus = setting.out, demo.corpus
     fomm, a2fd = (f"{name}={out / name}" for name in ("fomm", "a2fd"))
     where = (f"--fomm={out / 'fomm'}", f"--corpus={corpus}")
-    choose = module("eamm.face_keypoints", *where, f"--count={demo.moved}")
+    choose = module("eamm.displacement.keypoint_choice", *where, f"--count={demo.moved}")
 
     def train(program: str, name: str, *arguments: str) -> tuple[str, ...]:
         run = f"run.out={out / name}"
@@ -77,6 +77,6 @@ def _showing_stages(demo: EammDemo, setting: Setting) -> list[Stage]:
     return [
         Stage("inspect", inspect, ("prepare",)),
         Stage("videos", module("affekt.showcase.eamm_videos", runs, corpus), ("displacement",)),
-        Stage("analysis", module("eamm.analyse", runs, corpus), ("displacement",)),
+        Stage("analysis", module("eamm.analysis.analyse", runs, corpus), ("displacement",)),
         Stage("figures", module("affekt.showcase.eamm_figures", runs, corpus), ("displacement",)),
     ]

@@ -6,7 +6,7 @@ from affekt.media.plots import curves
 from affekt.runtime.files import read_json
 from affekt.showcase.bars import look_up, shown
 from affekt.showcase.page import Figure, Row, Section
-from eamm.analyse import ROWS
+from eamm.analysis.analyse import ROWS
 
 STAGES = ("fomm", "a2fd", "displacement")
 

@@ -21,16 +21,22 @@ from tqdm import tqdm
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import beside, write_png
+from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import write_video
-from eamm.a2fd import load_a2fd
-from eamm.a2fd_teacher import teacher_keypoints
-from eamm.displacement import load_displacement
-from eamm.displacement_data import read_frames
-from eamm.emotion_figures import render_clip
-from eamm.emotion_held_out import HeldOutEmotions, Prepared, held_out_pairs, prepare, with_emotion
+from eamm.a2fd.network import load_a2fd
+from eamm.a2fd.teacher import teacher_keypoints
+from eamm.displacement.data import read_frames
+from eamm.displacement.figures import render_clip
+from eamm.displacement.network import load_displacement
+from eamm.displacement.validation import (
+    HeldOutEmotions,
+    Prepared,
+    held_out_pairs,
+    prepare,
+    with_emotion,
+)
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import load_fomm
-from eamm.pictures import to_tensor
 
 Image = NDArray[np.uint8]
 

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eamm.fomm.fast import FastFomm, Precision
+from affekt.media.video.tensors import from_tensor, to_tensor
+from eamm.fomm.fast.fast import FastFomm, Precision
+from eamm.fomm.fast.pool import PoolConfig, render_frames
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-from eamm.fomm.pool import PoolConfig, render_frames
 from eamm.fomm.transfer import movement_scale, relative
-from eamm.pictures import from_tensor, to_tensor
 
 Image = NDArray[np.uint8]
 
@@ -32,7 +32,7 @@ CUDA_BATCH = 16
 
 @dataclass(frozen=True)
 class Drawing:
-    """How pictures are drawn; see eamm/fomm/fast.py and eamm/fomm/pool.py."""
+    """How pictures are drawn; see eamm/fomm/fast/fast.py and eamm/fomm/fast/pool.py."""
 
     precision: Precision = "float32"
     workers: int = 1  # processes; more than one on the CPU alone

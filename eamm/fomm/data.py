@@ -20,8 +20,8 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.crop import Profile
 from affekt.media.faces.points import COUNT, FLIP
 from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
-from eamm.pictures import to_tensor
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float32]

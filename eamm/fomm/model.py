@@ -13,7 +13,7 @@ from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import Generated, Generator, GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector
 from eamm.fomm.motion import MotionConfig
-from eamm.stored import read_description, read_weights
+from eamm.fomm.stored import read_description, read_weights
 
 DESCRIPTION = "fomm.yaml"  # what `load_fomm` needs to know, in a run folder or beside weights
 WEIGHTS = "fomm.safetensors"  # of an imported model
@@ -76,7 +76,7 @@ def load_fomm(path: Path, device: torch.device | str = "cpu") -> Fomm:
     """Read a FOMM in evaluation mode; `.config` are its sizes.
 
     Args:
-        path: a run folder of train_fomm.py, or a folder that eamm.import_released wrote.
+        path: a run folder of train_fomm.py, or a folder that eamm.released.importer wrote.
         device: where it goes.
 
     Raises:
@@ -91,7 +91,7 @@ def load_discriminator(path: Path, device: torch.device | str = "cpu") -> Discri
     """Read the discriminator that a release came with, in evaluation mode.
 
     Args:
-        path: a folder that eamm.import_released wrote from a file that held one.
+        path: a folder that eamm.released.importer wrote from a file that held one.
         device: where it goes.
 
     Raises:

@@ -104,7 +104,7 @@ def _recognised(found: Any, path: Path) -> tuple[Kind, State, dict[str, int]]:
             state = tensors(dict(zip(bare, given.values(), strict=True)), kind, path)
             return kind, state, counters
     nested = {"generator", "kp_detector", "audio_feature", "emo_detector"} & found.keys()
-    hint = " (of FOMM or EAMM: python -m eamm.import_released)" if nested else ""
+    hint = " (of FOMM or EAMM: python -m eamm.released.importer)" if nested else ""
     some = ", ".join(str(key) for key in list(found)[:4])
     raise ValueError(f"{path} is a torch file with {some}{hint}; {EXPECTED}")
 

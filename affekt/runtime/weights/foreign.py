@@ -1,7 +1,7 @@
 """Checkpoints that others trained: read safely, their weights renamed, every one accounted for.
 
 What a checkpoint should hold, and what its weights are called here, is told by the packages that
-import them (evp.released.importer, eamm.import_released).
+import them (evp.released.importer, eamm.released.importer).
 """
 
 import pickle

@@ -305,7 +305,7 @@ _SHEET = (
         note="a third party's FAN for MEAD, 16 frames a clip",
     ),
     *(
-        WeightsFile(key, file, source, NO_LICENCE, (f"eamm.import_released {file}",))
+        WeightsFile(key, file, source, NO_LICENCE, (f"eamm.released.importer {file}",))
         for key, file, source in (
             ("fomm_vox", "vox-cpk.pth.tar", FOMM),
             ("fomm_vox_adv", "vox-adv-cpk.pth.tar", FOMM),

@@ -1,0 +1,1 @@
+"""Audio2Facial-Dynamics (EAMM)."""

@@ -1,0 +1,166 @@
+"""Training clips of Audio2Facial-Dynamics: a source, and what sounds, moves and shows after it.
+
+Sampling as in EAMM's release: of a clip of T' frames, frame r is the source and frames r + 1 ...
+r + T are driving, 3 <= r <= T' - 6 - T. A clip too short for the margins is used whole.
+
+Letters: T driving frames, K keypoints, S pixels of FOMM's pictures, h, w of a heatmap.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import to_tensor
+from affekt.runtime.config import ConfigError
+from eamm.a2fd.layers import Standard
+from eamm.a2fd.teacher import TeacherFrames
+from eamm.augment import colour_jitter
+from eamm.inference.pose import release_pose
+
+PROFILE = "eamm"  # of data_prep's frame profiles, FOMM's and EAMM's
+BEFORE, AFTER = 3, 5  # frames that the release leaves out at the ends of a word's 29
+NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True)
+class A2fdDataConfig:
+    """Which clips are learned from, and how an item is drawn from one."""
+
+    emotion: str | None = NEUTRAL  # A2FD learns from clips without emotion (Sec. 3.3); None: all
+    frames: int = 16  # T, the release's
+    # The source: the frame before the driving ones, as in the release's LRW stage, or a random one
+    # of a random neutral clip of the speaker, as for MEAD (supplement A.2).
+    source: Literal["before", "neutral"] = "before"
+    jitter: float = 0.1  # strength of each colour change of the driving frames; not of the source
+    # raw: degrees and crop units, the paper's; standardised (ours): see `pose_standard`, which a
+    # network needs that is to learn within minutes.
+    pose: Literal["raw", "standardised"] = "raw"
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.jitter < 0:
+            raise ValueError("frames must be 1 or more, jitter 0 or more")
+
+
+class DrivenClips(Dataset[dict[str, Tensor]]):
+    """Every clip is an item, float32, with other frames at each draw:
+
+    source (3, S, S) in [0, 1], windows (T, 28, 12), pose (T, 6) as eamm/inference/pose.py gives it, and
+    frames (T, 3, S, S) in [0, 1] where they are wanted, and the cached teacher's value (T, K, 2),
+    jacobian (T, K, 2, 2) and heatmap (T, K, h, w) where there is one.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        config: A2fdDataConfig,
+        size: int,
+        seed: int = 0,
+        teacher: TeacherFrames | None = None,
+        pictures: bool = True,
+    ) -> None:
+        """Keep the clips that are long enough; they are read when asked for.
+
+        Raises:
+            ConfigError: no clip has T + 1 frames, or a speaker has no neutral clip to take a
+                source from.
+        """
+        self.clips = [clip for clip in clips if clip.frames > config.frames]
+        if not self.clips:
+            raise ConfigError(f"none of the {len(clips)} clips has {config.frames + 1} frames")
+        self.config, self.size, self.seed = config, size, seed
+        self.teacher, self.pictures = teacher, pictures
+        self.neutral = _neutral_clips(clips) if config.source == NEUTRAL else {}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        clip = self.clips[draw % len(self)]
+        rng = np.random.default_rng((self.seed, draw))
+        first = source_frame(clip.frames, self.config.frames, rng)
+        driving = slice(first + 1, first + 1 + self.config.frames)
+        item = {
+            "source": self._source(clip, first, rng),
+            "windows": torch.from_numpy(clip.windows()[driving].copy()),
+            "pose": torch.from_numpy(release_pose(clip)[driving]),
+        }
+        if self.pictures:
+            frames = resized(clip.store()[driving], self.size)
+            item["frames"] = to_tensor(colour_jitter(frames, (self.config.jitter,) * 4, rng))
+        if self.teacher is not None:
+            item |= self.teacher.of(clip, driving)
+        return item
+
+    def _source(self, clip: Clip, first: int, rng: np.random.Generator) -> Tensor:
+        """Return frame `first` of the clip, or any frame of another clip of its speaker."""
+        if self.neutral:
+            known = self.neutral[clip.speaker]
+            clip = known[rng.integers(len(known))]
+            first = int(rng.integers(clip.frames))
+        return to_tensor(resized(clip.store()[first : first + 1], self.size))[0]
+
+
+def source_frame(frames: int, driving: int, rng: np.random.Generator) -> int:
+    """Return r, the frame before the driving ones, of a clip of so many frames.
+
+    For 29 frames and 16 driving ones r is 3 ... 7, as in the release's LRW stage.
+    """
+    last = frames - 1 - driving
+    if last - AFTER >= BEFORE:
+        return int(rng.integers(BEFORE, last - AFTER + 1))
+    return int(rng.integers(0, last + 1))
+
+
+def driven_clips(corpus: Corpus, split: str, emotion: str | None) -> list[Clip]:
+    """Return the clips of a split and an emotion (None: all), sorted by id.
+
+    Raises:
+        ConfigError: the corpus stores another frame profile, or has no such clip.
+        FileNotFoundError: it has no poses yet; the message names the command.
+    """
+    profile = corpus.info.get("profile")
+    if profile != PROFILE:
+        raise ConfigError(
+            f"{corpus.root} stores frame profile {profile!r}, wanted {PROFILE!r}; run python "
+            "-m data_prep.prepare with frames.profile=eamm into another folder"
+        )
+    found = corpus.clips(split=split, emotion=emotion)
+    if not found:
+        kind = "" if emotion is None else f" of emotion {emotion!r}"
+        raise ConfigError(f"{corpus.root} has no {split!r} clip{kind}")
+    found[0].pose()
+    return found
+
+
+def pose_standard(clips: Sequence[Clip]) -> Standard:
+    """Return the mean of the clips' poses, and the deviation that is usual within a clip.
+
+    The median over clips, since a few clips of lively heads would make the calm ones' motion small.
+
+    Raises:
+        ConfigError: one of the six never changes, so that nothing can be divided by it.
+    """
+    poses = [release_pose(clip).astype(float) for clip in clips]
+    deviation = np.median([pose.std(axis=0) for pose in poses], axis=0)
+    if not deviation.all():
+        raise ConfigError(f"number {int(deviation.argmin())} of the poses never changes: raw poses")
+    return Standard(tuple(np.concatenate(poses).mean(axis=0).tolist()), tuple(deviation.tolist()))
+
+
+def _neutral_clips(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    found = defaultdict(list)
+    for clip in clips:
+        if clip.emotion == NEUTRAL:
+            found[clip.speaker].append(clip)
+    lost = sorted({clip.speaker for clip in clips} - found.keys())
+    if lost:
+        raise ConfigError(f"no neutral clip to take a source from for {', '.join(lost)}")
+    return dict(found)

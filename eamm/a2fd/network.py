@@ -1,0 +1,235 @@
+"""Audio2Facial-Dynamics: keypoints of a talking face from one picture, sound and head pose (EAMM,
+supplement A.1; layers and sizes of its release).
+
+Identity, audio and pose encoder say what a frame should show; an LSTM reads them frame by frame;
+transposed convolutions make of each frame the feature map that FOMM's keypoint detector would have
+computed from a picture, and the detector's two heads read keypoints from it. The release's
+checkpoints hold a second, StyleGAN-like decoder of 3.47 M parameters that nothing uses; it is left
+out here. Batch norm sees all frames of a batch at once, where the release normalises frame by
+frame; in evaluation mode there is no difference.
+
+Dimension letters in this file:
+    B  clips in the batch
+    T  video frames of a clip, 25 per second
+    K  keypoints
+    F  numbers of a frame's code
+    C, h, w  channels and pixels of a feature map; H, W pixels of a picture
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from affekt.runtime.config import ConfigError, dump_config
+from eamm.a2fd.layers import (
+    AUDIO_CELLS,
+    POSE_SIZE,
+    A2fdConfig,
+    A2fdWidths,
+    Standardise,
+    audio_encoder,
+    decoder,
+    identity_encoder,
+    source_features,
+)
+from eamm.fomm.keypoints import KeypointDetector, KeypointHeads, Keypoints
+from eamm.fomm.model import FommConfig
+from eamm.fomm.stored import read_description, read_weights
+
+DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs to know, in a run folder or beside weights
+WEIGHTS = "a2fd.safetensors"  # of an imported model
+AUDIO_GAIN = 1.6  # by which the release multiplies the audio feature in its demo
+AT_ONCE = 64  # frames that `of_clip` decodes in one go
+
+
+def config_for(widths: A2fdWidths, fomm: FommConfig, teacher: str | None = None) -> A2fdConfig:
+    """Return the network's configuration for a FOMM, with raw poses."""
+    return A2fdConfig(widths, fomm.size, fomm.keypoints, teacher=teacher)
+
+
+class A2fd(nn.Module):
+    """A picture, audio windows and poses to the keypoints of every frame."""
+
+    def __init__(self, config: A2fdConfig) -> None:
+        super().__init__()
+        self.config, widths = config, config.widths
+        self.identity = identity_encoder(config.size, widths)
+        self.audio = audio_encoder(widths)
+        self.audio_fc = nn.Sequential(
+            nn.Linear(widths.audio_channels[-1] * AUDIO_CELLS, widths.audio_hidden),
+            nn.ReLU(),
+            nn.Linear(widths.audio_hidden, widths.audio_dim),
+            nn.ReLU(),
+        )
+        self.pose = nn.Sequential(
+            nn.Linear(POSE_SIZE, widths.pose_hidden),
+            nn.ReLU(),
+            nn.Linear(widths.pose_hidden, widths.pose_dim),
+            nn.ReLU(),
+        )
+        told = 6 * config.keypoints.count if widths.residual else 0
+        code = widths.identity_dim + widths.audio_dim + widths.pose_dim + told
+        self.lstm = nn.LSTM(code, widths.hidden, widths.layers, batch_first=True)
+        self.decoder = decoder(config)
+        self.heads = KeypointHeads(config.features, config.keypoints)
+        self.source_features = source_features(config) if widths.residual else None
+        if self.source_features is not None:
+            for parameter in self.decoder[-1].parameters():
+                nn.init.zeros_(parameter)  # a fresh network leaves the source as it is
+        self.pose_standard = Standardise(config.pose)
+        self.source_standard = Standardise(config.source)
+
+    def forward(
+        self,
+        source_BCHW: Tensor,
+        windows_BTRC: Tensor,
+        pose_BTP: Tensor,
+        audio_gain: float = 1.0,
+    ) -> tuple[Keypoints, Tensor]:
+        """Return the keypoints of every frame and their heatmaps.
+
+        Args:
+            source_BCHW: the portrait, (B, 3, H, W) in [0, 1].
+            windows_BTRC: audio windows (B, T, 28, 12), see affekt/media/audio/mfcc.py.
+            pose_BTP: (B, T, 6) in the release's convention, see eamm/inference/pose.py.
+            audio_gain: the audio feature is multiplied by it; the release's demo has AUDIO_GAIN,
+                training 1.
+
+        Returns:
+            Keypoints of value (B, T, K, 2) and jacobian (B, T, K, 2, 2), heatmaps (B, T, K, h, w).
+        """
+        B, T = windows_BTRC.shape[:2]
+        still_BChw = self._still(source_BCHW)
+        audio_BTA = audio_gain * self._audio_feature(windows_BTRC)
+        hidden_BTF = self._hidden(source_BCHW, still_BChw, audio_BTA, pose_BTP)
+        keypoints, heatmap = self._read(hidden_BTF.flatten(0, 1), still_BChw)
+        value, jacobian, heatmap = (part.unflatten(0, (B, T)) for part in (*keypoints, heatmap))
+        return Keypoints(value, jacobian), heatmap
+
+    @torch.no_grad()
+    def of_clip(
+        self, source_1CHW: Tensor, windows_1TRC: Tensor, pose_1TP: Tensor, audio_gain: float = 1.0
+    ) -> Keypoints:
+        """Return the keypoints (T, K, ...) of one clip of any length.
+
+        The numbers of `forward`, without the feature maps of all frames in memory at once.
+        """
+        still = self._still(source_1CHW)
+        audio = [self._audio_feature(part) for part in windows_1TRC.split(AT_ONCE, dim=1)]
+        hidden = self._hidden(source_1CHW, still, audio_gain * torch.cat(audio, dim=1), pose_1TP)
+        found = [self._read(part, still)[0] for part in hidden[0].split(AT_ONCE)]
+        return Keypoints(*(torch.cat(part) for part in zip(*found, strict=True)))
+
+    def _audio_feature(self, windows_BTRC: Tensor) -> Tensor:
+        B, T, R, C = windows_BTRC.shape
+        maps = self.audio(windows_BTRC.reshape(B * T, 1, R, C))
+        feature: Tensor = self.audio_fc(maps.flatten(1)).unflatten(0, (B, T))
+        return feature
+
+    def _still(self, source_BCHW: Tensor) -> Tensor | None:
+        """Return the detector's map of the source, where the decoder's is added to it."""
+        return None if self.source_features is None else self.source_features(source_BCHW)
+
+    def _hidden(
+        self, source_BCHW: Tensor, still_BChw: Tensor | None, audio_BTA: Tensor, pose_BTP: Tensor
+    ) -> Tensor:
+        """Return the LSTM's output at every frame, (B, T, F)."""
+        T = audio_BTA.shape[1]
+        who = [self.identity(source_BCHW).flatten(1)]
+        codes = [audio_BTA, self.pose(self.pose_standard(pose_BTP))]
+        told = [] if still_BChw is None else [self._told(still_BChw)]
+        every = [[part[:, None].expand(-1, T, -1) for part in parts] for parts in (who, told)]
+        hidden: Tensor = self.lstm(torch.cat([*every[0], *codes, *every[1]], dim=2))[0]
+        return hidden
+
+    def _read(self, hidden_NF: Tensor, still_BChw: Tensor | None) -> tuple[Keypoints, Tensor]:
+        """Return keypoints and heatmaps of N = B T frames from the LSTM's output."""
+        features_NChw = self.decoder(hidden_NF[:, :, None, None])
+        if still_BChw is not None:
+            T = len(hidden_NF) // len(still_BChw)
+            features_NChw = features_NChw + still_BChw.repeat_interleave(T, dim=0)
+        read: tuple[Keypoints, Tensor] = self.heads(features_NChw)
+        return read
+
+    @torch.no_grad()
+    def _told(self, still_BChw: Tensor) -> Tensor:
+        """Return the numbers of the source's keypoints, (B, 6 K)."""
+        keypoints, _ = self.heads(still_BChw)
+        told: Tensor = self.source_standard(flat(keypoints))
+        return told
+
+    def train(self, mode: bool = True) -> "A2fd":
+        """Set training or evaluation mode; what is the detector's stays in evaluation mode."""
+        super().train(mode)
+        if self.source_features is not None:
+            self.source_features.eval()
+        return self
+
+    def start_from(self, detector: KeypointDetector, heads: bool = True) -> None:
+        """Copy what a FOMM's detector gives: the heads, where wanted, and the source's features."""
+        if heads:
+            self.heads.load_state_dict(detector.heads.state_dict())
+        if self.source_features is not None:
+            parts = nn.Sequential(detector.down, detector.hourglass)
+            self.source_features.load_state_dict(parts.state_dict())
+
+
+def flat(keypoints: Keypoints) -> Tensor:
+    """Return the numbers of keypoints (B, K, ...) as (B, 6 K): values, then jacobians."""
+    return torch.cat([part.flatten(1) for part in keypoints], dim=1)
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a network's weights and sizes.
+
+    That of its detector names a FOMM: keypoints mean nothing to another one of the same sizes.
+    """
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            digest.update(f"{name} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_fomm(config: A2fdConfig, fomm: FommConfig, detector: KeypointDetector) -> None:
+    """Refuse an A2FD that was trained for another FOMM.
+
+    Raises:
+        ConfigError: other sizes, or other weights of the detector; the message names both.
+    """
+    ours, theirs = (config.size, config.keypoints), (fomm.size, fomm.keypoints)
+    if ours != theirs:
+        raise ConfigError(
+            f"the A2FD was made for a FOMM of {config.size} px with {config.keypoints}; this one "
+            f"has {fomm.size} px and {fomm.keypoints}; train A2FD on it, or take the other FOMM"
+        )
+    found = fingerprint(detector)
+    if config.teacher not in (None, found):
+        raise ConfigError(
+            f"the A2FD imitates the detector {config.teacher}, this FOMM's is {found}: of the same "
+            "sizes, but with other weights; train A2FD on it, or take the other FOMM"
+        )
+
+
+def save_a2fd_description(folder: Path, config: A2fdConfig) -> None:
+    """Write the sizes where `load_a2fd` finds them."""
+    dump_config(config, folder / DESCRIPTION)
+
+
+def load_a2fd(path: Path, device: torch.device | str = "cpu") -> A2fd:
+    """Read an A2FD in evaluation mode, laid out for speed; `.config` are its sizes.
+
+    Args:
+        path: a run folder of train_a2fd.py, or a folder that eamm.released.importer wrote.
+        device: where it goes.
+
+    Raises:
+        FileNotFoundError: neither of them; the message names the commands.
+    """
+    model = A2fd(read_description(A2fdConfig, path, DESCRIPTION, "train_a2fd.py"))
+    read_weights(path, WEIGHTS, model, model=model)
+    # The same numbers to rounding; convolutions take two thirds of the time on a CPU.
+    return model.to(memory_format=torch.channels_last).to(device).eval()

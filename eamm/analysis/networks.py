@@ -1,0 +1,180 @@
+"""The trained networks as the analyses use them, and faces found in what they render.
+
+Everything is made with the pose held still, so that what moves is the speech and the emotion.
+Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels of the 256 px
+face. A frame without a face is NaN and counts nowhere.
+
+Letters: T frames of a clip, N rendered ones, K keypoints, E channels of an emotion feature, S
+pixels of a side.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.points import BROWS
+from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import Image, to_tensor
+from affekt.metrics.probes import point_distance
+from eamm.a2fd.network import A2fd
+from eamm.displacement.data import clip_motion, read_frames
+from eamm.displacement.figures import EXPRESSION, align_faces, render_clip
+from eamm.displacement.network import (
+    Displacement,
+    DisplacementDescription,
+    apply_displacement,
+)
+from eamm.displacement.validation import HeldOutEmotions, Pair, held_out_pairs
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.model import Fomm
+from eamm.inference.drive import EammRuns, load_networks
+from eamm.inference.emotion import emotion_features
+
+Array = NDArray[Any]
+Figures = dict[str, float | None]  # None: nothing could be measured
+
+TEST: Literal["test_speaker"] = "test_speaker"  # the split that no stage learns from
+DETECTED = 256  # pixels a side at which faces are looked for in rendered frames
+ALL = 1_000_000  # clips; more than any corpus has
+
+
+class Made(NamedTuple):
+    """Some frames of a rendered clip."""
+
+    frames: Image  # (N, S, S, 3)
+    faces: Array  # (N, 68, 2), aligned; NaN without a face
+
+
+class Studio(NamedTuple):
+    """The trained networks, in evaluation mode, and what finds faces."""
+
+    fomm: Fomm
+    a2fd: A2fd
+    model: Displacement
+    description: DisplacementDescription
+    detect: Callable[[Image], Array]  # frames (N, 256, 256, 3) to landmarks (N, 68, 2), NaN
+
+    @property
+    def size(self) -> int:
+        """Pixels a side of a picture (S)."""
+        return self.fomm.config.size
+
+    def portrait(self, clip: Clip, frame: int = 0) -> Tensor:
+        """Return a frame of a clip as a picture to animate, (1, 3, S, S)."""
+        return to_tensor(read_frames(clip, frame, frame + 1, self.size))
+
+    def frames(self, clip: Clip, chosen: Sequence[int]) -> Image:
+        """Return some frames of a clip at the networks' size, (N, S, S, 3)."""
+        return resized(clip.store().read(list(chosen)), self.size)
+
+    def spoken(self, portrait_1CHW: Tensor, sound: Clip, pose: Array) -> Keypoints:
+        """Return A2FD's keypoints (T, K) of a clip's sound under one pose (6,), held still."""
+        windows, _ = clip_motion(sound)
+        still = torch.from_numpy(np.array(pose, np.float32)).expand(len(windows), -1)
+        return self.a2fd.of_clip(portrait_1CHW, windows[None], still[None])
+
+    def features(self, frames: Image) -> Tensor:
+        """Return the emotion features of frames (N, H, W, 3), (N, E); mouths are hidden first."""
+        return emotion_features(self.model, self.description, frames)
+
+    @torch.no_grad()
+    def moved(self, neutral: Keypoints, features_TE: Tensor) -> Keypoints:
+        """Return neutral keypoints (T, K) moved by emotion features (T, E), or by one (E,)."""
+        features_TE = features_TE.expand(len(neutral.value), -1)
+        displacement = self.model.predict(features_TE, neutral)
+        return apply_displacement(
+            neutral, displacement, self.model.config.moved, self.description.gains
+        )
+
+    def made(self, portrait_1CHW: Tensor, keypoints: Keypoints, chosen: Sequence[int]) -> Made:
+        """Render some frames of keypoints (T, K), and find their faces."""
+        few = Keypoints(*(each[list(chosen)] for each in keypoints))
+        frames = render_clip(self.fomm, portrait_1CHW, few)
+        return Made(frames, align_faces(self.detect(resized(frames, DETECTED))))
+
+
+def open_studio(runs: Path, detect: Callable[[Image], Array]) -> Studio:
+    """Read the runs fomm/, a2fd/ and displacement/ of a folder.
+
+    Raises:
+        FileNotFoundError: one of them is missing; the message names its command.
+        ConfigError: they were not trained with one another.
+    """
+    places = (runs / name for name in ("fomm", "a2fd", "displacement", "face_model.npz"))
+    networks = load_networks(EammRuns(*places), True, "cpu")
+    model, description = networks.displacement, networks.description
+    assert model is not None
+    assert description is not None
+    return Studio(networks.fomm, networks.a2fd, model, description, detect)
+
+
+def unseen_pairs(corpus: Corpus) -> dict[str, dict[str, Pair]]:
+    """Return, by speaker and emotion, the first clip of each with its source and neutral clip.
+
+    The sources of a speaker's emotions are clips of one other speaker, see eamm.displacement.validation.
+    """
+    found: dict[str, dict[str, Pair]] = {}
+    for pair in held_out_pairs(corpus, HeldOutEmotions(TEST, clips=ALL)):
+        found.setdefault(pair.clip.speaker, {}).setdefault(pair.clip.emotion, pair)
+    return found
+
+
+def spread_frames(clip: Clip, count: int) -> list[int]:
+    """Return at most `count` frames of a clip, evenly spread."""
+    chosen = np.linspace(0, clip.frames - 1, min(count, clip.frames)).round().astype(int)
+    return [int(frame) for frame in chosen]
+
+
+def mean_face(faces: Array) -> Array:
+    """Return the mean (68, 2) of the faces (N, 68, 2) that were found, NaN if none was."""
+    known = faces[~np.isnan(faces).any(axis=(1, 2))]
+    mean: Array = known.mean(axis=0) if len(known) else np.full(faces.shape[1:], np.nan)
+    return mean
+
+
+def coverage(*clips: Array) -> float:
+    """Return in which share of the frames of clips (N, 68, 2) a face was found."""
+    return float(np.mean([~np.isnan(face).any() for faces in clips for face in faces]))
+
+
+def expression_change(first: Array, second: Array) -> float:
+    """Return how far brows and lids of two faces (68, 2) lie apart: mean distance, pixels."""
+    return point_distance(first, second, EXPRESSION)
+
+
+def expression_share(faces: Array, start: Array, end: Array) -> Array:
+    """Return how much of the way between two expressions faces (..., 68, 2) have gone, (...).
+
+    The projection on the way, <face - start, end - start> / |end - start|^2, of brows and lids: 0
+    at the start, 1 at the end, NaN where start and end are one or a face is not known.
+    """
+    points = list(EXPRESSION)
+    way = (end - start)[points].ravel()
+    gone = (faces - start)[..., points, :].reshape(*faces.shape[:-2], -1)
+    length = float(way @ way)
+    share: Array = gone @ way / length if length else np.full(faces.shape[:-2], np.nan)
+    return share
+
+
+def brow_height(faces: Array) -> Array:
+    """Return how high the brows of aligned faces (..., 68, 2) are, (...), pixels, upwards."""
+    height: Array = -faces[..., list(BROWS), 1].mean(axis=-1)
+    return height
+
+
+def median(values: Sequence[float]) -> float | None:
+    """Return the median of the numbers that are known, None if there is none."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.median(known)) if known else None
+
+
+def summary(rows: Sequence[dict[str, float]]) -> Figures:
+    """Return the median over rows of each figure, of `coverage` the mean; all have the same."""
+    found: Figures = {name: median([row[name] for row in rows]) for name in rows[0]}
+    return found | {"coverage": float(np.mean([row["coverage"] for row in rows]))}

@@ -1,0 +1,1 @@
+"""The implicit emotion displacement learner (EAMM)."""

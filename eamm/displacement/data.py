@@ -1,0 +1,273 @@
+"""What the emotion displacement learns from: emotional clips, their teacher keypoints, and what
+A2FD makes of their sound and pose from a neutral picture of the same speaker (supplement A.2).
+
+Letters: F consecutive frames of an item, T frames of a clip, K keypoints, S pixels of a side.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import Image, to_tensor
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import replacing
+from eamm.a2fd.data import PROFILE
+from eamm.a2fd.network import A2fd, fingerprint
+from eamm.a2fd.teacher import teacher_keypoints
+from eamm.augment import AugmentConfig, augment
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.model import Fomm
+from eamm.inference.pose import release_pose
+
+
+@dataclass(frozen=True)
+class DisplacementDataConfig:
+    """Which clips are learned from, and what an item is."""
+
+    frames: int = 16  # F; the release's
+    # Only a run of so many frames of each clip is used, somewhere in it; None: whole clips. Ours:
+    # an emotion is held through a clip, and fewer frames cost less to find keypoints in.
+    longest: int | None = None
+    neutral_clips: bool = False  # whether neutral clips are emotion sources too
+    # Share of the items whose emotion frames come from another speaker's clip of the same emotion,
+    # so that the feature can tell nothing of who shows it. Ours; the release has none.
+    other_speaker: float = 0.0
+    # Compute every clip's keypoints before the first step, from so many neutral pictures a clip,
+    # instead of at every step from a new picture. 0: at every step, as the release does.
+    cached_pictures: int = 0
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"frames is {self.frames}, wanted 1 at least")
+        if self.longest is not None and self.longest < self.frames:
+            raise ValueError(f"longest is {self.longest}, an item has {self.frames} frames")
+        if not 0 <= self.other_speaker <= 1:
+            raise ValueError(f"other_speaker is {self.other_speaker}, wanted a share from 0 to 1")
+
+
+class ClipKeypoints(NamedTuple):
+    """What the frozen networks say of a clip."""
+
+    teacher: Keypoints  # (N, K), of the N frames that are used, as they are
+    neutral: Keypoints  # (P, N, K), A2FD's from P neutral pictures
+
+
+class EmotionClips(Dataset[dict[str, Tensor]]):
+    """An item is a random run of F frames of a clip, float32:
+
+    emotion (F, 3, S, S), augmented; label (), int64, and either the keypoints
+        teacher_value (F, K, 2), teacher_jacobian (F, K, 2, 2), neutral_value, neutral_jacobian
+    or what the frozen networks compute them from:
+        driving (F, 3, S, S) as they are, identity (3, S, S), windows (F, 28, 12), pose (F, 6).
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: DisplacementDataConfig,
+        augmentation: AugmentConfig,
+        size: int,
+        seed: int = 0,
+        cache: dict[str, ClipKeypoints] | None = None,
+    ) -> None:
+        """Take the corpus's training clips.
+
+        Raises:
+            ConfigError: another frame profile, no emotional clip, a speaker without a neutral one,
+                or no clip of F frames.
+        """
+        clips = emotional_clips(corpus, "train", config.neutral_clips)
+        self.clips = [clip for clip in clips if clip.frames >= config.frames]
+        if not self.clips:
+            raise ConfigError(f"none of the {len(clips)} clips has {config.frames} frames")
+        self.neutral = neutral_clips(corpus, "train", self.clips)
+        self.by_emotion = {
+            emotion: [clip for clip in self.clips if clip.emotion == emotion]
+            for emotion in {clip.emotion for clip in self.clips}
+        }
+        self.config, self.augmentation = config, augmentation
+        self.size, self.seed, self.cache = size, seed, cache
+        self.spans = [_span(clip, config.longest, (seed, n)) for n, clip in enumerate(self.clips)]
+        self.labels = {emotion: label for label, emotion in enumerate(corpus.emotions)}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, draw))
+        clip, F = self.clips[draw % len(self)], self.config.frames
+        span = self.spans[draw % len(self)]
+        start = span.start + int(rng.integers(len(span) - F + 1))
+        driving = read_frames(clip, start, start + F, self.size)
+        shown = self._shown(clip, driving, rng)
+        item = {
+            "emotion": to_tensor(augment(shown, self.augmentation, rng)),
+            "label": torch.tensor(self.labels[clip.emotion]),
+        }
+        if self.cache is not None:
+            return item | _cut(self.cache[clip.id], start - span.start, F, rng)
+        windows, pose = clip_motion(clip)
+        picture = neutral_picture(self.neutral[clip.speaker], self.size, rng)
+        return item | {
+            "driving": to_tensor(driving),
+            "identity": picture,
+            "windows": windows[start : start + F],
+            "pose": pose[start : start + F],
+        }
+
+    def _shown(self, clip: Clip, driving: Image, rng: np.random.Generator) -> Image:
+        """Return the frames that show the emotion: the clip's own, or another speaker's."""
+        if rng.random() >= self.config.other_speaker:
+            return driving
+        others = [each for each in self.by_emotion[clip.emotion] if each.speaker != clip.speaker]
+        if not others:
+            return driving
+        other = others[int(rng.integers(len(others)))]
+        start = int(rng.integers(other.frames - len(driving) + 1))
+        return read_frames(other, start, start + len(driving), self.size)
+
+
+def emotional_clips(corpus: Corpus, split: str, neutral_too: bool = False) -> list[Clip]:
+    """Return a split's clips that show an emotion.
+
+    Raises:
+        ConfigError: the corpus stores another frame profile, or there is none.
+    """
+    profile = corpus.info.get("profile")
+    if profile != PROFILE:
+        raise ConfigError(
+            f"{corpus.root} stores frame profile {profile!r}, wanted {PROFILE!r}; run python -m "
+            "data_prep.prepare with frames.profile=eamm into another folder"
+        )
+    clips = [each for each in corpus.clips(split) if neutral_too or each.emotion != NEUTRAL]
+    if not any(clip.emotion != NEUTRAL for clip in clips):
+        raise ConfigError(f"{corpus.root} has no emotional clip in split {split!r}")
+    return clips
+
+
+def neutral_clips(corpus: Corpus, split: str, clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """Return the neutral clips of each speaker of `clips`.
+
+    Raises:
+        ConfigError: a speaker has none, so that there is no picture for A2FD.
+    """
+    speakers = sorted({clip.speaker for clip in clips})
+    found = {each: corpus.clips(split, each, NEUTRAL) for each in speakers}
+    missing = [speaker for speaker, neutral in found.items() if not neutral]
+    if missing:
+        raise ConfigError(
+            f"{corpus.root} has no neutral clip of {', '.join(missing)} in split {split!r}: A2FD "
+            "takes the speaker's picture from one; add neutral clips, or leave the speaker out"
+        )
+    return found
+
+
+def read_frames(clip: Clip, start: int, stop: int, size: int) -> Image:
+    """Return frames (stop - start, size, size, 3) RGB of a clip."""
+    return resized(np.asarray(clip.store()[start:stop]), size)
+
+
+def neutral_picture(neutral: Sequence[Clip], size: int, rng: np.random.Generator) -> Tensor:
+    """Return a random frame of a random neutral clip, (3, S, S) in [0, 1] (supplement A.2)."""
+    clip = neutral[int(rng.integers(len(neutral)))]
+    frame = int(rng.integers(clip.frames))
+    return to_tensor(read_frames(clip, frame, frame + 1, size))[0]
+
+
+def clip_motion(clip: Clip) -> tuple[Tensor, Tensor]:
+    """Return what drives A2FD: audio windows (T, 28, 12) and poses (T, 6), the release's."""
+    windows = torch.from_numpy(np.array(clip.windows(), np.float32))
+    return windows, torch.from_numpy(np.asarray(release_pose(clip), np.float32))
+
+
+@torch.no_grad()
+def neutral_keypoints(a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor, span: range) -> Keypoints:
+    """Return A2FD's keypoints (P, N, K) of some frames' sound and pose, from each picture."""
+    device, P = next(a2fd.parameters()).device, len(pictures_PCHW)
+    motion = (each[span.start : span.stop] for each in clip_motion(clip))
+    windows, pose = (each.expand(P, *each.shape).to(device) for each in motion)
+    keypoints, _ = a2fd(pictures_PCHW.to(device), windows, pose)
+    return Keypoints(*(each.cpu() for each in keypoints))
+
+
+def clip_keypoints(
+    fomm: Fomm, a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor, span: range
+) -> ClipKeypoints:
+    """Return what the frozen networks say of a clip's frames `span`.
+
+    Args:
+        fomm, a2fd: in evaluation mode.
+        clip: whose frames, sound and pose.
+        pictures_PCHW: of the clip's speaker, neutral, (P, 3, S, S).
+        span: consecutive frames.
+    """
+    found, _ = teacher_keypoints(fomm, np.asarray(clip.store()[span.start : span.stop]))
+    teacher = Keypoints(*(each.cpu() for each in found))
+    return ClipKeypoints(teacher, neutral_keypoints(a2fd, clip, pictures_PCHW, span))
+
+
+def cached_keypoints(
+    folder: Path, clips: EmotionClips, fomm: Fomm, a2fd: A2fd
+) -> dict[str, ClipKeypoints]:
+    """Return the keypoints of all training clips by clip id, from `folder` or computed into it.
+
+    The file is named after the weights of both networks: others are never read for them.
+
+    Each clip has `cached_pictures` neutral pictures of its own, drawn from the seed and the clip.
+    """
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{fingerprint(fomm.detector)}_{fingerprint(a2fd)}.safetensors"
+    if not file.is_file():
+        flat: dict[str, Tensor] = {}
+        for number, clip in enumerate(tqdm(clips.clips, "keypoints", unit="clip", disable=None)):
+            rng = np.random.default_rng((clips.seed, number))
+            neutral, P = clips.neutral[clip.speaker], clips.config.cached_pictures
+            pictures = torch.stack([neutral_picture(neutral, clips.size, rng) for _ in range(P)])
+            found = clip_keypoints(fomm, a2fd, clip, pictures, clips.spans[number])
+            flat |= {f"{clip.id}/{name}": each.contiguous() for name, each in _named(found)}
+        with replacing(file) as temporary:
+            save_file(flat, temporary)
+    flat = load_file(file)
+    return {
+        clip.id: ClipKeypoints(
+            *(
+                Keypoints(*(flat[f"{clip.id}/{who}_{what}"] for what in Keypoints._fields))
+                for who in ClipKeypoints._fields
+            )
+        )
+        for clip in clips.clips
+    }
+
+
+def _span(clip: Clip, longest: int | None, seed: tuple[int, int]) -> range:
+    """Return the frames of a clip that are used, a run from a place that the seed decides."""
+    count = clip.frames if longest is None else min(longest, clip.frames)
+    start = int(np.random.default_rng(seed).integers(clip.frames - count + 1))
+    return range(start, start + count)
+
+
+def _named(found: ClipKeypoints) -> Iterator[tuple[str, Tensor]]:
+    for who, keypoints in zip(ClipKeypoints._fields, found, strict=True):
+        for what, numbers in zip(Keypoints._fields, keypoints, strict=True):
+            yield f"{who}_{what}", numbers
+
+
+def _cut(
+    found: ClipKeypoints, start: int, frames: int, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    """Return the keypoints of some frames, A2FD's from one of the pictures."""
+    picture = int(rng.integers(len(found.neutral.value)))
+    neutral = Keypoints(*(each[picture] for each in found.neutral))
+    chosen = ClipKeypoints(found.teacher, neutral)
+    return {name: each[start : start + frames] for name, each in _named(chosen)}

@@ -1,0 +1,293 @@
+"""Which of a FOMM's keypoints move with emotion and not with speech (EAMM's "face-related" ones).
+
+    python -m eamm.displacement.keypoint_choice --fomm runs/eamm/fomm --corpus data/mead_eamm
+    python -m eamm.displacement.keypoint_choice --fomm runs/demo/eamm/fomm --corpus data/mini_eamm --count 5
+
+Keypoints are unsupervised: what each of them follows is another matter in every trained FOMM. The
+paper moves three of ten, the release four (1, 4, 6, 8) of its own weights. Here it is measured on
+the training clips, speaker by speaker:
+
+1. In the neutral clips each of a keypoint's six numbers (x, y and the jacobian, in the crop of
+   profile eamm) is regressed on the shape of the mouth (opening and width of the aligned landmarks)
+   and on the pose that A2FD is told (eamm/inference/pose.py), together. `speech` and `pose` are the standard
+   deviations of the two parts.
+2. In the emotional clips the same regression is taken off, so that an emotion's wider or wilder
+   mouth and its pose do not count. What is left, averaged over the clips of an emotion, is where
+   that emotion holds the keypoint; `emotion` is the root mean square over emotions, less what such
+   means differ by without any emotion, as the speaker's neutral clips tell.
+
+A keypoint's numbers become one length in crop units (the crop is 2 wide): its position, and its
+jacobian times REACH, the distance at which the jacobian's motion is looked at; speakers are joined
+by their root mean square. `selectivity` = emotion / (emotion + speech); `score` = emotion *
+selectivity. Chosen are the keypoints of the highest scores among those of enough selectivity, since
+what speech moves must stay with A2FD, and of a tenth of the best score at least. Pose does not
+count against a keypoint: all of them follow it, and A2FD is told the pose.
+
+Writes face_keypoints.json and face_keypoints.png into the FOMM's run.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import read_json, replacing, write_json
+from eamm.a2fd.network import fingerprint
+from eamm.a2fd.teacher import teacher_keypoints
+from eamm.displacement.data import emotional_clips, neutral_clips
+from eamm.fomm.keypoints import KeypointDetector
+from eamm.fomm.model import Fomm, load_fomm
+from eamm.inference.pose import release_pose
+
+Array = NDArray[Any]
+Image = NDArray[np.uint8]
+
+FILE, PICTURE = "face_keypoints.json", "face_keypoints.png"
+REACH = 0.1  # crop units; the deviation of the bump that FOMM draws around a keypoint
+LEAST_SCORE = 0.1  # of the best one
+SELECTIVITY = 2 / 3  # emotion moves a chosen keypoint twice as far as speech, at least
+MOUTH_NUMBERS = 2  # opening and width come first among what keypoints are regressed on
+TINY = 1e-9  # keeps what never changes from being divided by 0
+SHOWN = 512  # pixels a side of the picture
+CHOSEN, OTHER = (30, 200, 60), (200, 60, 40)  # RGB
+
+
+@dataclass(frozen=True)
+class Track:
+    """A clip's keypoints and what may explain them."""
+
+    speaker: str
+    emotion: str
+    numbers: Array  # (T, K, 6): x, y, J00, J01, J10, J11
+    causes: Array  # (T, 2 + 6): mouth opening and width, then the pose
+
+
+@dataclass(frozen=True)
+class Response:
+    """How far a keypoint moves, crop units, and why."""
+
+    index: int
+    emotion: float
+    speech: float
+    pose: float
+    emotion_value: float  # the part of `emotion` that is the position's
+    emotion_jacobian: float  # and the jacobian's, times REACH
+
+    @property
+    def selectivity(self) -> float:
+        """Share of the emotion, 0 to 1."""
+        total = self.emotion + self.speech
+        return self.emotion / total if total else 0.0
+
+    @property
+    def score(self) -> float:
+        """What keypoints are chosen by, crop units."""
+        return self.emotion * self.selectivity
+
+
+def measure_track(fomm: Fomm, clip: Clip, stride: int = 1) -> Track:
+    """Return every `stride`-th frame's keypoints of a clip beside its mouth and pose."""
+    frames = np.asarray(clip.store()[0 : clip.frames])[::stride]
+    (value, jacobian), _ = teacher_keypoints(fomm, frames)
+    numbers = np.concatenate([value.cpu().numpy(), jacobian.flatten(2).cpu().numpy()], axis=2)
+    face = clip.aligned("2d")[::stride]
+    left, right = (face[:, corner] for corner in MOUTH_CORNERS)
+    mouth = np.stack([mouth_opening(face), np.linalg.norm(right - left, axis=1)], axis=1)
+    causes = np.concatenate([mouth, release_pose(clip)[::stride]], axis=1)
+    return Track(clip.speaker, clip.emotion, numbers, causes)
+
+
+def responses(tracks: Sequence[Track]) -> list[Response]:
+    """Return each keypoint's responses, see the module's docstring.
+
+    Raises:
+        ValueError: no speaker has both neutral and emotional clips.
+    """
+    speakers = sorted({track.speaker for track in tracks})
+    each = [_speaker_squares([t for t in tracks if t.speaker == one]) for one in speakers]
+    found = [squares for squares in each if squares is not None]
+    if not found:
+        raise ValueError("no speaker has both neutral and emotional clips: nothing to measure")
+    weights = np.array([1, 1, *(REACH**2,) * 4])
+    squares = (np.mean([each[part] for each in found], 0) * weights for part in range(3))
+    emotion, speech, pose = (np.maximum(part, 0.0) for part in squares)
+    lengths = [np.sqrt(part.sum(axis=1)) for part in (emotion, speech, pose)]
+    value, jacobian = np.sqrt(emotion[:, :2].sum(axis=1)), np.sqrt(emotion[:, 2:].sum(axis=1))
+    rows = np.stack([*lengths, value, jacobian], axis=1).tolist()
+    return [Response(index, *row) for index, row in enumerate(rows)]
+
+
+def choose(
+    found: Sequence[Response], count: int, selectivity: float = SELECTIVITY
+) -> tuple[int, ...]:
+    """Return the indices of at most `count` keypoints, by falling score.
+
+    Raises:
+        ValueError: none is wanted, or none is selective enough; the message shows the best.
+    """
+    if count < 1:
+        raise ValueError(f"--count is {count}, wanted 1 or more")
+    able = [each for each in found if each.selectivity >= selectivity and each.score > 0]
+    able = [each for each in able if each.score >= LEAST_SCORE * max(one.score for one in able)]
+    if not able:
+        best = max(found, key=lambda each: each.selectivity)
+        raise ValueError(
+            f"no keypoint moves with emotion and leaves speech alone: the most selective is "
+            f"{best.index} with {best.selectivity:.2f}, wanted {selectivity:.2f}; train FOMM "
+            "longer, or lower --selectivity"
+        )
+    ranked = sorted(able, key=lambda each: -each.score)
+    return tuple(each.index for each in ranked[:count])
+
+
+def read_choice(path: Path, detector: KeypointDetector) -> tuple[int, ...]:
+    """Return the chosen indices of a file that this module wrote.
+
+    Raises:
+        FileNotFoundError: not measured yet; the message names the command.
+        ConfigError: it was measured with another detector.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing; run python -m eamm.displacement.keypoint_choice --fomm RUN --corpus CORPUS"
+        )
+    record = read_json(path)
+    ours = fingerprint(detector)
+    if record["detector"] != ours:
+        raise ConfigError(
+            f"{path} was measured with the detector {record['detector']}, this FOMM's is {ours}: "
+            "keypoints mean nothing to another one; run python -m eamm.displacement.keypoint_choice anew"
+        )
+    return tuple(int(index) for index in record["moved"])
+
+
+def keep_choice(run_dir: Path, measured: Path | None) -> None:
+    """Copy the measured choice, where there is one, into the run that is trained with it."""
+    if measured is not None:
+        with replacing(run_dir / FILE) as temporary:
+            shutil.copyfile(measured, temporary)
+
+
+def draw_choice(
+    face: Image, positions: Array, found: Sequence[Response], moved: Sequence[int]
+) -> Image:
+    """Return a face with its keypoints, the chosen ones green, and their scores, in 1/1000.
+
+    Args:
+        face: (S, S, 3) RGB.
+        positions: of its keypoints, (K, 2) in [-1, 1].
+        found: the responses of each.
+        moved: the indices chosen.
+    """
+    canvas = np.array(cv2.resize(face, (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC), np.uint8)
+    for each, place in zip(found, (positions + 1) / 2 * (SHOWN - 1), strict=True):
+        x, y = (round(float(c)) for c in place)
+        colour = CHOSEN if each.index in moved else OTHER
+        cv2.circle(canvas, (x, y), 6, colour, -1, cv2.LINE_AA)
+        text, font = f"{each.index}: {1000 * each.score:.1f}", cv2.FONT_HERSHEY_SIMPLEX
+        for ink, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(canvas, text, (x + 8, y + 4), font, 0.45, ink, width, cv2.LINE_AA)
+    return canvas
+
+
+def measure(fomm: Fomm, corpus: Corpus, stride: int = 1) -> list[Response]:
+    """Return the responses of a FOMM's keypoints on a corpus's training clips.
+
+    Raises:
+        ValueError: no frame would be looked at, or the corpus cannot be measured on.
+    """
+    if stride < 1:
+        raise ValueError(f"--stride is {stride}, wanted 1 or more")
+    clips = emotional_clips(corpus, "train", neutral_too=True)
+    neutral_clips(corpus, "train", clips)
+    bar = tqdm(clips, "face keypoints", unit="clip", disable=None)
+    return responses([measure_track(fomm, clip, stride) for clip in bar])
+
+
+def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | None:
+    """Return a speaker's squared responses (K, 6) to emotion, speech and pose; None without clips.
+
+    The emotion's is a mean over emotions of squared means, less what chance alone would give: the
+    variance of a neutral clip's mean, once for the emotion's clips and once for the neutral level
+    that they are compared with. It may be below 0 where there is no response.
+    """
+    neutral = [track for track in tracks if track.emotion == NEUTRAL]
+    emotions = sorted({track.emotion for track in tracks} - {NEUTRAL})
+    if not neutral or not emotions:
+        return None
+    causes = np.concatenate([track.causes for track in neutral])
+    numbers = np.concatenate([track.numbers for track in neutral])
+    K = numbers.shape[1]
+    centre, level = causes.mean(0), numbers.mean(0)
+    unit = np.maximum(causes.std(0), TINY)
+    standard = (causes - centre) / unit
+    slopes = np.linalg.lstsq(standard, (numbers - level).reshape(-1, 6 * K), rcond=1e-6)[0]
+    speech = (standard[:, :MOUTH_NUMBERS] @ slopes[:MOUTH_NUMBERS]).var(0)
+    pose = (standard[:, MOUTH_NUMBERS:] @ slopes[MOUTH_NUMBERS:]).var(0)
+
+    def left(track: Track) -> Array:
+        explained = ((track.causes - centre) / unit @ slopes).reshape(-1, K, 6)
+        rest: Array = (track.numbers - level - explained).mean(0)
+        return rest
+
+    n = len(neutral)
+    variance = np.square([left(track) for track in neutral]).sum(axis=0) / max(n - 1, 1)
+    squares = []
+    for emotion in emotions:
+        clips = [left(track) for track in tracks if track.emotion == emotion]
+        chance = variance * (1 / len(clips) + 1 / n)
+        squares.append(np.square(np.mean(clips, axis=0)) - chance)
+    return np.mean(squares, axis=0), speech.reshape(K, 6), pose.reshape(K, 6)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    keep_layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    add = parser.add_argument
+    add("--fomm", type=Path, required=True, help="a run of train_fomm.py, or imported weights")
+    add("--corpus", type=Path, required=True, help="prepared with profile eamm, with poses")
+    add("--out", type=Path, help="folder to write into; default: the FOMM's")
+    add("--count", type=int, default=4, help="keypoints chosen, at most; paper 3, release 4")
+    add(
+        "--selectivity",
+        type=float,
+        default=SELECTIVITY,
+        help="least share of emotion against speech",
+    )
+    add("--stride", type=int, default=4, help="look at every so many frames")
+    args = parser.parse_args(argv)
+    try:
+        _run(args)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f"eamm.displacement.keypoint_choice: {error}") from None
+
+
+def _run(args: argparse.Namespace) -> None:
+    fomm, corpus, out = load_fomm(args.fomm), Corpus(args.corpus), args.out or args.fomm
+    found = measure(fomm, corpus, args.stride)
+    moved = choose(found, args.count, args.selectivity)
+    rows = [asdict(each) | {"selectivity": each.selectivity, "score": each.score} for each in found]
+    record: dict[str, Any] = {"fomm": str(args.fomm), "corpus": str(args.corpus)}
+    record |= {"detector": fingerprint(fomm.detector), "moved": list(moved), "keypoints": rows}
+    write_json(out / FILE, record)
+    face = np.asarray(corpus.clips("train", emotion=NEUTRAL)[0].store()[0:1])
+    (value, _), _ = teacher_keypoints(fomm, face)
+    picture = draw_choice(face[0], value[0].cpu().numpy(), found, moved)
+    with replacing(out / PICTURE) as temporary:
+        cv2.imwrite(str(temporary), picture[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()

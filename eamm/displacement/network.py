@@ -1,0 +1,256 @@
+"""EAMM's implicit emotion displacement learner: an emotion source moves A2FD's neutral keypoints
+(supplement A.1, Fig. 2; layers the supplement leaves open are those of the EAMM release).
+
+The emotion feature of a frame and the positionally encoded neutral keypoints give displacements of
+a few of the keypoints: those that emotion moves and speech does not, which depend on the FOMM at
+hand (eamm.displacement.keypoint_choice measures them).
+
+Letters: B frames, K keypoints, M moved keypoints, T frames of a clip, S pixels of a side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import Image, to_tensor
+from affekt.runtime.config import dump_config
+from eamm.augment import mask_mouth
+from eamm.displacement.extractor import EmotionExtractor, ExtractorConfig
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.stored import read_description, read_weights
+
+DESCRIPTION = "displacement.yaml"  # what `load_displacement` needs to know
+WEIGHTS = "displacement.safetensors"  # of an imported model
+NUMBERS = 6  # of a keypoint: x, y, J00, J01, J10, J11
+RELEASED = (1, 4, 6, 8)  # the keypoints that the released weights move, of the released FOMM
+RELEASED_GAINS = (0.2, 1.0, 1.0, 0.0)  # by which the release's demo scales their displacements
+CHUNK = 32  # frames that `displaced` runs at once
+
+
+@dataclass(frozen=True)
+class DisplacementConfig:
+    """Sizes; the defaults are the release's where it and the supplement agree."""
+
+    keypoints: int = 10  # K
+    moved: tuple[int, ...] = RELEASED  # which of them, in this order
+    # mlp: the supplement's 4-layer MLP. release: three of its layers, then three one-dimensional
+    # convolutions over the last one's 64 numbers, which give exactly 4 x 6.
+    head: Literal["mlp", "release"] = "mlp"
+    frequencies: int = 10  # L of the positional encoding; 0: none
+    projection: int = 1024  # hidden width of the neutral keypoints' 2-layer MLP
+    neutral: int = 512  # numbers of the neutral feature
+    hidden: tuple[int, int, int] = (512, 256, 64)  # widths of the head
+    extractor: ExtractorConfig = field(default_factory=ExtractorConfig)
+    classes: int = 0  # of the classification head on the emotion feature; 0: none
+
+    def __post_init__(self) -> None:
+        wrong = [index for index in self.moved if not 0 <= index < self.keypoints]
+        if wrong or not self.moved or len(set(self.moved)) < len(self.moved):
+            raise ValueError(
+                f"moved is {self.moved}, wanted different indices from 0 to {self.keypoints - 1}"
+            )
+        if self.head == "release" and (len(self.moved), self.hidden[-1]) != (4, 64):
+            raise ValueError(
+                f"the head 'release' moves 4 keypoints from a last width of 64, not "
+                f"{len(self.moved)} from {self.hidden[-1]}; use the head 'mlp'"
+            )
+
+
+@dataclass(frozen=True)
+class DisplacementDescription:
+    """A run folder's displacement.yaml."""
+
+    displacement: DisplacementConfig
+    size: int = 256  # S of the emotion source
+    gains: tuple[float, ...] = ()  # of the moved keypoints' displacements; empty: 1
+    mask_mouth: bool = True  # whether the network has only seen hidden mouths
+    emotions: tuple[str, ...] = ()  # the classification head's classes
+    teacher: str | None = (
+        None  # eamm.a2fd.network.fingerprint of the detector whose keypoints it moves
+    )
+
+
+def positional_encoding(numbers: Tensor, frequencies: int) -> Tensor:
+    """Return numbers (..., n) beside their sines and cosines, (..., n (1 + 2 L)).
+
+    Supplement A.1 ("the dimension of the sinusoid is set to be 10"), as NeRF (arXiv:2003.08934,
+    eq. 4) but without pi, and with the numbers themselves (EAMM release):
+    [p, sin p, cos p, sin 2p, cos 2p, ..., sin 2^(L-1) p, cos 2^(L-1) p], each a block of n.
+    """
+    scaled = [numbers * 2.0**power for power in range(frequencies)]
+    waves = [wave for angle in scaled for wave in (angle.sin(), angle.cos())]
+    return torch.cat([numbers, *waves], dim=-1)
+
+
+class DisplacementPredictor(nn.Module):
+    """P_d: emotion features and neutral keypoints to the displacements of the moved ones."""
+
+    def __init__(self, config: DisplacementConfig) -> None:
+        super().__init__()
+        self.config = config
+        inputs = config.keypoints * NUMBERS * (1 + 2 * config.frequencies)
+        self.projection = nn.Sequential(
+            nn.Linear(inputs, config.projection),
+            nn.ReLU(),
+            nn.Linear(config.projection, config.neutral),
+            nn.ReLU(),
+        )
+        first, second, third = config.hidden
+        self.hidden = nn.Sequential(
+            nn.Linear(config.extractor.dim + config.neutral, first),
+            nn.ReLU(),
+            nn.Linear(first, second),
+            nn.ReLU(),
+            nn.Linear(second, third),
+            nn.ReLU(),
+        )
+        self.output = _convolutions() if config.head == "release" else _dense(config)
+
+    def forward(self, emotion_BE: Tensor, keypoints: Keypoints) -> Keypoints:
+        """Return the displacements, (B, M, 2) and (B, M, 2, 2)."""
+        B, M = len(emotion_BE), len(self.config.moved)
+        numbers = torch.cat([keypoints.value, keypoints.jacobian.flatten(2)], dim=2)
+        encoded = positional_encoding(numbers, self.config.frequencies).flatten(1)
+        together = torch.cat([emotion_BE, self.projection(encoded)], dim=1)
+        hidden = self.hidden(together)
+        out = self.output(hidden[:, None]) if self.config.head == "release" else self.output(hidden)
+        moved = out.reshape(B, M, NUMBERS)
+        return Keypoints(moved[..., :2], moved[..., 2:].unflatten(2, (2, 2)))
+
+
+class Displacement(nn.Module):
+    """Extractor, predictor and, where there are classes, a classifier of emotion features."""
+
+    def __init__(self, config: DisplacementConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.extractor = EmotionExtractor(config.extractor)
+        self.predictor = DisplacementPredictor(config)
+        self.classifier = (
+            nn.Linear(config.extractor.dim, config.classes) if config.classes else None
+        )
+
+    def forward(self, emotion_BCHW: Tensor, keypoints: Keypoints) -> Keypoints:
+        """Return the displacements that each emotion frame gives its neutral keypoints."""
+        return self.predict(self.extractor(emotion_BCHW), keypoints)
+
+    def predict(self, emotion_BE: Tensor, keypoints: Keypoints) -> Keypoints:
+        """Return the displacements of emotion features (B, dim), which may be blended."""
+        displacement: Keypoints = self.predictor(emotion_BE, keypoints)
+        return displacement
+
+    def classify(self, emotion_BE: Tensor) -> Tensor:
+        """Return the logits of emotion features, (B, classes)."""
+        assert self.classifier is not None, "this network has no classification head"
+        logits: Tensor = self.classifier(emotion_BE)
+        return logits
+
+
+def apply_displacement(
+    keypoints: Keypoints, displacement: Keypoints, moved: Sequence[int], gains: Sequence[float] = ()
+) -> Keypoints:
+    """Return keypoints (..., K) with the moved ones displaced, each times its gain (1 if none).
+
+    Raises:
+        ValueError: another number of gains than of moved keypoints.
+    """
+    if gains and len(gains) != len(moved):
+        raise ValueError(f"{len(gains)} gains for {len(moved)} moved keypoints {tuple(moved)}")
+    value, jacobian = displacement
+    index = torch.tensor(moved, device=value.device)
+    gain = value.new_tensor(gains or [1.0] * len(moved))
+    return Keypoints(
+        keypoints.value.index_add(-2, index, gain[:, None] * value),
+        keypoints.jacobian.index_add(-3, index, gain[:, None, None] * jacobian),
+    )
+
+
+def select(keypoints: Keypoints, moved: Sequence[int]) -> Keypoints:
+    """Return some of the keypoints (..., K), in the order asked for."""
+    index = list(moved)
+    return Keypoints(keypoints.value[..., index, :], keypoints.jacobian[..., index, :, :])
+
+
+def emotion_source(frames: Image, description: DisplacementDescription, seed: int = 0) -> Tensor:
+    """Return an emotion source as the network expects it, (T, 3, S, S) float32 in [0, 1].
+
+    Resized, and its mouth hidden under noise where the network has only seen hidden mouths; nothing
+    else: unlike the release's demo, which applies the whole training augmentation at random.
+
+    Args:
+        frames: (T, H, W, 3) RGB, squares cut as profile `eamm` does.
+        description: of the run.
+        seed: of the noise.
+    """
+    small = resized(frames, description.size)
+    if description.mask_mouth:
+        small = mask_mouth(small, np.random.default_rng(seed))
+    return to_tensor(small)
+
+
+@torch.no_grad()
+def displaced(
+    model: Displacement,
+    source_TCHW: Tensor,
+    neutral: Keypoints,
+    gains: Sequence[float] = (),
+) -> Keypoints:
+    """Return a clip's neutral keypoints (T, K) moved by an emotion source of as many frames."""
+    parts = [
+        model(frames, Keypoints(*chunk))
+        for frames, *chunk in zip(
+            source_TCHW.split(CHUNK), *(each.split(CHUNK) for each in neutral), strict=True
+        )
+    ]
+    displacement = Keypoints(*(torch.cat(each) for each in zip(*parts, strict=True)))
+    return apply_displacement(neutral, displacement, model.config.moved, gains)
+
+
+def save_displacement_description(folder: Path, description: DisplacementDescription) -> None:
+    """Write what `load_displacement` needs."""
+    dump_config(description, folder / DESCRIPTION)
+
+
+def load_displacement(
+    path: Path, device: torch.device | str = "cpu"
+) -> tuple[Displacement, DisplacementDescription]:
+    """Read a displacement learner in evaluation mode.
+
+    Args:
+        path: a run folder of train_emotion_displacement.py, or one that eamm.released.importer wrote.
+        device: where it goes.
+
+    Raises:
+        FileNotFoundError: neither of them; the message names the commands.
+    """
+    script = "train_emotion_displacement.py"
+    description = read_description(DisplacementDescription, path, DESCRIPTION, script)
+    model = Displacement(description.displacement)
+    read_weights(path, WEIGHTS, model, model=model)
+    return model.to(device).eval(), description
+
+
+def _dense(config: DisplacementConfig) -> nn.Module:
+    """The MLP's fourth layer; it begins at no displacement (ours)."""
+    last = nn.Linear(config.hidden[-1], NUMBERS * len(config.moved))
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return last
+
+
+def _convolutions() -> nn.Module:
+    """The release's head: (B, 1, 64) to (B, 4, 6)."""
+    return nn.Sequential(
+        nn.Conv1d(1, 2, 4, stride=2, padding=1),  # 64 -> 32
+        nn.MaxPool1d(2),
+        nn.ReLU(),
+        nn.Conv1d(2, 4, 4, stride=2, padding=1),  # 16 -> 8
+        nn.ReLU(),
+        nn.Conv1d(4, 4, 3),  # -> 6
+    )

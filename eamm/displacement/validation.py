@@ -1,0 +1,151 @@
+"""How well emotion is moved onto speakers that were not learned from, by another person's emotion.
+
+For each emotional clip of a held-out split: sound and pose are its own, the picture is the first
+frame of the speaker's first neutral clip, and the emotion source is a clip of the same emotion of
+ANOTHER speaker of the split, the next one, saying the same sentence where there is one. The source
+is not augmented; its mouth is hidden if the network has only seen hidden mouths. (The paper makes
+its emotion source by driving another identity with the test video through FOMM, supplement B.1,
+so that source and truth agree frame by frame; here they agree in the emotion alone.) A source
+shorter than the clip begins again, as in the release.
+
+Letters: T frames, K keypoints, M moved ones, S pixels of a side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.video.tensors import Image, to_tensor
+from affekt.runtime.config import ConfigError
+from eamm.a2fd.network import A2fd
+from eamm.a2fd.validation import spread
+from eamm.displacement.data import clip_keypoints, emotional_clips, neutral_clips, read_frames
+from eamm.displacement.losses import error_ratios
+from eamm.displacement.network import (
+    Displacement,
+    DisplacementDescription,
+    displaced,
+    emotion_source,
+    select,
+)
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.model import Fomm
+
+
+@dataclass(frozen=True)
+class HeldOutEmotions:
+    """Which clips are measured beside training, and how often; nothing is chosen by the figures."""
+
+    split: Literal["val", "test_speaker", "none"] = "test_speaker"
+    every: int = 1_000  # steps
+    clips: int = 28  # at most, evenly spread over the split
+
+
+class Pair(NamedTuple):
+    """A clip to be made, and what it is made from besides its own sound and pose."""
+
+    clip: Clip
+    source: Clip  # of the emotion: another speaker's
+    picture: Clip  # a neutral one of the clip's speaker, whose first frame is taken
+
+
+class Prepared(NamedTuple):
+    """A pair as the networks see it, before any displacement."""
+
+    pair: Pair
+    picture: Tensor  # (1, 3, S, S) in [0, 1]
+    neutral: Keypoints  # (T, K), A2FD's
+    teacher: Keypoints  # (T, K), the detector's of the true frames
+    source: Image  # (T, S, S, 3)
+
+
+def held_out_pairs(corpus: Corpus, held_out: HeldOutEmotions) -> list[Pair]:
+    """Return the pairs of a split, none for the split "none".
+
+    Raises:
+        ConfigError: no emotional clip, a speaker without neutral clip, or an emotion that one
+            speaker alone shows.
+    """
+    if held_out.split == "none":
+        return []
+    clips = emotional_clips(corpus, held_out.split)
+    neutral = neutral_clips(corpus, held_out.split, clips)
+    return [
+        Pair(clip, _other(clip, clips), neutral[clip.speaker][0])
+        for clip in spread(clips, held_out.clips)
+    ]
+
+
+def prepare(fomm: Fomm, a2fd: A2fd, pair: Pair) -> Prepared:
+    """Run the frozen networks on a pair."""
+    S = fomm.config.size
+    picture = to_tensor(read_frames(pair.picture, 0, 1, S))
+    found = clip_keypoints(fomm, a2fd, pair.clip, picture, range(pair.clip.frames))
+    frames = read_frames(pair.source, 0, pair.source.frames, S)
+    looped = frames[np.arange(pair.clip.frames) % len(frames)]
+    return Prepared(
+        pair, picture, Keypoints(*(each[0] for each in found.neutral)), found.teacher, looped
+    )
+
+
+def with_emotion(
+    model: Displacement, description: DisplacementDescription, prepared: Prepared
+) -> Keypoints:
+    """Return the clip's keypoints (T, K), moved by the emotion source."""
+    device = next(model.parameters()).device
+    source = emotion_source(prepared.source, description).to(device)
+    neutral = Keypoints(*(each.to(device) for each in prepared.neutral))
+    was_training = model.training
+    moved = displaced(model.eval(), source, neutral, description.gains)
+    model.train(was_training)
+    return Keypoints(*(each.cpu() for each in moved))
+
+
+def displacement_figures(
+    model: Displacement, description: DisplacementDescription, measured: Sequence[Prepared]
+) -> dict[str, float]:
+    """Return the error of the moved keypoints over that of no displacement, over all clips.
+
+    value_ratio and jacobian_ratio (`error_ratios`), and the same over all keypoints' numbers, the
+    unmoved ones included: keypoint_ratio, sum of the two errors over sum of the two without.
+    """
+    results = [with_emotion(model, description, each) for each in measured]
+    moved = model.config.moved
+    ours, still, truth = (
+        joined([select(each, moved) for each in group])
+        for group in (
+            results,
+            [each.neutral for each in measured],
+            [each.teacher for each in measured],
+        )
+    )
+    ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}
+    errors = [
+        sum(float((a - b).abs().mean()) for a, b in zip(kp, truth, strict=True))
+        for kp in (ours, still)
+    ]
+    return ratios | {"keypoint_ratio": errors[0] / errors[1]}
+
+
+def joined(clips: Sequence[Keypoints]) -> Keypoints:
+    """Return the keypoints of several clips along one axis of frames."""
+    return Keypoints(*(torch.cat(parts) for parts in zip(*clips, strict=True)))
+
+
+def _other(clip: Clip, clips: Sequence[Clip]) -> Clip:
+    """Return the next speaker's clip of the same emotion, and sentence where there is one."""
+    same = [c for c in clips if c.emotion == clip.emotion and c.speaker != clip.speaker]
+    if not same:
+        raise ConfigError(
+            f"{clip.speaker} alone shows {clip.emotion!r} in split {clip.split!r}: there is no "
+            "other identity to take the emotion from; set held_out.split=none"
+        )
+    speakers = sorted({each.speaker for each in same})
+    following = next((each for each in speakers if each > clip.speaker), speakers[0])
+    theirs = [each for each in same if each.speaker == following]
+    return next((each for each in theirs if each.sentence == clip.sentence), theirs[0])

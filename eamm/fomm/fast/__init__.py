@@ -1,0 +1,1 @@
+"""A trained FOMM made for inference on a CPU."""

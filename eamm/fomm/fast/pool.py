@@ -1,0 +1,193 @@
+"""Frames drawn by several processes, one thread each: the way to use every core of a computer for a
+clip, since the network's layers are too small to be shared out among cores (ours).
+
+Letters: T frames, K keypoints, H, W pixels.
+"""
+
+import itertools
+import os
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from eamm.fomm.fast.fast import ConvolutionChoice, FastFomm, Precision, PreparedSource
+from eamm.fomm.keypoints import Keypoints
+from eamm.fomm.model import WEIGHTS, Fomm, load_fomm, save_fomm_description
+
+Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]  # value and jacobian of one frame
+
+SOURCE = "source.safetensors"  # a clip's source and its keypoints, for the processes
+AHEAD = 2  # frames asked for in advance, a worker
+# One thread each, asleep when it waits; and memory that is kept between frames instead of being
+# handed back to the system and cleared anew (glibc's settings, bytes).
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """How a clip is drawn by several processes."""
+
+    workers: int = 2  # processes; about 1 GB of memory each at vox-256
+    precision: Precision = "float32"
+    convolution: ConvolutionChoice = "auto"
+
+
+def render_frames(
+    fomm: Fomm | Path,
+    source_1CHW: Tensor,
+    source_kp: Keypoints,
+    driving: Iterable[Keypoints],
+    config: PoolConfig,
+) -> Iterator[Tensor]:
+    """Yield the source as each driving frame's keypoints want it, in order.
+
+    `driving` is read only a few frames ahead of what is taken, so memory does not grow with the
+    clip. The processes start with the first frame and end when the iterator does or is closed.
+
+    Args:
+        fomm: in evaluation mode, or where `load_fomm` finds it.
+        source_1CHW: the source (1, 3, H, W) in [0, 1].
+        source_kp: its keypoints, (1, K, ...).
+        driving: keypoints of one frame each, (1, K, ...) or (K, ...).
+        config: how many processes, and how they draw.
+
+    Yields:
+        (3, H, W) in [0, 1], float32, one a driving frame.
+
+    Raises:
+        ValueError: no worker is wanted, or the source is not one picture.
+        concurrent.futures.process.BrokenProcessPool: a process was ended from outside.
+    """
+    if config.workers < 1:
+        raise ValueError(f"workers is {config.workers}, wanted at least 1")
+    if source_1CHW.ndim != 4 or len(source_1CHW) != 1:
+        raise ValueError(f"the source has shape {tuple(source_1CHW.shape)}, wanted (1, 3, H, W)")
+    return _frames(fomm, (source_1CHW, source_kp), driving, config)
+
+
+def _frames(
+    fomm: Fomm | Path,
+    source: tuple[Tensor, Keypoints],
+    driving: Iterable[Keypoints],
+    config: PoolConfig,
+) -> Iterator[Tensor]:
+    driving = iter(driving)
+    first = next(driving, None)
+    if first is None:
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affekt-fomm-")))
+        _write_source(folder, *source)
+        path = fomm if isinstance(fomm, Path) else _written(fomm, folder)
+        task = _Task(path, folder / SOURCE, config)
+        pool = stack.enter_context(_started(task))
+        asked: deque[Future[NDArray[np.float32]]] = deque()
+        stack.callback(lambda: [future.cancel() for future in asked])
+        for each in itertools.chain([first], driving):
+            asked.append(pool.submit(_draw, _arrays(each)))
+            if len(asked) > AHEAD * config.workers:
+                yield torch.from_numpy(asked.popleft().result())
+        while asked:
+            yield torch.from_numpy(asked.popleft().result())
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What a process starts with: names, since what is larger than a pipe's buffer (64 KiB) would
+    let each process start only when the one before has read it."""
+
+    fomm: Path
+    source: Path
+    config: PoolConfig
+
+
+class _Worker:
+    """What a process keeps between frames."""
+
+    fast: FastFomm
+    source: PreparedSource
+    keypoints: Keypoints
+
+
+def _start(task: _Task) -> None:
+    torch.set_num_threads(1)
+    config, source = task.config, load_file(task.source)
+    _Worker.fast = FastFomm(load_fomm(task.fomm), config.precision, config.convolution)
+    _Worker.source = _Worker.fast.prepare(source["frames"])
+    _Worker.keypoints = Keypoints(source["value"], source["jacobian"])
+
+
+def _ready() -> None:
+    """Do nothing: who is asked for it has to have started."""
+
+
+def _draw(driving: Arrays) -> NDArray[np.float32]:
+    frames = _Worker.fast.render(_Worker.source, _Worker.keypoints, _keypoints(driving))
+    drawn: NDArray[np.float32] = frames[0].numpy()
+    return drawn
+
+
+def _started(task: _Task) -> ProcessPoolExecutor:
+    """Return the processes; the variables they start with are put back at once."""
+    workers = task.config.workers
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (task,))
+    with _environment(ENVIRONMENT):
+        for _ in range(workers):
+            pool.submit(_ready)  # each one starts a process, none being idle
+    return pool
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _write_source(folder: Path, source_1CHW: Tensor, keypoints: Keypoints) -> None:
+    value, jacobian = (torch.from_numpy(each) for each in _arrays(keypoints))
+    frames = source_1CHW.detach().cpu().float().contiguous()
+    save_file({"frames": frames, "value": value, "jacobian": jacobian}, folder / SOURCE)
+
+
+def _written(fomm: Fomm, folder: Path) -> Path:
+    """Write a Fomm where `load_fomm` finds it."""
+    save_fomm_description(folder, fomm.config)
+    weights = {name: value.contiguous().cpu() for name, value in fomm.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    return folder
+
+
+def _arrays(keypoints: Keypoints) -> Arrays:
+    value, jacobian = (each.detach().cpu().float().numpy() for each in keypoints)
+    K = value.shape[-2]
+    return value.reshape(1, K, 2), jacobian.reshape(1, K, 2, 2)
+
+
+def _keypoints(arrays: Arrays) -> Keypoints:
+    return Keypoints(*(torch.from_numpy(each) for each in arrays))

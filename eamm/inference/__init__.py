@@ -1,0 +1,1 @@
+"""From a portrait and sound to the video of EAMM and FOMM."""

@@ -1,0 +1,216 @@
+"""The command line of `generate.py eamm`."""
+
+import argparse
+import math
+import typing as tp
+from dataclasses import dataclass
+from pathlib import Path
+
+from affekt.runtime.manifest import Column
+from eamm.a2fd.network import AUDIO_GAIN
+from eamm.inference.drive import EammRuns, Part
+from eamm.inference.emotion import EmotionSource, Loop, parse_blend
+from eamm.inference.fomm_cli import Look, add_look, look_of
+from eamm.inference.pose import Square
+
+HELP = "a portrait says your sound with a head pose and an emotion"
+USAGE = """generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still \\
+           --emotion VIDEO|IMAGE|none --out OUT.mp4 [options]
+       generate.py eamm --run RUN --manifest CSV --out FOLDER [options]"""
+DESCRIPTION = """One portrait, a sound, a head pose and an emotion source give a talking face.
+
+    python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
+        --pose head.mp4 --emotion happy.mp4 --out happy.mp4
+    python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
+        --pose still --emotion-blend sad.mp4:happy.mp4:0.3 --intensity 1.2 --beside --out blend.mp4
+
+RUN holds the runs fomm/, a2fd/ and displacement/ and face_model.npz, as demo.py lays them out; each
+can be named on its own, and may be a folder that python -m eamm.released.importer wrote. Written are
+OUT.mp4 and, where there is an emotion, OUT_neutral.mp4 without it: 25 frames a second, with the
+sound. Poses shorter than the sound run to and fro; an emotion source starts again (--emotion-loop).
+The mouth of an emotion source is not seen, and nothing is random: the same files give the same
+video.
+
+A manifest's columns are clip_id, source, audio, pose and emotion; see generate.py --help. Only
+<clip_id>.mp4 is written then, with the emotion where there is one.
+"""
+COLUMNS = (
+    Column("source"),
+    Column("audio"),
+    Column("pose", needed=False, words=("still",)),
+    Column("emotion", needed=False, words=("none",), instead_of=("emotion_blend",)),
+)
+SINGLE = ("beside",)  # options that --manifest does not go with
+PARTS: tuple[Part, ...] = tp.get_args(Part)
+
+
+@dataclass(frozen=True)
+class PoseSource:
+    """Where the head's pose comes from."""
+
+    path: Path | None  # a video, picture or .npy file; None: the portrait's own pose, held
+    relative: bool  # the portrait's own pose, moved as the source's moves
+    square: Square
+
+
+@dataclass(frozen=True)
+class EammJob:
+    """One talking portrait to make."""
+
+    runs: EammRuns
+    source: Path
+    audio: Path
+    pose: PoseSource
+    emotion: EmotionSource
+    out: Path
+    audio_gain: float
+    smooth: frozenset[Part]
+    relative: bool  # from the portrait's own keypoints, not A2FD's as they are
+    neutral: bool  # where there is an emotion, also write OUT_neutral.mp4 without it
+    look: Look
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs/eamm"), help="folder of the trained parts"
+    )
+    parser.add_argument("--source", type=Path, help="a portrait; any picture file")
+    parser.add_argument("--audio", type=Path, help="what is said; any sound file")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
+    )
+    _add_pose(parser)
+    _add_emotion(parser)
+    _add_motion(parser)
+    add_look(parser)
+    for part in ("fomm", "a2fd", "displacement"):
+        parser.add_argument(f"--{part}", type=Path, help=f"default: RUN/{part}")
+    parser.add_argument(
+        "--face-model", type=Path, help="for measuring poses; default: RUN/face_model.npz"
+    )
+
+
+def job_of(args: argparse.Namespace) -> EammJob:
+    """Return what is wanted.
+
+    Raises:
+        ValueError: a blend that is not A:B:w, an intensity below 0, an unknown part to smooth.
+    """
+    runs = EammRuns(
+        args.fomm or args.run / "fomm",
+        args.a2fd or args.run / "a2fd",
+        args.displacement or args.run / "displacement",
+        args.face_model or args.run / "face_model.npz",
+    )
+    if not math.isfinite(args.audio_gain):
+        raise ValueError(f"--audio-gain is {args.audio_gain}, wanted a number")
+    still = args.pose == "still"
+    return EammJob(
+        runs=runs,
+        source=args.source,
+        audio=args.audio,
+        pose=PoseSource(None if still else Path(args.pose), args.pose_relative, args.pose_square),
+        emotion=_emotion(args),
+        out=args.out,
+        audio_gain=args.audio_gain,
+        smooth=_parts(args.smooth),
+        relative=args.relative,
+        neutral=args.manifest is None,
+        look=look_of(args),
+    )
+
+
+def _add_pose(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pose",
+        default="still",
+        metavar="VIDEO|FILE|still",
+        help="the head moves as in this video or picture, or as in a .npy file of the release's "
+        "convention, (N, 6 or 7); still: as the portrait is held (write ./still for such a file)",
+    )
+    parser.add_argument(
+        "--pose-relative",
+        action="store_true",
+        help="start from the portrait's own pose and change it as the pose source changes",
+    )
+    parser.add_argument(
+        "--pose-square",
+        choices=tp.get_args(Square),
+        default="clip",
+        help="what a measured pose's place and scale refer to; see eamm/inference/pose.py",
+    )
+
+
+def _add_emotion(parser: argparse.ArgumentParser) -> None:
+    emotion = parser.add_mutually_exclusive_group()
+    emotion.add_argument(
+        "--emotion",
+        default="none",
+        metavar="VIDEO|IMAGE|none",
+        help="the face shows the emotion of this face; none: the sound and the pose alone",
+    )
+    emotion.add_argument(
+        "--emotion-blend",
+        metavar="A:B:w",
+        help="(1 - w) A + w B of two emotion sources, such as sad.mp4:happy.mp4:0.3; file names "
+        "may hold colons",
+    )
+    parser.add_argument(
+        "--intensity", type=float, default=1.0, help="of the emotion: 0 none, 1 as learned, 2 twice"
+    )
+    parser.add_argument(
+        "--emotion-loop",
+        choices=tp.get_args(Loop),
+        default="restart",
+        help="how an emotion source goes on that is shorter than the sound; restart: the release's",
+    )
+    parser.add_argument(
+        "--emotion-align",
+        choices=("frame", "clip"),
+        default="frame",
+        help="put every frame's face on the template, as the release does, or the first's alone",
+    )
+
+
+def _add_motion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--smooth",
+        default="none",
+        metavar="PARTS",
+        help=f"what is smoothed over time, of {','.join(PARTS)}: the release smooths all three, "
+        "which calms its keypoints and costs lips their timing",
+    )
+    parser.add_argument(
+        "--relative",
+        action="store_true",
+        help="move the portrait's own keypoints as A2FD's move from silence, instead of taking "
+        "A2FD's as they are: keeps the shape of faces unlike those that A2FD learned from",
+    )
+    parser.add_argument(
+        "--audio-gain",
+        type=float,
+        default=1.0,
+        help=f"the audio feature is multiplied by it; with the released weights take {AUDIO_GAIN}",
+    )
+
+
+def _emotion(args: argparse.Namespace) -> EmotionSource:
+    if not 0 <= args.intensity < float("inf"):
+        raise ValueError(f"--intensity is {args.intensity}, wanted 0 or more")
+    paths: tuple[Path, ...] = () if args.emotion == "none" else (Path(args.emotion),)
+    weight = 0.0
+    if args.emotion_blend is not None:
+        *both, weight = parse_blend(args.emotion_blend)
+        paths = tuple(both)
+    return EmotionSource(paths, weight, args.intensity, args.emotion_loop, args.emotion_align)
+
+
+def _parts(text: str) -> frozenset[Part]:
+    names = [] if text == "none" else [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise ValueError(
+            f"--smooth: unknown part {unknown[0]!r}; known: {', '.join(PARTS)}, or none"
+        )
+    return frozenset(part for part in PARTS if part in names)

@@ -1,0 +1,96 @@
+"""What becomes of the networks' pictures: pasted back into the whole portrait, or side by side.
+
+Letters: H, W pixels of the portrait; S pixels a side of the networks' pictures, N when written.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affekt.media.corpus import Crop
+from affekt.media.faces.paste import border_mask, paste
+from affekt.media.video.pictures import reduced, resized
+from eamm.inference.inputs import Portrait
+
+Array = NDArray[Any]
+Image = NDArray[np.uint8]
+
+LONGEST = 1920  # pixels of the longer side of a video of the whole portrait
+
+
+class Frame:
+    """What a frame of the result shows: the networks' picture, or the portrait with it inside.
+
+    Alone, it may be written as large as a truth is. Pasted, the whole crop is replaced and fades
+    out towards its border: heads move, and shoulders with them. A portrait of more than `LONGEST`
+    pixels is made smaller.
+    """
+
+    def __init__(self, portrait: Portrait, paste_back: bool, size: int | None = None) -> None:
+        """Prepare for pictures of a portrait, written alone with `size` pixels a side (None: S)."""
+        self.paste_back, self.size = paste_back, size or portrait.crop.size[0]
+        self.picture = reduced(portrait.picture, LONGEST)
+        share = self.picture.shape[1] / portrait.picture.shape[1]
+        self.crop = scaled_source(portrait.crop, share, self.picture)
+        self.mask = border_mask(portrait.crop.size[0])
+
+    def __call__(self, picture: Image) -> Image:
+        """Return the frame for a picture (S, S, 3): (H, W, 3), or (N, N, 3) alone."""
+        if self.paste_back:
+            return paste(self.picture, picture, self.crop, self.mask)
+        return np.asarray(resized(picture[None], self.size)[0], np.uint8)
+
+
+def reenacted(
+    moved: Iterable[tuple[Image, Image]], portrait: Portrait, frame: Frame, beside: bool
+) -> Iterator[list[Image]]:
+    """Yield each frame's pictures: the result and, where wanted, [source | driving | result]."""
+    for driving, picture in moved:
+        sides = [side_by_side(portrait.stored, driving, picture)] if beside else []
+        yield [frame(picture), *sides]
+
+
+def talking(
+    results: Iterable[tuple[Image, ...]],
+    sources: Iterable[tuple[Image, ...]],
+    portrait: Portrait,
+    frame: Frame,
+    beside: bool,
+) -> Iterator[list[Image]]:
+    """Yield each frame's pictures: the results and, where wanted, all inputs and results.
+
+    Args:
+        results: the emotional and the neutral picture of each frame, or the neutral one alone.
+        sources: the emotion sources' pictures of each frame; used by `beside` alone.
+        portrait: what is animated.
+        frame: makes the written pictures of the results.
+        beside: add [emotion sources | neutral | emotional] or, without emotion, [source | neutral].
+    """
+    for pictures, shown in zip(results, sources, strict=True):
+        given = shown or (portrait.stored,)
+        sides = [side_by_side(*given, *reversed(pictures))] if beside else []
+        yield [*map(frame, pictures), *sides]
+
+
+def scaled_source(crop: Crop, share: float, picture: Image) -> Crop:
+    """Return the crop of a picture that is `share` as large as the one it was chosen for."""
+    matrix = crop.matrix.copy()
+    matrix[:, :2] /= share
+    matrix[:, 2] += crop.matrix[:, :2] @ np.full(2, 0.5 / share - 0.5)
+    return Crop(matrix, crop.size, (picture.shape[1], picture.shape[0]))
+
+
+def side_by_side(*pictures: Image) -> Image:
+    """Return pictures of one height next to each other; others are scaled to the first's."""
+    height = pictures[0].shape[0]
+    return np.hstack([_of_height(picture, height) for picture in pictures])
+
+
+def _of_height(picture: Image, height: int) -> Image:
+    if picture.shape[0] == height:
+        return picture
+    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)

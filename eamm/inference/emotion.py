@@ -1,0 +1,214 @@
+"""An emotion source, a video or a picture of anyone, displaces a portrait's neutral keypoints
+(EAMM; order of its release's demo).
+
+Unlike the release's demo, nothing here is random: that applies the training's augmentation to the
+source, here the mouth is hidden under noise of a fixed seed, and nothing else is changed.
+
+Letters: T frames of the sound, N frames of an emotion source, K keypoints, M moved ones, S pixels
+of a side, E numbers of an emotion feature.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affekt.media.faces.paste import palindrome
+from affekt.media.video.frames import FrameStore, Write, frame_writer, open_frames
+from eamm.displacement.network import (
+    Displacement,
+    DisplacementDescription,
+    apply_displacement,
+    emotion_source,
+)
+from eamm.fomm.keypoints import Keypoints
+from eamm.inference.drive import CHUNK, DISPLACEMENT_FILTER, smoothed
+
+Array = NDArray[Any]
+Image = NDArray[np.uint8]
+Loop = Literal["restart", "to-and-fro"]
+
+
+@dataclass(frozen=True)
+class EmotionSource:
+    """Where the emotion comes from, and how much of it is wanted."""
+
+    paths: tuple[Path, ...]  # none, one, or the two of a blend
+    weight: float = 0.0  # of the second
+    intensity: float = 1.0  # 0 is neutral, 1 the emotion as it was learned
+    loop: Loop = "restart"
+    align: Literal["frame", "clip"] = "frame"  # put on the template: every face, or the first
+
+
+@dataclass(frozen=True, eq=False)
+class EmotionClip:
+    """An emotion source as it was seen."""
+
+    frames: FrameStore  # N of them, (S, S, 3), their mouths not hidden
+    features: Tensor  # (N, E)
+
+
+def read_emotion(
+    model: Displacement,
+    description: DisplacementDescription,
+    frames: Iterable[Image],
+    folder: Path,
+) -> EmotionClip:
+    """Return an emotion source whose frames are cut as profile `eamm`, and keep them in `folder`.
+
+    Raises:
+        ValueError: no frame.
+    """
+    with frame_writer(folder, "jpeg") as write:
+        features = emotion_features(model, description, _kept(frames, write))
+    return EmotionClip(open_frames(folder), features)
+
+
+def emotional_keypoints(
+    model: Displacement,
+    description: DisplacementDescription,
+    clips: Sequence[EmotionClip],
+    wanted: EmotionSource,
+    neutral: Keypoints,
+    smooth: bool,
+) -> Keypoints:
+    """Return neutral keypoints (T, K) with the emotion of one clip, or of the blend of two.
+
+    Args:
+        model, description: the displacement learner, in evaluation mode.
+        clips: of `wanted.paths`.
+        wanted: weight, intensity and loop.
+        neutral: A2FD's.
+        smooth: smooth the displacements as the release does.
+    """
+    T = len(neutral.value)
+    features = blended([clip.features for clip in clips], wanted.weight, T, wanted.loop)
+    displacement = displacements(model, features, neutral)
+    if smooth:
+        displacement = smoothed(displacement, DISPLACEMENT_FILTER)
+    return with_emotion(model, neutral, displacement, description.gains, wanted.intensity)
+
+
+def shown_sources(
+    clips: Sequence[EmotionClip], length: int, loop: Loop
+) -> Iterator[tuple[Image, ...]]:
+    """Yield the pictures of every clip that go with each of `length` frames."""
+    orders = [filling(len(clip.frames), length, loop) for clip in clips]
+    for k in range(length):
+        pairs = zip(clips, orders, strict=True)
+        yield tuple(clip.frames[int(order[k])] for clip, order in pairs)
+
+
+@torch.no_grad()
+def emotion_features(
+    model: Displacement, description: DisplacementDescription, frames: Iterable[Image]
+) -> Tensor:
+    """Return the emotion features (N, E) of frames cut as profile `eamm` does, (H, H, 3) each.
+
+    Raises:
+        ValueError: no frame.
+    """
+    device = next(model.parameters()).device
+    features = [
+        model.extractor(emotion_source(np.stack(chunk), description, seed=start).to(device))
+        for start, chunk in enumerate(_chunks(frames))
+    ]
+    if not features:
+        raise ValueError("the emotion source has no frame")
+    return torch.cat(features)
+
+
+def filling(count: int, length: int, loop: Loop) -> Array:
+    """Return which of `count` frames of an emotion source is shown at each of `length` frames.
+
+    restart: 0 1 2 0 1 2 ..., the release's. to-and-fro: 0 1 2 2 1 0 ..., without a jump.
+    """
+    return palindrome(count, length) if loop == "to-and-fro" else np.arange(length) % count
+
+
+def blended(features: Sequence[Tensor], weight: float, length: int, loop: Loop) -> Tensor:
+    """Return the emotion features (T, E) of one source, or (1 - w) a + w b of two."""
+    filled = [each[filling(len(each), length, loop)] for each in features]
+    if len(filled) == 1:
+        return filled[0]
+    first, second = filled
+    return (1 - weight) * first + weight * second
+
+
+@torch.no_grad()
+def displacements(model: Displacement, features_TE: Tensor, neutral: Keypoints) -> Keypoints:
+    """Return the displacements (T, M) that emotion features give neutral keypoints (T, K)."""
+    parts = [
+        model.predict(features, Keypoints(*chunk))
+        for features, *chunk in zip(
+            features_TE.split(CHUNK), *(each.split(CHUNK) for each in neutral), strict=True
+        )
+    ]
+    return Keypoints(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def with_emotion(
+    model: Displacement,
+    neutral: Keypoints,
+    displacement: Keypoints,
+    gains: Sequence[float],
+    intensity: float = 1.0,
+) -> Keypoints:
+    """Return neutral keypoints (T, K) displaced, `intensity` times as far.
+
+    Args:
+        model: whose config says which keypoints are moved.
+        neutral: (T, K).
+        displacement: (T, M).
+        gains: of the run's description; none: 1 each.
+        intensity: 0 is neutral, 1 the emotion as it was learned.
+    """
+    moved = model.config.moved
+    scaled = [intensity * gain for gain in gains or [1.0] * len(moved)]
+    return apply_displacement(neutral, displacement, moved, scaled)
+
+
+def parse_blend(text: str) -> tuple[Path, Path, float]:
+    """Return the emotion sources and the weight of "A:B:w", w from 0 (all A) to 1 (all B).
+
+    File names may hold colons: of the ways to part A and B, that of which both files exist.
+
+    Raises:
+        ValueError: not of that form, no such files, or a weight outside 0 to 1.
+    """
+    names, _, number = text.rpartition(":")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = float("nan")
+    if not 0 <= weight <= 1 or ":" not in names:
+        raise ValueError(
+            f"{text!r} is not of the form A:B:w, two videos or pictures and a weight from 0 to 1, "
+            "such as sad.mp4:happy.mp4:0.3"
+        )
+    places = [k for k, letter in enumerate(names) if letter == ":"]
+    pairs = [(Path(names[:k]), Path(names[k + 1 :])) for k in places]
+    found = [pair for pair in pairs if pair[0].is_file() and pair[1].is_file()]
+    if not found:
+        raise ValueError(f"{text!r}: {' and '.join(map(str, pairs[0]))} are not both files")
+    if len(found) > 1:
+        raise ValueError(f"{text!r} can be parted in several ways; give one file another name")
+    return *found[0], weight
+
+
+def _kept(frames: Iterable[Image], write: Write) -> Iterator[Image]:
+    for frame in frames:
+        write(frame)
+        yield frame
+
+
+def _chunks(frames: Iterable[Image]) -> Iterator[list[Image]]:
+    rest = iter(frames)
+    while chunk := list(itertools.islice(rest, CHUNK)):
+        yield chunk

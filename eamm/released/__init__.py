@@ -1,0 +1,1 @@
+"""Import of FOMM's and EAMM's releases."""
