@@ -1,0 +1,372 @@
+"""Emotion accuracy: figures by hand, which frames are read, how faces are cut out, the files."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from affekt.media.faces.geometry import RIGID_TEMPLATE
+from affekt.media.faces.points import RIGID
+from affekt.media.video.video import write_video
+from affekt.metrics.emotion import accuracy as emotion_accuracy
+from affekt.metrics.emotion.data import (
+    FACE_CENTRE,
+    FACE_SIDE,
+    aligned_faces,
+    face_crop,
+    frames_of,
+    spread,
+)
+from affekt.metrics.emotion.network import Backbone, Fan, FanConfig
+from affekt.metrics.emotion.score import (
+    Accuracy,
+    Reading,
+    accuracy,
+    confusion,
+    efd_proxy,
+    emotion_correct,
+    read_clip,
+    read_emotion,
+    relative,
+)
+from affekt.metrics.emotion.weights import (
+    Classifier,
+    Description,
+    load_backbone,
+    load_classifier,
+    save_classifier,
+)
+from affekt.runtime.files import read_json
+from benchmarks.edges import plain_face
+from tests.corpora.emotional_corpus import (
+    BROW_SHIFT,
+    EMOTIONS,
+    face_with_brows,
+    make_emotional_corpus,
+)
+from tests.corpora.portrait_corpus import SIZE
+
+FAN = FanConfig(widths=(4, 4, 8, 8), blocks=1)
+TOLD = Description(FAN, EMOTIONS, 32, "faces", "0" * 64, ("M901",), "test_speaker", 8, 6)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_emotional_corpus(tmp_path_factory.mktemp("made") / "faces", speakers=2, held_out=1)
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    return Classifier(Fan(FAN, 3).eval(), TOLD, torch.device("cpu"))
+
+
+def reading(*probabilities):
+    return Reading(np.array(probabilities), np.zeros((1, 2), np.float32), (0,))
+
+
+# Figures
+
+
+def test_an_accuracy_has_wilsons_bounds():
+    found = Accuracy(60, 72)
+    assert found.rate == found.interval.value == pytest.approx(0.8333, abs=1e-4)
+    for bound in emotion_accuracy.bounds_of(found):  # |p - p0| = z sqrt(p0 (1 - p0) / n)
+        reach = 1.959964 * math.sqrt(bound * (1 - bound) / 72)
+        assert abs(60 / 72 - bound) == pytest.approx(reach, rel=1e-5)
+
+
+def test_a_clip_without_a_face_counts_as_wrong_and_is_not_left_out():
+    found = accuracy([0, 1, None, 2], [0, 1, 2, 1])
+    assert (found.correct, found.clips, found.rate) == (2, 4, 0.5)
+    blind = reading(np.nan, np.nan)
+    assert blind.label is None
+    assert [emotion_correct(blind, label) for label in (0, 1)] == [0, 0]
+    assert [emotion_correct(reading(0.2, 0.8), label) for label in (0, 1)] == [0, 1]
+
+
+def test_the_confusion_matrix_has_the_truth_down_and_the_guess_across():
+    table = confusion([0, 1, 1, None], [0, 0, 1, 1], 3)
+    assert table.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_a_result_is_a_share_of_what_is_read_of_the_truth():
+    assert relative(Accuracy(6, 12), Accuracy(9, 12)) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="none of the 12 true clips"):
+        relative(Accuracy(6, 12), Accuracy(0, 12))
+
+
+def test_no_clips_have_no_accuracy():
+    with pytest.raises(ValueError, match="no clip"):
+        accuracy([], [])
+
+
+def test_the_feature_distance_by_hand():
+    truth = np.array([[1.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    result = np.array([[3.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    wanted = (0 + 1 + 1 - math.sqrt(0.5)) / 3
+    assert efd_proxy(result, truth) == pytest.approx(wanted)
+    assert efd_proxy(truth, truth) == pytest.approx(0)
+
+
+def test_the_feature_distance_is_over_frames_with_faces_on_both_sides():
+    one = np.array([[1.0, 0.0], [np.nan, np.nan], [1.0, 0.0]])
+    other = np.array([[1.0, 1.0], [1.0, 0.0], [np.nan, np.nan]])
+    assert efd_proxy(one, other) == pytest.approx(1 - math.sqrt(0.5))
+    assert math.isnan(efd_proxy(one[1:2], other[1:2]))
+    with pytest.raises(ValueError, match=r"\(3, 2\) cannot be held against \(2, 2\)"):
+        efd_proxy(one, other[:2])
+
+
+# Reading
+
+
+def test_frames_are_the_middles_of_equal_parts():
+    assert spread(10, 5) == [1, 3, 5, 7, 9]
+    assert spread(9, 3) == [1, 4, 7]
+    assert spread(2, 16) == [0, 1]
+
+
+def test_the_clip_is_read_at_evenly_spaced_frames_and_no_others(corpus, classifier):
+    clip = corpus.clips()[0]
+    frames, landmarks = frames_of(clip, range(clip.frames))
+    found = read_emotion(classifier, frames, landmarks, 2)
+    assert found.frames == (2, 7)
+    others = frames.copy()
+    others[[0, 1, 3, 4, 5, 6, 8, 9]] = 0
+    again = read_emotion(classifier, iter(others), landmarks, 2)
+    assert np.array_equal(again.probabilities, found.probabilities)
+    others[7] = 0
+    assert not np.array_equal(
+        read_emotion(classifier, others, landmarks, 2).features, found.features
+    )
+
+
+def test_a_stored_clip_reads_as_its_frames_and_landmarks_do(corpus, classifier):
+    clip = corpus.clips()[3]
+    frames, landmarks = frames_of(clip, range(clip.frames))
+    deep = np.concatenate([landmarks, np.full((clip.frames, 68, 1), np.nan)], axis=2)
+    ours, theirs = read_clip(classifier, clip, 4), read_emotion(classifier, frames, deep, 4)
+    assert np.array_equal(ours.probabilities, theirs.probabilities)
+    assert ours.probabilities.sum() == pytest.approx(1)
+    assert ours.features.shape == (4, FAN.dim)
+
+
+def test_the_reading_is_the_networks_answer_to_the_aligned_faces(corpus, classifier):
+    clip = corpus.clips()[1]
+    faces = aligned_faces(*frames_of(clip, spread(clip.frames, 3)), 32)
+    pixels = torch.from_numpy(faces.transpose(0, 3, 1, 2).astype(np.float32) / 255)[None]
+    with torch.no_grad():
+        wanted = classifier.network(pixels).softmax(dim=1)[0]
+    assert read_clip(classifier, clip, 3).probabilities == pytest.approx(wanted.numpy(), abs=1e-6)
+
+
+def test_frames_without_a_face_are_not_read_and_leave_a_gap(corpus, classifier):
+    clip = corpus.clips()[0]
+    frames, landmarks = frames_of(clip, range(clip.frames))
+    gap = landmarks.copy()
+    gap[2] = np.nan
+    found = read_emotion(classifier, frames, gap, 2)
+    alone = read_emotion(classifier, frames[7:8], landmarks[7:8], 1)
+    assert np.isnan(found.features).all(axis=1).tolist() == [True, False]
+    assert found.probabilities == pytest.approx(alone.probabilities, abs=1e-6)
+
+    nobody = read_emotion(classifier, frames, np.full_like(landmarks, np.nan), 2)
+    assert nobody.label is None
+    assert np.isnan(nobody.features).all()
+
+
+def test_frames_and_landmarks_that_do_not_belong_together_are_refused(corpus, classifier):
+    frames, landmarks = frames_of(corpus.clips()[0], range(10))
+    with pytest.raises(ValueError, match="end before frame 9 of 10"):
+        read_emotion(classifier, frames[:8], landmarks, 5)
+    with pytest.raises(ValueError, match=r"\(0, 68, 2\)"):
+        read_emotion(classifier, frames, landmarks[:0])
+    with pytest.raises(ValueError, match=r"\(10, 60, 2\)"):
+        read_emotion(classifier, frames, landmarks[:, :60])
+
+
+# Faces
+
+
+def test_a_face_is_cut_out_of_the_square_around_the_template():
+    points = np.zeros((68, 2))
+    points[list(RIGID)] = RIGID_TEMPLATE[:, :2]
+    side = round(FACE_SIDE)
+    whole = face_crop(points, (256, 256), side)  # unturned, a pixel of the template is a pixel
+    corner = np.array(FACE_CENTRE) - side / 2  # the upper left one of the square
+    assert whole.to_stored(corner) == pytest.approx([-0.5, -0.5])
+    assert whole.to_stored(corner + side) == pytest.approx([side - 0.5, side - 0.5])
+    quarter = face_crop(3 * points + 20, (800, 800), side // 4)
+    assert quarter.to_stored(3 * corner + 20) == pytest.approx([-0.5, -0.5])
+    assert quarter.to_stored(3 * (corner + side) + 20) == pytest.approx([side // 4 - 0.5] * 2)
+
+
+def test_a_face_looks_the_same_in_its_crop_and_turned_in_a_larger_frame():
+    points = plain_face(SIZE)
+    angle = math.radians(12)
+    turn = 2.0 * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    elsewhere = points @ turn.T + [60, 30]
+    small, large = face_with_brows(points), np.zeros((260, 260, 3), np.uint8)
+    rows, columns = np.mgrid[0:260, 0:260]  # each pixel of the frame asks the small picture
+    asked = (np.stack([columns, rows], axis=-1) - [60, 30]) @ np.linalg.inv(turn).T
+    nearest = np.rint(asked).astype(int).clip(0, SIZE - 1)
+    inside = ((asked > -0.5) & (asked < SIZE - 0.5)).all(axis=-1)
+    large[inside] = small[nearest[..., 1], nearest[..., 0]][inside]
+
+    one = aligned_faces([small], points[None], 48)[0].astype(float)
+    other = aligned_faces([large], elsewhere[None], 48)[0].astype(float)
+    middle = (slice(8, 40), slice(8, 40))
+    assert np.abs(one - other)[middle].mean() < 6
+    sad = points + np.array([0, BROW_SHIFT["angry"]]) * np.isin(range(68), range(17, 27))[:, None]
+    frowning = aligned_faces([face_with_brows(sad)], sad[None], 48)[0].astype(float)
+    assert np.abs(one - frowning)[middle].mean() > 10
+
+
+# Files
+
+
+def test_weights_come_back_with_everything_that_is_known_of_them(classifier, tmp_path):
+    path = save_classifier(tmp_path, classifier.network, TOLD)
+    for place in (tmp_path, path):
+        again = load_classifier(place)
+        assert again.description == TOLD
+        assert not again.network.training
+        state = classifier.network.state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in again.network.state_dict().items())
+
+
+def test_a_missing_or_damaged_or_foreign_file_is_refused(classifier, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"affekt.metrics.emotion.train\.py"):
+        load_classifier(tmp_path)
+    path = save_classifier(tmp_path, classifier.network, TOLD)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="damaged"):
+        load_classifier(tmp_path)
+    save_file({"x": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="it has no description"):
+        load_classifier(tmp_path)
+    for wrong in ({"fan": 3}, {"emotions": EMOTIONS}):
+        save_file({"x": torch.zeros(1)}, path, {"emotion_classifier": json.dumps(wrong)})
+        with pytest.raises(ValueError, match="its description has"):
+            load_classifier(tmp_path)
+
+
+def test_a_file_of_another_number_of_emotions_than_its_weights_is_refused(classifier, tmp_path):
+    told = Description(FAN, EMOTIONS[:2], 32, "faces", "0" * 64, ("M901",))
+    save_classifier(tmp_path, classifier.network, told)
+    with pytest.raises(ValueError, match="no emotion classifier of this project"):
+        load_classifier(tmp_path)
+
+
+def test_a_backbone_is_read_without_its_last_layer_and_its_wrapping(tmp_path):
+    theirs, ours = Backbone(FAN), Backbone(FAN)
+    state = {f"module.{k}": v for k, v in theirs.state_dict().items() if "tracked" not in k}
+    torch.save(
+        {"state_dict": state | {"module.fc.weight": torch.zeros(1)}, "epoch": 3}, tmp_path / "a"
+    )
+    load_backbone(ours, tmp_path / "a")
+    assert torch.equal(ours.layer4[0].conv2.weight, theirs.layer4[0].conv2.weight)
+
+
+def test_a_file_that_is_no_such_backbone_is_refused(tmp_path):
+    wide = Backbone(FanConfig(widths=(8, 8, 8, 8), blocks=1))
+    torch.save(wide.state_dict(), tmp_path / "wide")
+    torch.save({"epoch": 1}, tmp_path / "empty")
+    (tmp_path / "text").write_text("not weights")
+    for name, message in (
+        ("wide", r"'conv1.weight' of shape \(8, 3, 7, 7\)"),
+        ("empty", "has no 'conv1.weight'"),
+        ("text", "cannot be read"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_backbone(Backbone(FAN), tmp_path / name)
+
+
+# The command
+
+
+class EveryFace:
+    """A detector that finds the plain face everywhere but in black pictures."""
+
+    version = "made up"
+
+    def detect(self, picture):
+        if not picture.any():
+            return None
+        return type("Found", (), {"points": plain_face(SIZE)})
+
+
+@pytest.fixture
+def run(classifier, tmp_path):
+    save_classifier(tmp_path / "run", classifier.network, TOLD)
+    return str(tmp_path / "run")
+
+
+def test_the_command_prints_and_writes_the_truths_accuracy(run, corpus, tmp_path, capsys):
+    found = tmp_path / "figures.json"
+    argv = [run, "--corpus", str(corpus.root), "--json", str(found)]
+    assert emotion_accuracy.main(argv) == 0
+    figures, printed = read_json(found), capsys.readouterr().out
+    assert figures["truth"]["clips"] == 4
+    assert np.sum(figures["truth"]["confusion"]) == 4
+    right = np.trace(figures["truth"]["confusion"])
+    assert figures["truth"]["correct"] == right
+    assert f"{right} of 4 clips" in printed
+    assert "learned from" not in printed
+    assert emotion_accuracy.main([*argv, "--split", "train"]) == 0
+    assert "learned from M901" in capsys.readouterr().out
+
+
+def test_the_command_scores_results_beside_the_truth(run, corpus, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(emotion_accuracy, "make_detector", EveryFace)
+    monkeypatch.setattr(emotion_accuracy, "relative", lambda ours, truth: 0.5)
+    clips = corpus.clips("test_speaker")
+    for number, clip in enumerate(clips):
+        frames = np.asarray(clip.store()[:]) * (number > 0)  # one result is black
+        write_video(tmp_path / f"{clip.id}.mp4", list(frames.astype(np.uint8)))
+    argv = [run, "--corpus", str(corpus.root), "--results", str(tmp_path)]
+    assert emotion_accuracy.main([*argv, "--json", str(tmp_path / "figures.json")]) == 0
+    figures, printed = read_json(tmp_path / "figures.json"), capsys.readouterr().out
+    assert "1 clips without a face count as wrong" in printed
+    assert figures["results"]["clips"] == 4
+    assert np.sum(figures["results"]["confusion"]) == 3
+    assert 0 < figures["efd_proxy"] < 0.5
+    (tmp_path / f"{clips[2].id}.mp4").unlink()
+    assert emotion_accuracy.main(argv) == 2
+    assert f"{clips[2].id}.mp4 is missing" in capsys.readouterr().err
+
+
+def test_the_command_refuses_what_cannot_be_measured(run, corpus, tmp_path, capsys):
+    assert emotion_accuracy.main([run, "--corpus", str(tmp_path)]) == 2
+    assert "no prepared corpus" in capsys.readouterr().err
+    argv = [run, "--corpus", str(corpus.root)]
+    assert emotion_accuracy.main([*argv, "--speaker", "nobody"]) == 2
+    assert "no clip of nobody in split 'test_speaker'" in capsys.readouterr().err
+
+
+def test_faces_are_looked_for_where_they_are_read_and_nowhere_else():
+    frames = np.ones((6, SIZE, SIZE, 3), np.uint8)
+    frames[3] = 0
+    found = emotion_accuracy.sparse_landmarks(frames, EveryFace(), 3)
+    assert np.isfinite(found).all(axis=(1, 2)).tolist() == [False, True, False, False, False, True]
+    assert np.array_equal(found[5], plain_face(SIZE))
+
+
+def test_labels_follow_the_classifiers_order_not_the_corpuss(classifier, corpus):
+    told = Description(FAN, EMOTIONS[::-1], 32, "faces", "0" * 64, ("M901",))
+    other = Classifier(classifier.network, told, classifier.device)
+    clips = corpus.clips("train")
+    ours = emotion_accuracy.labels_of(classifier, corpus, clips)
+    assert emotion_accuracy.labels_of(other, corpus, clips) == [2 - label for label in ours]
+    few = Classifier(
+        classifier.network,
+        Description(FAN, ("angry", "sad"), 32, "faces", "", ()),
+        classifier.device,
+    )
+    with pytest.raises(ValueError, match="has clips of happy, neutral; the classifier knows"):
+        emotion_accuracy.labels_of(few, corpus, clips)

@@ -1,0 +1,131 @@
+"""What the full demo says of the video discriminator, on made-up portraits and untrained runs."""
+
+import numpy as np
+import pytest
+
+from affekt.media.audio.reader import write_wav
+from affekt.media.video.video import read_frames
+from affekt.metrics.image import ssim
+from affekt.runtime.run import RunConfig
+from affekt.showcase.temporal_figures import (
+    ARMS,
+    compared,
+    held_out,
+    laplacian,
+    main,
+    measure,
+    middle_column,
+    scored,
+    seeds,
+    softened,
+)
+from evp.data.portraits import VideoDataConfig
+from evp.networks.discriminator import DiscriminatorConfig
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.validation_frames import HeldOutFrames
+from tests.corpora.portrait_corpus import SIZE, write_flow, write_portraits
+from train_edge2video import Config, LossConfig, train
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("portraits")
+    write_portraits(root)
+    write_flow(root)
+    for folder in (root / "clips" / "M901").iterdir():
+        write_wav(folder / "audio.wav", np.zeros(12 * 640, np.float32))
+    return root
+
+
+def run(corpus, out, seed):
+    train(
+        Config(
+            run=RunConfig(out, seed, "cpu", 1, 1, 0, progress=False),
+            data=VideoDataConfig((corpus,), frames=3),
+            guidance=GuidanceConfig("plain", SIZE // 2),
+            generator=GeneratorConfig(2, 1, 1, 0, 0, 3, previous=1),
+            discriminator=DiscriminatorConfig(2, 1, 1),
+            loss=LossConfig(gan=0.0, vgg=0.0),
+            held_out=HeldOutFrames("none"),
+        )
+    )
+
+
+def test_every_pair_of_runs_is_measured_beside_a_frozen_frame_and_the_truth(corpus, tmp_path):
+    for name in [f"{arm}_{seed}" for arm in ARMS for seed in (0, 2)] + ["with_7"]:
+        run(corpus, tmp_path / name, int(name[-1]))
+    assert seeds(tmp_path) == [0, 2]  # there is no without_7
+    figures = measure(tmp_path, [corpus])
+    assert figures["clips"] == 1
+    assert figures["truth"]["ssim"] == 1
+    assert figures["frozen"]["warp_error"] > figures["truth"]["warp_error"]
+    ratios = [
+        figures[f"with_{seed}"]["warp_error"] / figures[f"without_{seed}"]["warp_error"]
+        for seed in (0, 2)
+    ]
+    assert figures["warp_ratio"] == max(ratios)
+    assert figures["warp_error_with"] == max(figures[f"with_{k}"]["warp_error"] for k in (0, 2))
+    assert figures["warp_ratio_frames"] > 0
+    for seed in (0, 2):
+        soft, sharp = (figures[f"{arm}_{seed}"]["sharpness"] for arm in ("softened", "with"))
+        assert soft <= sharp * 1.02
+    changes = [abs(figures[f"with_{k}"]["ssim"] - figures[f"without_{k}"]["ssim"]) for k in (0, 2)]
+    assert figures["ssim_change"] == max(changes)
+    assert len(read_frames(tmp_path / "video.mp4")) == 11
+    assert (tmp_path / "slices.png").is_file()
+
+
+def test_scores_are_those_of_the_frames(corpus):
+    clip = held_out([corpus], "M901")[0]
+    truth = clip.store()[1:12]
+    late = np.concatenate([truth[:1], truth[:-1]])
+    scores = scored(clip, truth, {"late": late})
+    pairs = zip(late, truth, strict=True)
+    assert scores["late"]["ssim"] == pytest.approx(np.mean([ssim(*pair) for pair in pairs]))
+    assert scores["truth"]["warp_error"] < scores["late"]["warp_error"]
+    assert scores["truth"]["sharpness"] == 1
+    assert scored(clip, truth, {"soft": truth // 2})["soft"]["sharpness"] == pytest.approx(
+        0.5, 0.05
+    )
+
+
+def test_a_slice_holds_one_column_over_time():
+    video = np.random.default_rng(0).integers(0, 256, (5, 4, 7, 3), np.uint8)
+    column = middle_column(video)
+    assert column.shape == (4, 5, 3)
+    assert (column[:, 2] == video[2, :, 3]).all()
+
+
+def test_a_folder_without_pairs_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="has no runs with_0, without_0, frames_0"):
+        seeds(tmp_path)
+    with pytest.raises(SystemExit, match="has no runs"):
+        main([str(tmp_path), "--corpora", str(tmp_path)])
+
+
+def test_the_worst_seed_counts():
+    def errors(*values):
+        names = ("with", "without", "softened", "frames")
+        return {
+            name: {"warp_error": value, "ssim": 0.9 - value / 100}
+            for name, value in zip(names, values, strict=True)
+        }
+
+    means = {f"{name}_0": scores for name, scores in errors(4, 5, 4.5, 6).items()}
+    means |= {f"{name}_1": scores for name, scores in errors(4.6, 5, 4, 5).items()}
+    assert compared(means, [0, 1]) == pytest.approx(
+        {
+            "warp_ratio": 0.92,
+            "ssim_change": 0.01,
+            "warp_ratio_softened": 1.15,
+            "warp_ratio_frames": 1.2,
+            "warp_error_with": 4.6,
+        }
+    )
+
+
+def test_a_softened_video_is_as_sharp_as_is_wanted():
+    video = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
+    wanted = 0.6 * laplacian(video)
+    assert laplacian(softened(video, wanted)) == pytest.approx(wanted, rel=0.02)
+    assert softened(video, 2 * laplacian(video)) is video

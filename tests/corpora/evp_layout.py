@@ -1,0 +1,150 @@
+"""Files laid out as EVP's release lays its own out, with random weights, of any widths."""
+
+import numpy as np
+
+from tests.corpora.released_layout import random_state
+
+SMALL = {
+    "content": (2, 3, 4, 3, 5),
+    "content_hidden": 7,
+    "content_dim": 6,
+    "emotion": (2, 3, 4, 5),
+    "emotion_hidden": 7,
+    "emotion_dim": 4,
+    "identity": (5, 8),
+    "hidden": 6,
+    "layers": 2,
+    "components": 3,
+    "decoder": (6, 5, 4, 3),
+}
+PUBLISHED = {
+    "content": (64, 128, 256, 256, 512),
+    "content_hidden": 2048,
+    "content_dim": 256,
+    "emotion": (64, 128, 256, 512),
+    "emotion_hidden": 2048,
+    "emotion_dim": 128,
+    "identity": (256, 512),
+    "hidden": 256,
+    "layers": 3,
+    "components": 16,
+    "decoder": (256, 128, 64, 32),
+}
+
+
+def _linear(name, inputs, outputs):
+    return {f"{name}.weight": [outputs, inputs], f"{name}.bias": [outputs]}
+
+
+def _norm(name, channels):
+    parts = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{part}": [channels] for part in parts} | {f"{name}.num_batches_tracked": []}
+
+
+def _encoder(name, places, widths, flat, hidden, dim):
+    shapes, before = {}, 1
+    for place, width in zip(places, widths, strict=True):
+        shapes[f"{name}.{place}.0.weight"] = [width, before, 3, 3]
+        shapes |= _norm(f"{name}.{place}.1", width)
+        before = width
+    return (
+        shapes
+        | _linear(f"{name}_fc.0", flat * before, hidden)
+        | _linear(f"{name}_fc.2", hidden, dim)
+    )
+
+
+def content_shapes(sizes, prefix="con_encoder."):
+    return _encoder(
+        f"{prefix}audio_eocder",
+        (0, 1, 3, 4, 5),
+        sizes["content"],
+        24,
+        sizes["content_hidden"],
+        sizes["content_dim"],
+    )
+
+
+def emotion_shapes(sizes, prefix="emo_encoder."):
+    return _encoder(
+        f"{prefix}emotion_eocder",
+        (0, 2, 3, 5),
+        sizes["emotion"],
+        6,
+        sizes["emotion_hidden"],
+        sizes["emotion_dim"],
+    ) | _linear(f"{prefix}last_fc", sizes["emotion_dim"], 8)
+
+
+def audio2lm_shapes(sizes):
+    middle, identity = sizes["identity"]
+    shapes = content_shapes(sizes) | emotion_shapes(sizes)
+    inputs, hidden = identity + sizes["content_dim"] + sizes["emotion_dim"], sizes["hidden"]
+    for layer in range(sizes["layers"]):
+        shapes[f"decoder.lstm.weight_ih_l{layer}"] = [4 * hidden, inputs if layer == 0 else hidden]
+        shapes[f"decoder.lstm.weight_hh_l{layer}"] = [4 * hidden, hidden]
+        shapes[f"decoder.lstm.bias_ih_l{layer}"] = [4 * hidden]
+        shapes[f"decoder.lstm.bias_hh_l{layer}"] = [4 * hidden]
+    shapes |= _linear("decoder.lstm_fc.0", hidden, sizes["components"])
+    shapes |= _linear("lm_encoder.lmark_encoder.0", sizes["components"], middle)
+    return shapes | _linear("lm_encoder.lmark_encoder.2", middle, identity)
+
+
+def disentangle_shapes(sizes):
+    shapes = content_shapes(sizes) | emotion_shapes(sizes)
+    shapes |= {"emo_encoder.re_id.0.weight": [4, 5, 3, 3], "emo_encoder.re_id_fc.0.bias": [4]}
+    widths = (sizes["content_dim"] + sizes["emotion_dim"], *sizes["decoder"], 1)
+    kernels = ([6, 6], [4, 2], [4, 4], [4, 3], [3, 3])
+    for layer, kernel in enumerate(kernels):
+        name = f"decoder.decon.{3 * layer}"
+        shapes[f"{name}.weight"] = [widths[layer], widths[layer + 1], *kernel]
+        shapes[f"{name}.bias"] = [widths[layer + 1]]
+        if layer < 4:
+            shapes |= _norm(f"decoder.decon.{3 * layer + 1}", widths[layer + 1])
+    return shapes | _linear("classify.last_fc", sizes["emotion_dim"], 8)
+
+
+def audio2lm_file(sizes=None, seed=0):
+    """What `<ID>_20.pth` holds."""
+    return random_state(audio2lm_shapes(sizes or SMALL), seed)
+
+
+def disentangle_file(sizes=None, seed=0):
+    """What `<epoch>_pretrain.pth` holds."""
+    state = random_state(disentangle_shapes(sizes or SMALL), seed)
+    return {"train_step": 40, "test_step": 7, "epoch": 99, "model": state}
+
+
+def emotion_file(sizes=None, seed=0):
+    """What `SER_<epoch>.pkl` holds."""
+    state = random_state(emotion_shapes(sizes or SMALL, ""), seed)
+    return {f"module.{key}": value for key, value in state.items()}
+
+
+def content_file(sizes=None, seed=0):
+    """What `atnet_lstm_18.pth` holds: ATVGnet's content encoder, and its landmark half."""
+    shapes = content_shapes(sizes or SMALL, "") | {"lstm.weight_ih_l0": [4, 3]}
+    shapes |= _linear("lmark_encoder.0", 6, 4) | _linear("lstm_fc.0", 4, 6)
+    return {f"module.{key}": value for key, value in random_state(shapes, seed).items()}
+
+
+def landmark_files(folder, speaker="M003", seed=0):
+    """Write U (212, 212), a mean face and the eight emotion features; return their paths."""
+    rng = np.random.default_rng(seed)
+    mean = rng.uniform(0.1, 0.9, 212)
+    basis = np.linalg.qr(rng.normal(size=(212, 212)))[0].astype(np.float32)
+    paths = [folder / f"{speaker}_U_106.npy", folder / f"{speaker}_mean_106.npy"]
+    for path, array in zip(paths, (basis, mean), strict=True):
+        np.save(path, array)
+    return paths
+
+
+def feature_files(folder, dim=4, speaker="M003", seed=0):
+    """Write an emotion feature of each label, as the release names them; return their paths."""
+    rng = np.random.default_rng(seed)
+    labels = ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprised")
+    own = folder / f"{speaker}_feature"
+    own.mkdir(exist_ok=True)
+    for label in labels:
+        np.save(own / f"{label}.npy", rng.gamma(2, size=dim).astype(np.float32))
+    return [own / f"{label}.npy" for label in labels]

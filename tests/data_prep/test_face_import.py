@@ -1,0 +1,367 @@
+import json
+import struct
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+import tests.corpora.published_faces as published
+from affekt.media.face3d.dense import DenseFace, canonical_dense, load_dense_face
+from affekt.media.face3d.fit import fit_clip, rotation_error_deg
+from affekt.media.face3d.model import canonical, load_face_model, project
+from data_prep import face_model
+from data_prep.face_formats.importer import ImportConfig, import_face_model
+from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
+
+BLENDSHAPES = {"surrey", "eos_blendshapes", "ict"}  # whose weights are meant for [0, 1]
+KINDS = {
+    "bfm2009": ("bfm2009", published.write_bfm2009, 9e4),
+    "bfm2017": ("bfm2017", published.write_bfm2017, 90.0),
+    "3ddfa_text": ("3ddfa", published.write_3ddfa_text, 9e4),
+    "3ddfa_npy": ("3ddfa", published.write_3ddfa_npy, 9e4),
+    "surrey": ("eos", published.write_surrey, 90.0),
+    "eos_pca": ("eos", published.write_eos_pca, 90.0),
+    "eos_blendshapes": ("eos", published.write_eos_blendshapes, 90.0),
+    "ict": ("ict", published.write_ict, 9.0),
+}
+LISTED = {"bfm2017", "eos_pca", "eos_blendshapes"}  # which name no landmarks
+
+
+def written(name, folder, **changes):
+    """Write a made-up mesh in a genuine format; return it and the import's settings."""
+    kind, write, unit = KINDS[name]
+    mesh = published.made_up_mesh(unit=unit)
+    if name == "ict":  # which knows no standard deviations: modes are of one
+        stretched = mesh.identity * mesh.identity_std[:, None, None] / 3
+        mesh = replace(mesh, identity=stretched)
+    source = write(folder, mesh)
+    landmarks = None
+    if name in LISTED:
+        landmarks = folder / "landmarks.txt"
+        landmarks.write_text("# all points\n" + " ".join(map(str, mesh.where)))
+    elif name == "surrey":
+        landmarks = published.write_jaw(folder / "jaw.txt", mesh)
+    settings = {"expressions": 3 if name == "bfm2009" else None, "landmarks": landmarks}
+    return mesh, ImportConfig(kind, source, folder / "out.npz", **(settings | changes))
+
+
+def expected(mesh, model):
+    """Return the model worked out from the mesh, with the priors of the imported one."""
+    rows = {
+        key: getattr(mesh, key)[..., mesh.where, :] * published.SOURCE_AXES
+        for key in ("mean", "identity", "expression")
+    }
+    return canonical(replace(model, **rows))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_published_file_becomes_its_landmark_rows(tmp_path, name):
+    mesh, config = written(name, tmp_path)
+    import_face_model(config)
+    model = load_face_model(config.out)
+    wanted = expected(mesh, model)
+    for key in ("mean", "identity", "expression"):
+        np.testing.assert_allclose(getattr(model, key), getattr(wanted, key), atol=3e-6)
+    if name != "ict":
+        np.testing.assert_allclose(model.identity_std, mesh.identity_std, rtol=1e-5)
+    if name in BLENDSHAPES:
+        np.testing.assert_array_equal(model.expression_std, 0.15)
+        np.testing.assert_array_equal(model.expression_range, [[-0.3, 1]] * 3)
+    else:
+        np.testing.assert_allclose(model.expression_std, mesh.expression_std, rtol=1e-5)
+        ends = 3 * mesh.expression_std
+        np.testing.assert_allclose(model.expression_range, np.stack([-ends, ends], 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_imported_model_fits_what_the_published_one_shows(tmp_path, name):
+    """Landmarks come from the mesh in its own unit, not through the import."""
+    mesh, config = written(name, tmp_path)
+    model = import_face_model(config)
+    rng = np.random.default_rng(2)
+    identity = rng.normal(size=4) * model.identity_std
+    expression = np.clip(rng.normal(size=(6, 3)) * model.expression_std, 0, 1)
+    faces = mesh.landmarks(identity, expression)
+    eyes = np.linalg.norm(mesh.mean[mesh.where[36]] - mesh.mean[mesh.where[45]])
+    turns = np.stack([[0.1, yaw, 0.05] for yaw in np.linspace(-0.4, 0.4, 6)])
+    pose = np.hstack([turns, np.full((6, 1), np.log(110 / eyes)), np.full((6, 2), 128.0)])
+    fit = fit_clip(model, project(faces, pose))
+    assert fit.residual_px.max() < 0.5
+    assert rotation_error_deg(fit.pose, pose).max() < 1
+
+
+def test_of_basel_2009_the_first_29_expressions_are_taken_as_in_evp(tmp_path):
+    mesh = published.made_up_mesh(K=5, E=31, unit=9e4)
+    published.write_bfm2009(tmp_path, mesh)
+    model = import_face_model(ImportConfig("bfm2009", tmp_path, tmp_path / "out.npz"))
+    assert model.name == "Basel Face Model 2009 5+29"
+    np.testing.assert_allclose(model.expression_std, mesh.expression_std[:29], rtol=1e-5)
+    fewer = ImportConfig("bfm2009", tmp_path, tmp_path / "out.npz", identities=2, expressions=4)
+    assert import_face_model(fewer).name == "Basel Face Model 2009 2+4"
+
+
+@pytest.mark.parametrize("name", sorted(KINDS.keys() - {"3ddfa_text"}))
+def test_dense_rows_move_with_the_landmark_rows(tmp_path, name):
+    mesh, config = written(name, tmp_path, dense=tmp_path / "dense.npz")
+    model = import_face_model(config)
+    dense = load_dense_face(config.dense)
+    np.testing.assert_array_equal(dense.landmarks, mesh.where)
+    assert dense.name == model.name
+    assert len(dense.mean) == 68 + published.SPARE
+    rng = np.random.default_rng(0)
+    identity, expression = rng.normal(size=4), rng.normal(size=(2, 3))
+    shown = dense.shapes(identity, expression)[:, mesh.where]
+    np.testing.assert_allclose(shown, model.shapes(identity, expression), atol=1e-5)
+
+
+def test_triangles_are_kept_where_a_file_has_them(tmp_path):
+    _, config = written("bfm2017", tmp_path, dense=tmp_path / "dense.npz")
+    import_face_model(config)
+    triangles = load_dense_face(config.dense).triangles
+    np.testing.assert_array_equal(triangles, [[0, 1, 2], [1, 2, 3]])
+
+
+def test_a_dense_mode_that_only_scales_and_moves_the_head_is_nothing():
+    mesh = published.made_up_mesh()
+    mean = mesh.mean * published.SOURCE_AXES
+    moved = 0.3 * mean + np.cross([0.2, -0.1, 0.4], mean) + [1, 2, 3]
+    none = np.zeros((0, 3), int)
+    face = DenseFace(mean, moved[None], mesh.expression, mesh.where, none)
+    np.testing.assert_allclose(canonical_dense(face).identity, 0, atol=1e-12)
+
+
+def test_dense_rows_of_landmarks_alone_are_refused(tmp_path):
+    _, config = written("3ddfa_text", tmp_path, dense=tmp_path / "dense.npz")
+    with pytest.raises(ValueError, match="holds the 68 landmarks alone"):
+        import_face_model(config)
+
+
+def test_another_file_is_no_dense_face(tmp_path):
+    _, config = written("ict", tmp_path)
+    import_face_model(config)
+    with pytest.raises(ValueError, match=r"out\.npz is no affekt-dense-face-1; it holds"):
+        load_dense_face(config.out)
+    with pytest.raises(FileNotFoundError, match="import --dense writes one"):
+        load_dense_face(tmp_path / "none.npz")
+
+
+def swap_text(name, text):
+    return lambda folder: (folder / name).write_text(text)
+
+
+def swap_bytes(name, data):
+    return lambda folder: (folder / name).write_bytes(data)
+
+
+def cut(name, count):
+    """Cut bytes off the end, or add some."""
+
+    def damage(folder):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[:-count] if count > 0 else data + bytes(-count))
+
+    return damage
+
+
+def gone(name):
+    return lambda folder: (folder / name).unlink()
+
+
+def mat(name, **arrays):
+    return lambda folder: savemat(folder / name, arrays)
+
+
+def without_expression(folder):
+    with h5py.File(folder / "model2017-1_face12_nomouth.h5", "a") as file:
+        del file["expression"]
+
+
+def npy(name, array):
+    return lambda folder: np.save(folder / name, array)
+
+
+def second_h5(folder):
+    (folder / "model2019_face12.h5").write_bytes(b"")
+
+
+H5 = "model2017-1_face12_nomouth.h5"
+SFM, SHAPES = "sfm_shape_3448.bin", "expression_blendshapes_3448.bin"
+WRONG = [
+    ("bfm2009", gone("Exp_Pca.bin"), "expected Guo et al.'s expression modes"),
+    ("bfm2009", gone("std_exp.txt"), "expected the 3 standard deviations of Exp_Pca.bin"),
+    ("bfm2009", gone("BFM_exp_idx.mat"), "expected trimIndex, the 93 of .* 100 vertices"),
+    ("bfm2009", cut("Exp_Pca.bin", 4), "says 3 modes, .* wanted int32 E, then float32 mean"),
+    ("bfm2009", swap_bytes("Exp_Pca.bin", b"text"), "is no Exp_Pca.bin; wanted int32 E"),
+    ("bfm2009", swap_text("std_exp.txt", "1 2"), r"shape \(2,\), wanted numbers of \(3,\)"),
+    ("bfm2009", swap_text("std_exp.txt", "one"), "wanted 3 numbers, as text"),
+    ("bfm2009", swap_text("std_exp.txt", "1 0 2"), "expression_std .* value of 0 or less"),
+    ("bfm2009", swap_text("std_exp.txt", "1 nan 2"), "expression_std .* NaN or infinity"),
+    ("bfm2009", swap_bytes("01_MorphableModel.mat", b"x" * 200), "wanted a MATLAB file that ho"),
+    ("bfm2009", mat("01_MorphableModel.mat", texMU=1), "has no 'shapeMU'; wanted .*shapePC"),
+    ("bfm2009", mat("BFM_exp_idx.mat", trimIndex=[1, 2]), "has 2 indices up to 2, wanted 93 up"),
+    ("bfm2009", mat("BFM_front_idx.mat", idx=[1, 2]), "the files do not belong together"),
+    ("bfm2009", mat("facemodel_info.mat", keypoints=[1, 2]), r"wanted numbers of \(68,\)"),
+    ("bfm2009", gone("facemodel_info.mat"), r"iBUG points \(from 1\) 1, 2, .*--landmarks FILE"),
+    ("bfm2017", swap_bytes(H5, b"no HDF5 at all"), "is no readable HDF5 file"),
+    ("bfm2017", without_expression, "has no dataset 'expression/model/mean'; wanted a Basel"),
+    ("3ddfa_text", gone("param_std.txt"), r"expected 12 \+ 4 \+ 3 standard deviations"),
+    ("3ddfa_text", swap_text("param_std.txt", "1 2 3"), r"\(3,\), wanted numbers of \(19,\)"),
+    ("3ddfa_text", swap_text("u_base.txt", "1 2 3"), r"\(3,\), wanted numbers of \(204,\)"),
+    ("3ddfa_text", swap_text("w_exp_base.txt", "1 2"), "holds 2 numbers, wanted 204 rows"),
+    ("3ddfa_npy", gone("u_shp.npy"), r"expected 3DDFA's bases: u_base\.txt and so on, or u_shp"),
+    ("3ddfa_npy", gone("w_exp_sim.npy"), "expected 3DDFA's w_exp_sim beside u_shp.npy"),
+    ("3ddfa_npy", npy("w_exp_sim.npy", np.ones((9, 3))), r"wanted numbers of \(279, 'any'\)"),
+    ("3ddfa_npy", npy("keypoints_sim.npy", np.arange(68)), r"wanted numbers of \(204,\)"),
+    ("3ddfa_npy", npy("keypoints_sim.npy", np.arange(204) + 1), "indices 3v, 3v . 1, 3v . 2"),
+    ("3ddfa_npy", swap_bytes("u_exp.npy", b"\x80\x04]."), r"u_exp\.npy is no \.npy file"),
+    ("surrey", gone(SFM), "0 files sfm_shape_.* expected one, as in eos's share folder"),
+    ("surrey", gone(SHAPES), "no expressions of its own and 0 files .* expected one"),
+    ("surrey", cut(SFM, 5000), "is not a model of eos .* should follow and do not, at byte"),
+    ("surrey", swap_bytes(SFM, struct.pack("<I", 0)), "its version is 0, at byte 4"),
+    ("surrey", swap_bytes(SFM, struct.pack("<Iii", 1, -1, 1)), "a matrix of -1 x 1"),
+    ("surrey", cut(SHAPES, 8), "is not eos's blendshapes over 93 vertices"),
+    ("surrey", cut(SHAPES, -4), "is not eos's blendshapes over 93 vertices"),
+    ("surrey", swap_bytes(SHAPES, struct.pack("<Q", 0)), "0 blendshapes of different sizes"),
+    ("ict", gone("FaceXModel/generic_neutral_mesh.obj"), "expected the mean mesh of an ICT-F"),
+    ("ict", gone("FaceXModel/identity000.obj"), "expected the first identity mode"),
+    ("ict", gone("FaceXModel/expression1.obj"), "an expression that vertex_indices.json names"),
+    ("ict", swap_text("FaceXModel/identity001.obj", "v 1 2 3"), "has 1 vertices, .* 93"),
+    ("ict", swap_text("FaceXModel/identity001.obj", "# none"), "has no vertices; wanted lines"),
+    ("ict", swap_text("FaceXModel/identity001.obj", "v a b c"), "wanted lines 'v x y z'"),
+    ("ict", swap_text("FaceXModel/vertex_indices.json", "[]"), "is no JSON object"),
+    ("ict", swap_text("FaceXModel/vertex_indices.json", '{"expressions": ["../a"]}'), "wanted na"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), WRONG)
+def test_a_wrong_file_says_what_was_expected(tmp_path, name, damage, message):
+    _, config = written(name, tmp_path)
+    damage(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        import_face_model(config)
+    assert str(tmp_path) in str(error.value)
+    assert not config.out.exists()
+
+
+def test_of_two_model_files_one_must_be_named(tmp_path):
+    _, config = written("bfm2017", tmp_path)
+    import_face_model(replace(config, source=tmp_path))
+    second_h5(tmp_path)
+    with pytest.raises(ValueError, match="name one of them as the source"):
+        import_face_model(replace(config, source=tmp_path))
+    with pytest.raises(FileNotFoundError, match="expected one such as model2017"):
+        import_face_model(replace(config, source=tmp_path.parent))
+
+
+def test_a_face_that_is_upside_down_is_not_imported(tmp_path):
+    mesh = published.made_up_mesh()
+    published.write_ict(tmp_path, replace(mesh, mean=mesh.mean * [1, -1, 1]))
+    with pytest.raises(ValueError, match="chin is not below the brows"):
+        import_face_model(ImportConfig("ict", tmp_path, tmp_path / "out.npz"))
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_more_modes_than_there_are_cannot_be_kept(tmp_path):
+    _, config = written("ict", tmp_path, identities=5)
+    with pytest.raises(ValueError, match="has 4 identity modes, 5 are wanted"):
+        import_face_model(config)
+    with pytest.raises(ValueError, match="has 3 expression modes, 0 are wanted"):
+        import_face_model(replace(config, identities=None, expressions=0))
+
+
+def test_the_surrey_list_lacks_the_jaw_and_the_inner_mouth_corners(tmp_path):
+    _, config = written("surrey", tmp_path)
+    missing = "1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 61, 65"
+    with pytest.raises(ValueError, match=rf"iBUG points \(from 1\) {missing}; give them in"):
+        import_face_model(replace(config, landmarks=None))
+
+
+def test_a_list_that_is_given_goes_before_the_source_s_own(tmp_path):
+    mesh, config = written("ict", tmp_path)
+    (tmp_path / "one.txt").write_text(f"31 = {mesh.where[29]}\n")
+    model = import_face_model(replace(config, landmarks=tmp_path / "one.txt"))
+    np.testing.assert_array_equal(model.mean[30], model.mean[29])
+
+
+def test_lists_of_landmarks_come_in_three_forms(tmp_path):
+    wanted = {point: 200 - point for point in range(68)}
+    vertices = list(wanted.values())
+    np.save(tmp_path / "list.npy", vertices)
+    (tmp_path / "list.json").write_text(json.dumps(vertices))
+    (tmp_path / "object.json").write_text(json.dumps({"idx_to_landmark_verts": vertices}))
+    (tmp_path / "list.txt").write_text("# from 0\n" + ",\n".join(map(str, vertices)))
+    pairs = [f"{point + 1} = {vertex} # {point}" for point, vertex in wanted.items()]
+    (tmp_path / "pairs.txt").write_text("\n".join(pairs))
+    for name in ("list.npy", "list.json", "object.json", "list.txt", "pairs.txt"):
+        assert read_landmarks(tmp_path / name) == wanted, name
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("list.txt", "1 2 3", r"an array of shape \(3,\); wanted 68 vertex indices from 0"),
+        ("list.txt", "one two", "holds more than numbers"),
+        ("pairs.txt", "69 = 3", "wanted each point from 1 to 68 at most once"),
+        ("pairs.txt", "1 = 3\n1 = 4", "2 lines 'point = vertex' of 1 points"),
+        ("pairs.txt", "right = [1,", "0 lines 'point = vertex' of 0 points"),
+        ("list.json", "{", "is no list of landmarks"),
+        ("list.json", '{"landmarks": [1]}', r"an array of shape \(\)"),
+        ("list.npy", "no array", "is no list of landmarks"),
+    ],
+)
+def test_a_wrong_list_of_landmarks_is_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_landmarks(tmp_path / name)
+
+
+def test_landmarks_of_another_mesh_are_refused():
+    named = {point: point + 1 for point in range(68)}
+    assert landmark_vertices(named, 69, "a mesh")[-1] == 68
+    with pytest.raises(ValueError, match=r"vertices 1 to 68 of a mesh of 68; .* counts from 1"):
+        landmark_vertices(named, 68, "a mesh")
+
+
+def test_the_command_imports_and_says_what_went_wrong(tmp_path, capsys):
+    _, config = written("ict", tmp_path)
+    paths = ["--source", str(tmp_path), "--out", str(config.out)]
+    arguments = ["import", "--kind", "ict", *paths, "--dense", str(tmp_path / "dense.npz")]
+    assert face_model.main([*arguments, "--identities", "2"]) == 0
+    assert "ICT-FaceKit 2+3, 68 landmarks" in capsys.readouterr().out
+    assert load_face_model(config.out).identity.shape == (2, 68, 3)
+    assert load_dense_face(tmp_path / "dense.npz").identity.shape == (2, 93, 3)
+    assert face_model.main(["import", "--kind", "bfm2009", *paths]) == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "expected the shape of the Basel Face Model 2009" in message
+    assert face_model.main(["import", "--kind", "ict", "--source", "none", *paths[2:]]) == 1
+    assert "no none" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        face_model.main(["import", "--kind", "flame", *paths])
+
+
+def test_a_kind_that_is_unknown_names_those_that_are_known(tmp_path):
+    with pytest.raises(ValueError, match="wanted one of bfm2009, bfm2017, 3ddfa, eos, ict"):
+        ImportConfig("flame", tmp_path, tmp_path / "out.npz")
+
+
+@pytest.mark.data
+def test_real_ict_meshes_give_the_rows_that_were_taken_from_them(tmp_path, media_root):
+    """Ten modes of the face's 6706 vertices (half precision), written as a checkout's meshes."""
+    with np.load(media_root / "face_model" / "ict_face6706_f16.npz") as arrays:
+        mean, where = arrays["mean"].astype(float), arrays["landmark68"]
+        identity, expression = (
+            arrays[key][first : first + 5].astype(float)
+            for key, first in (("identity", 0), ("expression", 24))
+        )
+    mesh = published.Mesh(mean, identity, expression, np.ones(5), np.ones(5), where)
+    published.write_ict(tmp_path, mesh)
+    model = import_face_model(ImportConfig("ict", tmp_path, tmp_path / "out.npz"))
+    real = load_face_model(media_root / "face_model" / "ict_68.npz")
+    np.testing.assert_allclose(model.mean, real.mean, atol=1e-5)
+    np.testing.assert_allclose(model.identity, real.identity[:5], atol=3e-4)
+    np.testing.assert_allclose(model.expression, real.expression[24:29], atol=3e-4)
+    np.testing.assert_array_equal(model.identity_std, real.identity_std[:5])
+    np.testing.assert_array_equal(model.expression_range, real.expression_range[:5])

@@ -1,0 +1,255 @@
+"""Pairs of frames for FOMM: which ones, in what order, mirrored and recoloured how."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance
+from torchvision.transforms.functional import adjust_hue
+
+from affekt.media.corpus import SCHEMA
+from affekt.media.video.frames import write_frames
+from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import from_tensor, to_tensor
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import save_npy, write_json, write_jsonl
+from eamm.fomm.data import (
+    FrameDataConfig,
+    FramePairs,
+    JitterConfig,
+    draw_jitter,
+    jittered,
+)
+from tests.corpora.portrait_corpus import write_portraits
+
+STILL = JitterConfig(0, 0, 0, 0)
+SIZE = 16
+
+
+def write_numbered(root, speakers=2, clips=3, frames=5, profile="eamm", splits=("train",)):
+    """Write clips whose frames tell where they are from: red the speaker and clip, green the frame.
+
+    Blue is bright on the left half. Landmark k lies at x = k / 8, y = 1.
+    """
+    rows = []
+    for number in range(speakers * clips):
+        speaker, clip_id = f"M{number // clips}", f"M{number // clips}_{number:02d}"
+        folder = root / "clips" / speaker / clip_id
+        folder.mkdir(parents=True)
+        pictures = np.zeros((frames, SIZE, SIZE, 3), np.uint8)
+        pictures[..., 0] = 10 * number + 5
+        pictures[..., 1] = 20 * np.arange(frames)[:, None, None]
+        pictures[:, :, : SIZE // 2, 2] = 200
+        write_frames(folder, pictures, "raw")
+        points = np.stack([np.arange(68) / 8, np.ones(68)], axis=1)
+        save_npy(folder / "landmarks.npy", points[None].repeat(frames, 0).astype(np.float32))
+        still = {"matrix": [[1, 0, 0], [0, 1, 0]], "size": [SIZE] * 2, "source_size": [SIZE] * 2}
+        write_json(folder / "crop.json", still)
+        rows.append(
+            {
+                "id": clip_id,
+                "speaker": speaker,
+                "emotion": "neutral",
+                "level": 1,
+                "sentence": f"{number:03d}",
+                "split": splits[number % len(splits)],
+                "frames": frames,
+                "sha256": "",
+                "source": "made up",
+            }
+        )
+    write_jsonl(root / "manifest.jsonl", rows)
+    write_json(root / "corpus.json", {"schema": SCHEMA, "profile": profile})
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    write_numbered(tmp_path)
+    return tmp_path
+
+
+def pairs_of(corpus, size=SIZE, seed=0, **data):
+    return FramePairs(FrameDataConfig((corpus,), **{"jitter": STILL} | data), size, seed)
+
+
+def marks(frame):
+    """The clip, the frame, and whether the picture is mirrored."""
+    levels = (frame * 255).round()
+    return (int(levels[0, 0, 0]) // 10, int(levels[1, 0, 0]) // 20, bool(levels[2, 0, 0] == 0))
+
+
+def test_an_epoch_is_repeats_times_identities_or_clips(corpus):
+    assert len(pairs_of(corpus)) == 75 * 2
+    assert len(pairs_of(corpus, sampling="clip", repeats=4)) == 4 * 6
+
+
+def test_a_draw_goes_to_its_identity_and_any_of_its_clips(corpus):
+    pairs = pairs_of(corpus, repeats=50)
+    clips = [marks(pairs[draw]["source"])[0] for draw in range(100)]
+    assert all(clip // 3 == draw % 2 for draw, clip in enumerate(clips))
+    assert np.bincount(clips, minlength=6).min() >= 8
+    by_clip = pairs_of(corpus, sampling="clip")
+    assert [marks(by_clip[draw]["source"])[0] for draw in range(6)] == list(range(6))
+
+
+def test_two_different_frames_of_one_clip_the_earlier_first(corpus):
+    pairs = pairs_of(corpus, flips=False)
+    drawn = [
+        [marks(pair[name]) for name in ("source", "driving")]
+        for pair in map(pairs.__getitem__, range(len(pairs)))
+    ]
+    assert all(source[0] == driving[0] for source, driving in drawn)
+    assert all(source[1] < driving[1] for source, driving in drawn)
+    assert not any(mark[2] for pair in drawn for mark in pair)
+
+
+def test_half_the_pairs_run_backwards_and_a_quarter_are_mirrored(corpus):
+    pairs = pairs_of(corpus, repeats=200)
+    drawn = [
+        [marks(pair[name]) for name in ("source", "driving")]
+        for pair in map(pairs.__getitem__, range(len(pairs)))
+    ]
+    backwards = np.array([source[1] > driving[1] for source, driving in drawn])
+    mirrored = np.array([source[2] for source, _ in drawn])
+    assert all(source[2] == driving[2] for source, driving in drawn)
+    assert not (backwards & mirrored).any()
+    assert backwards.mean() == pytest.approx(0.5, abs=0.07)
+    assert mirrored.mean() == pytest.approx(0.25, abs=0.06)
+
+
+def test_pairs_across_clips_are_of_one_identity(corpus):
+    pairs = pairs_of(corpus, repeats=150, across_clips=0.3)
+    drawn = [
+        [marks(pair[name])[0] for name in ("source", "driving")]
+        for pair in map(pairs.__getitem__, range(len(pairs)))
+    ]
+    assert all(source // 3 == driving // 3 for source, driving in drawn)
+    across = np.mean([source != driving for source, driving in drawn])
+    assert across == pytest.approx(0.3, abs=0.06)
+
+
+def test_draws_repeat_from_seed_and_number_alone(corpus):
+    one, same, other = pairs_of(corpus), pairs_of(corpus), pairs_of(corpus, seed=1)
+    assert torch.equal(one[7]["source"], same[7]["source"])
+    assert any(not torch.equal(one[i]["source"], other[i]["source"]) for i in range(8))
+    assert any(not torch.equal(one[7]["driving"], one[7 + 2 * i]["driving"]) for i in range(1, 5))
+
+
+def test_anchors_are_mean_landmarks_and_are_mirrored_with_the_picture(corpus):
+    groups = ((0, 16), (30,), (16,))
+    pairs = pairs_of(corpus, anchors=groups, repeats=20)
+    centre = lambda pixel: 2 * pixel / (SIZE - 1) - 1  # noqa: E731
+    seen = set()
+    for pair in map(pairs.__getitem__, range(len(pairs))):
+        mirrored = marks(pair["driving"])[2]
+        seen.add(mirrored)
+        # landmark 16 of the mirrored picture is 0 of the original; 30 is its own mirror image
+        x = (
+            [-centre(1), -centre(30 / 8), -centre(0)]
+            if mirrored
+            else [centre(1), centre(30 / 8), centre(2)]
+        )
+        assert pair["driving_anchors"][:, 0].tolist() == pytest.approx(x, abs=1e-5)
+        assert pair["source_anchors"][:, 1].tolist() == pytest.approx([centre(1)] * 3, abs=1e-5)
+    assert seen == {False, True}
+    assert "source_anchors" not in pairs_of(corpus)[0]
+
+
+def test_anchors_keep_their_place_when_the_picture_is_resized(corpus):
+    small = pairs_of(corpus, size=8, anchors=((30,),), flips=False)[0]
+    # pixel 3.75 of 16 is pixel 4.25 / 2 - 1/2 of 8
+    assert small["source_anchors"][0, 0].item() == pytest.approx(2 * 1.625 / 7 - 1, abs=1e-5)
+
+
+def test_frames_come_at_the_size_wanted(corpus):
+    assert pairs_of(corpus, size=8)[0]["source"].shape == (3, 8, 8)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    means = frames.reshape(2, 4, 2, 4, 2, 3).mean(axis=(2, 4))
+    assert np.abs(resized(frames, 4) - means).max() <= 1
+    assert resized(frames, 8) is frames
+    with pytest.raises(ValueError, match="8x6 pixels are not square"):
+        resized(frames[:, :6], 4)
+
+
+def test_frames_survive_the_way_to_tensors_and_back():
+    frames = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    tensor = to_tensor(frames)
+    assert tensor[1, 2, 3, 4].item() == pytest.approx(frames[1, 3, 4, 2] / 255)
+    assert np.array_equal(from_tensor(tensor), frames)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """A smooth, colourful picture."""
+    y, x = np.mgrid[0:48, 0:48] / 47
+    picture = np.stack([x, y, (1 + np.sin(5 * x + 3 * y)) / 2], axis=-1)
+    return (30 + 200 * picture).astype(np.uint8)
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.07])
+@pytest.mark.parametrize(
+    ("name", "pillow"),
+    [
+        ("brightness", ImageEnhance.Brightness),
+        ("contrast", ImageEnhance.Contrast),
+        ("saturation", ImageEnhance.Color),
+    ],
+)
+def test_jitter_is_pillows(photo, name, pillow, factor):
+    wanted = np.asarray(pillow(Image.fromarray(photo)).enhance(factor)).astype(int)
+    found = jittered(photo[None], [(name, factor)])[0].astype(int)
+    assert np.abs(found - wanted).max() <= 2
+    assert np.abs(found - photo).max() > 4
+
+
+@pytest.mark.parametrize("turns", [-0.1, 0.04])
+def test_hue_is_torchvisions(photo, turns):
+    wanted = np.asarray(adjust_hue(Image.fromarray(photo), turns)).astype(int)
+    found = jittered(photo[None], [("hue", turns)])[0].astype(int)
+    assert np.abs(found - wanted).mean() <= 1
+    assert np.percentile(np.abs(found - wanted), 99) <= 6  # 8 bits of hue, rounded differently
+    assert np.abs(found - photo).mean() > 4
+
+
+def test_one_draw_recolours_both_frames_and_its_order_varies():
+    rng = np.random.default_rng(0)
+    drawn = [draw_jitter(JitterConfig(), rng) for _ in range(400)]
+    assert len({tuple(name for name, _ in draw) for draw in drawn}) == 24
+    factors = {name: [dict(draw)[name] for draw in drawn] for name, _ in drawn[0]}
+    for name, middle in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0)):
+        assert min(factors[name]) == pytest.approx(middle - 0.1, abs=0.01)
+        assert max(factors[name]) == pytest.approx(middle + 0.1, abs=0.01)
+    frames = np.full((2, 4, 4, 3), (200, 100, 50), np.uint8)
+    one, other = jittered(frames, drawn[0])
+    assert np.array_equal(one, other)
+    assert not np.array_equal(one, frames[0])
+
+
+def test_no_jitter_leaves_the_frames_as_they_are(photo):
+    still = draw_jitter(STILL, np.random.default_rng(0))
+    assert np.array_equal(jittered(photo[None], still)[0], photo)
+
+
+def test_what_cannot_be_learned_from_is_refused_by_name(corpus, tmp_path):
+    write_portraits(tmp_path / "portraits")
+    with pytest.raises(ConfigError, match=r"profile 'portrait', wanted 'eamm'"):
+        pairs_of(tmp_path / "portraits")
+    assert len(pairs_of(tmp_path / "portraits", profile="portrait")) == 75
+    with pytest.raises(ConfigError, match="no 'val' clip of two frames"):
+        FramePairs(FrameDataConfig((corpus,)), SIZE, 0, "val")
+    base = FrameDataConfig((corpus,))
+    for change, message in (
+        ({"corpora": ()}, "corpora is empty"),
+        ({"repeats": 0}, "repeats is 0"),
+        ({"across_clips": 1.5}, "across_clips is 1.5"),
+        ({"anchors": ((68,),)}, "landmarks outside 0 to 67"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(base, **change)
+
+
+def test_a_speaker_of_two_corpora_is_two_identities(corpus, tmp_path):
+    write_numbered(tmp_path / "second", speakers=1, clips=1)
+    both = FrameDataConfig((corpus, tmp_path / "second"), repeats=1)
+    assert len(FramePairs(both, SIZE, 0)) == 3

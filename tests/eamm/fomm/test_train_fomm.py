@@ -1,0 +1,260 @@
+"""Stage FOMM end to end on made-up moving blobs: learns, resumes exactly, refuses."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.video.frames import write_frames
+from affekt.nets.perceptual import Vgg, VggConfig
+from affekt.runtime.config import ConfigError
+from affekt.runtime.files import save_npy, write_json, write_jsonl
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
+from eamm.fomm.blocks import HourglassConfig
+from eamm.fomm.data import FrameDataConfig, JitterConfig
+from eamm.fomm.discriminator import DiscriminatorConfig
+from eamm.fomm.generator import GeneratorConfig
+from eamm.fomm.keypoints import KeypointConfig
+from eamm.fomm.model import FommConfig, load_fomm
+from eamm.fomm.motion import MotionConfig
+from eamm.fomm.validation import HeldOut, HeldOutConfig, held_out_clips, measure
+from tests.corpora.portrait_corpus import rows_of
+from train_fomm import Config, LossConfig, train
+
+SIZE = 32
+SPLITS = ("train", "train", "train", "train", "test_speaker", "test_speaker")
+
+
+def write_blobs(root, frames=10, profile="eamm"):
+    """Write clips of a disc that wanders over a background with marks; the last one is lively."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1)
+    rows = []
+    for number, split in enumerate(SPLITS):
+        rng = np.random.default_rng(number)
+        time = np.linspace(0, 2 * np.pi, frames) + rng.uniform(0, 6)
+        centres = 0.5 + 0.2 * np.stack([np.sin(time), np.cos(1.3 * time)], axis=1)
+        distance = np.hypot(x - centres[:, :1, None], y - centres[:, 1:, None])
+        disc = np.clip(8 - 40 * (distance - 0.03), 0, 8)[..., None] / 8
+        ground = 60 + 40 * np.stack([x, y, (x + y) / 2], axis=-1)
+        pictures = (ground * (1 - disc) + np.array([230, 180, 60]) * disc).astype(np.uint8)
+        lively = "_lively" if number == len(SPLITS) - 1 else ""
+        clip_id = f"M{number}_neutral_1_{number:03d}{lively}"
+        folder = root / "clips" / f"M{number}" / clip_id
+        folder.mkdir(parents=True)
+        write_frames(folder, pictures, "raw")
+        points = np.repeat((centres * (SIZE - 1))[:, None], 68, axis=1)
+        save_npy(folder / "landmarks.npy", points.astype(np.float32))
+        still = {"matrix": [[1, 0, 0], [0, 1, 0]], "size": [SIZE] * 2, "source_size": [SIZE] * 2}
+        write_json(folder / "crop.json", still)
+        rows.append(
+            {
+                "id": clip_id,
+                "speaker": f"M{number}",
+                "emotion": "neutral",
+                "level": 1,
+                "sentence": f"{number:03d}",
+                "split": split,
+                "frames": frames,
+                "sha256": "",
+                "source": "made up",
+            }
+        )
+    write_jsonl(root / "manifest.jsonl", rows)
+    write_json(root / "corpus.json", {"schema": SCHEMA, "profile": profile})
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_blobs(tmp_path / "corpus")
+    return Config(
+        run=RunConfig(
+            out=tmp_path / "run",
+            device="cpu",
+            steps=8,
+            batch_size=2,
+            workers=0,
+            log_every=1,
+            save_every=4,
+            progress=False,
+        ),
+        data=FrameDataConfig((tmp_path / "corpus",), jitter=JitterConfig(0, 0, 0, 0)),
+        fomm=FommConfig(
+            size=SIZE,
+            keypoints=KeypointConfig(2, HourglassConfig(8, 32, 2), downscale=2, kernel=3),
+            motion=MotionConfig(HourglassConfig(8, 32, 2), downscale=2, kernel=3),
+            generator=GeneratorConfig(8, 32, 1, 1, skips=True, aligned_flow=True),
+        ),
+        discriminator=DiscriminatorConfig(4, 16, 2),
+        vgg=VggConfig("random", ("relu1_1",)),
+        loss=LossConfig(perceptual=0.0, pixels=10.0, scales=(1, 2)),
+        held_out=HeldOutConfig("none"),
+    )
+
+
+def test_it_learns_to_move_a_blob_that_it_has_not_seen(config):
+    fast = OptimConfig(lr=4e-3, schedule="one_cycle", clip_norm=1.0)
+    quick = replace(
+        config,
+        run=replace(config.run, steps=220, batch_size=4, log_every=220),
+        generator_optim=fast,
+        detector_optim=fast,
+        held_out=HeldOutConfig(every=220),
+    )
+    train(quick)
+    last = rows_of(config.run.out)[-1]
+    assert last["held_out_l1_ratio"] < 0.75
+    assert {"held_out_l1_ratio_calm", "held_out_l1_ratio_lively"} <= last.keys()
+    assert list((config.run.out / "pictures").glob("held_out_*.png"))
+    fomm = load_fomm(config.run.out)
+    assert not fomm.training
+    again = measure(fomm, held_out_clips(config.data, quick.held_out, SIZE))
+    assert again["l1_ratio"] == pytest.approx(last["held_out_l1_ratio"], abs=1e-6)
+
+
+ADVERSARIAL = LossConfig(perceptual=1.0, pixels=1.0, gan=1.0, scales=(1, 2))
+
+
+@pytest.mark.parametrize("loss", [LossConfig(0.0, 10.0, scales=(1, 2)), ADVERSARIAL])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_goes_on_exactly(config, tmp_path, loss, workers):
+    config = replace(config, loss=loss, run=replace(config.run, workers=workers))
+    train(config)
+    stopped = replace(config, run=replace(config.run, out=tmp_path / "stopped"))
+    train(replace(stopped, run=replace(stopped.run, steps=4)))
+    train(stopped)
+    assert rows_of(tmp_path / "stopped") == rows_of(config.run.out)
+    one, other = (load_fomm(out).state_dict() for out in (config.run.out, tmp_path / "stopped"))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_the_adversarial_game_adds_its_terms_and_nothing_else_does(config, tmp_path):
+    train(replace(config, run=replace(config.run, steps=1)))
+    plain = set(rows_of(config.run.out)[0])
+    other = replace(
+        config,
+        loss=ADVERSARIAL,
+        discriminator=replace(config.discriminator, keypoints=True),
+        run=replace(config.run, out=tmp_path / "gan", steps=1),
+    )
+    train(other)
+    assert set(rows_of(tmp_path / "gan")[0]) - plain == {
+        "perceptual",
+        "gan",
+        "feature_matching",
+        "discriminator",
+        "discriminator_grad_norm",
+    }
+    assert {"pixels", "equivariance_value", "equivariance_jacobian"} <= plain
+
+
+def test_the_discriminator_learns_only_in_the_game(config, tmp_path):
+    names = ("discriminator", "generator", "detector")
+    for out, loss in (("plain", config.loss), ("gan", ADVERSARIAL)):
+        train(replace(config, loss=loss, run=replace(config.run, out=tmp_path / out)))
+    moved = {}
+    for out in ("plain", "gan"):
+        files = sorted((tmp_path / out / "checkpoints").iterdir())
+        first, last = (torch.load(file, weights_only=True)["parts"] for file in files[-2:])
+        for name in names:
+            moved[out, name] = any(
+                not torch.equal(first[name][key], last[name][key])
+                for key in first[name]
+                if key.endswith("weight") or key.endswith("original")
+            )
+    assert moved == {(out, name): (out, name) != ("plain", "discriminator") for out, name in moved}
+
+
+def test_vgg_stays_as_it_is(config, monkeypatch):
+    made = []
+
+    def keep(*args):
+        made.append(Vgg(*args))
+        return made[-1]
+
+    monkeypatch.setattr("train_fomm.Vgg", keep)
+    train(replace(config, loss=ADVERSARIAL))
+    fresh = Vgg(config.vgg).state_dict()
+    assert all(torch.equal(value, fresh[key]) for key, value in made[0].state_dict().items())
+    assert not made[0].features.training
+
+
+def test_anchors_draw_keypoints_to_the_landmarks(config, tmp_path):
+    drawn = replace(
+        config,
+        data=replace(config.data, anchors=((0,), (5, 6))),
+        loss=replace(config.loss, anchors=10.0, pixels_at_anchors=2.0),
+        run=replace(config.run, steps=60, batch_size=4),
+        detector_optim=OptimConfig(lr=4e-3),
+    )
+    train(drawn)
+    anchors = [row["anchors"] for row in rows_of(config.run.out)]
+    assert np.mean(anchors[-10:]) < 0.5 * anchors[0]
+
+
+@pytest.mark.parametrize("choice", [{"precision": "bfloat16"}, {"channels_last": True}])
+def test_precision_and_memory_order_change_the_speed_and_hardly_the_loss(config, tmp_path, choice):
+    train(replace(config, run=replace(config.run, steps=1)))
+    train(replace(config, run=replace(config.run, steps=1, out=tmp_path / "other"), **choice))
+    one, other = (rows_of(out)[0] for out in (config.run.out, tmp_path / "other"))
+    assert other["total"] == pytest.approx(one["total"], rel=0.02)
+
+
+def test_a_frozen_source_has_ratio_one_and_the_driving_frame_zero(config):
+    held_out = held_out_clips(config.data, HeldOutConfig(per_clip=3), SIZE)
+    assert [len(each.driving) for each in held_out] == [3, 3]
+    clip = Corpus(config.data.corpora[0]).clips(split="test_speaker")[0]
+    first = torch.from_numpy(clip.store()[0].copy()).permute(2, 0, 1) / 255
+    assert torch.equal(held_out[0].source[0], first)
+
+    class Frozen(torch.nn.Linear):
+        def forward(self, source, driving):
+            return replace_prediction(source)
+
+    class Perfect(torch.nn.Linear):
+        def forward(self, source, driving):
+            return replace_prediction(driving)
+
+    frozen, perfect = (measure(kind(1, 1), held_out) for kind in (Frozen, Perfect))
+    assert frozen["l1_ratio"] == frozen["l1_ratio_calm"] == frozen["l1_ratio_lively"] == 1
+    assert perfect["l1_ratio"] == perfect["l1"] == 0
+    moving, still = held_out[1], HeldOut(held_out[0].clip, first[None], first[None])
+    both = measure(Frozen(1, 1), [moving, still])
+    assert both["l1"] == pytest.approx((moving.driving - moving.source).abs().mean().item() / 2)
+
+
+def replace_prediction(frames):
+    return type("Generated", (), {"prediction": frames})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"size": 36}, r"size is 36, wanted a multiple of 8 for fomm\.keypoints"),
+        ({"size": 40, "keypoints": KeypointConfig(2, HourglassConfig(8, 32, 1))}, None),
+        ({"motion": MotionConfig(HourglassConfig(8, 32, 4), downscale=4)}, r"64 for fomm\.motion"),
+        ({"generator": GeneratorConfig(8, 32, 6, 1)}, r"64 for fomm\.generator"),
+    ],
+)
+def test_a_size_that_a_network_cannot_halve_is_refused(config, changed, message):
+    config = replace(config, fomm=replace(config.fomm, **changed), run=replace(config.run, steps=1))
+    if message is None:
+        train(config)
+        return
+    with pytest.raises(ConfigError, match=message):
+        train(config)
+
+
+def test_what_does_not_fit_is_refused_by_name(config, tmp_path):
+    write_blobs(tmp_path / "portrait", profile="portrait")
+    with pytest.raises(ConfigError, match=r"profile 'portrait', wanted 'eamm'"):
+        train(replace(config, data=FrameDataConfig((tmp_path / "portrait",))))
+    with pytest.raises(ConfigError, match="no 'val' clip in"):
+        train(replace(config, held_out=HeldOutConfig("val")))
+    with pytest.raises(ConfigError, match=r"data\.anchors has 0 groups for 2 keypoints"):
+        train(replace(config, loss=replace(config.loss, anchors=1.0)))
+    train(replace(config, run=replace(config.run, steps=1)))
+    with pytest.raises(ConfigError, match="holds a run of another configuration"):
+        train(replace(config, loss=replace(config.loss, pixels=1.0)))

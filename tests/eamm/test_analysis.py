@@ -1,0 +1,388 @@
+"""EAMM's analyses: figures by hand, with networks that do as they should, and with random ones."""
+
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from affekt.media.faces.detector import Detection
+from affekt.media.faces.points import BROWS
+from affekt.media.video.video import probe
+from affekt.runtime import checkpoint
+from affekt.runtime.config import ConfigError
+from benchmarks.edges import plain_face
+from eamm.a2fd.network import fingerprint
+from eamm.analysis import analyse
+from eamm.analysis.a2fd import emotional_inputs, motion, pooled_share, typical_frame, way_figures
+from eamm.analysis.clusters import cluster_figures, clusters, some_clips
+from eamm.analysis.dynamics import alternating, dynamic_sources, motion_figures
+from eamm.analysis.interpolation import interpolate, path_figures
+from eamm.analysis.networks import (
+    Made,
+    brow_height,
+    coverage,
+    expression_share,
+    mean_face,
+    median,
+    open_studio,
+    summary,
+    unseen_pairs,
+)
+from eamm.displacement.extractor import ExtractorConfig
+from eamm.displacement.figures import LIDS, align_faces
+from eamm.displacement.network import (
+    Displacement,
+    DisplacementConfig,
+    DisplacementDescription,
+    save_displacement_description,
+)
+from eamm.fomm.blocks import HourglassConfig
+from eamm.fomm.keypoints import Keypoints
+from tests.corpora.emotional_corpus import (
+    BROW_SHIFT,
+    make_emotional_corpus,
+    make_emotional_fomm,
+    make_still_a2fd,
+)
+
+FACE = align_faces(plain_face(64)[None])[0]
+MODEL = DisplacementConfig(
+    keypoints=3,
+    moved=(1,),
+    frequencies=2,
+    projection=16,
+    neutral=16,
+    hidden=(32, 16, 16),
+    extractor=ExtractorConfig(2, HourglassConfig(4, 16, 2), (8, 16), 1),
+)
+
+
+def faces(brows, lids=0.0, mouth=0.0):
+    """Return aligned faces (N, 68, 2) with brows `brows` px lower, upper lids, lower lip too."""
+    brows, lids, mouth = np.broadcast_arrays(*map(np.atleast_1d, (brows, lids, mouth)))
+    made = np.repeat(FACE[None], len(brows), axis=0)
+    made[:, BROWS, 1] += brows[:, None]
+    made[:, (37, 38, 43, 44), 1] += lids[:, None]
+    made[:, (65, 66, 67), 1] += mouth[:, None]
+    return made
+
+
+def test_the_share_of_the_way_is_a_projection_of_brows_and_lids():
+    start, end = faces([0.0, 8.0])
+    across = start.copy()
+    across[list(BROWS), 0] += 5
+    across[list(range(17)), 1] += 50  # the jaw does not count
+    found = expression_share(np.stack([start, faces(2)[0], end, across]), start, end)
+    np.testing.assert_allclose(found, [0, 0.25, 1, 0], atol=1e-12)
+    assert np.isnan(expression_share(end, start, start))
+
+
+def test_frames_without_a_face_count_nowhere():
+    seen = faces([2.0, 4.0, 9.0])
+    seen[2] = np.nan
+    np.testing.assert_allclose(mean_face(seen), faces(3.0)[0])
+    assert np.isnan(mean_face(seen[2:])).all()
+    assert motion(seen) == pytest.approx(np.sqrt(10 / 18))  # 10 of 18 points, 1 px away each
+    assert np.isnan(motion(seen[2:]))
+    assert median([float("nan"), 3.0, 1.0, 2.0]) == 2
+    assert coverage(seen, seen[2:]) == pytest.approx(0.5)
+    rows = [{"a": float("nan"), "b": b, "coverage": c} for b, c in ((1, 1), (2, 1), (9, 0.4))]
+    assert summary(rows) == {"a": None, "b": 2, "coverage": pytest.approx(0.8)}
+
+
+def test_a_path_between_emotions_by_hand():
+    lips = np.array([0.0, 2.0, 5.0])
+    way = [faces(np.full(3, b), mouth=lips) for b in (0, 3, 5, 4, 10)]
+    found = path_figures(way, faces([1.0, -1.0]), faces([20.0]))
+    share = np.array([0, 0.3, 0.5, 0.4, 1])
+    assert found["r"] == pytest.approx(np.corrcoef(share, [0, 0.25, 0.5, 0.75, 1])[0, 1])
+    assert found["monotone"] == 0.75
+    assert found["middle"] == pytest.approx(0.5)
+    assert found["share"] == pytest.approx(0.5)
+    assert path_figures(way, faces([4.0]), faces([0.0]))["share"] == pytest.approx(-2.5)
+    assert found["change_px"] == pytest.approx(10 * 10 / 18)
+    assert found["shape_px"] == found["shape_true_px"] == 0
+    chin = faces([20.0])
+    chin[:, 8, 1] += 21
+    assert path_figures(way, faces([0.0]), chin)["shape_true_px"] == pytest.approx(21 / 22)
+    assert found["mouth_r"] == pytest.approx(1)
+    still = path_figures([faces([0.0])] * 5, faces([0.0]), faces([1.0]))
+    assert still["change_px"] == still["share"] == 0
+    assert all(np.isnan(still[name]) for name in ("r", "monotone", "middle", "mouth_r"))
+
+
+def test_ways_to_give_an_emotion_by_hand():
+    neutral, emotional = faces([0.0, 0.0]), faces([-5.0, -7.0])
+    results = {"half": faces([-3.0]), "away": faces([6.0]), "lost": faces([np.nan])}
+    found = way_figures(results, neutral + 3.0, emotional, neutral)
+    for way, brows, share in (("half", 3, 0.5), ("away", 6, -1)):
+        found_without_offset = way_figures(results, neutral, emotional, neutral)[way]
+        assert found_without_offset["share"] == pytest.approx(share)
+        assert found_without_offset["change_px"] == pytest.approx(brows * 10 / 18)
+    assert np.isnan(found["lost"]["share"])
+    assert found["truth"]["change_px"] == pytest.approx(6 * 10 / 18)
+    assert found["truth"]["motion_px"] == pytest.approx(np.sqrt(10 / 18))
+    assert found["half"]["motion_px"] == 0
+
+
+def test_a_clip_that_hardly_changes_hardly_counts():
+    rows = [{"share": 0.5}, {"share": -9.0}, {"share": float("nan")}, {"share": 0.7}]
+    assert pooled_share(rows, [1.0, 0.0, 100.0, 3.0]) == pytest.approx(0.65)
+    assert pooled_share(rows[2:3], [1.0]) is None
+
+
+def test_the_typical_frame_is_no_blink():
+    blinking = faces([0.0, 0.0, 0.0, 0.5], lids=[1.0, 6.0, 0.9, 0.5])
+    blinking[3] = np.nan
+    assert typical_frame(blinking) == 0
+
+
+def test_motion_is_that_of_the_source_or_not():
+    time = np.arange(40)
+    source = faces(3 * np.sin(time / 4), lids=np.cos(time / 3))
+    dynamic = faces(1.5 * np.sin(time / 4), lids=-np.cos(time / 3))
+    dynamic[7] = np.nan
+    static = faces(np.where(time % 2, 0.1, -0.1))
+    found = motion_figures(static, dynamic, source)
+    assert found["brows_r"] == pytest.approx(1)
+    assert found["lids_r"] == pytest.approx(-1)
+    assert abs(found["brows_static_r"]) < 0.1
+    assert np.isnan(found["lids_static_r"])
+    assert found["brows_static_px"] == pytest.approx(0.1)
+    assert found["brows_source_px"] == pytest.approx((3 * np.sin(time / 4)).std())
+    assert found["brows_dynamic_px"] == pytest.approx(np.delete(1.5 * np.sin(time / 4), 7).std())
+    assert brow_height(faces([-2.0]))[0] - brow_height(faces([0.0]))[0] == pytest.approx(2)
+
+
+def test_a_changing_source_takes_turns_and_begins_again():
+    shown = alternating(3, 10, 8, turn=2)
+    assert shown == [(0, 0), (0, 1), (1, 2), (1, 3), (0, 1), (0, 2), (1, 6), (1, 7)]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("analyse") / "corpus"
+    return make_emotional_corpus(root, speakers=4, held_out=2, frames=60)
+
+
+class Ideal:
+    """Studio that keep the portrait's brows, say nothing with them, and move them as told."""
+
+    def portrait(self, clip, frame=0):
+        return torch.full((1, 1), BROW_SHIFT[clip.emotion])
+
+    def frames(self, clip, chosen):
+        level = np.uint8(100 + 4 * BROW_SHIFT[clip.emotion])
+        return np.full((len(chosen), 4, 4, 3), level, np.uint8)
+
+    def features(self, frames):
+        return torch.from_numpy((frames[:, 0, 0, :1] - 100.0) / 4)
+
+    def spoken(self, portrait, sound, pose):
+        brows = portrait.expand(sound.frames, 1)
+        lips = torch.from_numpy(sound.windows()[:, 0, :1] / 10)
+        return Keypoints(torch.cat([brows, lips], dim=1), torch.zeros(sound.frames, 1))
+
+    def moved(self, neutral, features):
+        value = neutral.value.clone()
+        value[:, :1] += features.expand(len(value), 1)
+        return neutral._replace(value=value)
+
+    def made(self, portrait, keypoints, chosen):
+        brows, lips = keypoints.value[list(chosen)].numpy().T
+        landmarks = np.repeat(plain_face(64)[None], len(brows), axis=0)
+        landmarks[:, BROWS, 1] += brows[:, None]
+        landmarks[:, (65, 66, 67), 1] += lips[:, None]
+        return Made(np.zeros((len(brows), 4, 4, 3), np.uint8), align_faces(landmarks))
+
+
+def test_ideal_networks_go_straight_from_one_emotion_to_the_other(corpus, tmp_path):
+    found = interpolate(Ideal(), unseen_pairs(corpus), [("angry", "happy")], 5, tmp_path)
+    assert found["r"] == pytest.approx(1)
+    assert found["monotone"] == 1
+    assert found["middle"] == pytest.approx(0.5)
+    assert found["share"] == pytest.approx(1, abs=0.1)  # people's faces differ
+    assert found["shape_px"] == pytest.approx(0, abs=1e-9)
+    assert found["mouth_r"] == pytest.approx(1)
+    assert found["blends"] == 2
+    assert cv2.imread(str(tmp_path / "interpolation.png")).shape == (172, 7 * 150, 3)
+    with pytest.raises(ValueError, match=r"shows 'angry' and 'sad'; .*: angry, happy"):
+        interpolate(Ideal(), unseen_pairs(corpus), [("angry", "sad")], 5, tmp_path)
+
+
+def test_ideal_networks_keep_the_portraits_expression_and_hear_no_emotion(corpus, tmp_path):
+    found = emotional_inputs(Ideal(), corpus, unseen_pairs(corpus), 5, tmp_path)
+    for way, share in (("portrait", 1), ("sound", 0), ("displacement", 1), ("speech", 0)):
+        assert found[way]["share"] == pytest.approx(share, abs=0.1), way  # people's faces differ
+        assert found[way]["motion_px"] == pytest.approx(0, abs=1e-6)
+    assert found["displacement"]["change_px"] == pytest.approx(found["truth"]["change_px"], rel=0.1)
+    assert found["sound"]["change_px"] < 1e-6
+    assert (tmp_path / "a2fd_alone.png").is_file()
+
+
+def test_ideal_networks_follow_a_changing_source_alone(corpus, tmp_path):
+    found = dynamic_sources(Ideal(), unseen_pairs(corpus), "happy", 2, tmp_path)["changing"]
+    assert found["brows_r"] == pytest.approx(1, abs=1e-6)
+    assert found["brows_static_px"] == pytest.approx(0, abs=1e-6)
+    assert found["brows_static_r"] is None
+    assert found["brows_dynamic_px"] == pytest.approx(found["brows_source_px"], rel=0.1)
+    video = probe(tmp_path / "dynamic_source.mp4")
+    assert (video.width, video.height, video.frames) == (3 * 150, 172, 60)
+    with pytest.raises(ValueError, match="nobody held out shows 'sad'; known: angry, happy"):
+        dynamic_sources(Ideal(), unseen_pairs(corpus), "sad", 2, tmp_path)
+
+
+def test_unseen_pairs_are_of_held_out_people_and_another_ones_emotion(corpus):
+    people = unseen_pairs(corpus)
+    assert list(people) == ["M903", "M904"]
+    for speaker, pairs in people.items():
+        assert list(pairs) == ["angry", "happy"]
+        for emotion, pair in pairs.items():
+            assert pair.clip.id == f"{speaker}_{emotion}_3_001"
+            assert {pair.source.speaker, speaker} == set(people)
+
+
+def test_codes_that_follow_the_emotion_cluster_by_it(corpus):
+    clips = [clip for clip in corpus.clips() if clip.emotion != "neutral"]
+    train, test = clips[:4], clips[4:]
+    noise = np.random.default_rng(0).normal(size=(8, 5))
+    emotion = np.array([[c.emotion == "angry"] * 5 for c in clips], float)
+    speaker = np.array([[c.speaker in ("M901", "M903")] * 5 for c in clips], float)
+    one = 9 * emotion + 0.1 * noise
+    two = 9 * speaker + 0.1 * noise
+    found = cluster_figures(one[:4], train, one[4:], test)
+    assert found["by_emotion"] > 0.9 > 0.1 > found["by_speaker"]
+    assert found["nearest_mean"] == 1
+    found = cluster_figures(two[:4], train, two[4:], test)
+    assert found["by_speaker"] > 0.9 > 0.1 > found["by_emotion"]
+    alone = cluster_figures(one[:4], train, one[4:5], test[:1])
+    assert alone["by_emotion"] is alone["by_speaker"] is None
+
+
+def test_some_clips_are_the_first_of_each_person_and_emotion(corpus):
+    names = [clip.id for clip in some_clips(corpus.clips(speaker="M901"), 1)]
+    assert names == ["M901_angry_3_001", "M901_happy_3_001", "M901_neutral_1_001"]
+    assert len(some_clips(corpus.clips(), 2)) == len(corpus.clips())
+
+
+class BrightnessDetector:
+    """Finds the same face everywhere; its brows are lower in brighter pictures."""
+
+    version = "made up"
+
+    def detect(self, picture):
+        assert picture.shape == (256, 256, 3)
+        face = plain_face(256)
+        face[list(BROWS), 1] += picture.mean() / 20
+        face[list(LIDS), 1] += picture[:128].mean() / 50
+        face[(65, 66, 67), 1] += picture[128:].mean() / 20
+        return Detection(face.astype(np.float32), None)
+
+
+@pytest.fixture
+def runs(corpus, tmp_path, monkeypatch):
+    """Random networks: nothing is learned, but everything runs."""
+    monkeypatch.setattr(analyse, "make_detector", BrightnessDetector)
+    fomm = make_emotional_fomm(tmp_path / "fomm")
+    make_still_a2fd(tmp_path / "a2fd", fomm)
+    write_displacement(tmp_path, fingerprint(fomm.detector))
+    return tmp_path
+
+
+def write_displacement(folder, teacher):
+    model = Displacement(MODEL)
+    for part in (*model.predictor.hidden, model.predictor.output):
+        if isinstance(part, torch.nn.Linear):  # emotions are far apart, and move far
+            torch.nn.init.normal_(part.weight, std=1.0)
+    description = DisplacementDescription(MODEL, 32, teacher=teacher)
+    save_displacement_description(folder / "displacement", description)
+    checkpoint.save(folder / "displacement" / "checkpoints", 1, {"model": model})
+
+
+def command(runs, corpus, *more):
+    wishes = ["--blends", "angry:happy", "--emotion", "happy", "--frames", "3", "--stride", "6"]
+    return [str(runs), "--corpus", str(corpus.root), *wishes, *more]
+
+
+def test_the_command_writes_every_figure_and_picture_and_repeats_itself(runs, corpus, capsys):
+    analyse.main(command(runs, corpus))
+    out = runs / "analysis"
+    assert {path.name for path in out.iterdir()} == {
+        "analysis.json",
+        "table.md",
+        "interpolation.png",
+        "a2fd_alone.png",
+        "dynamic_source.png",
+        "dynamic_source.mp4",
+        "dynamic_source_tracks.png",
+        "clusters.png",
+    }
+    found = json.loads((out / "analysis.json").read_text())
+    assert set(found) == {"interpolation", "a2fd_alone", "dynamic_source", "clusters"}
+    assert found["interpolation"]["change_px"] > 0
+    assert found["clusters"]["clips"] == {"train": 4, "held_out": 4}
+    shown = capsys.readouterr().out
+    assert shown == (out / "table.md").read_text()
+    assert shown.count("\n") == 2 + len(analyse.ROWS)
+    value = found["clusters"]["pixels"]["nearest_mean"]
+    assert f"| clusters.pixels.nearest_mean | {value:.2f} |" in shown
+
+    analyse.main(command(runs, corpus, "--out", str(runs / "again")))
+    assert (runs / "again" / "analysis.json").read_text() == (out / "analysis.json").read_text()
+
+
+def test_the_mouth_is_hidden_from_the_emotion_network_alone(runs, corpus, tmp_path):
+    studio = open_studio(runs, None)
+    clip = corpus.clips("test_speaker", emotion="happy")[0]
+    frames = studio.frames(clip, [0, 5])
+    changed = frames.copy()
+    changed[:, 20:28, 11:23] = 255
+    one, two = studio.features(frames), studio.features(changed)
+    assert torch.equal(one, two)
+    assert not torch.equal(one, studio.features(255 - frames))
+    bare = studio._replace(description=replace(studio.description, mask_mouth=False))
+    assert not torch.allclose(bare.features(frames), bare.features(changed))
+    assert clusters(studio, corpus, 2, 1, tmp_path)["clips"] == {"train": 4, "held_out": 4}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--blends", "angry"], "'angry' is not of the form a:b"),
+        (["--blends", "angry:angry"], "'angry:angry' is not of the form a:b"),
+        (["--blends", "angry:sad"], "shows 'angry' and 'sad'"),
+        (["--emotion", "neutral"], "nobody held out shows 'neutral'"),
+        (["--corpus", "nowhere"], "nowhere is no prepared corpus"),
+    ],
+)
+def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus, more, message):
+    with pytest.raises(SystemExit, match=f"eamm.analysis.analyse: .*{message}"):
+        analyse.main(command(runs, corpus, *more))
+
+
+@pytest.mark.parametrize("option", ["--frames", "--stride", "--clips"])
+def test_counts_are_positive(runs, corpus, option, capsys):
+    for text in ("0", "-1", "few"):
+        with pytest.raises(SystemExit):
+            analyse.main(command(runs, corpus, option, text))
+        assert f"argument {option}: " in capsys.readouterr().err
+
+
+def test_runs_that_do_not_belong_together_are_refused(runs, tmp_path):
+    write_displacement(runs, "0" * 16)
+    with pytest.raises(ConfigError, match="moves the keypoints of detector 0000"):
+        open_studio(runs, None)
+    (runs / "displacement" / "displacement.yaml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"neither a run of train_emotion_displacement\.py"):
+        open_studio(runs, None)
+
+
+def test_without_a_face_the_table_says_so(runs, corpus, monkeypatch):
+    blind = BrightnessDetector()
+    blind.detect = lambda picture: None
+    monkeypatch.setattr(analyse, "make_detector", lambda: blind)
+    analyse.main(command(runs, corpus))
+    assert "| interpolation.r | n/a |" in (runs / "analysis" / "table.md").read_text()

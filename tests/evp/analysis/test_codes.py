@@ -1,0 +1,527 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from affekt.media.plots import MARKS, OKABE_ITO, clouds
+from affekt.metrics.cluster_intervals import (
+    clustered_difference,
+    clustered_mean,
+    clustered_share,
+    wilson,
+)
+from affekt.metrics.probes import fit_probe, hits_across, nearest_mean, silhouettes
+from affekt.runtime.checkpoint import save
+from affekt.runtime.files import read_json, write_text
+from evp.analysis.code_figures import (
+    FIGURES,
+    Labels,
+    chances,
+    difference_entry,
+    figure_entry,
+    labels_of_clips,
+    score,
+    stacked,
+    telling,
+    units_of,
+)
+from evp.analysis.code_models import differences, mean_mfcc, open_models, part_codes
+from evp.analysis.code_picture import embed
+from evp.analysis.code_report import shown, verdict
+from evp.analysis.codes import main
+from evp.inference.emotion_codes import clip_codes
+from evp.networks.encoders import (
+    ContentEncoderConfig,
+    EmotionEncoderConfig,
+    Encoders,
+    EncodersConfig,
+    EncodersDescription,
+    load_encoders,
+    save_description,
+)
+from tests.corpora.spoken_corpus import make_corpus
+
+SIZES = EncodersConfig(
+    ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),
+    EmotionEncoderConfig((2, 4, 4, 8), hidden=8, dim=6),
+)
+BY_NAME = {figure.name: figure for figure in FIGURES}
+
+
+def everyone(emotions=4, sentences=6, speakers=3, heard=4):
+    """Return the labels of every speaker saying every sentence in every emotion."""
+    grid = np.indices((emotions, sentences, speakers)).reshape(3, -1)
+    names = [np.array([f"{mark}{i}" for i in row]) for mark, row in zip("ets", grid, strict=True)]
+    return Labels(*names, grid[1] >= heard), grid
+
+
+# affekt/metrics/cluster_intervals.py
+
+
+def test_the_bounds_of_a_mean_by_hand():
+    found = clustered_mean([1, 2, 3, 6], ["a", "a", "b", "b"])
+    # mean 3, cluster totals -3 and 3: v = 2 (9 + 9) / 16, and t with one degree of freedom
+    reach = 12.7062 * math.sqrt(2.25)
+    assert found.value == 3
+    assert found.low == pytest.approx(3 - reach, rel=1e-5)
+    assert found.high == pytest.approx(3 + reach, rel=1e-5)
+
+
+def test_a_share_of_all_is_not_certain():
+    assert wilson(1.0, 48) == pytest.approx((48 / (48 + 1.959964**2), 1.0))
+    found = clustered_share(np.ones(48), np.arange(48) % 6)
+    effective = 48 * (2.01174 / 2.57058) ** 2  # t of 47 and of 5 degrees of freedom
+    assert found.low == pytest.approx(effective / (effective + 1.959964**2), rel=1e-4)
+    assert found.high == 1
+
+
+def test_clips_that_hit_and_miss_together_count_as_few():
+    hits = np.repeat([1, 1, 0, 0], 5)
+    found = clustered_share(hits, np.repeat(range(4), 5))
+    # v = 4/3 (4 x 2.5^2) / 400 = 1/12 against 0.25 / 20: 20 clips count as 3, t of 19 and 3
+    bounds = wilson(0.5, 3 * (2.09302 / 3.18245) ** 2)
+    assert (found.low, found.high) == pytest.approx(bounds, rel=1e-4)
+    alone = clustered_share(np.tile([1, 1, 0, 0], 5), np.repeat(range(5), 4))
+    assert alone.high - alone.low < 0.7 * (found.high - found.low)
+
+
+def test_the_bounds_of_a_difference_by_hand():
+    clusters = np.arange(48) % 6
+    low = clustered_share(np.ones(48), clusters).low
+    both = clustered_difference(np.ones(48), np.ones(48), clusters)
+    assert (both.value, both.low, both.high) == pytest.approx((0, low - 1, 1 - low))
+    first, second = np.arange(48) % 4 > 0, np.arange(48) % 8 > 0  # shares 3/4 and 7/8
+    one, two = clustered_share(first, clusters), clustered_share(second, clusters)
+    phi = (0.75 - 0.75 * 0.875) / math.sqrt(0.75 * 0.25 * 0.875 * 0.125)  # the first in the second
+    a, b = one.value - one.low, two.high - two.value
+    reach = math.sqrt(a * a - 2 * phi * a * b + b * b)
+    found = clustered_difference(first, second, clusters)
+    assert found.value == pytest.approx(-0.125)
+    assert found.low == pytest.approx(-0.125 - reach)
+    turned = clustered_difference(second, first, clusters)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+
+
+def drawn(rng, clusters, each, shift):
+    """Return hits of normal numbers below `shift`, 0.3 of their variance common to a cluster."""
+    common = rng.normal(size=clusters).repeat(each)
+    latent = math.sqrt(0.3) * common + math.sqrt(0.7) * rng.normal(size=clusters * each)
+    return latent < shift
+
+
+def test_bounds_hold_the_truth_where_those_of_single_clips_do_not():
+    rng = np.random.default_rng(0)
+    index = np.arange(8).repeat(25)
+    share = 0.841345  # of the normal distribution below 1
+    held = held_alone = 0
+    for _ in range(300):
+        hits = drawn(rng, 8, 25, 1.0)
+        found = clustered_share(hits, index)
+        held += found.low <= share <= found.high
+        low, high = wilson(hits.mean(), len(hits))
+        held_alone += low <= share <= high
+    assert held >= 0.92 * 300
+    assert held_alone < 0.75 * 300
+
+
+def test_bounds_of_a_difference_hold_0_where_there_is_none():
+    rng = np.random.default_rng(1)
+    index = np.arange(8).repeat(25)
+    held = 0
+    for _ in range(300):
+        found = clustered_difference(drawn(rng, 8, 25, 1.0), drawn(rng, 8, 25, 1.0), index)
+        held += found.low <= 0 <= found.high
+    assert held >= 0.92 * 300
+
+
+def test_one_cluster_says_nothing_of_others():
+    for found in (
+        clustered_mean([1, 2], ["a", "a"]),
+        clustered_share([1, 0], ["a", "a"]),
+        clustered_difference([1, 0], [0, 0], ["a", "a"]),
+    ):
+        assert (found.low, found.high) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "clusters", "message"),
+    [
+        ([], [], r"scores of shape \(0,\)"),
+        ([1, math.nan], ["a", "b"], "one finite number per clip"),
+        ([1, 0], ["a"], "1 cluster names for 2 clips"),
+        ([1, 2], ["a", "b"], "hits from 1 to 2: wanted 0 to 1"),
+    ],
+)
+def test_scores_that_are_no_hits_are_refused(scores, clusters, message):
+    with pytest.raises(ValueError, match=message):
+        clustered_share(scores, clusters)
+
+
+# affekt/metrics/probes.py and evp/analysis/code_figures.py
+
+
+def test_a_reader_that_never_saw_the_sentence_cannot_use_it():
+    labels, (emotion, sentence, _) = everyone()
+    rng = np.random.default_rng(0)
+    meaning = np.stack([rng.permutation(4) for _ in range(6)])  # what a channel says is the
+    codes = np.eye(24)[4 * sentence + meaning[sentence, emotion]]  # sentence's own secret
+    classes = np.unique(labels.emotion, return_inverse=True)[1]
+    assert (fit_probe(codes, classes).predict(codes) == classes).all()
+    for read in ("emotion_probe", "emotion_nearest_mean"):
+        assert score(codes, labels)["all"][read].mean() <= 0.3  # of 0.25 by chance
+    assert score(codes, labels)["all"]["sentence_probe"].mean() == 1  # speakers say it alike
+
+
+def test_separate_codes_are_read_and_shuffled_ones_are_not():
+    labels, (emotion, sentence, speaker) = everyone()
+    codes = np.concatenate(
+        [np.eye(n)[i] for n, i in ((4, emotion), (6, sentence), (3, speaker))], 1
+    )
+    found = score(codes, labels)["all"]
+    for name in ("emotion_nearest_mean", "emotion_probe", "sentence_probe", "speaker_probe"):
+        assert found[name].mean() == 1
+    assert score(np.eye(4)[emotion], labels)["all"]["emotion_silhouette"].mean() == 1
+    noise = np.random.default_rng(0).normal(size=(len(emotion), 8))
+    found = score(noise, labels)["all"]
+    for name, chance in chances(labels).items():
+        entry = figure_entry(BY_NAME[name], found[name][None], labels)
+        assert entry["value"] == pytest.approx(chance, abs=0.15)
+        assert entry["value"] < 0.5
+    assert abs(found["emotion_silhouette"].mean()) < 0.1
+
+
+def test_hits_across_by_hand():
+    codes = np.array([[0.0], [10.0], [1.0], [4.0]])
+    labels, groups = ["low", "high", "low", "high"], ["a", "a", "b", "b"]
+    # by b's means 1 and 4: 0 low, 10 high; by a's means 0 and 10: 1 low, 4 low
+    hits = hits_across(codes, labels, groups, nearest_mean)
+    np.testing.assert_array_equal(hits, [True, True, True, False])
+
+
+def test_unheard_clips_have_silhouettes_among_themselves_and_readers_who_know_the_rest():
+    labels, _ = everyone(sentences=5, heard=4)  # one unheard sentence: its readers know four
+    codes = np.random.default_rng(0).normal(size=(len(labels.emotion), 5))
+    found = score(codes, labels)
+    chosen = labels.unheard
+    assert 0 < chosen.sum() < len(chosen)
+    for name in ("emotion_probe", "sentence_probe", "speaker_probe"):
+        np.testing.assert_array_equal(found["unheard"][name], found["all"][name][chosen])
+    among = silhouettes(codes[chosen], labels.emotion[chosen])
+    np.testing.assert_array_equal(found["unheard"]["emotion_silhouette"], among)
+    assert not np.allclose(found["all"]["emotion_silhouette"][chosen], among)
+    assert "sentence_silhouette" not in found["unheard"]  # there is but one
+
+
+def test_what_cannot_be_measured_is_left_out():
+    labels, _ = everyone(speakers=1)
+    codes = np.random.default_rng(0).normal(size=(len(labels.emotion), 5))
+    absent = BY_NAME.keys() - score(codes, labels)["all"].keys()
+    assert absent == {"sentence_probe", "speaker_probe", "speaker_silhouette"}
+    labels, (_, sentence, speaker) = everyone()
+    own = Labels(
+        labels.emotion,
+        np.array([f"{a}{b}" for a, b in zip(speaker, sentence, strict=True)]),
+        labels.speaker,
+        labels.unheard,
+    )
+    codes = np.random.default_rng(0).normal(size=(len(own.emotion), 5))
+    assert BY_NAME.keys() - score(codes, own)["all"].keys() == {"sentence_probe"}
+
+
+def test_an_entry_is_the_mean_over_runs_with_the_sentence_as_unit():
+    labels, (emotion, sentence, _) = everyone()
+    runs = np.stack([sentence < 3, sentence < 5]).astype(float)
+    entry = figure_entry(BY_NAME["emotion_probe"], runs, labels)
+    bounds = clustered_share(runs.mean(axis=0), labels.sentence)
+    assert entry["value"] == pytest.approx((3 / 6 + 5 / 6) / 2)
+    assert (entry["low"], entry["high"]) == (bounds.low, bounds.high)
+    assert entry["by_run"] == pytest.approx([3 / 6, 5 / 6])
+    assert (entry["unit"], entry["units"], entry["clips"]) == ("sentence", 6, len(emotion))
+    assert shown(entry) == f"0.67 [{bounds.low:.2f}, {bounds.high:.2f}]"
+
+
+def test_where_sentences_are_few_their_speakers_are_drawn_too_and_below_that_nothing():
+    labels, _ = everyone(sentences=2, speakers=3)
+    unit, clusters = units_of(labels, "sentence")
+    assert unit == "speaker and sentence"
+    assert len(set(clusters)) == 6
+    assert units_of(everyone(sentences=2, speakers=5)[0], "speaker")[0] == "speaker"
+    few, (emotion, *_) = everyone(sentences=2, speakers=2)
+    entry = figure_entry(BY_NAME["emotion_probe"], (emotion > 1)[None].astype(float), few)
+    assert (entry["low"], entry["high"], entry["units"]) == (None, None, 2)
+    assert shown(entry) == "0.50"
+
+
+def test_a_difference_is_of_the_same_clips_and_clear_only_if_every_run_says_so():
+    labels, (_, sentence, speaker) = everyone(sentences=8)
+    none, some = np.zeros(len(sentence)), (speaker > 0).astype(float)
+    figure = BY_NAME["emotion_probe"]
+    entry = difference_entry(figure, np.stack([some, some]), np.stack([none, none]), labels)
+    assert entry["value"] == pytest.approx(2 / 3)
+    assert entry["low"] > 0
+    assert telling(entry)
+    mixed = difference_entry(figure, np.stack([some, none]), np.stack([none, none]), labels)
+    assert mixed["low"] > 0
+    assert not telling(mixed)
+    assert mixed["by_run"] == pytest.approx([2 / 3, 0])
+    silhouette = BY_NAME["emotion_silhouette"]
+    rough = np.random.default_rng(0).normal(size=len(sentence))
+    entry = difference_entry(silhouette, (rough + 0.1)[None], rough[None], labels)
+    assert entry["low"] == pytest.approx(0.1)  # paired: what the clips share cancels
+
+
+def test_chance_is_the_commonest_class_of_all_clips():
+    labels, _ = everyone()
+    uneven = Labels(
+        np.where(labels.emotion == "e1", "e0", labels.emotion),
+        labels.sentence,
+        labels.speaker,
+        labels.unheard,
+    )
+    found = chances(uneven)
+    assert found["emotion_probe"] == found["emotion_nearest_mean"] == 0.5
+    assert found["sentence_probe"] == pytest.approx(1 / 6)
+    assert found.keys() == {name for name in BY_NAME if "silhouette" not in name}
+
+
+def test_runs_are_stacked_in_their_order():
+    first, second = ({"all": {"x": np.array(row)}} for row in ([1, 2], [3, 4]))
+    np.testing.assert_array_equal(stacked([first, second])["all"]["x"], [[1, 2], [3, 4]])
+
+
+# evp/analysis/code_picture.py and affekt/media/plots.py
+
+
+def test_the_same_codes_give_the_same_picture_and_near_codes_lie_near():
+    rng = np.random.default_rng(0)
+    groups = np.arange(60) % 3
+    codes = 10 * np.eye(8)[groups] + rng.normal(size=(60, 8))
+    plane = embed(codes)
+    np.testing.assert_array_equal(plane, embed(codes))
+    assert silhouettes(plane, groups).min() > 0.5
+
+
+def test_the_order_of_the_clips_does_not_shape_the_picture():
+    rng = np.random.default_rng(0)
+    codes = 10 * np.eye(8)[np.arange(60) % 3] + rng.normal(size=(60, 8))
+    order = rng.permutation(60)
+    first, second = embed(codes)[order], embed(codes[order])
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.9  # it begins with their plane
+
+
+@pytest.mark.parametrize("count", [4, 5, 12])
+def test_few_codes_have_a_picture(count):
+    plane = embed(np.random.default_rng(0).normal(size=(count, 3)))
+    assert plane.shape == (count, 2)
+    assert np.isfinite(plane).all()
+    assert np.ptp(plane) > 0
+
+
+def test_codes_that_do_not_differ_lie_on_one_point_and_three_are_too_few():
+    np.testing.assert_array_equal(embed(np.ones((6, 3))), np.zeros((6, 2)))
+    with pytest.raises(ValueError, match="t-SNE of 3 codes: wanted at least 4"):
+        embed(np.eye(3))
+
+
+def test_eight_colours_and_all_marks_are_told_apart(tmp_path):
+    shades = [np.array([int(ink[i : i + 2], 16) for i in (1, 3, 5)]) for ink in OKABE_ITO]
+    apart = [np.abs(a - b).max() for i, a in enumerate(shades) for b in shades[:i]]
+    assert len(OKABE_ITO) == 8
+    assert min(apart) >= 60
+    assert len(set(MARKS)) == len(MARKS)
+    points = np.random.default_rng(0).normal(size=(30, 2))
+    kinds = [f"emotion {i % 10}" for i in range(30)]  # more than the eight
+    pictures = []
+    for front in (None, [False] * 30, [i < 5 for i in range(30)]):
+        clouds(tmp_path / "clouds.png", {"a": points}, kinds, ["x"] * 30, front)
+        pictures.append((tmp_path / "clouds.png").read_bytes())
+    assert len(set(pictures)) == 3
+
+
+# evp/analysis/code_report.py
+
+
+def a_difference(value, low, high, by_run=(1,)):
+    return {"value": value, "low": low, "high": high, "by_run": [value * sign for sign in by_run]}
+
+
+def answer(emotion, content, seeds=2):
+    pair = {"cross_minus_no_cross": {"emotion": emotion, "content": content}}
+    sizes = {"clips": 30, "unheard": 6}
+    return verdict({"corpus": sizes, "seeds": seeds, "differences": {"unheard": pair, "all": {}}})
+
+
+def test_the_answer_counts_what_is_clear_and_less_emotion_in_content_is_better():
+    better, worse = a_difference(0.2, 0.1, 0.3), a_difference(-0.2, -0.3, -0.1)
+    said = answer(
+        {"emotion_silhouette": better, "emotion_probe": worse},
+        {"emotion_probe": worse, "sentence_probe": a_difference(0.2, 0.1, 0.3, (1, -1))},
+    )
+    assert "emotion read from E_c (less is better) -0.20 [-0.30, -0.10]" in said
+    assert said.endswith("clearly better in 2 of 4, clearly worse in 1.")
+    said = answer({"emotion_probe": a_difference(0.1, -0.1, 0.3)}, {"emotion_probe": better})
+    assert said.endswith("clearly better in 0 of 2, clearly worse in 1.")
+    said = answer({"emotion_probe": a_difference(0.1, None, None)}, {})
+    assert "other seeds" not in said
+    assert "other seeds can answer otherwise" in answer({"emotion_probe": better}, {}, seeds=1)
+    assert said.endswith("emotion read from E_e +0.10: too few sentences and speakers for bounds.")
+
+
+# evp/analysis/code_models.py and the command
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("spoken"), frames=6, pairs=False)
+
+
+@pytest.fixture
+def make_run(tmp_path, corpus):
+    """Return a maker of run folders of untrained encoders."""
+
+    def made(name, parts=("content", "emotion"), emotions=corpus.emotions, **config):
+        run, encoders = tmp_path / name, Encoders(SIZES)
+        run.mkdir()
+        save_description(run, EncodersDescription(SIZES, emotions, parts))
+        save(run / "checkpoints", 1, {f"{part}_encoder": getattr(encoders, part) for part in parts})
+        write_text(run / "config.yaml", json.dumps({"corpus": str(corpus.root)} | config))
+        return run
+
+    return made
+
+
+def loss(weight):
+    return {"loss": {"cross_reconstruction": weight}}
+
+
+def command(*words):
+    main([str(word) for word in words])
+
+
+def test_the_command_writes_picture_numbers_and_words(make_run, tmp_path, capsys):
+    before = make_run("before", ("emotion",))
+    runs = [make_run(f"a{i}", emotion_from=str(before), run={"seed": i}, **loss(1)) for i in (0, 1)]
+    others = [
+        make_run(f"b{i}", emotion_from=str(before), run={"seed": i}, **loss(0)) for i in (0, 1)
+    ]
+    out = tmp_path / "out"
+    command("--run", *runs, "--no-cross", *others, "--out", out)
+    assert (out / "figure_5.png").stat().st_size > 10_000
+    found = read_json(out / "analysis.json")
+    assert found["corpus"] == {
+        "root": found["corpus"]["root"],
+        "clips": 30,
+        "unheard": 6,
+        "emotions": 3,
+        "speakers": 2,
+        "sentences": 5,
+    }
+    assert found["runs"]["pretrained"] == {"emotion": [str(before)] * 2}
+    assert (found["seeds"], found["notes"]) == (2, [])
+    for figures in found["figures"].values():
+        assert set(figures) == {"no_network", "pretrained", "cross", "no_cross"}
+        assert (
+            figures["no_network"]["mfcc"]["emotion_nearest_mean"]["value"] == 1
+        )  # constant offsets
+        assert len(figures["cross"]["content"]["emotion_probe"]["by_run"]) == 2
+    entry = found["differences"]["all"]["cross_minus_no_cross"]["emotion"]["emotion_probe"]
+    means = [
+        found["figures"]["all"][m]["emotion"]["emotion_probe"]["value"]
+        for m in ("cross", "no_cross")
+    ]
+    assert entry["value"] == pytest.approx(means[0] - means[1])
+    assert set(found["differences"]["all"]["cross_minus_pretrained"]) == {"emotion"}
+    words = capsys.readouterr().out
+    assert words == (out / "analysis.md").read_text(encoding="utf-8")
+    assert "30 clips, 3 emotions, 2 speakers, 5 sentences" in words
+    assert "on all 30 clips, 24 of which the encoders learned from" in words.lower()
+    assert "Does the cross term help? With it minus without it, on the 6 clips" in words
+    assert "| mean MFCC, no network | " in words
+
+
+def test_codes_are_those_of_the_runs_weights(make_run, corpus):
+    run, clips = make_run("run"), corpus.clips()[:4]
+    trained = load_encoders(run)
+    for part in ("content", "emotion"):
+        wanted = clip_codes(getattr(trained, part), clips)
+        np.testing.assert_array_equal(part_codes(run, part, clips), wanted)
+    sound = np.stack([clip.mfcc()[:, 1:][12:-12].mean(axis=0) for clip in clips])
+    assert np.abs(mean_mfcc(clips) - sound).max() < 3  # windows weigh the ends less
+    assert mean_mfcc(clips).shape == (4, 12)
+
+
+def test_a_run_alone_is_analysed_and_the_question_left_open(make_run, capsys):
+    run = make_run("alone", **loss(1))
+    command("--run", run)
+    found = read_json(run / "analysis/analysis.json")
+    assert set(found["runs"]) == {"cross"}
+    assert found["differences"]["all"] == {}
+    assert "cannot be said without --no-cross" in capsys.readouterr().out
+
+
+def test_pretrained_runs_are_those_that_were_begun_with_or_named(make_run, tmp_path):
+    voice, mood = make_run("voice", ("content",)), make_run("mood", ("emotion",))
+    run = make_run("run", content_from=str(voice), emotion_from=str(mood), **loss(1))
+    other = make_run("other", content_from=None, emotion_from=str(mood), **loss(1))
+    assert open_models([run])[0].runs == {"content": (voice,), "emotion": (mood,)}
+    assert open_models([run, other])[0].runs == {"emotion": (mood, mood)}
+    named = open_models([other, other], pretrained=[voice, mood])[0].runs
+    assert named == {"content": (voice, voice), "emotion": (mood, mood)}
+    landmarks = make_run("landmarks", emotion_from="other_clip")  # an audio2lm run's own key
+    assert [model.name for model in open_models([landmarks])] == ["cross"]
+    with pytest.raises(ValueError, match="2 runs after --pretrained hold the emotion encoder"):
+        open_models([run, run, run], pretrained=[mood, mood])
+    lost = make_run("lost", emotion_from=str(tmp_path / "gone"), **loss(1))
+    with pytest.raises(ValueError, match=r"gone, which is not there; use --pretrained"):
+        open_models([lost])
+
+
+def test_runs_that_are_not_what_they_are_named_as_are_refused(make_run, tmp_path):
+    run, other = make_run("run", **loss(1)), make_run("other", **loss(0))
+    later, half = make_run("later"), make_run("half", ("emotion",))
+    with pytest.raises(SystemExit, match=r"encoders\.yaml is missing; name the run folder of"):
+        command("--run", tmp_path)
+    with pytest.raises(SystemExit, match=r"half holds one encoder alone; name it with --pretr"):
+        command("--run", half)
+    with pytest.raises(SystemExit, match=r"other was trained with loss\.cross_reconstruction at 0"):
+        command("--run", other)
+    with pytest.raises(SystemExit, match=r"run is loss\.cross_reconstruction at 1; --no-cross"):
+        command("--run", run, "--no-cross", run)
+    with pytest.raises(SystemExit, match=r"later is no run of train_disentangle\.py; --no-cross"):
+        command("--run", run, "--no-cross", later)
+    with pytest.raises(SystemExit, match="1 runs after --no-cross, 2 after --run"):
+        command("--run", run, run, "--no-cross", other)
+
+
+def test_runs_of_two_corpora_or_of_other_emotions_are_refused(make_run, corpus):
+    run, strange = make_run("run", **loss(1)), make_run("strange", corpus="elsewhere", **loss(0))
+    with pytest.raises(SystemExit, match=r"strange on elsewhere; use runs of one corpus"):
+        command("--run", run, "--no-cross", strange)
+    moods = make_run("moods", emotions=("angry", "bored"), **loss(1))
+    with pytest.raises(SystemExit, match="trained on the emotions angry, bored"):
+        command("--run", moods)
+    nameless = make_run("nameless")
+    (nameless / "config.yaml").unlink()
+    with pytest.raises(SystemExit, match="does not say which corpus it is of; name it with --corp"):
+        command("--run", nameless)
+    command("--run", nameless, "--corpus", corpus.root)
+    said = read_json(nameless / "analysis/analysis.json")["notes"]
+    assert "a corpus it does not name" in said[0]
+
+
+def test_a_corpus_of_one_emotion_or_one_sentence_is_refused(corpus):
+    clips = corpus.clips(emotion="happy")
+    with pytest.raises(ValueError, match=r"10 clips of one emotion \(happy\): wanted at least two"):
+        labels_of_clips(clips)
+    with pytest.raises(ValueError, match=r"6 clips of one sentence \(004\)"):
+        labels_of_clips(corpus.clips("test_sentence"))
+
+
+def test_runs_that_differ_by_more_than_the_cross_term_are_noted(make_run):
+    first = make_run("first", run={"seed": 0, "out": "x"}, shift=3, **loss(1))
+    second = make_run("second", run={"seed": 1, "out": "y"}, **loss(0))
+    assert differences(first, second) == ["run.seed", "shift"]
+    command("--run", first, "--no-cross", second)
+    said = read_json(first / "analysis/analysis.json")["notes"]
+    assert said == [f"{first} and {second} differ in run.seed, shift too."]

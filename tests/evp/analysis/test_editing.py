@@ -1,0 +1,227 @@
+"""evp.analysis.editing: pictures, video and figures of a sentence between emotions."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from affekt.media.audio.reader import write_wav
+from affekt.media.corpus import Corpus
+from affekt.media.faces.points import JAW
+from affekt.media.plots import LABEL_HEIGHT
+from affekt.media.video.video import probe, read_frames
+from affekt.runtime.files import read_json, write_json
+from evp.analysis.editing import main, track_figures
+from evp.analysis.editing_pictures import TILE, draw_blend, widest
+from evp.analysis.emotion_path import SHOWS, true_faces, way_gone
+from evp.inference.emotion_codes import mean_codes, save_codes
+from evp.networks.audio2lm import load_predictor
+from tests.corpora.spoken_corpus import make_corpus
+from tests.evp.inference.test_predict import make_run
+
+FRAMES = 20
+SIDE = 32
+UPPER, LOWER = [61, 62, 63], [67, 66, 65]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """An untrained run with mean codes, whose corpus has sound and a crop where they are used."""
+    root = tmp_path_factory.mktemp("runs")
+    corpus = make_corpus(root / "corpus", frames=12, pairs=False)
+    make_run(root / "audio2lm", corpus)
+    predictor = load_predictor(root / "audio2lm")
+    save_codes(mean_codes(predictor.encoders.emotion, corpus), root / "audio2lm", corpus)
+    rng = np.random.default_rng(0)
+    crop = {"matrix": np.eye(2, 3).tolist(), "size": [64, 64], "source_size": [64, 64]}
+    for clip in corpus.clips("test_sentence"):
+        write_wav(clip.folder / "audio.wav", rng.uniform(-0.3, 0.3, 640 * FRAMES))
+        write_json(clip.folder / "crop.json", crop)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch):
+    """Stand in for the renderer: a picture's grey says how many were drawn before. Calls."""
+    calls = []
+
+    def edit(_renderer, target, face, _model):
+        calls.append((target, face))
+        for k in range(len(face)):
+            yield SimpleNamespace(picture=np.full((SIDE, SIDE, 3), 10 * k, np.uint8))
+
+    speaker = SimpleNamespace(speaker="W902")
+    monkeypatch.setattr("evp.analysis.editing.load_renderer", lambda _: speaker)
+    monkeypatch.setattr("evp.analysis.editing.load_face_model", lambda _: None)
+    monkeypatch.setattr("evp.analysis.editing.edit", edit)
+    return calls
+
+
+def command(runs, out, *more):
+    main([str(runs), f"--out={out}", *more])
+    return read_json(out / "figures.json")
+
+
+def picture(path):
+    return cv2.imread(str(path))
+
+
+def test_a_blend_is_drawn_filmed_and_measured_for_every_weight(runs, tmp_path, drawn, capsys):
+    figures = command(runs, tmp_path, "--blend=angry:happy", "--steps=3")
+    assert (figures["first"], figures["second"], figures["speaker"]) == ("angry", "happy", "W902")
+    assert figures["weights"] == [0, 0.5, 1]
+    assert len(figures["gone"]) == 3
+    assert f"gone: {tuple(figures['gone'])}" in capsys.readouterr().out
+    height = TILE + LABEL_HEIGHT
+    assert picture(tmp_path / "strip.png").shape == (3 * height, 3 * TILE, 3)
+    assert picture(tmp_path / "curves.png").std() > 1
+    shown = probe(tmp_path / "video.mp4")
+    assert (shown.width, shown.height, shown.frames) == (3 * TILE, height, FRAMES)
+    assert shown.has_audio
+    faces = [face for _, face in drawn]
+    assert [face.shape for face in faces] == [(FRAMES, 68, 2)] * 3
+    truth = true_faces(Corpus(runs / "corpus"), "2d")
+    truth = truth["W902", "angry"], truth["W902", "happy"]
+    gone = [way_gone(face, *truth).mean() for face in faces]
+    np.testing.assert_allclose(figures["gone"], gone, atol=1e-6)
+    half = (faces[0] + faces[2]) / 2
+    assert np.abs(faces[1] - half).max() < np.abs(faces[2] - faces[0]).max() / 2
+    frames = read_frames(tmp_path / "video.mp4")
+    levels = frames[:, LABEL_HEIGHT + 20 :, 20:-20].mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels, 10 * np.arange(FRAMES), atol=4)
+
+
+def test_the_strip_shows_the_widest_mouth_of_each_part(runs, tmp_path, drawn):
+    command(runs, tmp_path, "--blend=angry:happy", "--steps=2")
+    times = widest(drawn[0][1], 3)
+    strip = picture(tmp_path / "strip.png").reshape(3, TILE + LABEL_HEIGHT, 2 * TILE, 3)
+    np.testing.assert_allclose(strip[:, LABEL_HEIGHT + 50, 50, 0], 10 * np.array(times), atol=1)
+    face = np.zeros((7, 68, 2))
+    face[:, LOWER, 1] = np.array([1, 3, 2, 9, 4, 5, 6])[:, None]
+    assert widest(face, 3) == [1, 3, 6]
+    assert widest(face[:2], 3) == [0, 1]
+
+
+def test_sound_and_target_are_those_named_or_held_out(runs, tmp_path, drawn):
+    corpus = Corpus(runs / "corpus")
+    sound = tmp_path / "said.wav"
+    write_wav(sound, np.random.default_rng(1).uniform(-0.3, 0.3, 640 * 9))
+    named = corpus.clips("test_sentence", "M901")[2]
+    targets = tmp_path / "targets"
+    shutil.copytree(runs / "corpus", targets)
+    elsewhere = Corpus(targets).clip(named.id)
+    np.save(elsewhere.folder / "landmarks.npy", 2 * named.landmarks())
+    options = [f"--audio={sound}", f"--target={named.id}", f"--targets={targets}"]
+    figures = command(runs, tmp_path / "one", "--blend=neutral:happy", *options)
+    assert (figures["clip"], figures["target"]) == (str(sound), named.id)
+    target, face = drawn[0]
+    np.testing.assert_array_equal(target.landmarks, 2 * named.landmarks())
+    assert len(face) == 9
+    figures = command(runs, tmp_path / "two", "--blend=neutral:happy")
+    first = corpus.clips("test_sentence", "W902")[0]
+    assert (figures["clip"], figures["target"]) == (str(first.folder / "audio.wav"), first.id)
+
+
+def test_a_schedule_is_drawn_filmed_and_measured(runs, tmp_path, drawn):
+    track = tmp_path / "track.json"
+    points = [{"time": 0.2, "weights": {"happy": 1}}, {"time": 0.6, "weights": {"angry": 1}}]
+    track.write_text(json.dumps({"points": points}))
+    figures = command(runs, tmp_path, f"--emotion-track={track}")
+    assert (figures["track"], figures["labels"]) == (str(track), ["happy", "angry"])
+    assert 0 <= figures["follows"] <= 1
+    assert picture(tmp_path / "strip.png").shape == (TILE + LABEL_HEIGHT, 8 * TILE, 3)
+    assert picture(tmp_path / "curves.png").std() > 1
+    assert probe(tmp_path / "video.mp4").frames == FRAMES
+    ((_, scheduled),) = drawn
+    drawn.clear()
+    command(runs, tmp_path / "constant", "--blend=happy:angry", "--steps=2")
+    happy = drawn[0][1]
+    np.testing.assert_allclose(scheduled[:5], happy[:5], atol=1e-4)  # before second 0.2
+    assert np.abs(scheduled[6:] - happy[6:]).max() > 1e-3
+
+
+def test_a_face_follows_where_it_is_nearest_to_the_label_of_most_weight():
+    T = 8
+    rng = np.random.default_rng(0)
+    alone = np.repeat(rng.uniform(0, 256, (2, 1, 68, 2)), T, axis=1)
+    talk = rng.uniform(1, 9, (3, T))
+    for faces, opening in zip(alone, talk, strict=False):
+        faces[:, LOWER] = faces[:, UPPER] + np.array([0, 1]) * opening[:, None, None]
+    scheduled = alone[0].copy()
+    scheduled[3:, list(SHOWS)] = alone[1, 3:, list(SHOWS)].swapaxes(0, 1)
+    scheduled[:, list(JAW)] = 0
+    weights = np.array([[1, 0]] * 5 + [[0.4, 0.6]] * 3)
+    found = track_figures(scheduled, alone, weights)
+    assert found["follows"] == 6 / 8  # it changes two frames before the weights do
+    assert found["mouth_r"] == pytest.approx(np.corrcoef(talk[0], talk[1])[0, 1])
+
+
+def test_lines_are_drawn_for_every_weight_and_both_true_faces(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(
+        "evp.analysis.editing_pictures.save", lambda figure, *_, **__: kept.append(figure)
+    )
+    rng = np.random.default_rng(0)
+    first, second = rng.uniform(0, 256, (2, 68, 2))
+    faces = first + np.array([0, 0.3, 1])[:, None, None, None] * (second - first)
+    faces = np.repeat(faces, 4, axis=1)
+    draw_blend(tmp_path / "a.png", "title", faces, (0, 0.3, 1), (first, second))
+    (figure,) = kept
+    gone, brows, corners, mouth = figure.axes
+    assert [len(axis.lines) for axis in figure.axes] == [5, 5, 5, 3]
+    shares = [line.get_ydata()[0] for line in gone.lines]
+    np.testing.assert_allclose(shares, [0, 0.3, 1, 0, 1], atol=1e-9)
+    np.testing.assert_allclose(gone.lines[0].get_xdata(), [0.02, 0.06, 0.1, 0.14])
+    for axis, points in ((brows, [20, 21, 22, 23]), (corners, [48, 54])):
+        up = (first - second)[points, 1].mean()
+        heights = [line.get_ydata()[0] for line in axis.lines]
+        np.testing.assert_allclose(heights, up * np.array([0, 0.3, 1, 0, 1]), atol=1e-9)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["w = 0", "w = 0.3", "w = 1"]
+    assert mouth.get_ylabel() == "mouth opening, px"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--blend=happy"], "'happy' is not of the form a:b"),
+        (["--blend=happy:happy"], "is not of the form a:b"),
+        (["--blend=happy:sad:0.3"], "is not of the form a:b"),
+        (["--blend=happy:joyful"], "unknown emotion 'joyful'"),
+        (["--blend=happy:angry", "--steps=1"], "--steps is 1, wanted 2"),
+        (["--blend=happy:angry", "--target=nobody"], "no clip 'nobody'"),
+        (["--blend=happy:angry", "--corpus=nowhere"], "nowhere is no prepared corpus"),
+        (["--blend=happy:angry", "--audio=none.wav"], "none.wav"),
+        (["--emotion-track=none.csv"], "no schedule of emotions none.csv"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_clear_line(runs, tmp_path, given, said):
+    with pytest.raises(SystemExit) as error:
+        main([str(runs), f"--out={tmp_path / 'out'}", *given])
+    assert str(error.value).startswith("evp.analysis.editing: ")
+    assert said in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_without_true_clips_and_people_without_held_out_ones_are_named(
+    runs, tmp_path, monkeypatch
+):
+    clips = Corpus.clips
+
+    def without(split_gone, emotion_gone=None):
+        def found(corpus, split=None, speaker=None, emotion=None):
+            gone = split == split_gone and emotion == emotion_gone
+            return [] if gone else clips(corpus, split, speaker, emotion)
+
+        return found
+
+    for lacking, said in (
+        (without("train", "happy"), "no training clip of W902, happy"),
+        (without("test_sentence"), "no clip of W902 in split test_sentence"),
+    ):
+        monkeypatch.setattr(Corpus, "clips", lacking)
+        with pytest.raises(SystemExit, match=said):
+            main([str(runs), f"--out={tmp_path}", "--blend=angry:happy"])

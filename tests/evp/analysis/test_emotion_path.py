@@ -1,0 +1,254 @@
+"""How a face follows blended codes: the measures, and the runs that they measure."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from affekt.media.faces.points import BROWS, JAW, MOUTH_CORNERS
+from affekt.runtime.files import read_json, write_text
+from evp.analysis.emotion_path import (
+    SHOWS,
+    arrival,
+    blended_codes,
+    follow,
+    meets,
+    path_figures,
+    rank_correlation,
+    true_faces,
+    way_gone,
+)
+from evp.analysis.measure_editing import clip_paths, main, measure, summary, table
+from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
+from evp.networks.audio2lm import faces_under, load_predictor, predict_faces
+from evp.networks.encoders import encode
+from tests.corpora.spoken_corpus import make_corpus
+from tests.evp.inference.test_predict import make_run
+
+RNG = np.random.default_rng(0)
+FIRST = RNG.uniform(0, 256, (68, 2))
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+LOWER_LIP = [65, 66, 67]
+
+
+def other_face(shift=8.0):
+    face = FIRST.copy()
+    face[list(BROWS), 1] -= shift
+    return face
+
+
+def test_the_way_is_that_of_brows_and_mouth_corners_alone():
+    second = other_face()
+    second[48] += (3, 4)
+    second[[0, 8, 30, 40, 57, 62, 66]] += 9  # jaw, nose, lids and lips: of no concern
+    way = 10 * 8**2 + 25  # pixels^2: ten brow points, one corner
+    faces = np.stack([FIRST, second, 3 * second - 2 * FIRST])
+    np.testing.assert_allclose(way_gone(faces, FIRST, second), [0, 1, 3])
+    moved = FIRST.copy()
+    moved[17, 1] -= 4
+    np.testing.assert_allclose(way_gone(moved, FIRST, second), 4 * 8 / way)
+    moved = FIRST.copy()
+    moved[list(JAW)] += 50
+    moved[60:] += 20
+    assert way_gone(moved, FIRST, second) == 0
+    with pytest.raises(ValueError, match="name two emotions"):
+        way_gone(FIRST, FIRST, FIRST)
+
+
+def test_rank_correlation_is_spearmans():
+    values = RNG.normal(size=(5, 40)).round(1)
+    values[1, :20] = values[0, :20]  # ties
+    found = rank_correlation(values, WEIGHTS)
+    wanted = [spearmanr(column, WEIGHTS).statistic for column in values.T]
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    assert rank_correlation(np.array([0, 1, 2, 30, 4]), WEIGHTS) == pytest.approx(0.9)
+    assert math.isnan(rank_correlation(np.ones(5), WEIGHTS))
+
+
+def test_neighbours_exchanged_meet_the_bar_and_still_tracks_do_not():
+    ranks = [rank_correlation(np.array(v), WEIGHTS) for v in ([1, 0, 2, 3, 4], [0, 2, 1, 4, 3])]
+    np.testing.assert_allclose(ranks, [0.9, 0.8])
+    assert meets([*ranks, float("nan")], 0.9).tolist() == [True, False, False]
+    assert meets(0.9 - 1e-12, 0.9)  # 0.9 in other digits
+
+
+def test_a_leap_has_arrived_at_nine_tenths_of_what_it_leads_to():
+    before, after = np.zeros(8), np.array([9, 9, 9, 9, 1, 1, -2, -2.0])
+    leaping = np.array([9, 9, 9, 9, 0, 0.89, -1.7, -1.9])
+    assert arrival(leaping, before, after) == 3
+    assert arrival(leaping + 1, before + 1, after + 1) == 3
+    assert math.isnan(arrival(before, before, after))
+
+
+def moving(gone, openings):
+    """Return faces (W, T, 68, 2) that are so far on the way, with lower lips so far down."""
+    shown = FIRST + np.asarray(gone)[..., None, None] * (other_face() - FIRST)
+    shown[..., LOWER_LIP, 0] = FIRST[[63, 62, 61], 0]
+    shown[..., LOWER_LIP, 1] = FIRST[[63, 62, 61], 1] + np.asarray(openings)[..., None]
+    return shown
+
+
+def figures(gone, openings, leaping=None):
+    faces = moving(gone, openings)
+    leaping = faces[-1] if leaping is None else leaping
+    return path_figures(("c", "a", "b"), faces, leaping, WEIGHTS, (FIRST, other_face()))
+
+
+def test_the_figures_of_a_path_are_those_by_hand():
+    T = 6
+    jitter = 0.3 * np.array([1, -1, 1, -1, 1, -1])
+    gone = np.array([0, 0.1, 0.4, 0.35, 1])[:, None] + jitter
+    talk = np.array([1, 5, 2, 7, 3, 4.0])
+    mouths = np.stack([talk, 2 * talk + 1, talk, talk[::-1], talk**2])
+    found = figures(gone, mouths)
+    np.testing.assert_allclose(found.gone, [0, 0.1, 0.4, 0.35, 1], atol=1e-12)
+    assert found.rank == pytest.approx(0.9)
+    assert found.rank_frames == 1
+    assert found.mouth_r == pytest.approx(np.corrcoef(talk, talk[::-1])[0, 1])
+    assert found.mouth_r < np.corrcoef(talk**2, talk[::-1])[0, 1]
+    assert found.way_px == pytest.approx(math.sqrt(10 * 64 / len(SHOWS)))
+    assert found.step_frames == 0
+    assert (found.clip, found.first, found.second) == ("c", "a", "b")
+    back = figures(gone[::-1], np.tile(talk, (5, 1)))
+    assert back.rank == pytest.approx(-0.9)
+    assert back.rank_frames == 0
+    assert back.mouth_r == pytest.approx(1)
+    late = moving(np.linspace(0, 1, T), talk)
+    flat = np.repeat(np.array(WEIGHTS)[:, None], T, axis=1)
+    assert figures(flat, np.tile(talk, (5, 1)), late).step_frames == 2  # the last of three
+    assert math.isnan(figures(flat, np.ones((5, T))).mouth_r)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("spoken"), frames=12, pairs=False)
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("run"), corpus)
+    predictor = load_predictor(folder)
+    save_codes(mean_codes(predictor.encoders.emotion, corpus), folder, corpus)
+    return folder
+
+
+def test_true_faces_are_means_over_training_clips(corpus):
+    faces = true_faces(corpus, "2d")
+    assert len(faces) == 6
+    clips = corpus.clips("train", "W902", "happy")
+    assert len(clips) == 4
+    wanted = np.mean([clip.aligned("2d").mean(axis=0) for clip in clips], axis=0)
+    np.testing.assert_allclose(faces["W902", "happy"], wanted, atol=1e-3)
+    brows, corners = (list(points) for points in (BROWS, MOUTH_CORNERS))
+    way = faces["W902", "happy"] - faces["W902", "angry"]
+    assert way[brows, 1].mean() > 2 > -2 > way[corners, 1].mean()
+
+
+def test_all_weights_at_once_are_as_each_alone_and_a_leap_starts_as_the_first(run, corpus):
+    predictor, codes = load_predictor(run), load_codes(run)
+    clip = corpus.clips("test_sentence")[0]
+    neutral = predictor.space.neutral_of("W902")
+    ends = codes.of("angry"), codes.of("happy")
+    content = encode(predictor.encoders.content, torch.from_numpy(np.array(clip.windows())))
+    faces, leaping = follow(predictor, content, ends, WEIGHTS, "W902")
+    assert faces.shape == (5, 12, 68, 2)
+
+    def alone(code):
+        encoder = predictor.encoders.content
+        return predict_faces(predictor.model, encoder, clip.windows(), code, neutral)
+
+    for found, weight in zip(faces, WEIGHTS, strict=True):
+        code = (1 - weight) * ends[0] + weight * ends[1]
+        np.testing.assert_allclose(found, alone(code), atol=1e-4)
+    codes = blended_codes(*ends, WEIGHTS)
+    np.testing.assert_array_equal(faces_under(predictor.model, content, codes, neutral), faces)
+    per_frame = np.stack([ends[0]] * 6 + [ends[1]] * 6)
+    np.testing.assert_allclose(leaping, alone(per_frame), atol=1e-4)
+    np.testing.assert_allclose(leaping[:6], faces[0, :6], atol=1e-4)
+    assert np.abs(leaping[6:] - faces[0, 6:]).max() > 1e-3
+    np.testing.assert_allclose(blended_codes(*ends, [0, 1]), ends)
+
+
+def test_a_run_is_measured_on_every_held_out_clip_and_pair(run, corpus):
+    found = measure(run, corpus, "test_sentence")
+    assert (found["clips"], found["speakers"]) == (6, 2)
+    assert (found["blends"]["paths"], found["intensity"]["paths"]) == (36, 12)
+    assert list(found["pairs"])[:3] == ["angry:happy", "angry:neutral", "happy:angry"]
+    assert all(row["paths"] == 6 for row in found["pairs"].values())
+    there, back = found["pairs"]["angry:happy"], found["pairs"]["happy:angry"]
+    assert there["rank_share"] == back["rank_share"]  # the same faces, the other way round
+    np.testing.assert_allclose(there["gone"], 1 - np.array(back["gone"])[::-1], atol=1e-3)
+    rising = [row["rank_frames"] for name, row in found["pairs"].items() if "neutral:" in name]
+    assert found["intensity"]["rank_frames"] == pytest.approx(np.mean(rising))
+    assert found["intensity"]["rank_frames"] != pytest.approx(found["blends"]["rank_frames"])
+
+
+def test_a_path_is_from_the_first_labels_code_and_face_to_the_seconds(run, corpus):
+    predictor, codes, truth = load_predictor(run), load_codes(run), true_faces(corpus, "2d")
+    clip = corpus.clips("test_sentence", "M901")[1]
+    content = encode(predictor.encoders.content, torch.from_numpy(np.array(clip.windows())))
+    for path in clip_paths(predictor, codes, truth, clip):
+        ends = codes.of(path.first, "M901"), codes.of(path.second, "M901")
+        both = truth["M901", path.first], truth["M901", path.second]
+        faces, leaping = follow(predictor, content, ends, WEIGHTS, "M901")
+        name = (clip.id, path.first, path.second)
+        assert path == path_figures(name, faces, leaping, WEIGHTS, both)
+
+
+def test_a_run_of_other_emotions_is_refused(corpus, tmp_path):
+    strange = make_run(tmp_path, corpus, ("angry", "bored", "happy"))
+    with pytest.raises(ValueError, match="trained on the emotions angry, bored, happy"):
+        measure(strange, corpus, "test_sentence")
+
+
+def test_a_speaker_counts_for_the_emotions_that_training_showed_of_it(run, corpus):
+    predictor, codes = load_predictor(run), load_codes(run)
+    truth = true_faces(corpus, "2d")
+    del truth["M901", "angry"]
+    clips = [corpus.clips("test_sentence", speaker)[0] for speaker in ("M901", "W902")]
+    counts = [len(list(clip_paths(predictor, codes, truth, clip))) for clip in clips]
+    assert counts == [2, 6]
+
+
+def test_summaries_are_medians_and_shares():
+    talk = np.array([1, 5, 2, 7, 3, 4.0])
+    one = figures(np.tile(np.array(WEIGHTS)[:, None], (1, 6)), np.tile(talk, (5, 1)))
+    two = dataclasses.replace(one, rank=0.5, mouth_r=0.2, step_frames=float("nan"), rank_frames=0)
+    three = dataclasses.replace(one, mouth_r=0.3, step_frames=3, gone=(9, 9, 9, 9, 9))
+    found = summary([one, two, three])
+    assert (found["rank"], found["rank_share"]) == (1, pytest.approx(2 / 3))
+    assert found["rank_frames"] == pytest.approx(2 / 3)
+    assert (found["mouth_r"], found["mouth_share"]) == (0.3, pytest.approx(1 / 3))
+    assert (found["step_frames"], found["paths"]) == (1.5, 3)
+    assert found["step_share"] == pytest.approx(2 / 3)
+    np.testing.assert_allclose(found["gone"], WEIGHTS)
+    assert summary([two])["step_frames"] is None
+
+
+def test_the_command_writes_what_it_prints(run, capsys, monkeypatch, tmp_path):
+    out = tmp_path / "editing.json"
+    monkeypatch.setattr("sys.argv", ["measure_editing", str(run), f"--out={out}"])
+    main()
+    found = read_json(out)
+    text = capsys.readouterr().out
+    assert text == table(found) + "\n"
+    assert f"| rank | {found['blends']['rank']:.3f} | {found['intensity']['rank']:.3f} |" in text
+    assert "| paths | 36 | 12 |" in text
+    low = {pair for pair, row in found["pairs"].items() if row["rank_share"] < 1}
+    (line,) = (line for line in text.splitlines() if "whose rank_share is below 1" in line)
+    assert {word for word in line.replace(",", "").split() if ":" in word[:-1]} == low
+
+
+def test_the_command_names_what_is_missing_in_one_line(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["measure_editing", str(run), "--split=val"])
+    with pytest.raises(SystemExit, match=r"evp\.measure_editing: .*'val'"):
+        main()
+    monkeypatch.setattr("sys.argv", ["measure_editing", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"config\.yaml is missing; name the folder of a stage"):
+        main()
+    write_text(tmp_path / "audio2lm" / "config.yaml", "corpus: data/mini")
+    with pytest.raises(SystemExit, match=rf"did you mean {tmp_path / 'audio2lm'}\?"):
+        main()

@@ -1,0 +1,169 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from affekt.runtime.checkpoint import save
+from affekt.runtime.files import read_json, write_text
+from evp.analysis.measure_codes import measure_run, table
+from evp.inference.emotion_codes import (
+    EmotionCodes,
+    clip_codes,
+    load_codes,
+    mean_codes,
+    parse_blend,
+    save_codes,
+)
+from evp.networks.encoders import (
+    ContentEncoderConfig,
+    EmotionEncoderConfig,
+    Encoders,
+    EncodersConfig,
+    EncodersDescription,
+    save_description,
+)
+from tests.corpora.spoken_corpus import make_corpus
+
+ROOT = Path(__file__).parents[3]
+SIZES = EncodersConfig(
+    ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),
+    EmotionEncoderConfig((2, 4, 4, 8), hidden=8, dim=6),
+)
+
+
+class Means(nn.Module):
+    """An encoder whose code is the mean row of a window."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, windows):
+        return windows.mean(dim=1)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("spoken"), frames=12, pairs=False)
+
+
+@pytest.fixture
+def run_dir(corpus, tmp_path):
+    encoders = Encoders(SIZES)
+    save_description(tmp_path, EncodersDescription(SIZES, corpus.emotions))
+    parts = {"content_encoder": encoders.content, "emotion_encoder": encoders.emotion}
+    save(tmp_path / "checkpoints", 1, parts)
+    write_text(tmp_path / "config.yaml", f"corpus: {corpus.root}\n")
+    return tmp_path
+
+
+CODES = EmotionCodes(
+    ("happy", "sad", "fear"),
+    {
+        "happy": np.array([1.0, 0.0]),
+        "sad": np.array([0.0, 1.0]),
+        "M901/sad": np.array([0.0, 3.0]),
+    },
+)
+
+
+def test_a_blend_is_1_minus_w_of_the_first_and_w_of_the_second():
+    np.testing.assert_allclose(CODES.blend("sad:happy:0.25"), [0.25, 0.75])
+    np.testing.assert_allclose(CODES.blend("sad:happy:0"), CODES.of("sad"))
+    np.testing.assert_allclose(CODES.blend("sad:happy:1"), CODES.of("happy"))
+
+
+def test_a_speakers_own_mean_is_preferred():
+    np.testing.assert_allclose(CODES.of("sad", "M901"), [0, 3])
+    np.testing.assert_allclose(CODES.of("happy", "M901"), [1, 0])
+    np.testing.assert_allclose(CODES.blend("sad:happy:0.5", "M901"), [0.5, 1.5])
+
+
+@pytest.mark.parametrize("text", ["sad:happy", "sad:happy:much", "sad::0.5", "a:b:0.5:1", ""])
+def test_text_that_is_no_blend_is_refused_with_an_example(text):
+    with pytest.raises(ValueError, match=r"not of the form a:b:w, such as sad:happy:0\.3"):
+        parse_blend(text)
+
+
+def test_a_weight_outside_0_to_1_is_refused():
+    with pytest.raises(ValueError, match=r"is 1\.5, wanted 0 to 1"):
+        parse_blend("sad:happy:1.5")
+
+
+def test_unknown_and_unheard_labels_are_refused():
+    with pytest.raises(
+        ValueError, match=r"unknown emotion 'joyful'; this run knows happy, sad, fear"
+    ):
+        CODES.of("joyful")
+    with pytest.raises(ValueError, match="no training clip is labelled 'fear'"):
+        CODES.blend("sad:fear:0.5")
+
+
+def test_a_clips_code_is_the_mean_over_its_windows(corpus):
+    clips = corpus.clips()[:3]
+    codes = clip_codes(Means(), clips)
+    for code, clip in zip(codes, clips, strict=True):
+        np.testing.assert_allclose(code, clip.windows().mean(axis=(0, 1)), atol=1e-4)
+
+
+def test_a_labels_code_is_the_mean_over_its_training_clips(corpus):
+    codes = mean_codes(Means(), corpus)
+    clips = corpus.clips("train", emotion="happy")
+    by_hand = np.mean([clip.windows().mean(axis=(0, 1)) for clip in clips], axis=0)
+    np.testing.assert_allclose(codes.of("happy"), by_hand, atol=1e-4)
+    clips = corpus.clips("train", "W902", "happy")
+    by_hand = np.mean([clip.windows().mean(axis=(0, 1)) for clip in clips], axis=0)
+    np.testing.assert_allclose(codes.of("happy", "W902"), by_hand, atol=1e-4)
+
+
+def test_saved_codes_come_back(corpus, run_dir):
+    codes = mean_codes(Means(), corpus)
+    save_codes(codes, run_dir, corpus)
+    again = load_codes(run_dir)
+    assert again.emotions == codes.emotions
+    assert set(again.codes) == set(codes.codes)
+    np.testing.assert_array_equal(
+        again.of("sad" if "sad" in codes.codes else "happy"), codes.of("happy")
+    )
+    made_of = read_json(run_dir / "emotion_codes.json")
+    assert made_of["clips"] == {"angry": 8, "happy": 8, "neutral": 8}  # without sentence 004
+
+
+def test_codes_not_computed_yet_name_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"run python -m evp\.emotion_codes"):
+        load_codes(tmp_path)
+
+
+def test_the_command_writes_codes_of_the_runs_corpus(run_dir):
+    command = [sys.executable, "-m", "evp.inference.emotion_codes", str(run_dir)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert load_codes(run_dir).of("angry", "M901").shape == (6,)
+
+
+def test_the_command_refuses_a_corpus_of_other_emotions(run_dir, corpus):
+    save_description(run_dir, EncodersDescription(SIZES, ("angry", "bored")))
+    command = [
+        sys.executable,
+        "-m",
+        "evp.inference.emotion_codes",
+        str(run_dir),
+        "--corpus",
+        str(corpus.root),
+    ]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "trained on the emotions angry, bored" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_measures_stand_beside_those_of_raw_mfcc(run_dir, corpus):
+    figures = measure_run(run_dir, corpus, "test_sentence")
+    assert set(figures) == {"mfcc", "content", "emotion"}
+    assert figures["mfcc"]["nearest_mean"] == 1  # made-up emotions are constant offsets
+    assert figures["mfcc"]["emotion"] == 1
+    assert all(-1 <= row["silhouette"] <= 1 for row in figures.values())
+    assert "| mfcc | 1.000 | 1.000 |" in table(figures)

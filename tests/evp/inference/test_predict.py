@@ -1,0 +1,130 @@
+"""evp.inference.predict: the landmarks of held-out clips as files, from their sound alone."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from affekt.runtime.checkpoint import save
+from affekt.runtime.files import read_json, write_text
+from evp.inference import predict
+from evp.inference.emotion_codes import clip_codes
+from evp.inference.predict import write_predictions
+from evp.landmark_space import fit_space, unflatten
+from evp.networks.audio2lm import (
+    Audio2Landmark,
+    Audio2LandmarkConfig,
+    load_predictor,
+    predict_landmarks,
+    save_network,
+)
+from evp.networks.encoders import (
+    ContentEncoderConfig,
+    EmotionEncoderConfig,
+    Encoders,
+    EncodersConfig,
+    EncodersDescription,
+    save_description,
+)
+from tests.corpora.spoken_corpus import make_corpus
+
+SIZES = EncodersConfig(
+    ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),
+    EmotionEncoderConfig((2, 4, 4, 8), hidden=8, dim=6),
+)
+SMALL = Audio2LandmarkConfig(identity_dim=4, hidden=8, layers=1, head_hidden=8)
+
+
+def make_run(folder, corpus, emotions=None):
+    """Write an untrained run of train_audio2lm.py."""
+    encoders, space = Encoders(SIZES), fit_space(corpus, "2d", SMALL.components)
+    model = Audio2Landmark(SMALL, 10, space)
+    save_description(folder, EncodersDescription(SIZES, emotions or corpus.emotions))
+    save_network(folder, SMALL, space, "2d")
+    save(
+        folder / "checkpoints",
+        1,
+        {
+            "model": model,
+            "content_encoder": encoders.content,
+            "emotion_encoder": encoders.emotion,
+        },
+    )
+    write_text(folder / "config.yaml", f"corpus: {corpus.root}\n")
+    return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return make_corpus(tmp_path / "corpus", frames=12, pairs=False)
+
+
+@pytest.fixture
+def run(corpus, tmp_path):
+    return make_run(tmp_path / "run", corpus)
+
+
+def test_every_held_out_clip_is_predicted_from_its_own_sound_and_its_speakers_face(
+    corpus, run, tmp_path
+):
+    out = tmp_path / "out"
+    assert write_predictions(run, corpus, "test_sentence", out) == 6
+    predictor, clips = load_predictor(run), corpus.clips("test_sentence")
+    record = read_json(out / "predictions.json")
+    assert record["view"] == "2d"
+    assert record["split"] == "test_sentence"
+    assert record["clips"] == [clip.id for clip in clips]
+    for clip in clips:
+        written = np.load(out / f"{clip.id}.npy")
+        assert written.shape == (clip.frames, 68, 2)
+        code = clip_codes(predictor.encoders.emotion, [clip])[0]
+        neutral = unflatten(predictor.space.neutral_of(clip.speaker))
+        alone = predict_landmarks(
+            predictor.model, predictor.encoders, clip.windows(), code, neutral
+        )
+        np.testing.assert_allclose(written, alone, atol=1e-3)
+
+
+def test_a_held_out_clips_own_face_has_no_part_in_it(corpus, run, tmp_path):
+    write_predictions(run, corpus, "test_sentence", tmp_path / "before")
+    for clip in corpus.clips("test_sentence"):
+        np.save(clip.folder / "landmarks.npy", clip.landmarks() * 2)
+    write_predictions(run, corpus, "test_sentence", tmp_path / "after")
+    for clip in corpus.clips("test_sentence"):
+        before, after = (np.load(tmp_path / f"{x}/{clip.id}.npy") for x in ("before", "after"))
+        np.testing.assert_array_equal(before, after)
+
+
+def test_another_sound_gives_another_face(corpus, run, tmp_path):
+    write_predictions(run, corpus, "test_sentence", tmp_path / "before")
+    clip = corpus.clips("test_sentence")[0]
+    np.save(clip.folder / "mfcc.npy", clip.mfcc()[::-1])
+    write_predictions(run, corpus, "test_sentence", tmp_path / "after")
+    before, after = (np.load(tmp_path / f"{x}/{clip.id}.npy") for x in ("before", "after"))
+    assert np.abs(before - after).max() > 0
+
+
+def test_other_emotions_or_an_empty_split_are_refused_and_nothing_is_written(corpus, tmp_path):
+    strange = make_run(tmp_path / "strange", corpus, ("angry", "bored", "happy"))
+    with pytest.raises(ValueError, match="bored"):
+        write_predictions(strange, corpus, "test_sentence", tmp_path / "out")
+    run = make_run(tmp_path / "run", corpus)
+    with pytest.raises(ValueError, match="no clips in split 'val'"):
+        write_predictions(run, corpus, "val", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_takes_the_runs_own_corpus_and_says_how_many(
+    run, tmp_path, capsys, monkeypatch
+):
+    arguments = ["predict", str(run), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    predict.main()
+    assert capsys.readouterr().out == f"6 clips in {tmp_path / 'out'}\n"
+
+
+def test_the_command_names_what_is_missing_in_one_line(corpus, tmp_path, monkeypatch):
+    nowhere = [str(tmp_path / "nowhere"), "--corpus", str(corpus.root), "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["predict", *nowhere])
+    with pytest.raises(SystemExit, match=r"evp\.predict: .*nowhere"):
+        predict.main()

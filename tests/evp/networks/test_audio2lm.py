@@ -1,0 +1,287 @@
+"""Stage 2: what may influence a face, and the stage end to end on made-up speech."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from affekt.runtime.checkpoint import save
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
+from evp.inference.emotion_codes import clip_codes
+from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
+from evp.networks.audio2lm import (
+    Audio2Landmark,
+    Audio2LandmarkConfig,
+    load_predictor,
+    predict_faces,
+    predict_landmarks,
+)
+from evp.networks.disentangle import Disentanglement, DisentanglementConfig
+from evp.networks.encoders import (
+    AudioDecoderConfig,
+    ContentEncoderConfig,
+    EmotionEncoderConfig,
+    Encoders,
+    EncodersConfig,
+    EncodersDescription,
+    encode,
+    load_encoders,
+    save_description,
+)
+from evp.validation import HeldOut, landmark_figures
+from tests.corpora.spoken_corpus import make_corpus
+from train_audio2lm import Config, LossConfig, train
+
+SIZES = EncodersConfig(
+    ContentEncoderConfig((4, 8, 8, 8, 16), hidden=32, dim=16),
+    EmotionEncoderConfig((4, 8, 8, 16), hidden=32, dim=16),
+)
+SMALL = Audio2LandmarkConfig(identity_dim=8, hidden=32, layers=1, head_hidden=32, components=4)
+IN_SPACE = replace(SMALL, output="components")
+
+
+def space_of(count=2):
+    rng = np.random.default_rng(0)
+    neutral = rng.uniform(0.2, 0.8, (count, 136)).astype(np.float32)
+    basis = np.linalg.qr(rng.normal(size=(136, 4)))[0].T.astype(np.float32)
+    return LandmarkSpace(("M901", "W902")[:count], neutral, neutral, basis, np.ones(4, np.float32))
+
+
+def inputs(B=2, T=6):
+    return torch.randn(B, T, 5), torch.randn(B, T, 3), torch.rand(B, 136)
+
+
+def test_the_papers_network_has_f_a_of_256_three_lstm_layers_and_a_two_layer_head():
+    model = Audio2Landmark(Audio2LandmarkConfig(), 256 + 128)
+    lstm = 4 * 256 * ((256 + 384) + 256 + 2 + 2 * (256 + 256 + 2))
+    assert sum(p.numel() for p in model.lstm.parameters()) == lstm
+    head = 256 * 256 + 256 + 256 * 136 + 136
+    assert sum(p.numel() for p in model.head.parameters()) == head
+    assert model.identity[2].out_features == 256
+
+
+def test_identity_enters_only_through_the_neutral_face():
+    model = Audio2Landmark(SMALL, 8, space_of()).eval()
+    content, emotion, neutral = inputs()
+    assert not torch.allclose(  # f_a lets a speaker move in a way of its own
+        model(content, emotion, neutral + 0.1) - (neutral + 0.1)[:, None],
+        model(content, emotion, neutral) - neutral[:, None],
+    )
+    with torch.no_grad():
+        model.identity[2].weight.zero_()  # without f_a, the neutral face is only added back
+    moved = model(content, emotion, neutral + 0.1) - model(content, emotion, neutral)
+    torch.testing.assert_close(moved, torch.full((2, 6, 136), 0.1))
+
+
+def test_a_face_does_not_depend_on_later_sound_beyond_its_window():
+    encoders = Encoders(SIZES).eval()
+    model = Audio2Landmark(SMALL, 32, space_of()).eval()
+    mfcc = 10 * np.random.default_rng(0).normal(size=(4 * 20 + 24, 13)).astype(np.float32)
+    changed = mfcc.copy()
+    changed[4 * 9 + 28 :] += 20  # what frame 9 does not hear: its window ends before this row
+    code, neutral = np.zeros(16), np.full((68, 2), 128.0)
+    before, after = (
+        predict_landmarks(model, encoders, _windows(rows), code, neutral)
+        for rows in (mfcc, changed)
+    )
+    np.testing.assert_array_equal(before[:10], after[:10])
+    assert np.abs(before[10:] - after[10:]).max() > 0
+
+
+def _windows(mfcc):
+    view = np.lib.stride_tricks.sliding_window_view(mfcc[:, 1:], 28, axis=0)
+    return view[::4].swapaxes(1, 2)
+
+
+def test_a_whole_clip_at_once_is_frame_by_frame():
+    encoders = Encoders(SIZES).eval()
+    model = Audio2Landmark(SMALL, 32, space_of()).eval()
+    windows = 10 * np.random.default_rng(0).normal(size=(9, 28, 12)).astype(np.float32)
+    code, neutral = np.random.default_rng(1).random(16), np.full((68, 2), 128.0)
+    whole = predict_landmarks(model, encoders, windows, code, neutral)
+
+    state, faces = None, []
+    face = torch.from_numpy(flatten(neutral))[None]
+    identity = model.identity((face - model.mean_L) / (4 / 256))
+    for window in windows:
+        content = encode(encoders.content, torch.from_numpy(window[None]))
+        joined = torch.cat([identity, content, torch.from_numpy(code).float()[None]], dim=1)
+        hidden, state = model.lstm(joined[:, None], state)
+        faces.append((face + 4 / 256 * model.head(hidden)[:, 0]).detach().numpy())
+    np.testing.assert_allclose(whole, unflatten(np.concatenate(faces)), atol=1e-3)
+
+
+def test_component_outputs_stay_in_the_training_motion():
+    space = space_of()
+    model = Audio2Landmark(IN_SPACE, 8, space)
+    content, emotion, neutral = inputs()
+    motion = (model(content, emotion, neutral) - neutral[:, None]).detach().numpy()
+    np.testing.assert_allclose(motion @ space.basis.T @ space.basis, motion, atol=1e-5)
+    assert np.abs(motion).max() > 1e-3
+
+
+def test_an_emotion_code_of_another_run_is_refused():
+    encoders, model = Encoders(SIZES), Audio2Landmark(SMALL, 32, space_of())
+    with pytest.raises(ValueError, match=r"shape \(128,\), wanted \(16,\) or \(3, 16\)"):
+        predict_landmarks(model, encoders, np.zeros((3, 28, 12)), np.zeros(128), np.zeros((68, 2)))
+
+
+# The stage on made-up speech
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("spoken"), frames=30, pairs=False)
+
+
+@pytest.fixture
+def config(corpus, tmp_path):
+    encoders = Disentanglement(
+        DisentanglementConfig(SIZES, AudioDecoderConfig((8, 8, 8, 8))), 3, "paper"
+    ).encoders
+    save_description(tmp_path / "stage1", EncodersDescription(SIZES, corpus.emotions))
+    parts = {"content_encoder": encoders.content, "emotion_encoder": encoders.emotion}
+    save(tmp_path / "stage1/checkpoints", 1, parts)
+    run = RunConfig(
+        out=tmp_path / "run",
+        device="cpu",
+        steps=160,
+        batch_size=4,
+        workers=0,
+        log_every=1,
+        save_every=80,
+        progress=False,
+    )
+    return Config(
+        run=run,
+        corpus=corpus.root,
+        encoders=tmp_path / "stage1",
+        content_encoder="finetune",
+        emotion_encoder="finetune",
+        emotion_from="other_clip",
+        model=SMALL,
+        optim=OptimConfig(1e-2, (0.9, 0.999), clip_norm=1.0, schedule="one_cycle"),
+        held_out=HeldOut(every=160),
+    )
+
+
+def rows(config):
+    lines = (config.run.out / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in lines]
+
+
+@pytest.mark.parametrize(("model", "steps"), [(SMALL, 160), (IN_SPACE, 320)])
+def test_it_learns_faces_of_held_out_sentences(config, corpus, model, steps):
+    # Few outputs find the mouth behind the stronger brows later than many do.
+    run = replace(config.run, steps=steps)
+    config = replace(config, model=model, run=run, held_out=HeldOut(every=steps))
+    train(config)
+    figures = rows(config)[-1]
+    assert figures["held_out_mouth_ratio"] < 0.6  # 1 is the speaker's mean face
+    assert figures["held_out_mouth_r"] > 0.7
+    assert (config.run.out / f"pictures/faces_{steps:09d}.png").exists()
+
+    predictor = load_predictor(config.run.out)
+
+    def predict(clip):
+        code = clip_codes(predictor.encoders.emotion, [clip])[0]
+        neutral = unflatten(predictor.space.neutral_of(clip.speaker))
+        return predict_landmarks(predictor.model, predictor.encoders, clip.windows(), code, neutral)
+
+    clips = corpus.clips(split="test_sentence")
+    again = landmark_figures(predict, clips, predictor.space, predictor.view)
+    assert again["held_out_mouth_px"] == pytest.approx(figures["held_out_mouth_px"], abs=1e-3)
+    shuffled = {clip.id: other for clip, other in zip(clips, clips[1:] + clips[:1], strict=True)}
+    wrong = landmark_figures(
+        lambda clip: (
+            predict(shuffled[clip.id])
+            - unflatten(predictor.space.neutral_of(shuffled[clip.id].speaker))
+            + unflatten(predictor.space.neutral_of(clip.speaker))
+        ),
+        clips,
+        predictor.space,
+        "2d",
+    )
+    assert again["held_out_mouth_px"] < 0.8 * wrong["held_out_mouth_px"]
+
+
+def test_a_frozen_encoder_keeps_weights_and_batch_statistics(config):
+    steps = replace(config.run, steps=3, save_every=3)
+    frozen = replace(
+        config,
+        run=steps,
+        content_encoder="frozen",
+        emotion_encoder="frozen",
+        emotion_from="window",
+        held_out=HeldOut("none"),
+    )
+    train(frozen)
+    before, after = load_encoders(config.encoders), load_encoders(frozen.run.out)
+    assert all(torch.equal(after.state_dict()[k], v) for k, v in before.state_dict().items())
+
+    tuned = replace(config, run=replace(steps, out=steps.out / "tuned"), held_out=HeldOut("none"))
+    train(tuned)
+    after = load_encoders(tuned.run.out)
+    for part in (before.content, before.emotion):
+        name = "content" if part is before.content else "emotion"
+        changed = getattr(after, name).state_dict()
+        assert not torch.equal(changed["dense.0.weight"], part.state_dict()["dense.0.weight"])
+        mean = "convolutions.0.1.running_mean"
+        assert not torch.equal(changed[mean], part.state_dict()[mean])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_continues_bit_for_bit(config, workers):
+    run = replace(config.run, steps=6, save_every=3, workers=workers)
+    config = replace(
+        config,
+        run=run,
+        optim=OptimConfig(1e-3),
+        loss=LossConfig(velocity=0.5),
+        held_out=HeldOut("none"),
+    )
+    train(config)
+    stopped = replace(config, run=replace(run, out=run.out / "stopped", steps=3))
+    train(stopped)
+    train(replace(stopped, run=replace(stopped.run, steps=6)))
+    assert rows(stopped) == rows(config)
+    assert {"position", "velocity", "total"} <= set(rows(config)[0])
+    models = [load_predictor(c.run.out).model.state_dict() for c in (config, stopped)]
+    assert all(torch.equal(models[1][name], value) for name, value in models[0].items())
+
+
+def test_velocity_of_weight_0_is_not_computed(config, monkeypatch):
+    monkeypatch.setattr("train_audio2lm.velocity", None)
+    train(replace(config, run=replace(config.run, steps=1), held_out=HeldOut("none")))
+    assert "velocity" not in rows(config)[0]
+
+
+def test_encoders_of_other_emotions_are_refused(config, corpus):
+    save_description(config.encoders, EncodersDescription(SIZES, ("angry", "bored")))
+    with pytest.raises(ValueError, match="trained on the emotions angry, bored"):
+        train(config)
+
+
+def test_a_run_without_checkpoints_is_no_predictor(config, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"landmark_space.npz is missing.*train_audio2lm.py"
+    ):
+        load_predictor(config.encoders)
+
+
+def test_a_neutral_face_gives_the_coordinates_back():
+    faces = np.random.default_rng(0).uniform(0, 256, (3, 68, 2))
+    np.testing.assert_allclose(unflatten(flatten(faces)), faces, atol=1e-4)
+    assert flatten(faces)[1, 2 * 30 + 1] == pytest.approx(faces[1, 30, 1] / 256, rel=1e-6)
+
+
+def test_an_empty_emotion_code_serves_a_network_without_emotion(corpus):
+    space = fit_space(corpus, "2d", 4)
+    encoder = Encoders(SIZES).content
+    model = Audio2Landmark(SMALL, SIZES.content.dim, space)
+    faces = predict_faces(model, encoder, np.zeros((5, 28, 12)), np.zeros(0), space.neutral[0])
+    assert faces.shape == (5, 68, 2)
+    assert np.abs(faces - unflatten(space.neutral[0])).max() < 20  # a fresh network moves by pixels

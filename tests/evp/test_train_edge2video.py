@@ -1,0 +1,170 @@
+"""Stage edge-to-video end to end on made-up portraits: learns, resumes exactly, refuses.
+
+The generator draws each frame on its own; test_train_temporal.py has one that sees those before.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from affekt.nets.perceptual import VggConfig
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
+from evp.data.portraits import (
+    PortraitClips,
+    VideoDataConfig,
+    training_clips,
+)
+from evp.inference.drawing import load_generator, render
+from evp.networks.discriminator import DiscriminatorConfig
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.validation_frames import HeldOutFrames, measured_frames
+from tests.corpora.portrait_corpus import SIZE, rows_of, write_portraits
+from train_edge2video import Config, LossConfig, compared, train
+
+PLAIN = GuidanceConfig("plain", SIZE // 2)
+
+
+@pytest.fixture
+def config(tmp_path):
+    write_portraits(tmp_path / "corpus")
+    return Config(
+        run=RunConfig(
+            out=tmp_path / "run",
+            device="cpu",
+            steps=10,
+            batch_size=2,
+            workers=0,
+            log_every=1,
+            save_every=5,
+            progress=False,
+        ),
+        data=VideoDataConfig((tmp_path / "corpus",)),
+        guidance=PLAIN,
+        generator=GeneratorConfig(8, 2, 2, 1, 1),
+        discriminator=DiscriminatorConfig(4, 2, 2),
+        vgg=VggConfig("random", ("relu1_1",)),
+        loss=LossConfig(gan=0.1, gan_from=4, vgg=0.5),
+        average=0.9,
+        held_out=HeldOutFrames("none"),
+    )
+
+
+def test_it_learns_faces_that_it_has_not_seen(config):
+    quick = replace(
+        config,
+        run=replace(config.run, steps=250),
+        loss=LossConfig(gan=0.01, gan_from=200, vgg=0.0),
+        optim=OptimConfig(lr=4e-3, schedule="one_cycle"),
+        held_out=HeldOutFrames(every=250, frames=12),
+    )
+    train(quick)
+    last = rows_of(config.run.out)[-1]
+    seen = PortraitClips(training_clips(config.data), PLAIN)
+    measured = measured_frames(config.data, quick.held_out, PLAIN)
+    mean = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).mean(dim=0)
+    grey = (127.5 * (mean + 1)).round().byte().permute(1, 2, 0).numpy()
+    mean_face = compared(np.repeat(grey[None], 12, axis=0), measured.frames)
+    assert last["held_out_psnr"] > mean_face["psnr"] + 3
+    assert last["held_out_ssim"] > mean_face["ssim"]
+    assert list((config.run.out / "pictures").glob("held_out_*.png"))
+
+    generator, description = load_generator(config.run.out)
+    assert description.speaker == "M901"
+    again = compared(render(generator, measured.guidance), measured.frames)
+    assert again["psnr"] == pytest.approx(last["held_out_psnr"], abs=1e-6)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_stopped_run_continues_exactly(config, workers):
+    whole = replace(config, run=replace(config.run, workers=workers))
+    train(whole)
+    out = config.run.out.with_name("stopped")
+    stopped = replace(whole, run=replace(whole.run, out=out, steps=5))
+    train(stopped)
+    train(replace(stopped, run=replace(stopped.run, steps=10)))
+    assert rows_of(out) == rows_of(config.run.out)
+    last = [torch.load(sorted((o / "checkpoints").iterdir())[-1]) for o in (out, config.run.out)]
+    for name in ("generator", "discriminator", "average"):
+        one, two = (state["parts"][name] for state in last)
+        assert all(torch.equal(one[key], two[key]) for key in two)
+
+
+def test_terms_appear_when_they_are_switched_on(config):
+    train(config)
+    rows = rows_of(config.run.out)
+    assert ["gan" in row for row in rows] == [False] * 3 + [True] * 7
+    assert ["discriminator" in row for row in rows] == [False] * 3 + [True] * 7
+    for row in rows:
+        expected = 2 * row["reconstruction"] + 0.5 * row["vgg"] + 0.1 * row.get("gan", 0)
+        assert row["total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_generator_step_leaves_the_discriminator_alone(config):
+    """Until its game begins it keeps the weights it was born with."""
+    born, later = (
+        replace(config.run, steps=steps, out=config.run.out.with_name(f"after{steps}"))
+        for steps in (1, 3)
+    )
+    for run in (born, later):
+        train(replace(config, run=run))
+    states = [torch.load(next((run.out / "checkpoints").iterdir())) for run in (born, later)]
+    one, two = (state["parts"]["discriminator"] for state in states)
+    assert one
+    assert all(torch.equal(one[key], two[key]) for key in two)
+
+
+def test_without_discriminators_the_generator_learns_alone(config):
+    train(replace(config, loss=LossConfig(gan=0.0, vgg=0.0)))
+    rows = rows_of(config.run.out)
+    assert [row["step"] for row in rows] == [*range(1, 11)]
+    for row in rows:
+        assert row["total"] == pytest.approx(2 * row["reconstruction"], rel=1e-5)
+        assert not {"gan", "discriminator", "discriminator_grad_norm"} & set(row)
+
+
+def test_bfloat16_trains_nearly_as_float32(config):
+    short = replace(config.run, steps=5)
+    train(replace(config, run=short))
+    other = replace(short, out=config.run.out.with_name("bfloat16"))
+    train(replace(config, run=other, precision="bfloat16"))
+    exact, rough = (rows_of(run.out) for run in (short, other))
+    assert exact[0]["reconstruction"] != rough[0]["reconstruction"]
+    for one, two in zip(exact, rough, strict=True):
+        assert two["reconstruction"] == pytest.approx(one["reconstruction"], rel=0.05)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config):
+    with pytest.raises(FloatingPointError, match="step 1"):
+        train(replace(config, loss=replace(config.loss, reconstruction=float("inf"))))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"speaker": "M902"}, "no speaker 'M902', only M901"),
+        ({"frames": 13}, "none of the 3 clips has 13 frames"),
+    ],
+)
+def test_a_wrong_choice_of_clips_is_refused_by_name(config, data, message):
+    with pytest.raises(ValueError, match=message):
+        train(replace(config, data=replace(config.data, **data)))
+
+
+def test_a_corpus_of_another_frame_profile_is_refused(config, tmp_path):
+    write_portraits(tmp_path / "eamm", profile="eamm")
+    with pytest.raises(ValueError, match=r"profile 'eamm', wanted 'portrait'"):
+        train(replace(config, data=VideoDataConfig((tmp_path / "eamm",))))
+
+
+def test_a_corpus_without_clips_to_learn_from_is_refused(config, tmp_path):
+    write_portraits(tmp_path / "held_out", splits=("test_sentence",))
+    with pytest.raises(ValueError, match="no 'train' clip"):
+        train(replace(config, data=VideoDataConfig((tmp_path / "held_out",))))
+
+
+def test_a_size_that_the_generator_cannot_halve_is_refused(config):
+    with pytest.raises(ValueError, match="36x36 pixels, wanted multiples of 8"):
+        train(replace(config, guidance=GuidanceConfig("plain", 36)))

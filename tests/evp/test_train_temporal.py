@@ -1,0 +1,230 @@
+"""Stage edge-to-video with a generator that sees the frames before: learns in phases, resumes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import train_edge2video
+from affekt.nets.perceptual import VggConfig
+from affekt.runtime.optim import OptimConfig
+from affekt.runtime.run import RunConfig
+from evp.data.portraits import PortraitClips, VideoDataConfig, speaker_clips, training_clips
+from evp.inference.drawing import load_generator, make_generator
+from evp.networks.discriminator import DiscriminatorConfig
+from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.networks.judges import Judges
+from evp.networks.video_discriminator import VideoDiscriminatorConfig
+from evp.rollout import SequenceConfig, Sequences, draw_sequences
+from evp.validation_frames import IN_A_ROW, HeldOutFrames, draw_measured, measured_frames
+from tests.corpora.portrait_corpus import SIZE, rows_of, write_flow, write_portraits
+from train_edge2video import Config, LossConfig, compared, motion_terms, train
+
+PLAIN = GuidanceConfig("plain", SIZE // 2)
+PATCHES = DiscriminatorConfig(4, 2, 1)
+ALL_ON = LossConfig(
+    gan=0.1,
+    gan_video=0.2,
+    gan_from=5,
+    vgg=0.5,
+    feature_matching=0.3,
+    flow=0.1,
+    warp=0.7,
+    hallucinated=0.4,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("portraits")
+    write_portraits(root, frames=14)
+    write_flow(root)
+    return root
+
+
+@pytest.fixture
+def config(corpus, tmp_path):
+    """Phases of 4 steps: the global generator, the enhancer, both; all losses from step 5 on."""
+    return Config(
+        run=RunConfig(
+            out=tmp_path / "run",
+            device="cpu",
+            steps=12,
+            batch_size=2,
+            workers=0,
+            log_every=1,
+            save_every=100,
+            progress=False,
+        ),
+        data=VideoDataConfig((corpus,), frames=5, shift=2),
+        guidance=PLAIN,
+        generator=GeneratorConfig(8, 2, 2, 1, 1, outer_kernel=3, previous=2),
+        sequence=SequenceConfig(lost=0.3, coarse_steps=4, enhancer_steps=4),
+        discriminator=PATCHES,
+        video_discriminator=VideoDiscriminatorConfig(2, 2, patches=PATCHES),
+        vgg=VggConfig("random", ("relu1_1",)),
+        loss=ALL_ON,
+        average=0.9,
+        held_out=HeldOutFrames("none"),
+    )
+
+
+def steps(config, count, out=None):
+    """Return a run of so many steps, into the same folder or one beside it."""
+    folder = config.run.out if out is None else config.run.out.with_name(out)
+    return replace(config, run=replace(config.run, steps=count, out=folder))
+
+
+def state(config):
+    newest = sorted((config.run.out / "checkpoints").iterdir())[-1]
+    return torch.load(newest, weights_only=True)["parts"]
+
+
+def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
+    quick = replace(
+        steps(config, 120),
+        data=replace(config.data, shift=0),
+        sequence=SequenceConfig(coarse_steps=16, enhancer_steps=16),
+        loss=replace(ALL_ON, gan=0.01, gan_video=0.01, gan_from=100, vgg=0.1, warp=1.0),
+        optim=OptimConfig(lr=4e-3, schedule="one_cycle"),
+        held_out=HeldOutFrames(every=120, frames=16),
+    )
+    train(quick)
+    last = rows_of(config.run.out)[-1]
+    measured = measured_frames(config.data, quick.held_out, PLAIN, previous=2)
+    (first,), truth = measured.firsts, measured.frames
+    seen = PortraitClips(training_clips(config.data), PLAIN)
+    mean = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).mean(dim=0)
+    grey = (127.5 * (mean + 1)).round().byte().permute(1, 2, 0).numpy()
+    one_late = np.concatenate([first.frames[-1:], truth[:-1]])
+    repeated = (first.frames[-1:], grey[None])
+    for still in (one_late, *(frame.repeat(IN_A_ROW, axis=0) for frame in repeated)):
+        assert last["held_out_psnr"] > compared(still, truth)["psnr"] + 1.5
+    assert last["held_out_psnr_gain"] > 2  # over the nearest training frames
+
+    generator, description = load_generator(config.run.out)
+    assert description.generator == config.generator
+    again = compared(draw_measured(generator, measured), truth)
+    assert again["psnr"] == pytest.approx(last["held_out_psnr"], abs=1e-6)
+
+    (clip,) = speaker_clips(config.data, "test_sentence")[0]
+    items = PortraitClips([clip], PLAIN, clip.frames, flow=True)[0]
+    batch = Sequences(**{name: value[None] for name, value in items.items()})
+    with torch.no_grad():
+        made = draw_sequences(generator, batch, SequenceConfig())
+    moved, still = (
+        motion_terms(flow, batch, LossConfig(warp=1.0))["warp"]
+        for flow in (made.flow, torch.zeros_like(made.flow))
+    )
+    assert moved < 0.85 * still  # what the flow is for: the true frame before becomes the next
+
+
+def test_a_run_that_is_stopped_in_every_phase_continues_exactly(config):
+    train(config)
+    for count in (2, 6, 10, 12):
+        train(steps(config, count, out="stopped"))
+    assert rows_of(steps(config, 12, out="stopped").run.out) == rows_of(config.run.out)
+    one, two = state(config), state(steps(config, 12, out="stopped"))
+    for name in ("generator", "discriminator", "average"):
+        assert one[name].keys() == two[name].keys()
+        assert all(torch.equal(one[name][key], two[name][key]) for key in one[name])
+
+
+def test_each_phase_changes_its_own_networks_and_no_bit_of_the_others(config):
+    torch.manual_seed(config.run.seed)
+    born = make_generator(PLAIN, config.generator).state_dict()
+    judged = Judges(1, PATCHES, config.video_discriminator).state_dict()
+    moving = [
+        ("coarsest.", "heads.0."),
+        ("enhancers.0.", "heads.1."),
+        ("coarsest.", "enhancers.0.", "heads.1."),
+    ]
+    for count, networks in zip((4, 8, 12), moving, strict=True):
+        train(steps(config, count))
+        parts = state(config)
+        changed = {
+            key for key, value in parts["generator"].items() if not torch.equal(value, born[key])
+        }
+        assert all(key.startswith(networks) for key in changed)
+        weights = {key for key, value in born.items() if value.ndim > 1}
+        assert changed >= {key for key in weights if key.startswith(networks)}
+        still = [torch.equal(value, judged[k]) for k, value in parts["discriminator"].items()]
+        assert all(still) if count < ALL_ON.gan_from else not any(still)
+        born, judged = parts["generator"], parts["discriminator"]
+
+
+def test_the_global_generator_learns_alone_at_its_own_size(config, monkeypatch):
+    seen = []
+
+    def spied(generator, truth, sequence, level):
+        seen.append((level, truth.frames.shape[-1]))
+        assert sequence == config.sequence
+        return draw_sequences(generator, truth, sequence, level)
+
+    monkeypatch.setattr(train_edge2video, "draw_sequences", spied)
+    train(steps(config, 6))
+    assert seen == [(1, 16)] * 4 + [(0, 32)] * 2
+
+
+def test_every_term_appears_with_its_weight_from_its_step_on(config):
+    train(config)
+    rows = rows_of(config.run.out)
+    always = {"reconstruction": 2.0, "hallucinated": 0.4, "flow": 0.1, "warp": 0.7, "vgg": 0.5}
+    game = {"gan": 0.1, "gan_video": 0.2, "feature_matching": 0.3}
+    for row in rows:
+        weights = always | (game if row["step"] >= ALL_ON.gan_from else {})
+        parts = [weight * row[name] for name, weight in weights.items()]
+        assert row["total"] == pytest.approx(sum(parts), rel=1e-5)
+        judges = {"discriminator", "video_discriminator", "discriminator_grad_norm"}
+        assert judges & set(row) == (judges if row["step"] >= ALL_ON.gan_from else set())
+        assert all(row[name] > 0 for name in weights)
+
+
+def test_held_out_frames_wait_until_the_full_size_is_drawn(config):
+    held_out, norm = HeldOutFrames(every=2, frames=8), replace(config.generator, norm="batch")
+    coarse = replace(config.sequence, enhancer_steps=0)  # batch norm goes with no phase beside it
+    train(replace(steps(config, 7), held_out=held_out, generator=norm, sequence=coarse))
+    rows = [row for row in rows_of(config.run.out) if "held_out_psnr" in row]
+    assert [row["step"] for row in rows] == [6, 7]  # the global generator is alone until step 4
+    generator, _ = load_generator(config.run.out)
+    measured = measured_frames(config.data, held_out, PLAIN, previous=2)
+    again = compared(draw_measured(generator, measured), measured.frames)
+    assert again["psnr"] == pytest.approx(rows[-1]["held_out_psnr"], abs=1e-6)
+
+
+def test_checkpointing_and_bfloat16_train_nearly_alike(config):
+    exact = replace(steps(config, 6), sequence=SequenceConfig(backpropagation=2))
+    train(exact)
+    frugal = replace(steps(exact, 6, "frugal"), sequence=SequenceConfig(2, checkpointing=True))
+    rough = replace(steps(frugal, 6, "rough"), sequence=frugal.sequence, precision="bfloat16")
+    for other, tolerance in ((frugal, 1e-3), (rough, 0.1)):
+        train(other)
+        assert other.precision == "float32" or rows_of(other.run.out) != rows_of(exact.run.out)
+        for one, two in zip(rows_of(exact.run.out), rows_of(other.run.out), strict=True):
+            assert two["reconstruction"] == pytest.approx(one["reconstruction"], rel=tolerance)
+            assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=5 * tolerance)
+
+
+def test_the_video_discriminator_also_judges_frames_drawn_on_their_own(config):
+    alone = replace(
+        steps(config, 2),
+        generator=replace(config.generator, previous=0),
+        sequence=SequenceConfig(),
+        loss=LossConfig(gan=0.0, gan_video=1.0, vgg=0.0),
+    )
+    train(alone)
+    for row in rows_of(config.run.out):
+        assert {"gan_video", "video_discriminator"} <= set(row)
+        assert not {"gan", "discriminator", "flow"} & set(row)
+        assert row["total"] == pytest.approx(2 * row["reconstruction"] + row["gan_video"])
+
+
+def test_missing_flow_is_refused_before_anything_is_written(config, tmp_path):
+    write_portraits(tmp_path / "plain")
+    without = replace(config, data=replace(config.data, corpora=(tmp_path / "plain",)))
+    with pytest.raises(FileNotFoundError, match=r"data_prep\.flow"):
+        train(without)
+    assert not config.run.out.exists()
+    unasked = replace(without, loss=LossConfig(gan=0.1, vgg=0.0, hallucinated=1.0))
+    train(steps(unasked, 1))
