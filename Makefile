@@ -4,7 +4,7 @@
 # make test        sets up .venv, lints, checks types, tests
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := runtime media evp eamm data_prep metrics showcase benchmarks $(wildcard *.py)
+CODE := affekt evp eamm data_prep benchmarks $(wildcard *.py)
 ## One thread a process: two small thread pools on two cores fight, and tests repeat exactly.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1

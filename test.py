@@ -19,13 +19,13 @@ from types import ModuleType
 from affekt.runtime.weights.registry import InvalidWeightsError
 
 BAD_INPUT, WRONG_WEIGHTS = 2, 4  # exit codes
-# Modules of metrics/commands: each has HELP, DESCRIPTION, add_arguments and main.
+# Modules of affekt/evaluation/commands: each has HELP, DESCRIPTION, add_arguments and main.
 COMMANDS = ("check", "run", "table", "controls", "ablate", "user-study", "weights")
 
 
 def command(name: str) -> ModuleType:
     """Return the module of a command."""
-    return importlib.import_module(f"metrics.commands.{name.replace('-', '_')}")
+    return importlib.import_module(f"affekt.evaluation.commands.{name.replace('-', '_')}")
 
 
 def parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -57,7 +57,7 @@ Learner = tuple[nn.Module, torch.optim.Optimizer, OptimConfig]
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights, where 0 switches a term off (supplement A.2); of means, see eamm.a2fd.losses.distance."""
+    """Weights, where 0 switches a term off (supplement A.2); of means, see a2fd/losses.py."""
 
     value: float = 1.0
     jacobian: float = 1.0

@@ -5,8 +5,9 @@
 
 Needs a corpus prepared with frame profile eamm and its poses (data_prep.prepare, data_prep.pose), a
 run of train_fomm.py and one of train_a2fd.py on it, both of which stay as they are. Which keypoints
-move with emotion depends on that FOMM: run python -m eamm.displacement.keypoint_choice first and name its file as
-`measured`, or give indices as `model.moved`. The same command continues a stopped run.
+move with emotion depends on that FOMM: run python -m eamm.displacement.keypoint_choice first and
+name its file as `measured`, or give indices as `model.moved`. The same command continues a stopped
+run.
 """
 
 import sys

@@ -11,8 +11,8 @@ between the two lists, as labellers spelled and split words differently; a start
 sound of both files reaches it, since copies in circulation are cut to one length.
 
 Rows: no alignment; the heard parts stretched onto each other; plain DTW of all 13 columns (EVP's);
-data_prep.alignment.speech. Its weights were chosen on the speakers 03, 08, 10 and 11 (`chosen on`); the others
-had no say (`held out`). Wanted on all: median <= 20 ms, mean <= 45 ms.
+data_prep.alignment.speech. Its weights were chosen on the speakers 03, 08, 10 and 11 (`chosen on`);
+the others had no say (`held out`). Wanted on all: median <= 20 ms, mean <= 45 ms.
 """
 
 import argparse

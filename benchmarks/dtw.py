@@ -1,4 +1,4 @@
-"""data_prep.alignment.dtw against dtw-python's symmetric1 (L1, 13 features), for 300, 1000 and 3000 rows.
+"""The numba DTW against dtw-python's symmetric1 (L1, 13 features), for 300, 1000 and 3000 rows.
 
     python -m benchmarks.dtw
     python -m benchmarks.dtw --json

@@ -1,4 +1,4 @@
-"""affekt.media.faces.edges against the release's way: scikit-image's Canny and curves fitted by scipy.
+"""Guidance maps against the release's way: scikit-image's Canny and curves fitted by scipy.
 
     OMP_NUM_THREADS=1 python -m benchmarks.edges
     OMP_NUM_THREADS=1 python -m benchmarks.edges --json

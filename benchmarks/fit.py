@@ -7,9 +7,9 @@ Made-up face models of EVP's size (199 identity and 29 expression modes) and of 
 and 53). scipy fits every frame on its own, geometry included, as the paper describes (supplement
 Sec. 1.2), from the same start, by Levenberg-Marquardt with an analytic Jacobian or differences. It
 fits a few frames of the clip and its time is counted per frame; `ratio` is frames a second of
-affekt.media.face3d.fit over those of scipy, `scipy_analytic` being that of EVP's size. `max_abs_diff` compares
-objectives, relatively: a clip of 4 frames by affekt.media.face3d.fit and, geometry shared, by scipy from there
-until it moves no more.
+affekt.media.face3d.fit over those of scipy, `scipy_analytic` being that of EVP's size.
+`max_abs_diff` compares objectives, relatively: a clip of 4 frames by affekt.media.face3d.fit and,
+geometry shared, by scipy from there until it moves no more.
 
 Wanted: at least 500 frames a second and 40 times scipy with the analytic Jacobian; 1e-6.
 """
@@ -96,7 +96,7 @@ def scipy_frames(model: FaceModel, landmarks: Array, analytic: bool) -> None:
 
 
 def excess(model: FaceModel, clip: Clip) -> float:
-    """Return how far affekt.media.face3d.fit's objective is above scipy's converged one, relatively."""
+    """Return how far fit_clip's objective is above scipy's converged one, relatively."""
     landmarks = clip.landmarks[:SHARED]
     fit = fit_clip(model, landmarks, CONFIG)
     frames = [Frame(model, points) for points in landmarks]

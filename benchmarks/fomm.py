@@ -11,7 +11,7 @@ batch norm settled on made-up pictures, or those of a trained run (`--fomm`). `r
     fp32            float32, torch's own convolutions, no private function
     fp32_winograd   float32, NNPACK's convolutions where they win
     bf16            bfloat16 in the generator's convolutions
-    two_processes   a clip by two processes of one thread (eamm.fomm.fast.pool) over the naive loop with
+    two_processes   a clip by two processes of one thread (fast/pool.py) over the naive loop with
                     two threads, both in frames a second, the processes' start left out
 
 `max_abs_diff` is that of the float32 variants' pictures, in [0, 1], to the reference's; `notes`

@@ -4,8 +4,8 @@
     python -m benchmarks.metrics --json
 
 `ratio` holds SSIM (7 x 7 windows) with PSNR, and SSIM with the Gaussian window with PSNR: each as
-the loop computes it against the same two of affekt.metrics.image, `ssim` and `ssim_wang` at 256 px, the
-other sizes under their names. `notes` hold all four figures of an evaluation by either way of
+the loop computes it against the same two of affekt.metrics.image, `ssim` and `ssim_wang` at 256 px,
+the other sizes under their names. `notes` hold all four figures of an evaluation by either way of
 affekt.metrics.image_batch: why the compiled kernels are the choice on a CPU.
 
 Wanted: equal to 1e-4, and `ssim` at least 5 times faster.

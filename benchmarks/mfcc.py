@@ -1,4 +1,4 @@
-"""affekt.media.audio.mfcc against python_speech_features, on noise with pauses of 3, 20 and 60 seconds.
+"""The fast MFCC against python_speech_features, on noise with pauses of 3, 20 and 60 seconds.
 
     python -m benchmarks.mfcc
     python -m benchmarks.mfcc --json

@@ -9,8 +9,8 @@ deviation of fitted minus released yaw, pitch and roll, in degrees, and the corr
 turns by 1.5, 5.2 and 1.8 degrees there, so that only pitch says something. A constant difference
 of pitch is the face model's idea of frontal (eamm/inference/pose.py).
 `truth` prints the mean angle between fitted and true rotation on held-out clips of a mini corpus,
-after one constant turn per speaker (affekt.media.face3d.fit.rotation_error_deg), over all frames and over those
-turned by more than 15 degrees, and the jitter: the mean size of second differences.
+after one constant turn per speaker (affekt.media.face3d.fit.rotation_error_deg), over all frames
+and over those turned by more than 15 degrees, and the jitter: the mean size of second differences.
 Each with the plain fit and with each option of affekt/media/face3d/fit_config.py.
 """
 

@@ -6,10 +6,10 @@
 
 Writes into each clip's folder the flow of each frame from the frame before it and where it can be
 trusted (affekt/media/video/flow.py), at half the frames' size, about 10 kB a frame at 256 px
-(affekt/media/video/flow_store.py); <corpus>/flow.json says how it was made. A second run makes only what is
-missing. A corpus has flow of one method and one version: another is refused, unless --replace
-removes all that is there first. A clip whose frames cannot be read is reported and does not stop
-the others.
+(affekt/media/video/flow_store.py); <corpus>/flow.json says how it was made. A second run makes only
+what is missing. A corpus has flow of one method and one version: another is refused, unless
+--replace removes all that is there first. A clip whose frames cannot be read is reported and does
+not stop the others.
 
 dis needs no file, and 15 ms a frame of 256 px on one core. raft and raft_small read torchvision's
 weights from the weights folder; on one core they need 1.4 and 0.4 s. Needs a prepared corpus that

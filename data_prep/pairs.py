@@ -6,8 +6,8 @@
     python -m data_prep.pairs data/mead --aligner dtw --no-energy --max-cost 150
 
 For every speaker and sentence the MFCC of each emotion's clips are warped to the reference
-emotion's clip: by data_prep.alignment.speech, which passes over pauses and stops where one recording breaks
-off, or with --aligner dtw as EVP's release does. Writes
+emotion's clip: by data_prep.alignment.speech, which passes over pauses and stops where one
+recording breaks off, or with --aligner dtw as EVP's release does. Writes
 <corpus>/pairs/<speaker>/<sentence>/<emotion>.npy, (rows, 13) float32 (a second recording of an
 emotion: <emotion>_2.npy), and pairs/pairs.jsonl, a line each: speaker, sentence, emotion, reference
 (its emotion), clip and reference_clip (ids), split, matched (rows of the reference that this clip

@@ -4,11 +4,12 @@
     python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8
     python -m data_prep.pose configs/data/pose.yaml fit.terms.loss=geman_mcclure fit.slide=true
 
-Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3; affekt/media/face3d/fit.py).
-Writes into each clip's folder pose.npy, (T, 6) float32, and pose.json: the model's name and hash,
-the settings, and the residual. <corpus>/pose.json sums up: clips, median residual, clips to look
-at, clips that failed. A second run fits only what is missing or was fitted with another model or
-other settings. A clip that cannot be fitted is reported and does not stop the others.
+Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3;
+affekt/media/face3d/fit.py). Writes into each clip's folder pose.npy, (T, 6) float32, and pose.json:
+the model's name and hash, the settings, and the residual. <corpus>/pose.json sums up: clips, median
+residual, clips to look at, clips that failed. A second run fits only what is missing or was fitted
+with another model or other settings. A clip that cannot be fitted is reported and does not stop the
+others.
 
 Needs a prepared corpus and a face model (data_prep.face_model, or an imported one).
 """

@@ -6,8 +6,8 @@
 
 Reads any container and frame rate, finds 68 landmarks in every frame, cuts the pictures out, and
 computes the MFCC. Writes corpus.json, manifest.jsonl, quarantine.jsonl and
-clips/<speaker>/<clip id>/ (see docs and affekt/media/corpus.py, which reads them), and clip.json in each:
-the frames whose landmarks were filled in, and the state of the source.
+clips/<speaker>/<clip id>/ (see docs and affekt/media/corpus.py, which reads them), and clip.json in
+each: the frames whose landmarks were filled in, and the state of the source.
 
 The same command again prepares what is missing and what changed in the source. A source that was
 refused is tried again when it changed, or with retry=true. A corpus is of one setting: other

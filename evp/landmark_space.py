@@ -1,10 +1,10 @@
 """Faces as EVP's landmark network sees them: neutral faces, averages, a basis of motion.
 
-Landmarks are those of affekt.media.faces.geometry's aligned face, divided by its side: units of face frames
-(1 is 256 px, about three times the distance of the pupils), as in the release.
+Landmarks are those of affekt.media.faces.geometry's aligned face, divided by its side: units of
+face frames (1 is 256 px, about three times the distance of the pupils), as in the release.
 
-Everything here is learned from training clips alone, or imported (evp.released.importer). Letters: T
-frames, N landmarks, L = 2 N coordinates (x0, y0, x1, y1, ...), K motion components. Corpora have
+Everything here is learned from training clips alone, or imported (evp.released.importer). Letters:
+T frames, N landmarks, L = 2 N coordinates (x0, y0, x1, y1, ...), K motion components. Corpora have
 the 68 landmarks of iBUG; the release's faces have 106 (affekt/media/faces/schemes.py).
 """
 

@@ -10,10 +10,10 @@
                for `generate.py fomm` first, then NAME, which points at what FOMM has made.
 
 A prepared corpus holds frames, so what a manifest names is written beside it: truth/<clip id>.mp4
-with the sound (visually lossless, see affekt/media/video/video.py), audio/<clip id>.wav and, of the pictures
-that were drawn, sources/<their clip id>_<frame>.png. They are written whole or not at all, and
-left where they are already. What is drawn depends on the seed, the clip's id and the corpus, not on
-the order of clips or on which of them are wanted.
+with the sound (visually lossless, see affekt/media/video/video.py), audio/<clip id>.wav and, of the
+pictures that were drawn, sources/<their clip id>_<frame>.png. They are written whole or not at all,
+and left where they are already. What is drawn depends on the seed, the clip's id and the corpus,
+not on the order of clips or on which of them are wanted.
 
 Results have the truth's size, which test.py asks for, where
     evp    the target's frame is written whole (the default). Its clips are square crops already, so

@@ -1,4 +1,4 @@
-"""FID and KID: how far apart two sets of pictures are, in the features of affekt/metrics/inception.py.
+"""FID and KID: how far apart two sets of pictures are, in the features of inception.py.
 
 Both are figures of a whole set. FID has a bias that falls with its size: two samples of one
 distribution, 64 normal features, are 22 apart at 100 rows each, 2.2 at 1000. Frames of one clip are

@@ -1,6 +1,7 @@
 """How near two pictures are: SSIM in two definitions, PSNR, and the 8-bit figure papers report.
 
-Pictures are RGB, (H, W, 3) uint8; both of the same size. Whole clips: affekt/metrics/image_batch.py.
+Pictures are RGB, (H, W, 3) uint8; both of the same size. Whole clips:
+affekt/metrics/image_batch.py.
 """
 
 import cv2

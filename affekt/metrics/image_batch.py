@@ -1,8 +1,8 @@
 """The picture metrics of whole clips, a value per frame: the one entry is `picture_scores`.
 
-Two ways, equal to the definitions of affekt/metrics/image.py to 1e-10: on a CPU its compiled kernels,
-frame by frame; on a GPU both SSIMs in torch, many frames at once. benchmarks/metrics.py measures
-them against each other: on a CPU the kernels are the faster ones by far.
+Two ways, equal to the definitions of affekt/metrics/image.py to 1e-10: on a CPU its compiled
+kernels, frame by frame; on a GPU both SSIMs in torch, many frames at once. benchmarks/metrics.py
+measures them against each other: on a CPU the kernels are the faster ones by far.
 """
 
 from collections.abc import Iterable, Iterator

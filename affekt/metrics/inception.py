@@ -54,7 +54,8 @@ def load_inception(path: Path, device: torch.device | str = "cpu") -> Inception:
     """Return the network with the weights of a file, that of the registry's key "inception_fid".
 
     Args:
-        path: a file that was checked (affekt.runtime.weights.registry.find); nothing in it is executed.
+        path: a file that was checked (affekt.runtime.weights.registry.find); nothing in it is
+            executed.
         device: where it runs. On a GPU, convolutions round to TF32 where torch's settings say so.
 
     Raises:

@@ -5,9 +5,10 @@ reference. Others measure under the same names something else, by more than meth
 figure is read with its convention beside it:
 
     evp         ours for EVP's words (ld-v1): each frame aligned by a similarity on its own rigid
-                points to the 256 px template of affekt.media.faces.geometry: pixels of a face of that size, with
-                head motion compensated as the paper says it was. Only nose bridge and eye corners
-                are used: with more points, motion of the mouth would be aligned away.
+                points to the 256 px template of affekt.media.faces.geometry: pixels of a face of
+                that size, with head motion compensated as the paper says it was. Only nose bridge
+                and eye corners are used: with more points, motion of the mouth would be aligned
+                away.
     atvg        ATVGnet's script: the mouth's centroid is removed, nothing scaled or turned; pixels
                 of the video. The script prints the sum over 20 points, m_ld_sum here.
     eat         EAT's evaluation: mouth and face each less their own centroid for LD, raw points,

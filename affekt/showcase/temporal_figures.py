@@ -1,6 +1,7 @@
 """What the video discriminator is worth: sequential renderers with and without it, by seed.
 
-    python -m affekt.showcase.temporal_figures runs/demo/full/temporal --corpora data/mini data/mini_lively
+    python -m affekt.showcase.temporal_figures runs/demo/full/temporal \\
+        --corpora data/mini data/mini_lively
 
 Needs the runs with_<seed> (which sees residuals), without_<seed> and frames_<seed> (which sees
 frames, the paper's) there. Every held-out clip of their speaker is drawn as a whole, from its own
@@ -9,9 +10,9 @@ landmarks, after its first frames. Writes into RUNS
     figures.json  for each run, for softened_<seed>, the video without, blurred until it is as sharp
                   as the one with, since a soft video is steady too, for a frozen frame and the
                   truth, means over clips of
-                      warp_error  under the truth's stored flow (affekt/metrics/temporal.py), grey levels
-                      ssim, psnr  mean over frames
-                      sharpness   deviation of the Laplacian, of the truth's; mean over frames
+                      warp_error  under the truth's stored flow (affekt/metrics/temporal.py), grey
+                      levels ssim, psnr  mean over frames sharpness   deviation of the Laplacian, of
+                      the truth's; mean over frames
                   and over the seeds
                       warp_ratio           the largest of the warp errors with / without
                       ssim_change          the largest change of SSIM that comes with it

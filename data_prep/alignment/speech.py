@@ -1,8 +1,9 @@
 """Which rows of two recordings of one sentence belong together: DTW that knows speech.
 
-EVP (CVPR 2021, Sec. 3.2, eq. 1) warps MFCC by plain DTW (data_prep.alignment.dtw). On acted speech that fails
-where one recording holds a pause or breaks off before the other's end: every row has to be matched,
-so whole syllables are smeared over the silence. This one differs, and all of it is ours:
+EVP (CVPR 2021, Sec. 3.2, eq. 1) warps MFCC by plain DTW (data_prep.alignment.dtw). On acted speech
+that fails where one recording holds a pause or breaks off before the other's end: every row has to
+be matched, so whole syllables are smeared over the silence. This one differs, and all of it is
+ours:
 
     features   cepstra 1 ... 12 by mean and deviation of the recording's own speech, the log energy
                (weight 2), and their slopes: a voice's colour and loudness drop out

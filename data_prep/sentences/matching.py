@@ -1,10 +1,10 @@
 """Which clips of a speaker hold the same sentence, where no table says so: by the cost of aligning.
 
 EVP's release lists the sentences of two of MEAD's speakers; the others' files are numbered
-differently from emotion to emotion. Each clip of an emotion is aligned (data_prep.alignment.speech) to every
-clip of the reference emotion, within a split; two clips that are each other's cheapest partner, at
-no more than MAX_COST a step, are taken for one sentence. The others stay alone: a wrong pair is
-worse than none.
+differently from emotion to emotion. Each clip of an emotion is aligned (data_prep.alignment.speech)
+to every clip of the reference emotion, within a split; two clips that are each other's cheapest
+partner, at no more than MAX_COST a step, are taken for one sentence. The others stay alone: a wrong
+pair is worse than none.
 """
 
 import logging

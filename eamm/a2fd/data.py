@@ -52,9 +52,9 @@ class A2fdDataConfig:
 class DrivenClips(Dataset[dict[str, Tensor]]):
     """Every clip is an item, float32, with other frames at each draw:
 
-    source (3, S, S) in [0, 1], windows (T, 28, 12), pose (T, 6) as eamm/inference/pose.py gives it, and
-    frames (T, 3, S, S) in [0, 1] where they are wanted, and the cached teacher's value (T, K, 2),
-    jacobian (T, K, 2, 2) and heatmap (T, K, h, w) where there is one.
+    source (3, S, S) in [0, 1], windows (T, 28, 12), pose (T, 6) as eamm/inference/pose.py gives it,
+    and frames (T, 3, S, S) in [0, 1] where they are wanted, and the cached teacher's value (T, K,
+    2), jacobian (T, K, 2, 2) and heatmap (T, K, h, w) where there is one.
     """
 
     def __init__(

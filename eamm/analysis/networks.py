@@ -1,8 +1,8 @@
 """The trained networks as the analyses use them, and faces found in what they render.
 
 Everything is made with the pose held still, so that what moves is the speech and the emotion.
-Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels of the 256 px
-face. A frame without a face is NaN and counts nowhere.
+Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels
+of the 256 px face. A frame without a face is NaN and counts nowhere.
 
 Letters: T frames of a clip, N rendered ones, K keypoints, E channels of an emotion feature, S
 pixels of a side.
@@ -117,7 +117,8 @@ def open_studio(runs: Path, detect: Callable[[Image], Array]) -> Studio:
 def unseen_pairs(corpus: Corpus) -> dict[str, dict[str, Pair]]:
     """Return, by speaker and emotion, the first clip of each with its source and neutral clip.
 
-    The sources of a speaker's emotions are clips of one other speaker, see eamm.displacement.validation.
+    The sources of a speaker's emotions are clips of one other speaker, see
+    eamm.displacement.validation.
     """
     found: dict[str, dict[str, Pair]] = {}
     for pair in held_out_pairs(corpus, HeldOutEmotions(TEST, clips=ALL)):

@@ -1,7 +1,7 @@
 """What emotion does to rendered frames, by detected landmarks: expression, mouth, identity.
 
-Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels of the 256 px
-face. A frame without a face is NaN and counts nowhere but in `coverage`.
+Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels
+of the 256 px face. A frame without a face is NaN and counts nowhere but in `coverage`.
 
 Letters: T frames, S pixels of a side.
 """

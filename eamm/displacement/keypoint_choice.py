@@ -1,7 +1,8 @@
 """Which of a FOMM's keypoints move with emotion and not with speech (EAMM's "face-related" ones).
 
     python -m eamm.displacement.keypoint_choice --fomm runs/eamm/fomm --corpus data/mead_eamm
-    python -m eamm.displacement.keypoint_choice --fomm runs/demo/eamm/fomm --corpus data/mini_eamm --count 5
+    python -m eamm.displacement.keypoint_choice --fomm runs/demo/eamm/fomm \\
+        --corpus data/mini_eamm --count 5
 
 Keypoints are unsupervised: what each of them follows is another matter in every trained FOMM. The
 paper moves three of ten, the release four (1, 4, 6, 8) of its own weights. Here it is measured on
@@ -9,8 +10,8 @@ the training clips, speaker by speaker:
 
 1. In the neutral clips each of a keypoint's six numbers (x, y and the jacobian, in the crop of
    profile eamm) is regressed on the shape of the mouth (opening and width of the aligned landmarks)
-   and on the pose that A2FD is told (eamm/inference/pose.py), together. `speech` and `pose` are the standard
-   deviations of the two parts.
+   and on the pose that A2FD is told (eamm/inference/pose.py), together. `speech` and `pose` are the
+   standard deviations of the two parts.
 2. In the emotional clips the same regression is taken off, so that an emotion's wider or wilder
    mouth and its pose do not count. What is left, averaged over the clips of an emotion, is where
    that emotion holds the keypoint; `emotion` is the root mean square over emotions, less what such
@@ -160,14 +161,16 @@ def read_choice(path: Path, detector: KeypointDetector) -> tuple[int, ...]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing; run python -m eamm.displacement.keypoint_choice --fomm RUN --corpus CORPUS"
+            f"{path} is missing; run python -m eamm.displacement.keypoint_choice "
+            "--fomm RUN --corpus CORPUS"
         )
     record = read_json(path)
     ours = fingerprint(detector)
     if record["detector"] != ours:
         raise ConfigError(
             f"{path} was measured with the detector {record['detector']}, this FOMM's is {ours}: "
-            "keypoints mean nothing to another one; run python -m eamm.displacement.keypoint_choice anew"
+            "keypoints mean nothing to another one; "
+            "run python -m eamm.displacement.keypoint_choice anew"
         )
     return tuple(int(index) for index in record["moved"])
 

@@ -223,7 +223,8 @@ def load_displacement(
     """Read a displacement learner in evaluation mode.
 
     Args:
-        path: a run folder of train_emotion_displacement.py, or one that eamm.released.importer wrote.
+        path: a run folder of train_emotion_displacement.py, or one that eamm.released.importer
+            wrote.
         device: where it goes.
 
     Raises:

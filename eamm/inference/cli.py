@@ -25,8 +25,8 @@ DESCRIPTION = """One portrait, a sound, a head pose and an emotion source give a
         --pose still --emotion-blend sad.mp4:happy.mp4:0.3 --intensity 1.2 --beside --out blend.mp4
 
 RUN holds the runs fomm/, a2fd/ and displacement/ and face_model.npz, as demo.py lays them out; each
-can be named on its own, and may be a folder that python -m eamm.released.importer wrote. Written are
-OUT.mp4 and, where there is an emotion, OUT_neutral.mp4 without it: 25 frames a second, with the
+can be named on its own, and may be a folder that python -m eamm.released.importer wrote. Written
+are OUT.mp4 and, where there is an emotion, OUT_neutral.mp4 without it: 25 frames a second, with the
 sound. Poses shorter than the sound run to and fro; an emotion source starts again (--emotion-loop).
 The mouth of an emotion source is not seen, and nothing is random: the same files give the same
 video.

@@ -24,7 +24,8 @@ Conventions, which shift a number by a constant:
             differs by at most 3 units, ty by 6 (of 120), scale by 15 per cent; the release's own
             square is found in each frame, and as unsteady as that.
     crop    angles are of the head in the clip's crop, which the networks see. The release's crops
-            stand a few degrees otherwise: it aligns jaw and brows as well (affekt/media/faces/crop.py).
+            stand a few degrees otherwise: it aligns jaw and brows as well
+            (affekt/media/faces/crop.py).
     square  `clip`, the default and ours, keeps the square where the clip's crop has the face of the
             first frame: tx, ty and scale then say how the head moves, which keypoints depend on.
             `face` lets it follow the head as the release does, where tx and ty follow from yaw and
@@ -68,7 +69,8 @@ def to_release(pose: Array, crop: Crop, square: Square = "clip") -> Array:
     """Return poses in the release's convention, (T, 6) float32.
 
     Args:
-        pose: (T, 6) of affekt.media.face3d.fit: rotation vector (radians), log scale, tx, ty, source pixels.
+        pose: (T, 6) of affekt.media.face3d.fit: rotation vector (radians), log scale, tx, ty,
+            source pixels.
         crop: of the clip, of profile `eamm`; another one shifts tx, ty and scale.
         square: what tx, ty and scale refer to; see above.
 
@@ -105,7 +107,8 @@ def fitted_pose(model: FaceModel, landmarks: Array, crop: Crop, square: Square =
     """Return the poses (T, 6) of a face whose landmarks are known, or of one still portrait.
 
     Args:
-        model: of affekt.media.face3d.model; the corpora that a network learned from were fitted with one.
+        model: of affekt.media.face3d.model; the corpora that a network learned from were fitted
+            with one.
         landmarks: (T, 68, 2), source pixels; T = 1 for a portrait.
         crop: from source to stored pixels, profile `eamm`.
         square: see `to_release`.

@@ -10,8 +10,9 @@ speakers in all emotions, for the sentence one speaker. `unheard` counts the cli
 learned from: silhouettes among them alone; readers as ever, who know the other groups' clips, heard
 or not. `all` counts every clip, most of which the encoders have learned from, which flatters them.
 
-Intervals (affekt/metrics/cluster_intervals.py) draw what was left out, sentences or speakers; where there
-are fewer than `MIN_UNITS`, what each speaker said of each sentence; where these are few too, none.
+Intervals (affekt/metrics/cluster_intervals.py) draw what was left out, sentences or speakers; where
+there are fewer than `MIN_UNITS`, what each speaker said of each sentence; where these are few too,
+none.
 
 Letters: N clips, R runs, one for each seed, D channels of a code.
 """

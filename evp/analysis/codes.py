@@ -1,7 +1,8 @@
 """What cross reconstruction does to the codes (EVP paper Sec. 4.3, Fig. 5), in picture and numbers.
 
     python -m evp.analysis.codes --run runs/disentangle --no-cross runs/disentangle_no_cross
-    python -m evp.analysis.codes --run runs/a runs/a_seed1 --no-cross runs/b runs/b_seed1 --out analysis
+    python -m evp.analysis.codes --run runs/a runs/a_seed1 --no-cross runs/b runs/b_seed1 \\
+        --out analysis
 
 --run is what train_disentangle.py made, --no-cross the same with loss.cross_reconstruction=0; with
 several seeds, one of each for each seed in the same order. The pretrained encoders and the corpus
@@ -14,8 +15,8 @@ are those that the runs' config.yaml names; --pretrained and --corpus name other
                    <figure>, each with value, bounds, what they draw, and every run's value
     analysis.md    the same as tables
 
-Clips are `unheard` (no encoder learned from them) or `all`; evp/analysis/code_figures.py says what each
-figure is.
+Clips are `unheard` (no encoder learned from them) or `all`; evp/analysis/code_figures.py says what
+each figure is.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """Show one sentence between emotions (EVP Sec. 4.2, Fig. 1 b, supplement Fig. 3).
 
     python -m evp.analysis.editing runs/demo --blend happy:sad --targets data/mini_lively
-    python -m evp.analysis.editing runs/demo --blend neutral:happy --audio said.wav --out results/happy
+    python -m evp.analysis.editing runs/demo --blend neutral:happy --audio said.wav \\
+        --out results/happy
     python -m evp.analysis.editing runs/demo --emotion-track track.csv --out results/track
 
 RUNS holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz. The
@@ -14,7 +15,8 @@ Writes into --out
                    true way from a to b, their heights, the mouth's opening; of a schedule the
                    weights, and the heights beside those under each label alone
     video.mp4      all w side by side, or the schedule, with the sound
-    figures.json   of a blend those of evp/analysis/emotion_path.py; of a schedule `mouth_r`, the lowest
+    figures.json   of a blend those of evp/analysis/emotion_path.py; of a schedule `mouth_r`, the
+    lowest
                    correlation of mouth opening with that under each label alone, and `follows`, the
                    share of frames whose brows and mouth corners are nearest to those under the
                    label of most weight

@@ -9,7 +9,8 @@ and writes RUN/editing.json: `blends` over all pairs, `intensity` over those fro
 for each pair, every time
 
     rank          median of Spearman's correlation of how far brows and mouth corners have come on
-                  the true way (evp/analysis/emotion_path.py) with w; rank_share: share not below 0.9
+                  the true way (evp/analysis/emotion_path.py) with w; rank_share: share not below
+                  0.9
     rank_frames   share of the single frames not below 0.9
     mouth_r       median of the lowest correlation of mouth opening with that at w = 0;
                   mouth_share: share not below 0.9

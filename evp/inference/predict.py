@@ -1,7 +1,8 @@
 """The landmarks that a trained audio-to-landmark run predicts for a corpus's clips, as files.
 
     python -m evp.inference.predict runs/demo/audio2lm --out runs/demo/audio2lm/landmarks
-    python -m evp.inference.predict runs/evp/audio2lm --corpus data/mead --split val --out results/val
+    python -m evp.inference.predict runs/evp/audio2lm --corpus data/mead --split val \\
+        --out results/val
 
 A clip is predicted from its own sound alone: its content codes frame by frame, and its emotion
 code, the mean over its windows; the face starts from the neutral face of its speaker's training

@@ -6,8 +6,8 @@ map down once, adds the coarser network's last features, and goes through residu
 Architecture: Wang et al., High-Resolution Image Synthesis and Semantic Manipulation with
 Conditional GANs (arXiv:1711.11585), Sec. 3.2 and its appendix, which the supplement cites.
 
-This one draws every frame on its own; evp.networks.temporal_generator is the paper's, which sees the frames
-before.
+This one draws every frame on its own; evp.networks.temporal_generator is the paper's, which sees
+the frames before.
 
 Dimension letters: B frames in the batch, C channels, H, W pixels.
 """

@@ -10,7 +10,8 @@ The network hallucinates a picture h_t, estimates the flow w_t to the frame befo
 mask m_t that says where the frame before, moved along the flow, does not do. Maps and frames have
 an encoder each, whose features are added; picture and motion (flow and mask) a decoder each. The
 global generator works at a fraction of the resolution, and each local enhancer doubles it, as in
-evp.networks.generator. Every level has heads of its own, so that the coarse ones can be trained first.
+evp.networks.generator. Every level has heads of its own, so that the coarse ones can be trained
+first.
 
 Ours: the head of the flow begins at zero, so that an untrained network repeats the last frame
 instead of tearing it.

@@ -6,7 +6,8 @@
                      `mouth_open.npy`
     (T, 106, 2)      faces that its first stage predicted: `result/<ID>.npy`
 
-Its landmarks are pixels of a 256 px face crop over 255; here they are face frames (affekt.media.faces.geometry).
+Its landmarks are pixels of a 256 px face crop over 255; here they are face frames
+(affekt.media.faces.geometry).
 """
 
 import re

@@ -11,7 +11,8 @@ Writes, of what the files hold,
     pretrain_emotion/   of SER_<epoch>.pkl, for train_disentangle.py (emotion_from=)
     pretrain_content/   of atnet_lstm_18.pth, for train_disentangle.py (content_from=)
     landmarks/          of result/<ID>.npy and template faces: (T, 106, 2) float32, pixels of the
-                        256 px face; affekt.media.faces.schemes.to_ibug68 takes iBUG's 68 points of them
+                        256 px face; affekt.media.faces.schemes.to_ibug68 takes iBUG's 68 points of
+                        them
 and import.json: where each comes from, the new name of every weight, and every weight and file that
 is left out with the reason (names without the `module.` of DataParallel). Nothing is executed from
 the files, and nothing is written unless everything has its place.

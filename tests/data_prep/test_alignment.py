@@ -1,4 +1,4 @@
-"""data_prep.alignment.speech against the cell-by-cell definition and by hand; the benchmark's truth."""
+"""The speech aligner against the cell-by-cell definition and by hand; the benchmark's truth."""
 
 import numpy as np
 import pytest

@@ -70,7 +70,7 @@ SMALLER = {  # the command that begins so -> what makes it small
     "train_edge2video.py": DRAWN,
     # An untrained network draws nothing that a detector takes for a face.
     "test.py run": "--workers 0 --no-controls --min-coverage 0",
-    "test.py ablate": "--plan --seeds 0",  # trains 15 times; tests/affekt/evaluation/test_ablation.py has a small one
+    "test.py ablate": "--plan --seeds 0",  # trains 15 times; test_ablation.py has a small one
     "evp.analysis.editing": "--steps 2",
 }
 MADE = (

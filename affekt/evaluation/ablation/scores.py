@@ -13,7 +13,8 @@ errors of renderer and detector. Beside them stands what tells more of the losse
     content_emotion   the emotion read from content codes: emotion where none should be
     content_sentence  the sentence read from content codes
 
-The probes are those of python -m evp.analysis.measure_codes, on the encoders as stage 1 leaves them.
+The probes are those of python -m evp.analysis.measure_codes, on the encoders as stage 1 leaves
+them.
 """
 
 import typing as tp
@@ -114,7 +115,7 @@ def face_scores(truth: Truth, face_of: Callable[[Clip], Array]) -> Scores:
 
 
 def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
-    """Return the scores of what evp.inference.predict wrote, against the truth in the run's own view.
+    """Return the scores of evp.inference.predict's landmarks against the truth in the run's view.
 
     Raises:
         FileNotFoundError: no such folder.

@@ -49,8 +49,8 @@ def main(args: argparse.Namespace) -> int:
     """Run one action; return the exit code.
 
     Raises:
-        MissingWeightsError, InvalidWeightsError: of `path`, `add`: see affekt.runtime.weights.registry.find.
-        OSError, ValueError: unknown key, no such file.
+        MissingWeightsError, InvalidWeightsError: of `path`, `add`: see
+        affekt.runtime.weights.registry.find. OSError, ValueError: unknown key, no such file.
     """
     if args.action == "list":
         return _list(args.json)

@@ -1,8 +1,8 @@
 """Sound files as 16 kHz mono, and back; the content decides how a file is read, not its name.
 
 (EAMM's release names WAV files .mov.) soundfile reads what is not compressed, PyAV the rest: AAC in
-.m4a and .mp4, the sound of a video. Time zero of a file is that of affekt/media/video/video.py, so a sound that
-starts later than its pictures begins with zeros.
+.m4a and .mp4, the sound of a video. Time zero of a file is that of affekt/media/video/video.py, so
+a sound that starts later than its pictures begins with zeros.
 """
 
 import math

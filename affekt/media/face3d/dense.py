@@ -1,4 +1,4 @@
-"""All vertices of an imported face model, in step with its landmark rows (affekt/media/face3d/model.py).
+"""All vertices of an imported face model, in step with its landmark rows (face3d/model.py).
 
 One set of coefficients moves both: unit, origin and gauge are those of the landmarks, so that row
 `landmarks[n]` of a dense face is row n of the landmark model.

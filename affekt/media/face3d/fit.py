@@ -5,8 +5,8 @@ landmarks by non-linear optimisation (supplement Sec. 1.2). Here geometry is sha
 because a skull does not change from frame to frame and one frame cannot tell its depth.
 
 Ours, since the paper names neither solver nor priors: the objective and solver of
-affekt/media/face3d/gauss_newton.py; landmark noise in units of the face, so that a clip fits alike at any
-resolution; no scale mode in the geometry (affekt/media/face3d/model.py).
+affekt/media/face3d/gauss_newton.py; landmark noise in units of the face, so that a clip fits alike
+at any resolution; no scale mode in the geometry (affekt/media/face3d/model.py).
 
 Letters: T frames, K identity modes, E expression modes.
 """

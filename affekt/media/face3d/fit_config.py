@@ -60,7 +60,7 @@ class FitConfig:
     tolerance: float = 2e-6
     iterations: int = 40
     terms: Terms = field(default_factory=Terms)  # robust loss, smooth motion, bounds: all off
-    slide: bool = False  # jaw landmarks along the jaw's curve, frame by frame (affekt/media/face3d/contour.py)
+    slide: bool = False  # jaw landmarks along the jaw's curve, frame by frame (contour.py)
 
     def __post_init__(self) -> None:
         above_zero = ("noise", "identity_weight", "expression_weight", "independent_frames")

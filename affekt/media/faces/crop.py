@@ -1,8 +1,8 @@
 """The part of a picture that is stored: which one, and how it is cut out.
 
 A crop is chosen from one frame's landmarks and holds for the whole clip, so that a head's own
-motion stays in the pictures. Coordinates as in affekt/media/faces/detector.py: (0, 0) is the centre of the
-first pixel, so a picture that shrinks by s maps x to s (x + 0.5) - 0.5.
+motion stays in the pictures. Coordinates as in affekt/media/faces/detector.py: (0, 0) is the centre
+of the first pixel, so a picture that shrinks by s maps x to s (x + 0.5) - 0.5.
 """
 
 import math

@@ -6,7 +6,8 @@ warps by). Two ways to it:
 
     dis    DIS (Kroeger et al., ECCV 2016), as OpenCV has it: no weights
     raft, raft_small
-           RAFT (Teed and Deng, ECCV 2020), torchvision's, weights from a file (affekt/media/video/flow_raft.py)
+           RAFT (Teed and Deng, ECCV 2020), torchvision's, weights from a file
+           (affekt/media/video/flow_raft.py)
 
 A pixel's flow is trusted where forward and backward flow undo one another (Sundaram et al., ECCV
 2010, eq. 5) and the pixel came from inside the picture; not where something was uncovered.

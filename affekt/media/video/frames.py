@@ -9,7 +9,8 @@ The factors are speeds against a folder of PNG files, at 256 px (python -m bench
 An open store holds no file descriptor and no state: it can be sent to DataLoader workers, and ten
 thousand of them cost no more than their indices.
 
-A .jpegs file holds JPEG pictures one after the other, and their places (affekt/media/video/packed.py).
+A .jpegs file holds JPEG pictures one after the other, and their places
+(affekt/media/video/packed.py).
 """
 
 import abc

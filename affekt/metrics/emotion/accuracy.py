@@ -1,7 +1,8 @@
 """Emotion accuracy of a prepared corpus's true clips, and of results that imitate them.
 
     python -m affekt.metrics.emotion.accuracy runs/demo/emotion_classifier --corpus data/mini_eamm
-    python -m affekt.metrics.emotion.accuracy RUN --corpus data/mini --split test_sentence --results FOLDER
+    python -m affekt.metrics.emotion.accuracy RUN --corpus data/mini --split test_sentence \\
+        --results FOLDER
 
 A result is FOLDER/<clip id>.mp4 and is asked for the emotion of the clip of that id. The accuracy
 of the truth is the classifier's own and the ceiling of every result. test.py holds results against

@@ -1,11 +1,11 @@
 """Faces as the emotion classifier sees them, and the clips that it learns from.
 
 Each frame is aligned on its own, by the similarity that takes nose bridge and eye corners to the
-template of affekt.media.faces.geometry: the same for true and generated videos, for a crop of a face and for a
-full frame, whatever the size. Per frame and not per clip, because a clip's first frame may be the
-odd one, and a head that moves or turns up elsewhere in a result must not look like an emotion. The
-rigid points alone, because brows or mouth among them would be aligned away. The published FAN
-aligns per frame too, on dlib's five points.
+template of affekt.media.faces.geometry: the same for true and generated videos, for a crop of a
+face and for a full frame, whatever the size. Per frame and not per clip, because a clip's first
+frame may be the odd one, and a head that moves or turns up elsewhere in a result must not look like
+an emotion. The rigid points alone, because brows or mouth among them would be aligned away. The
+published FAN aligns per frame too, on dlib's five points.
 
 Letters: T frames of a clip, N faces, F frames of an item, S pixels of a side.
 """

@@ -6,7 +6,8 @@
 Needs a corpus prepared with frames (data_prep.prepare), of either profile, and for `pretrained` the
 published backbone in the weights folder. Learns from split `train`; a test on people that it never
 saw (test_speaker) is the one that counts. The last step writes emotion_classifier.safetensors,
-which affekt.metrics.emotion.weights.load_classifier reads. The same command continues a stopped run.
+which affekt.metrics.emotion.weights.load_classifier reads. The same command continues a stopped
+run.
 """
 
 import logging
@@ -57,6 +58,7 @@ class Config:
 
 
 def train(cfg: Config) -> None:
+    """Train, from the last checkpoint on where there is one."""
     corpus = Corpus(cfg.corpus)
     clips = FaceClips(corpus, "train", cfg.data, cfg.run.seed)
     measured = held_out_clips(corpus, cfg.held_out)

@@ -1,4 +1,4 @@
-"""Segments of prepared clips for affekt.metrics.sync.train: faces, the sound beside them, false partners.
+"""Segments of prepared clips for training: faces, the sound beside them, false partners.
 
 Augmentation as the paper describes it ("Out of time", Sec. 4: a volume within 10 %; random
 cropping, flipping and a shift of colour, the same for all frames of a clip); its strengths are

@@ -3,8 +3,8 @@
     python -m affekt.metrics.sync.held_out runs/demo/metrics/syncnet --corpus data/mini_eamm
 
 Each clip's sound is moved by every lag of -5 ... 5 frames, zeros where nothing is left, and the
-offset that `affekt.metrics.sync.score.sync_scores` reports is compared with it. RUN/sync.json holds the figures.
-RUN may also be the released file syncnet_v2.model; then nothing is written.
+offset that `affekt.metrics.sync.score.sync_scores` reports is compared with it. RUN/sync.json holds
+the figures. RUN may also be the released file syncnet_v2.model; then nothing is written.
 """
 
 import argparse

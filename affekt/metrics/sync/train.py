@@ -43,6 +43,7 @@ class Config:
 
 
 def train(cfg: Config) -> None:
+    """Train, from the last checkpoint on where there is one."""
     corpus = Corpus(cfg.corpus)
     if "size" not in corpus.info:
         raise ConfigError(f"{cfg.corpus} was prepared without frames; a sync network watches them")

@@ -2,7 +2,8 @@
 
 Nothing is ever downloaded. A file is put into one folder by hand (or by `test.py weights add`) and
 is checked before anything reads it, since a torch pickle or a graph that was swapped or cut off
-gives wrong figures at best. Three levels, by what its publisher states (affekt/runtime/weights/table.py):
+gives wrong figures at best. Three levels, by what its publisher states
+(affekt/runtime/weights/table.py):
 
 1. the whole SHA-256: another one is an error;
 2. its first digits, by torch's naming rule: others are an error;
