@@ -77,7 +77,7 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
     classifier = EmotionClassifier(cfg.encoders.emotion.dim, len(corpus.emotions)).to(run.device)
     parameters = [*encoder.parameters(), *classifier.parameters()]
     optimizer = make_optimizer(parameters, cfg.optim)
-    run.keep(emotion_encoder=encoder, classifier=classifier, optimizer=optimizer)
+    run.register(emotion_encoder=encoder, classifier=classifier, optimizer=optimizer)
 
     for batch in run.batches(windows):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
@@ -92,7 +92,7 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
         accuracy = (logits.argmax(dim=1) == batch["emotion"]).float().mean()
         run.log(classification=loss, window_accuracy=accuracy, total=loss, grad_norm=grad_norm)
         if measured and run.due(cfg.held_out.every):
-            run.record(held_out_accuracy=class_accuracy(encoder, classifier, measured, labels))
+            run.log_now(held_out_accuracy=class_accuracy(encoder, classifier, measured, labels))
 
 
 def train_content(cfg: Config, corpus: Corpus) -> None:
@@ -107,7 +107,7 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
     head = Audio2Landmark(cfg.head, cfg.encoders.content.dim, space).to(run.device)
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = make_optimizer(parameters, cfg.optim)
-    run.keep(content_encoder=encoder, head=head, optimizer=optimizer)
+    run.register(content_encoder=encoder, head=head, optimizer=optimizer)
 
     def predict(clip: Clip) -> NDArray[np.float32]:
         neutral_face = space.neutral_of(clip.speaker)
@@ -130,7 +130,7 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
         run.log(position=loss, total=loss, grad_norm=grad_norm)
         if measured and run.due(cfg.held_out.every):
             figures = landmark_figures(predict, measured, space, cfg.view)
-            run.record(**figures)
+            run.log_now(**figures)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def train(cfg: Config) -> None:
         parts |= {"detector": fomm.detector, "generator": fomm.generator}
         parts |= {"generator_optimizer": generator_optimizer}
         save_fomm_description(cfg.run.out, fomm.config)
-    run.keep(**parts)
+    run.register(**parts)
     save_a2fd_description(cfg.run.out, config)
     vgg = Vgg(cfg.vgg).to(device) if cfg.loss.perceptual else None
     pyramid = ImagePyramid().to(device)
@@ -161,7 +161,7 @@ def train(cfg: Config) -> None:
             model.eval()
             fomm.eval()
             figures = keypoint_figures(model, measured)
-            run.record(**{f"held_out_{name}": figure for name, figure in figures.items()})
+            run.log_now(**{f"held_out_{name}": figure for name, figure in figures.items()})
             run.picture("held_out", sample_picture(model, fomm, measured[0]))
 
 

@@ -86,7 +86,7 @@ def train(cfg: Config) -> None:
     parameters += learned(encoders.content, cfg.content_encoder)
     parameters += learned(encoders.emotion, cfg.emotion_encoder)
     optimizer = make_optimizer(parameters, cfg.optim)
-    run.keep(
+    run.register(
         model=model,
         content_encoder=encoders.content,
         emotion_encoder=encoders.emotion,
@@ -118,7 +118,7 @@ def train(cfg: Config) -> None:
 
         run.log(**terms, total=total, grad_norm=grad_norm)
         if measured and run.due(cfg.held_out.every):
-            run.record(**landmark_figures(predict, measured, space, cfg.view))
+            run.log_now(**landmark_figures(predict, measured, space, cfg.view))
             shown = [unflatten(f[:PICTURED, -1].detach().cpu().numpy()) for f in (truth, faces)]
             run.picture("faces", faces_picture(*shown))
 

@@ -56,7 +56,7 @@ def train(cfg: Config) -> None:
     model = Disentanglement(cfg.model, len(corpus.emotions), cfg.sampling).to(run.device)
     start_from_pretrained(cfg, model, corpus)
     optimizer = make_optimizer(model.parameters(), cfg.optim)
-    run.keep(
+    run.register(
         content_encoder=model.encoders.content,
         emotion_encoder=model.encoders.emotion,
         decoder=model.decoder,
@@ -81,7 +81,7 @@ def train(cfg: Config) -> None:
         run.log(**terms, total=total, grad_norm=grad_norm)
         if measured and run.due(cfg.held_out.every):
             accuracy = class_accuracy(model.encoders.emotion, model.classifier, measured, labels)
-            run.record(held_out_accuracy=accuracy)
+            run.log_now(held_out_accuracy=accuracy)
             run.picture("windows", windows_picture(model.show(batch["windows"][:4]).cpu().numpy()))
 
 

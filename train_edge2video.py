@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affekt.arrays import Image
 from affekt.metrics.image import psnr, ssim
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.nets.warp import warped
@@ -56,8 +56,6 @@ from evp.video_losses import (
     vgg_distance,
     warp_distance,
 )
-
-Image = NDArray[np.uint8]
 
 EPSILON = 1e-9  # of a distance that another is divided by
 
@@ -137,7 +135,7 @@ def train(cfg: Config) -> None:
     average = averaged(generator, cfg.average)
     optimizer = make_optimizer(generator.parameters(), cfg.optim)
     discriminator_optimizer = make_optimizer(judges.parameters(), cfg.discriminator_optim)
-    run.keep(
+    run.register(
         generator=generator,
         discriminator=judges,
         average=average,
@@ -185,7 +183,7 @@ def train(cfg: Config) -> None:
         if measured is not None and phase.level == 0 and run.due(cfg.held_out.every):
             average.module.eval()
             shown = draw_measured(average.module, measured)
-            run.record(**held_out_figures(shown, measured))
+            run.log_now(**held_out_figures(shown, measured))
             run.picture("held_out", sample_picture(measured.guidance, shown, measured.frames))
 
 

@@ -98,7 +98,7 @@ def train(cfg: Config) -> None:
         fingerprint(fomm.detector),
     )
     refuse_other_teacher(cfg.run.out, description)
-    run.keep(model=model, optimizer=optimizer)
+    run.register(model=model, optimizer=optimizer)
     save_displacement_description(cfg.run.out, description)
     keep_choice(cfg.run.out, cfg.measured)
     if cfg.data.cached_pictures:
@@ -128,7 +128,7 @@ def train(cfg: Config) -> None:
         run.log(**terms, **ratios, total=total, grad_norm=grad_norm)
         if measured and run.due(cfg.held_out.every):
             held_out = displacement_figures(model, description, measured)
-            run.record(**{f"held_out_{name}": each for name, each in held_out.items()})
+            run.log_now(**{f"held_out_{name}": each for name, each in held_out.items()})
 
 
 def model_config(cfg: Config, fomm: Fomm, emotions: tuple[str, ...]) -> DisplacementConfig:

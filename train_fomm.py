@@ -90,7 +90,7 @@ def train(cfg: Config) -> None:
     generator_optimizer = make_optimizer(fomm.generator.parameters(), cfg.generator_optim)
     detector_optimizer = make_optimizer(fomm.detector.parameters(), cfg.detector_optim)
     discriminator_optimizer = make_optimizer(discriminator.parameters(), cfg.discriminator_optim)
-    run.keep(
+    run.register(
         generator=fomm.generator,
         detector=fomm.detector,
         discriminator=discriminator,
@@ -150,7 +150,7 @@ def train(cfg: Config) -> None:
         if held_out and run.due(cfg.held_out.every):
             fomm.eval()
             figures = measure(fomm, held_out, cfg.held_out.view)
-            run.record(**{f"held_out_{name}": value for name, value in figures.items()})
+            run.log_now(**{f"held_out_{name}": value for name, value in figures.items()})
             run.picture("held_out", sample_picture(fomm, held_out))
             fomm.train()
 
@@ -170,8 +170,7 @@ def reconstruction_terms(
 
 def weighted(terms: Mapping[str, Tensor], config: LossConfig) -> Tensor:
     """Return the sum of the terms times their weights."""
-    total: Tensor = torch.stack([getattr(config, name) * terms[name] for name in terms]).sum()
-    return total
+    return torch.stack([getattr(config, name) * terms[name] for name in terms]).sum()
 
 
 def clip(network: nn.Module, config: OptimConfig) -> Tensor:

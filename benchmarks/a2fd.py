@@ -48,8 +48,7 @@ def measure() -> tuple[Result, str]:
 
     @torch.no_grad()
     def at_once() -> Tensor:
-        value: Tensor = ours(source, windows, pose)[0].value
-        return value
+        return ours(source, windows, pose)[0].value
 
     def looped() -> Tensor:
         return frame_by_frame(model, source, windows, pose)

@@ -26,15 +26,15 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.audio.mfcc import FRAME_LENGTH, FRAME_STEP, PADDING, SAMPLE_RATE, mfcc
+from affekt.arrays import Array
+from affekt.media.audio.mfcc import FRAME_LENGTH, FRAME_STEP, PADDING, mfcc
 from affekt.media.audio.reader import read_audio
+from affekt.media.constants import SAMPLE_RATE
 from benchmarks.harness import table
 from data_prep.alignment.dtw import dtw_path, warp
 from data_prep.alignment.speech import align_speech
 
-Array = NDArray[tp.Any]
 Syllables = list[tuple[float, str]]
 
 MEDIA = Path(__file__).parent.parent.parent / "shared" / "media"  # where AFFEKT_MEDIA is not set
@@ -150,8 +150,7 @@ def linear_stretch(a: Recording, b: Recording, times: Array) -> Array:
         loud = np.flatnonzero(np.abs(recording.samples) > QUIET)
         heard.append(loud[[0, -1]] / SAMPLE_RATE)
     (start, end), (other_start, other_end) = heard
-    stretched: Array = start + (times - other_start) * (end - start) / (other_end - other_start)
-    return stretched
+    return start + (times - other_start) * (end - start) / (other_end - other_start)
 
 
 def plain_dtw(a: Recording, b: Recording, times: Array) -> Array:
@@ -236,8 +235,7 @@ def _along(source_rows: Array, times: Array) -> Array:
     at = (times - FIRST_ROW) * ROWS_PER_SECOND
     past = np.maximum(at - (len(source_rows) - 1), 0)
     rows = np.interp(at, np.arange(len(source_rows)), source_rows) + past
-    found: Array = rows / ROWS_PER_SECOND + FIRST_ROW
-    return found
+    return rows / ROWS_PER_SECOND + FIRST_ROW
 
 
 def main() -> None:

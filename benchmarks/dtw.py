@@ -7,16 +7,13 @@ Wanted: the same path and cost, at least 10 times faster at 300 rows and 8 times
 """
 
 from functools import partial
-from typing import Any
 
 import dtw
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from benchmarks.harness import Result, compare, main, table, timing_rows
 from data_prep.alignment.dtw import dtw_path
-
-Array = NDArray[Any]
 
 ROWS = (300, 1000, 3000)
 FEATURES = 13

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeWarning, curve_fit
 from skimage.feature import canny
 
+from affekt.arrays import Image
 from affekt.media.faces import edges
 from benchmarks.harness import Result, compare, main, table, timing_rows
 
-Image = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
 SIZES = (256, 512)  # pixels
@@ -100,8 +100,7 @@ def plain_face(size: int) -> Points:
     lips = [_ellipse(12, 0.3, 0.12), _ellipse(8, 0.22, 0.05)]
     face = [jaw, brow, brow[::-1] * mirror, np.array(nose), eye]
     face += [eye[[3, 2, 1, 0, 5, 4]] * mirror, *lips]
-    placed: Points = size * (0.5 + 0.28 * np.concatenate(face))
-    return placed
+    return size * (0.5 + 0.28 * np.concatenate(face))
 
 
 REFERENCES: dict[edges.Form, Callable[[Image, Points], Image]] = {

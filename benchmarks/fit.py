@@ -19,16 +19,14 @@ import typing as tp
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from affekt.arrays import Array
 from affekt.media.face3d.fit import FitConfig, fit_clip, weak_perspective
 from affekt.media.face3d.model import FaceModel, project
 from affekt.media.faces import geometry
 from benchmarks.harness import Result, compare, main, table
 from benchmarks.made_up_faces import Clip, made_up_clip, made_up_model
-
-Array = NDArray[tp.Any]
 
 SIZES = {"199+29": (199, 29), "100+53": (100, 53)}
 T = 200  # frames of the clip
@@ -73,8 +71,7 @@ class Frame:
 
 
 def _rotation(pose: Array) -> Array:
-    rotation: Array = geometry.rotation_matrix(pose[:3])
-    return rotation
+    return geometry.rotation_matrix(pose[:3])
 
 
 def _left_jacobian(vector: Array) -> Array:

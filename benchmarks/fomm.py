@@ -77,8 +77,7 @@ def settled(config: FommConfig) -> Fomm:
 @torch.no_grad()
 def naive(fomm: Fomm, source: Tensor, source_kp: Keypoints, frame: Tensor) -> Tensor:
     """Return one picture as the public demo makes it."""
-    prediction: Tensor = fomm.generator(source, source_kp, fomm.detector(frame)).prediction
-    return prediction
+    return fomm.generator(source, source_kp, fomm.detector(frame)).prediction
 
 
 def prepared(fast: FastFomm, source: Tensor) -> Way:

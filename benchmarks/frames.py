@@ -15,14 +15,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Image
 from affekt.media.video.frames import FILES, FrameStore, open_frames, write_frames
 from affekt.media.video.video import read_frames
 from benchmarks.harness import Result, compare, main, table, timing_rows
 from data_prep.mini.clip import ClipName, Settings, make_clip
-
-Image = NDArray[np.uint8]
 
 CLIP = ClipName(speaker=0, view="front", emotion="happy", level=3, number=1)
 CHOICES: dict[str, Sequence[int]] = {"16 in a row": range(8, 24), "2 at random": (37, 5)}

@@ -7,12 +7,10 @@ modes move mouth, jaw, lids or brows and leave the rigid points alone.
 import typing as tp
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.model import FaceModel, canonical, project
 from affekt.media.faces import points
-
-Array = NDArray[tp.Any]
 
 LIVELY_DEG = (15.0, 25.0, 10.0)  # pitch, yaw, roll: the largest turns of a target video
 MOVING = (*range(4, 13), *points.EMOTION, *points.MOUTH)  # where expression modes are centred
@@ -91,5 +89,4 @@ def made_up_clip(
 
 def _ellipse(count: int, half_width: float, half_height: float) -> Array:
     turn = 2 * np.pi * np.arange(count) / count
-    outline: Array = np.stack([-half_width * np.cos(turn), -half_height * np.sin(turn)], axis=1)
-    return outline
+    return np.stack([-half_width * np.cos(turn), -half_height * np.sin(turn)], axis=1)

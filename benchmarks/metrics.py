@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from affekt.arrays import Image
 from affekt.metrics.image import psnr, ssim, ssim_wang
 from affekt.metrics.image_batch import picture_scores, scores_by_torch
 from benchmarks.harness import Result, Timing, compare, main, table, timing_rows
@@ -30,7 +31,6 @@ FRAMES = 4  # of a clip
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 
 Clip = NDArray[np.uint8]
-Image = NDArray[np.uint8]
 Scores = list[tuple[float, float]]
 Options = Mapping[str, object]
 Metric = Callable[[Image, Image], float]

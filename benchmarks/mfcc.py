@@ -12,7 +12,8 @@ import numpy as np
 import python_speech_features
 from numpy.typing import NDArray
 
-from affekt.media.audio.mfcc import PADDING, SAMPLE_RATE, mfcc
+from affekt.media.audio.mfcc import PADDING, mfcc
+from affekt.media.constants import SAMPLE_RATE
 from benchmarks.harness import Result, compare, main, table, timing_rows
 
 SECONDS = (3, 20, 60)
@@ -23,15 +24,13 @@ def speech_like(seconds: int) -> NDArray[np.float64]:
     time = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     loudness = np.maximum(0, np.sin(4 * time) + 0.6)
     noise = np.random.default_rng(0).standard_normal(len(time))
-    samples: NDArray[np.float64] = 0.1 * loudness * noise
-    return samples
+    return 0.1 * loudness * noise
 
 
 def reference(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the library's MFCC of the padded signal."""
     padded = np.pad(samples, PADDING)
-    rows: NDArray[np.float64] = python_speech_features.mfcc(padded, SAMPLE_RATE, winstep=0.01)
-    return rows
+    return python_speech_features.mfcc(padded, SAMPLE_RATE, winstep=0.01)
 
 
 def measure() -> tuple[Result, str]:

@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.audio.reader import read_audio
-from affekt.media.corpus import SAMPLE_RATE, SAMPLES_PER_FRAME
+from affekt.media.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
 from benchmarks.alignment import MEDIA
 from benchmarks.harness import table
 from evp.inference.silence import Measure, PauseRule, silent_frames
-
-Array = NDArray[Any]
 
 RULES: tuple[tuple[Measure, float], ...] = (
     *(("sum", threshold) for threshold in (0.1, 0.3, 1.0, 3.0)),

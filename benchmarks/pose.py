@@ -18,25 +18,23 @@ import argparse
 import io
 import sys
 import tarfile
-import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import Corpus, Crop
+from affekt.arrays import Array
+from affekt.media.corpus import Corpus
 from affekt.media.face3d.fit import FitConfig, fit_clip, rotation_error_deg
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.face3d.whole_clip import Terms
 from affekt.media.faces import geometry
+from affekt.media.faces.crop import Crop
 from affekt.media.faces.detector import make_detector
 from affekt.showcase.picture_figures import true_arrays
 from benchmarks.harness import table
 from eamm.inference.pose import to_release
-
-Array = NDArray[tp.Any]
 
 OPTIONS = {
     "plain": FitConfig(),

@@ -11,19 +11,16 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from benchmarks.harness import Result, compare, main, table, timing_rows
 from data_prep.mini import raster
 from data_prep.mini.clip import ClipName, Settings, make_clip, perform
 from data_prep.mini.head.head import make_head
 from data_prep.mini.render import Renderer, background
 from data_prep.mini.speakers import make_speaker
-
-Array = NDArray[Any]
 
 SIZES = (128, 256)
 CLIP = ClipName(speaker=0, view="front", emotion="happy", level=3, number=1)

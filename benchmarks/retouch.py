@@ -27,12 +27,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import SAMPLES_PER_FRAME, Clip, Corpus
+from affekt.arrays import Array
+from affekt.media.constants import SAMPLES_PER_FRAME
+from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.paste import palindrome
@@ -45,8 +45,6 @@ from evp.inference.postprocess import Retouch, retouched
 from evp.inference.renderer import Renderer, Target, load_renderer
 from evp.inference.silence import FADE, PauseRule, mouth_closed, silent_frames
 from evp.networks.audio2lm import Predictor, load_predictor
-
-Array = NDArray[Any]
 
 RETOUCHES = {
     "predicted": Retouch(),
@@ -105,8 +103,7 @@ def speeches(parts: Parts) -> Iterator[tuple[Clip, Array]]:
 def openness(faces: Array) -> Array:
     """Return the height of the eyes over their width, (T,)."""
     width = np.linalg.norm(faces[:, [36, 42]] - faces[:, [39, 45]], axis=-1).mean(axis=1)
-    ratio: Array = eye_opening(faces) / width
-    return ratio
+    return eye_opening(faces) / width
 
 
 def blinks(openings: Array) -> int:

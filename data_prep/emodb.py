@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.audio.reader import read_audio, write_wav
-from affekt.media.corpus import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, SCHEMA
+from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
+from affekt.media.corpus import SCHEMA
 from affekt.media.video.video import MediaError
 from affekt.runtime.config import config_from_argv
 from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json, write_jsonl

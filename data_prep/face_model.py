@@ -17,15 +17,14 @@ Next: python -m data_prep.pose.
 
 import logging
 import sys
-import typing as tp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, save_face_model
 from data_prep.command import config_or_flags
@@ -34,7 +33,6 @@ from data_prep.face_formats.learned import ModesConfig, learn_face_model
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[tp.Any]
 
 IMPORT = "import"  # the subcommand
 

@@ -30,9 +30,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Image
 from affekt.media.corpus import PREPARE, Clip, Corpus
 from affekt.media.video.container import is_disk_error
 from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident
@@ -45,7 +45,6 @@ from affekt.runtime.parallel import each
 log = logging.getLogger(__name__)
 
 Row = dict[str, tp.Any]
-Image = NDArray[np.uint8]
 Outcome = tuple[str, str]  # clip id, why it has no flow, or ""
 
 RECORD = "flow.json"

@@ -10,21 +10,18 @@ that do not sit. A corpus of sounds has no sheet.
 
 import argparse
 import sys
-import typing as tp
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import FRAME_RATE, SPLITS, Clip, Corpus
+from affekt.arrays import Array, Image
+from affekt.media.constants import FRAME_RATE
+from affekt.media.corpus import SPLITS, Clip, Corpus
 from affekt.media.faces.points import POLYLINES
 from affekt.runtime.files import read_json, read_jsonl, replacing
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 CELL = 256  # pixels of a picture in the sheet
 MARGIN = 96  # pixels at the left, for the speakers' names

@@ -34,9 +34,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Array
 from affekt.media.audio.mfcc import WINDOW_ROWS
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import EMOTIONS
@@ -48,7 +48,6 @@ from data_prep.sentences.groups import Group, Take, emotion_order, sentence_grou
 log = logging.getLogger(__name__)
 
 Row = dict[str, tp.Any]  # a line of pairs.jsonl or left_out.jsonl
-Array = NDArray[tp.Any]
 
 LEAST_SHARE = 0.5  # of the reference's rows; a clip that holds less would shorten all the others
 

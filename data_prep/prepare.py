@@ -31,7 +31,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from affekt.media.corpus import FRAME_RATE, SAMPLE_RATE, SCHEMA
+from affekt.media.constants import FRAME_RATE, SAMPLE_RATE
+from affekt.media.corpus import SCHEMA
 from affekt.media.faces.detector import detector_version
 from affekt.media.video.container import is_disk_error
 from affekt.runtime.config import config_from_argv, plain

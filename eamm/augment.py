@@ -22,12 +22,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import functional as colours
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
+from affekt.arrays import Array, Image
 
 FRAME_SIZE = 256  # pixels of a side; what the lengths below are measured in
 MOUTH = (85, 160, 185, 220)  # left, top, right, bottom of the noise; EAMM release
@@ -108,8 +106,7 @@ def perspective_matrix(size: int, keystone: float, enlarged: float) -> Array:
     low, high = -enlarged, size + enlarged
     square = np.array([[low, low], [high, low], [low, high], [high, high]], np.float32)
     moved = square + np.array([[0, 0], [0, 0], [keystone, 0], [-keystone, 0]], np.float32)
-    matrix: Array = cv2.getPerspectiveTransform(square, moved)
-    return matrix
+    return cv2.getPerspectiveTransform(square, moved)
 
 
 def colour_jitter(

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import FACE_SIZE, View
 from affekt.media.faces.schemes import Scheme, scheme_of
 from affekt.runtime.files import replacing
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,11 @@ class LandmarkSpace:
         """
         if speaker not in self.speakers:
             raise KeyError(f"no neutral face of {speaker!r}; trained on {', '.join(self.speakers)}")
-        face: Array = self.neutral[self.speakers.index(speaker)]
-        return face
+        return self.neutral[self.speakers.index(speaker)]
 
     def average_of(self, speaker: str) -> Array:
         """Return the speaker's mean training face, (L,)."""
-        face: Array = self.average[self.speakers.index(speaker)]
-        return face
+        return self.average[self.speakers.index(speaker)]
 
 
 def flatten(landmarks: NDArray[Any]) -> Array:
@@ -125,8 +122,7 @@ def _neutral(clips: list[Clip], faces: dict[str, Array], speaker: str, corpus: C
 
 
 def _mean(faces: Iterable[Array]) -> Array:
-    mean: Array = np.concatenate(list(faces)).mean(axis=0)
-    return mean
+    return np.concatenate(list(faces)).mean(axis=0)
 
 
 def _motion(displacements: list[Array], components: int) -> tuple[Array, Array]:

@@ -1,16 +1,13 @@
 """Pictures of a training run: faces beside the truth, windows beside their reconstruction."""
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.faces.geometry import FACE_SIZE
 from affekt.media.faces.points import POLYLINES
 from evp.networks.encoders import MFCC_RANGE
-
-Array = NDArray[Any]
 
 TRUTH, PREDICTED = (160, 160, 160), (20, 60, 200)  # RGB
 ENLARGED = 6  # pixels a number of a window

@@ -132,9 +132,8 @@ def first_frames(frames_BLCHW: Tensor, lost: float) -> list[Tensor]:
 
 def _run(generator: nn.Module, again: bool, *inputs: Any) -> Drawn:
     if again:
-        return checkpoint(generator, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
-    drawn: Drawn = generator(*inputs)
-    return drawn
+        return checkpoint(generator, *inputs, use_reentrant=False)
+    return generator(*inputs)
 
 
 @dataclass(frozen=True)
@@ -170,11 +169,9 @@ def let_learn(generator: nn.Module, phase: Phase) -> None:
 
 
 def _halved(pictures_BKCHW: Tensor) -> Tensor:
-    small: Tensor = halved(pictures_BKCHW.flatten(0, 1)).unflatten(0, pictures_BKCHW.shape[:2])
-    return small
+    return halved(pictures_BKCHW.flatten(0, 1)).unflatten(0, pictures_BKCHW.shape[:2])
 
 
 def _pooled(pictures_BKCHW: Tensor) -> Tensor:
     small = F.max_pool2d(pictures_BKCHW.flatten(0, 1), 3, stride=2, padding=1)
-    apart: Tensor = small.unflatten(0, pictures_BKCHW.shape[:2])
-    return apart
+    return small.unflatten(0, pictures_BKCHW.shape[:2])

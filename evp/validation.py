@@ -2,21 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
 from affekt.metrics.probes import mouth_correlation, point_distance
 from evp.data.speech import clips_of
 from evp.landmark_space import LandmarkSpace, unflatten
 from evp.networks.encoders import encode
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

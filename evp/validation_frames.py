@@ -5,21 +5,18 @@ Letters: N frames, R of them in a row, C guidance channels, H, W pixels.
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip
 from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from evp.data.portraits import OpenClip, VideoDataConfig, nearest_frames, speaker_clips
 from evp.inference.drawing import First, render
 from evp.networks.generator import GuidanceConfig
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 IN_A_ROW = 8  # frames that a temporal generator draws before it is given true ones again
 PICTURED = 4  # held-out frames in a sample picture

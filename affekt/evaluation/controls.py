@@ -15,23 +15,19 @@
 On real clips a frozen frame can have a better LVD than the truth shown 40 ms late.
 """
 
-import typing as tp
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.evaluation.control_rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, TRUTH
 from affekt.evaluation.video import Content, FaceFinder, Shown
 from affekt.media.faces.geometry import RIGID_TEMPLATE, apply, invert, similarity
 from affekt.media.faces.points import RIGID
 from affekt.media.video.video import CRF, VideoWriter, read_video
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 # The first picture of these equals the truth's, which counts 100 dB: picture metrics leave it out.
 FIRST_IS_THE_TRUTHS = (LATE, FROZEN)
@@ -178,10 +174,8 @@ def cut(frames: Iterable[Image], size: tuple[int, int]) -> Iterator[Image]:
 
 
 def _found(points: Array) -> Array:
-    found: Array = np.isfinite(points).all(axis=(1, 2))
-    return found
+    return np.isfinite(points).all(axis=(1, 2))
 
 
 def _known(points: Array) -> Array:
-    known: Array = points[_found(points)]
-    return known
+    return points[_found(points)]

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.evaluation.cache import Line
 from affekt.evaluation.control_rows import TRUTH
 from affekt.evaluation.network_measures import feature_file
 from affekt.metrics.fid import fid, fid_interval, kid, kid_interval
 from affekt.runtime.files import load_npy
-
-Array = NDArray[tp.Any]
 
 FEWEST = 4  # pictures of which KID can be told
 FEATURES = "features"  # the metric under which a line says that there are some

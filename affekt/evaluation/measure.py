@@ -27,7 +27,8 @@ from affekt.evaluation.pairing import Case
 from affekt.evaluation.protocol import Protocol
 from affekt.evaluation.video import Content, FaceFinder, Shown, StoredVideo, VideoFile, digest
 from affekt.evaluation.video_shape import Form, refuse_unlike
-from affekt.media.corpus import FRAME_RATE, Clip
+from affekt.media.constants import FRAME_RATE
+from affekt.media.corpus import Clip
 from affekt.media.faces.detector import (
     Detection,
     Detector,

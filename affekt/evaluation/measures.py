@@ -13,20 +13,17 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.evaluation.control_rows import CONTROLS, FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
 from affekt.evaluation.controls import FIRST_IS_THE_TRUTHS
 from affekt.evaluation.protocol import Landmarks, Pictures
 from affekt.evaluation.video import Shown
-from affekt.media.corpus import Crop
-from affekt.media.faces.crop import cut, square_crop
+from affekt.media.faces.crop import Crop, cut, square_crop
 from affekt.metrics.image_batch import picture_scores
 from affekt.metrics.landmark import landmark_distances, shared_frames
 from affekt.metrics.temporal import flicker, jitter, warp_errors
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 Rows = Mapping[str, Shown]
 Scores = dict[str, float | None]
 

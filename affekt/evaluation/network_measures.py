@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.evaluation.control_rows import FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
 from affekt.evaluation.measures import Facts, Measure, Rows, Scores
 from affekt.evaluation.protocol import Sync
@@ -29,9 +29,6 @@ from affekt.metrics.sync.score import embed_clip, sync_scores
 from affekt.runtime.files import save_npy, sha256
 
 log = logging.getLogger(__name__)
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -116,8 +113,7 @@ class IdentityMeasure(Measure):
         face = self.detector.detect(picture)
         if face is None:
             raise ValueError(f"no face was found in the source picture {path}")
-        code: Array = embed(self._session, [picture], face.points[None].astype(float))[0]
-        return code
+        return embed(self._session, [picture], face.points[None].astype(float))[0]
 
 
 @dataclass(frozen=True)

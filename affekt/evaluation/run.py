@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from affekt.evaluation.cache import Cache, Line
 from affekt.evaluation.control_rows import MEAN_FACE, RESULT
@@ -31,7 +30,6 @@ from affekt.runtime.provenance import versions
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[tp.Any]
 Record = dict[str, tp.Any]
 Watch = Callable[[Outcome], None]
 

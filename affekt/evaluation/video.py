@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.audio.reader import fitted, read_audio
-from affekt.media.corpus import SAMPLES_PER_FRAME, Clip
+from affekt.media.constants import SAMPLES_PER_FRAME
+from affekt.media.corpus import Clip
 from affekt.media.faces.detector import Detector
 from affekt.media.faces.points import COUNT
 from affekt.media.video.container import MediaError
@@ -25,8 +26,6 @@ from affekt.runtime.files import save_npy, sha256
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 HELD_BYTES = 256 * 2**20  # a clip whose pictures fit in here is decoded once, else each time
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.audio.mfcc import windows
 from affekt.media.audio.reader import read_audio
 from affekt.media.emotions import EMOTIONS
+from affekt.media.faces.crop import Crop
 from affekt.media.faces.geometry import View, align_2d, align_3d
 from affekt.media.video.flow_store import MAKE as FLOW
 from affekt.media.video.flow_store import FlowStore, open_flow
@@ -20,39 +21,10 @@ from affekt.media.video.frames import FrameStore, open_frames
 from affekt.media.video.packed import check
 from affekt.runtime.files import load_npy, read_json, read_jsonl
 
-Array = NDArray[tp.Any]
-
 SCHEMA = 1  # of the prepared corpus; data_prep writes it into corpus.json
-FRAME_RATE = 25  # per second; data_prep resamples every video to it
-SAMPLE_RATE = 16_000  # per second, mono
-SAMPLES_PER_FRAME = SAMPLE_RATE // FRAME_RATE
 SPLITS = ("train", "val", "test_sentence", "test_speaker")
 PREPARE = "run python -m data_prep.prepare"
 POSE = "run python -m data_prep.pose"
-
-
-@dataclass(frozen=True)
-class Crop:
-    """The similarity from source pixels to stored pixels, one per clip."""
-
-    matrix: Array  # (2, 3)
-    size: tuple[int, int]  # stored width and height, pixels
-    source_size: tuple[int, int]  # of the source video, pixels
-
-    def to_stored(self, points: Array) -> Array:
-        """Map points (..., 2) from source to stored pixels."""
-        stored: Array = points @ self.matrix[:, :2].T + self.matrix[:, 2]
-        return stored
-
-    def to_source(self, points: Array) -> Array:
-        """Map points (..., 2) from stored to source pixels."""
-        source: Array = (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
-        return source
-
-    @property
-    def scale(self) -> float:
-        """Stored pixels per source pixel."""
-        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
 
 
 @dataclass(frozen=True)

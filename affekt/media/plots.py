@@ -8,16 +8,14 @@ from pathlib import Path
 import cv2
 import matplotlib as mpl
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import FRAME_RATE
+from affekt.media.constants import FRAME_RATE
 from affekt.runtime.files import read_jsonl, replacing
 
 mpl.use("Agg")  # pictures go to files; no display is needed
 from matplotlib import pyplot as plt
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
+from affekt.arrays import Array, Image
 
 LABEL_HEIGHT = 22  # pixels above a labelled frame
 MARKS = "osD^vPX*<>"  # of kinds of points; matplotlib's names

@@ -19,14 +19,13 @@ clips; the intervals do not know that, nor that another training run gives other
 """
 
 import math
-import typing as tp
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 LEVEL = 0.95
 NORMAL = 1.959964  # the normal distribution's bound at 95 %

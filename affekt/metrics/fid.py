@@ -10,7 +10,6 @@ Intervals draw clips with replacement. FID's are biased upwards: a draw has fewe
 than the set, and the set's own figure may lie below the interval.
 """
 
-import typing as tp
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -24,7 +23,8 @@ from torch_fidelity.metric_fid import (
 )
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
+
 Clips = Mapping[str, Array]  # features (N, D) by clip id
 Bounds = tuple[float, float] | tuple[None, None]
 

@@ -18,11 +18,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
+from affekt.arrays import Array, Image
 from affekt.media.faces.geometry import affine, similarity
 from affekt.media.faces.points import COUNT, MOUTH_CORNERS
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 SIZE = 112  # pixels a side of an aligned face
 EMBEDDING = 512
@@ -82,8 +80,7 @@ def load_arcface(path: Path) -> Session:
             f"{path} maps {shapes[:1]} to {shapes[1:]}, wanted faces (N, 3, {SIZE}, {SIZE}) to "
             f"(N, {EMBEDDING}): w600k_r50.onnx"
         )
-    loaded: Session = session
-    return loaded
+    return session
 
 
 def five_points(landmarks: Array) -> Array:
@@ -163,8 +160,7 @@ def csim(embeddings: Array, source: Array) -> float | None:
 
 def faces_seen(embeddings: Array) -> NDArray[np.bool_]:
     """Return which frames have a face, (T,), and so count for CSIM, of `embed`'s (T, 512)."""
-    seen: NDArray[np.bool_] = np.isfinite(embeddings).all(axis=1)
-    return seen
+    return np.isfinite(embeddings).all(axis=1)
 
 
 def _show(session: Session, waiting: list[tuple[int, Image]], result: Array) -> None:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Image
 from affekt.media.compiled import compiled
 
-Image = NDArray[np.uint8]
 Sums = NDArray[np.float32]
 
 WINDOW = 7  # pixels; side of the square window of scikit-image's default SSIM

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from affekt.arrays import Image
 from affekt.metrics.image import (
     C1,
     C2,
     GAUSSIAN_WINDOW,
     PIXELS,
     WINDOW,
-    Image,
     check_pictures,
     gaussian,
     psnr,

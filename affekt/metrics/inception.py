@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
+from affekt.arrays import Image
 
 LAYER = "2048"  # the features before the classifier
 BATCH = 16  # frames; a choice of speed alone

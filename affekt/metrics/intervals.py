@@ -13,15 +13,14 @@ speakers, 91 % at 15, 93 % at 30.
 """
 
 import math
-import typing as tp
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 DRAWS = 10_000
 SEED = 0  # the same scores give the same interval on every run

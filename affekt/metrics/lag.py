@@ -4,14 +4,10 @@ Loudness is no mouth opening, but both rise and fall with the syllables; the shi
 agree best is compared with that of the true video, never read as an absolute lag.
 """
 
-import typing as tp
-
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import SAMPLES_PER_FRAME
-
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
+from affekt.media.constants import SAMPLES_PER_FRAME
 
 REACH = 10  # frames (0.4 s) looked at on either side
 QUIET = 1e-4  # of full scale; the floor under the logarithm of loudness
@@ -21,8 +17,7 @@ def loudness(samples: Array) -> Array:
     """Return the log root mean square of each video frame's sound, (T,) for (640 T,) samples."""
     frames = samples[: len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
     power = np.square(frames.reshape(-1, SAMPLES_PER_FRAME)).mean(axis=1)
-    level: Array = 0.5 * np.log(power + QUIET**2)
-    return level
+    return 0.5 * np.log(power + QUIET**2)
 
 
 def opening_lag(opening: Array, level: Array, reach: int = REACH) -> int:

@@ -25,13 +25,12 @@ import typing as tp
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.faces.crop import EAMM_TEMPLATE
 from affekt.media.faces.geometry import View, align_2d, align_3d, apply, similarity
 from affekt.media.faces.points import COUNT, MOUTH, MOUTH_CORNERS, RIGID
 
-Array = NDArray[tp.Any]
 Scores = dict[str, float]
 Convention = tp.Literal["evp", "atvg", "eat", "makeittalk", "eamm"]
 
@@ -58,8 +57,7 @@ def aligned(raw: Array, view: View = "2d") -> Array:
 
 def distance(result: Array, truth: Array) -> Array:
     """LD: the Euclidean distance of landmarks (T, N, 2), mean over the points, (T,)."""
-    mean: Array = np.linalg.norm(result - truth, axis=-1).mean(axis=-1)
-    return mean
+    return np.linalg.norm(result - truth, axis=-1).mean(axis=-1)
 
 
 def velocity_difference(result: Array, truth: Array) -> Array:
@@ -174,14 +172,12 @@ def eamm(result: Array, truth: Array) -> Scores:
 
 def centred(points: Array) -> Array:
     """Return points (T, N, D) less each frame's centroid."""
-    moved: Array = points - points.mean(axis=1, keepdims=True)
-    return moved
+    return points - points.mean(axis=1, keepdims=True)
 
 
 def shared_frames(result: Array, truth: Array) -> Array:
     """Return which frames of landmarks (T, 68, D) have a face on both sides, (T,) bool."""
-    shared: Array = _whole(result) & _whole(truth)
-    return shared
+    return _whole(result) & _whole(truth)
 
 
 def _scores(
@@ -243,10 +239,8 @@ def _first_frame_crop(raw: Array) -> Array:
 
 def _span(points: Array, ends: tuple[int, int]) -> Array:
     """Return the distance between two of the landmarks (T, 68, D) of each frame, (T,)."""
-    span: Array = np.linalg.norm(points[:, ends[0]] - points[:, ends[1]], axis=-1)
-    return span
+    return np.linalg.norm(points[:, ends[0]] - points[:, ends[1]], axis=-1)
 
 
 def _whole(points: Array) -> Array:
-    whole: Array = np.isfinite(points).all(axis=(1, 2))
-    return whole
+    return np.isfinite(points).all(axis=(1, 2))

@@ -5,7 +5,6 @@ Letters: N samples, D channels of a code, K classes, T frames.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from affekt.arrays import Array
 from affekt.media.faces.points import EMOTION, MOUTH, mouth_opening
 
-Array = NDArray[Any]
 Reader = Callable[[Array, Array, Array], Array]  # training codes, their labels, codes -> labels
 
 PENALTY = 1e-3  # of a probe's squared weights, against its mean cross entropy
@@ -35,16 +34,14 @@ class Probe:
     def predict(self, codes_ND: Array) -> Array:
         """Return the class of each code, (N,) int."""
         scores = (codes_ND - self.mean) / self.deviation @ self.weights + self.bias
-        classes: Array = scores.argmax(axis=1)
-        return classes
+        return scores.argmax(axis=1)
 
 
 def nearest_mean(train_ND: Array, train_labels: Array, test_ND: Array) -> Array:
     """Return for each test code the label whose mean training code is nearest, Euclidean."""
     classes = np.unique(train_labels)
     means_KD = np.stack([train_ND[train_labels == label].mean(axis=0) for label in classes])
-    nearest: Array = classes[_distances(test_ND, means_KD).argmin(axis=1)]
-    return nearest
+    return classes[_distances(test_ND, means_KD).argmin(axis=1)]
 
 
 def nearest_mean_accuracy(
@@ -96,8 +93,7 @@ def probe_accuracy(
 def read_linearly(train_ND: Array, train_labels: Array, test_ND: Array) -> Array:
     """Return the labels of test codes by a linear probe of the training codes; see `fit_probe`."""
     classes, index = np.unique(train_labels, return_inverse=True)
-    labels: Array = classes[fit_probe(train_ND, index).predict(test_ND)]
-    return labels
+    return classes[fit_probe(train_ND, index).predict(test_ND)]
 
 
 def hits_across(
@@ -157,15 +153,13 @@ def silhouettes(codes_ND: Array, labels: ArrayLike) -> Array:
     other = means_NK.min(axis=1)
     larger = np.maximum(own, other)
     score = np.divide(other - own, larger, out=np.zeros_like(own), where=larger > 0)
-    scores: Array = np.where(counts_K[index] > 1, score, 0.0)
-    return scores
+    return np.where(counts_K[index] > 1, score, 0.0)
 
 
 def _distances(first_ND: Array, second_MD: Array) -> Array:
     first, second = (torch.from_numpy(codes).double() for codes in (first_ND, second_MD))
     exact = "donot_use_mm_for_euclid_dist"  # by products, a code is not quite 0 from itself
-    distances: Array = torch.cdist(first, second, compute_mode=exact).numpy()
-    return distances
+    return torch.cdist(first, second, compute_mode=exact).numpy()
 
 
 def principal_plane(codes_ND: Array) -> Array:
@@ -180,8 +174,7 @@ def principal_plane(codes_ND: Array) -> Array:
     found = (left * singular)[:, :2]
     plane[:, : found.shape[1]] = found
     farthest = plane[np.abs(plane).argmax(axis=0), (0, 1)]
-    turned: Array = plane * np.where(farthest < 0, -1.0, 1.0)
-    return turned
+    return plane * np.where(farthest < 0, -1.0, 1.0)
 
 
 def correlation(first: ArrayLike, second: ArrayLike) -> float:

@@ -18,21 +18,17 @@ error on each of 14 real clips. The truth's own row is what noise, light and an 
 Letters: T frames, H rows, W columns; pictures are (H, W, 3) uint8 RGB, errors grey levels of 255.
 """
 
-import typing as tp
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.faces.geometry import View
 from affekt.media.video.flow import Dis, confident, origins, sampled
 from affekt.metrics.landmark import aligned
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 VISIBLE = 4.0  # grey levels; the truth's own error is below on nearly all of the clips above
 TRUTH = "the truth"

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 
 class DamagedFileError(ValueError):

@@ -20,7 +20,7 @@ from affekt.runtime.files import read_jsonl, replacing, write_jsonl, write_text
 log = logging.getLogger(__name__)
 
 
-class Report:
+class MetricLogger:
     """The figures of one run; a continued run drops the lines that it will write again."""
 
     def __init__(self, out: Path, log_every: int) -> None:
@@ -50,13 +50,13 @@ class Report:
         numbers = _numbers(values)  # waits for the GPU, once
         finite = all(math.isfinite(number) for number in numbers.values())
         if not finite or step % self.log_every == 0:
-            self.record(step, numbers)
+            self.log_now(step, numbers)
         if not finite:
             raise FloatingPointError(f"step {step}: not finite: {numbers}")
         if "total" in numbers:
             self.headline = f"total {numbers['total']:.4g}"
 
-    def record(self, step: int, values: Mapping[str, float]) -> None:
+    def log_now(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl now and put finite figures on TensorBoard."""
         row: dict[str, tp.Any] = {"step": step, "time": round(time.time(), 3)}
         row |= {

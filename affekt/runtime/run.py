@@ -21,7 +21,7 @@ from tqdm import tqdm
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError, dump_config, load_config, plain
 from affekt.runtime.provenance import write_provenance
-from affekt.runtime.report import Report
+from affekt.runtime.report import MetricLogger
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +56,11 @@ class StageConfig(tp.Protocol):
     def run(self) -> RunConfig: ...
 
 
-class EndlessDraws(Sampler[int]):
-    """Draw numbers without end: draw % length is the item, each once an epoch, shuffled.
+class InfiniteSampler(Sampler[int]):
+    """Yield indices without end: index % length is the item, each once an epoch, shuffled.
 
     The order depends on the seed and the position alone. A dataset takes its random choices from
-    (seed, draw), so that a run continued at `start` sees what an unstopped run would have seen.
+    (seed, index), so that a run continued at `start` sees what an unstopped run would have seen.
     """
 
     def __init__(self, length: int, seed: int, start: int = 0) -> None:
@@ -92,10 +92,10 @@ class Run:
             torch.set_num_threads(config.threads)
         _claim_folder(stage, config.out)
         write_provenance(config.out / "run.json", self.device, _corpora(stage))
-        self.report = Report(config.out, config.log_every)
+        self.logger = MetricLogger(config.out, config.log_every)
         _seed_everything(config.seed)
 
-    def keep(self, **parts: checkpoint.Stateful) -> None:
+    def register(self, **parts: checkpoint.Stateful) -> None:
         """Save these parts at every checkpoint; load them now from the newest whole one, if any.
 
         Raises:
@@ -112,14 +112,14 @@ class Run:
                 torch.cuda.set_rng_state_all(state["rng"]["cuda"][: torch.cuda.device_count()])
             self.step = state["step"]
             log.info("continuing %s after step %d", self.config.out, self.step)
-        self.report.forget_after(self.step)
+        self.logger.forget_after(self.step)
 
     def batches(self, dataset: Dataset[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
         """Yield batches on the device until `steps` are done, saving between them."""
         config, length = self.config, len(dataset)  # type: ignore[arg-type]
         if length == 0:
             raise ValueError(f"{type(dataset).__name__} is empty: there is nothing to train on")
-        draws = EndlessDraws(length, config.seed, self.step * config.batch_size)
+        draws = InfiniteSampler(length, config.seed, self.step * config.batch_size)
         loader = DataLoader(
             dataset,
             config.batch_size,
@@ -145,10 +145,10 @@ class Run:
                     name: value.to(self.device, non_blocking=True) for name, value in batch.items()
                 }
                 bar.update()
-                bar.set_postfix_str(self.report.headline, refresh=False)
+                bar.set_postfix_str(self.logger.headline, refresh=False)
                 if self.due(config.save_every):
                     self.save()
-        self.report.close()
+        self.logger.close()
 
     def due(self, every: int) -> bool:
         """Return whether something done every `every` steps, and at the last, is due now."""
@@ -161,18 +161,18 @@ class Run:
             FloatingPointError: a value is NaN or infinite; the step and all terms are named, the
                 line is written first, and no checkpoint of this step is saved.
         """
-        self.report.log(self.step, values)
+        self.logger.log(self.step, values)
 
-    def record(self, **values: float) -> None:
+    def log_now(self, **values: float) -> None:
         """Write these figures down at once, as one line of metrics.jsonl and as curves."""
-        self.report.record(self.step, values)
+        self.logger.log_now(self.step, values)
 
     def picture(self, name: str, image_HWC: NDArray[np.uint8]) -> None:
         """Write an RGB picture to pictures/ and to TensorBoard."""
-        self.report.picture(self.step, name, image_HWC)
+        self.logger.picture(self.step, name, image_HWC)
 
     def save(self) -> None:
-        """Write a checkpoint of every kept part at this step."""
+        """Write a checkpoint of every registered part at this step."""
         checkpoint.save(self.config.out / "checkpoints", self.step, self.parts)
 
 

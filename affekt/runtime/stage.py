@@ -10,7 +10,7 @@ from affekt.runtime.files import DamagedFileError
 
 T = tp.TypeVar("T")
 
-MENDABLE = (ConfigError, DamagedFileError, FileNotFoundError, FloatingPointError)
+USER_ERRORS = (ConfigError, DamagedFileError, FileNotFoundError, FloatingPointError)
 OF_A_WORKER = (
     "\nOriginal Traceback (most recent call last):\n"  # what DataLoader puts into messages
 )
@@ -31,7 +31,7 @@ def run_stage(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
         train(config_from_argv(config, doc, argv))
-    except MENDABLE as error:
+    except USER_ERRORS as error:
         sys.stderr.write(f"{sys.argv[0]}: {_message(error)}\n")
         return 1
     return 0

@@ -14,15 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.faces.points import mouth_opening
-from affekt.media.video.tensors import Image, to_tensor
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.files import write_json
 from affekt.showcase.bars import Results, finite
 from eamm.a2fd.network import A2fd, load_a2fd
@@ -48,8 +48,6 @@ from eamm.fomm.data import FrameDataConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.fomm.validation import HeldOutConfig, held_out_clips, measure
-
-Array = NDArray[tp.Any]
 
 TEST = "test_speaker"
 SHOWN = 256  # pixels a side at which faces are looked for in generated frames

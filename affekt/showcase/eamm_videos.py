@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import beside, write_png
@@ -37,8 +37,6 @@ from eamm.displacement.validation import (
 )
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import load_fomm
-
-Image = NDArray[np.uint8]
 
 TEST = "test_speaker"
 TILE = 224  # pixels a side of a picture in a row

@@ -7,7 +7,6 @@ Writes runs/demo/media/, which runs/demo/report.html embeds.
 """
 
 import argparse
-import typing as tp
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import load_face_model
 from affekt.media.faces.points import mouth_opening
@@ -28,9 +27,6 @@ from evp.inference.landmarks import Emotion, speaking_face
 from evp.inference.portrait import EditedFrame, edit
 from evp.inference.renderer import Target, load_renderer
 from evp.networks.audio2lm import load_predictor
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 TEST = "test_sentence"
 BLEND = ("sad", "happy")

@@ -3,13 +3,12 @@
 Letters: T frames, S pixels a side of a generated picture.
 """
 
-import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.audio.reader import read_audio
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
@@ -23,9 +22,6 @@ from data_prep.clips.clip import analyse_video
 from evp.data.portraits import OpenClip, nearest_frames
 from evp.inference.drawing import render
 from evp.inference.renderer import Renderer
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 TEST = "test_sentence"
 MOUTH_MARGIN = 0.5  # of the mouth's width, around it, for the mouth box
@@ -153,8 +149,7 @@ def _scores(picture: Image, truth: Image) -> tuple[float, float]:
 
 
 def _distance(points: Array, other: Array) -> Array:
-    distance: Array = np.linalg.norm(points - other, axis=-1)
-    return distance
+    return np.linalg.norm(points - other, axis=-1)
 
 
 def _mean(parts: Sequence[Array]) -> float:

@@ -3,13 +3,13 @@
 Letters: N clips, T frames.
 """
 
-import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.points import GROUPS
 from affekt.metrics.probes import (
@@ -25,7 +25,6 @@ from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, predict_faces
 from evp.networks.encoders import ContentEncoder, load_description
 
-Array = NDArray[tp.Any]
 TEST = "test_sentence"
 
 

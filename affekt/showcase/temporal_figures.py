@@ -31,9 +31,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import SAMPLES_PER_FRAME, Clip
+from affekt.arrays import Image
+from affekt.media.constants import SAMPLES_PER_FRAME
+from affekt.media.corpus import Clip
 from affekt.media.plots import beside, enlarged, write_png
 from affekt.media.video.video import write_video
 from affekt.metrics.image import psnr, ssim
@@ -42,8 +43,6 @@ from affekt.runtime.files import write_json
 from evp.data.portraits import OpenClip, VideoDataConfig, speaker_clips
 from evp.inference.drawing import First, RendererDescription, load_generator, render
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Figures = dict[str, Any]
 
 ARMS = ("with", "without", "frames")

@@ -16,12 +16,12 @@ n m / 4 bytes in all, a hundredth of what a matrix of costs and its copies take.
 import typing as tp
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from affekt.arrays import Array
 from affekt.media.compiled import compiled
 
 Metric = tp.Literal["l1", "l2"]
-Array = NDArray[tp.Any]
 
 ROWS = 4  # rows that advance together; 2 bits of each fill the byte of a step
 # A step is coded as (diagonal > other) + 2 * (left > up), so an even code is the diagonal.
@@ -63,8 +63,7 @@ def warp(values: Array, path: Array, length: int) -> Array:
         found = f"{tuple(path[0])} to {tuple(path[-1])}" if len(path) else "nowhere"
         raise ValueError(f"the path leads from {found}, wanted (0, 0) to {ends}")
     last_of_column = np.append(path[1:, 1] != path[:-1, 1], True)
-    warped: Array = values[path[last_of_column, 0]]
-    return warped
+    return values[path[last_of_column, 0]]
 
 
 def _checked(sequence: ArrayLike, name: str) -> Array:

@@ -25,10 +25,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from affekt.arrays import Array
 from affekt.media.audio.mfcc import CEPSTRA, EXTRA_ROWS
 from affekt.media.compiled import compiled
-
-Array = NDArray[tp.Any]
 
 EDGE = EXTRA_ROWS // 2  # rows at either end that hold the padding's zeros
 LOUD = 95  # percentile of the log energy that stands for the recording's loudness
@@ -104,8 +103,7 @@ def speech_features(mfcc: ArrayLike, name: str = "") -> tuple[Array, NDArray[np.
 def _slopes(values: Array) -> Array:
     """Return each column's slope a row, of the line through 5 rows; ends are repeated."""
     around = sliding_window_view(np.pad(values, ((2, 2), (0, 0)), mode="edge"), 5, axis=0)
-    slopes: Array = around @ (np.arange(-2.0, 3.0) / 10)
-    return slopes
+    return around @ (np.arange(-2.0, 3.0) / 10)
 
 
 def _passing(silent: NDArray[np.bool_]) -> Array:

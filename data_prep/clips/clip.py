@@ -14,21 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.audio.reader import fitted, read_audio, write_wav
-from affekt.media.corpus import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME, Crop
-from affekt.media.faces.crop import Profile, choose_crop, cut
+from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
+from affekt.media.faces.crop import Crop, Profile, choose_crop, cut
 from affekt.media.faces.detector import Detection, Detector
 from affekt.media.video.container import MediaError
 from affekt.media.video.frames import Kind, frame_writer
 from affekt.media.video.video import read_video
 from affekt.runtime.files import save_npy, sha256, write_json
 from data_prep.clips.layouts import Source
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 MIN_FRAMES = 7  # the audio window of one frame spans seven (28 MFCC rows)
 MAX_GAP = 5  # frames without a face that are filled in: 0.2 s, about a blink

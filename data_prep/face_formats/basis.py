@@ -3,14 +3,12 @@
 Letters: V vertices, K identity modes, E expression modes, F triangles.
 """
 
-import typing as tp
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 # Ours: a component of a PCA is Gaussian, and beyond three standard deviations next to nothing is.
 PLAUSIBLE_DEVIATIONS = 3.0
@@ -80,14 +78,12 @@ class Basis:
 
 def modes_of_columns(columns: Array) -> Array:
     """Return modes (K, V, 3) of a matrix (3V, K) whose rows are x, y, z of vertex after vertex."""
-    vertices: Array = columns.reshape(len(columns) // 3, 3, -1).transpose(2, 0, 1)
-    return vertices
+    return columns.reshape(len(columns) // 3, 3, -1).transpose(2, 0, 1)
 
 
 def pca_range(std: Array) -> Array:
     """Return the plausible range (E, 2) of Gaussian coefficients of standard deviations (E,)."""
-    ends: Array = np.outer(std, [-PLAUSIBLE_DEVIATIONS, PLAUSIBLE_DEVIATIONS])
-    return ends
+    return np.outer(std, [-PLAUSIBLE_DEVIATIONS, PLAUSIBLE_DEVIATIONS])
 
 
 def the_file(folder: Path, name: str, what: str) -> Path:

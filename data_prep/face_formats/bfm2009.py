@@ -17,12 +17,11 @@ Zero expression is the neutral face: the mean in Exp_Pca.bin, that of its traini
 left out, as there.
 """
 
-import typing as tp
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from data_prep.face_formats.basis import (
     Basis,
     coordinates,
@@ -33,8 +32,6 @@ from data_prep.face_formats.basis import (
     the_file,
 )
 from data_prep.face_formats.matlab import from_one, read_mat
-
-Array = NDArray[tp.Any]
 
 EXPRESSIONS = 29  # of the 79: EVP supplement Sec. 1.2
 SHAPE, MODES = "01_MorphableModel.mat", "Exp_Pca.bin"
@@ -83,8 +80,7 @@ def _expression(path: Path) -> Array:
     numbers, rest = divmod(size - 4, 4)
     if rest or numbers % (3 * (E + 1)):
         raise ValueError(f"{path} says {E} modes, its {size} bytes do not hold so many; {layout}")
-    modes: Array = np.fromfile(path, "<f4", offset=4).reshape(E + 1, -1)[1:].T
-    return modes
+    return np.fromfile(path, "<f4", offset=4).reshape(E + 1, -1)[1:].T
 
 
 def _trim(folder: Path, whole: int, V: int) -> Array:

@@ -8,13 +8,12 @@ Millimetres. The file names some points of its own (metadata/landmarks), but no 
 vertices of these must be given. eos's ibug_to_bfm2017-1_bfm_nomouth.txt has 26 of them.
 """
 
-import typing as tp
 from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from data_prep.face_formats.basis import (
     Basis,
     coordinates,
@@ -22,8 +21,6 @@ from data_prep.face_formats.basis import (
     of_shape,
     pca_range,
 )
-
-Array = NDArray[tp.Any]
 
 CELLS = "shape/representer/cells"
 

@@ -5,13 +5,11 @@ a flag as one byte, text as its size and its bytes, an Eigen matrix as int32 row
 float32 columns one after the other (eos, morphablemodel/io/eigen_cerealisation.hpp).
 """
 
-import typing as tp
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 
 class Archive:

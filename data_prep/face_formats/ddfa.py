@@ -11,12 +11,11 @@ Micrometres. K is 40 and E 10 there; V is 53215. The .npy files come with a pick
 deviations (param_whitening.pkl), which is not read: copy the text beside them.
 """
 
-import typing as tp
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from data_prep.face_formats.basis import (
     Basis,
     coordinates,
@@ -26,8 +25,6 @@ from data_prep.face_formats.basis import (
     text_numbers,
     the_file,
 )
-
-Array = NDArray[tp.Any]
 
 POINTS = 68
 POSE = 12  # parameters before the coefficients: a 3 x 4 camera

@@ -17,14 +17,12 @@ import typing as tp
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD
 from data_prep.face_formats.basis import Basis, modes_of_columns, of_shape, pca_range
 from data_prep.face_formats.cereal import Archive
 from data_prep.face_formats.landmark_rows import read_landmarks
-
-Array = NDArray[tp.Any]
 
 VERSIONS = range(1, 5)
 SHAPES, BLENDSHAPES = "sfm_shape_*.bin", "expression_blendshapes_*.bin"

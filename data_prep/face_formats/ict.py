@@ -9,17 +9,14 @@ as its Scripts/face_model_io.py tells. Prior widths are those of affekt/media/fa
 """
 
 import json
-import typing as tp
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD, ICT_IDENTITY_STD
 from data_prep.face_formats.basis import Basis, the_file
 from data_prep.face_formats.landmark_rows import read_landmarks
-
-Array = NDArray[tp.Any]
 
 FOLDER, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
 
@@ -86,5 +83,4 @@ def _offsets(path: Path, mean: Array) -> Array:
     vertices = _vertices(path)
     if vertices.shape != mean.shape:
         raise ValueError(f"{path} has {len(vertices)} vertices, {NEUTRAL} {len(mean)}")
-    offsets: Array = vertices - mean
-    return offsets
+    return vertices - mean

@@ -19,14 +19,13 @@ Next: python -m data_prep.pose.
 
 import argparse
 import sys
-import typing as tp
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.dense import DenseFace, canonical_dense, save_dense_face
 from affekt.media.face3d.model import FaceModel, canonical, check_orientation, save_face_model
 from affekt.media.faces import points
@@ -37,8 +36,6 @@ from data_prep.face_formats.ddfa import read_3ddfa
 from data_prep.face_formats.eos import read_eos
 from data_prep.face_formats.ict import read_ict
 from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
-
-Array = NDArray[tp.Any]
 
 READERS: Mapping[str, Callable[[Path], Basis]] = {
     "bfm2009": bfm2009.read_bfm2009,

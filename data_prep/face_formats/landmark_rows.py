@@ -14,11 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.faces import points
-
-Array = NDArray[tp.Any]
 
 PAIR = re.compile(r"^\s*(\d+)\s*=\s*(\d+)\s*$")
 ICT_KEY = "idx_to_landmark_verts"

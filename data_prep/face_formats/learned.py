@@ -10,19 +10,17 @@ and E expression modes. Unit: outer-eye distances.
 """
 
 import logging
-import typing as tp
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.model import OUTER_EYES, FaceModel, canonical, without_similarity
 from affekt.media.faces import geometry, points
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[tp.Any]
 
 ALIGNMENTS = 4  # of the frames to their mean, which then changes less than 1e-4
 LEAST_SHARE = 0.02  # of the largest standard deviation; smaller modes are noise of few people
@@ -90,8 +88,7 @@ def aligned_frames(frames: Array) -> Array:
 
 
 def _mirrored(frames: Array) -> Array:
-    mirrored: Array = frames[:, points.FLIP] * np.array([-1.0, 1.0, 1.0])
-    return mirrored
+    return frames[:, points.FLIP] * np.array([-1.0, 1.0, 1.0])
 
 
 def _aligned_people(means: Array) -> Array:
@@ -149,5 +146,4 @@ def _warps(mean: Array) -> Array:
     x, y, z = centred.T
     fields = np.stack([x, y, z, x * x, x * y, x * z, y * y, y * z, z * z])
     warps = np.einsum("fn,de->fdne", fields, np.eye(3)).reshape(-1, len(mean), 3)
-    symmetric: Array = (warps + _mirrored(warps)) / 2
-    return symmetric
+    return (warps + _mirrored(warps)) / 2

@@ -1,15 +1,14 @@
 """Arrays of .mat files of MATLAB's versions 4 to 7, which hold no code."""
 
-import typing as tp
 import zlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
+
 UNREADABLE = (ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError, IndexError)
 
 
@@ -35,5 +34,4 @@ def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
 
 def from_one(indices: Array) -> Array:
     """Return MATLAB's indices, counted from 1, as (n,) integers counted from 0."""
-    counted: Array = np.asarray(indices).ravel().astype(np.int64) - 1
-    return counted
+    return np.asarray(indices).ravel().astype(np.int64) - 1

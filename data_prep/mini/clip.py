@@ -9,6 +9,7 @@ from typing import Literal
 import av
 import numpy as np
 
+from affekt.media.constants import SAMPLE_RATE
 from affekt.media.emotions import EMOTIONS, NEUTRAL
 from affekt.media.faces.points import mouth_opening
 from affekt.media.video.video import VideoWriter
@@ -24,14 +25,7 @@ from data_prep.mini.speakers import Speaker, make_speaker
 from data_prep.mini.voice.sentences import SENTENCES
 from data_prep.mini.voice.speech import F32, Speech, synthesise
 from data_prep.mini.voice.visemes import frame_times, timed_visemes
-from data_prep.mini.voice.voices import (
-    LEVEL_STRENGTH,
-    SAMPLE_RATE,
-    Manner,
-    coloured,
-    manner_of,
-    prosody_of,
-)
+from data_prep.mini.voice.voices import LEVEL_STRENGTH, Manner, coloured, manner_of, prosody_of
 
 View = Literal["front", "lively"]
 VIEWS: tuple[View, ...] = ("front", "lively")

@@ -8,19 +8,17 @@ pair is worse than none.
 """
 
 import logging
-import typing as tp
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip
 from data_prep.alignment.speech import align_speech
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[tp.Any]
 
 # Of a step. On four speakers of Emo-DB nine in ten pairs of one sentence cost less, and nine in ten
 # clips cost more beside the nearest clip of any other sentence.

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
@@ -27,7 +28,6 @@ from eamm.inference.pose import release_pose
 
 PROFILE = "eamm"  # of data_prep's frame profiles, FOMM's and EAMM's
 BEFORE, AFTER = 3, 5  # frames that the release leaves out at the ends of a word's 29
-NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True)

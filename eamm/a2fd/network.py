@@ -125,8 +125,7 @@ class A2fd(nn.Module):
     def _audio_feature(self, windows_BTRC: Tensor) -> Tensor:
         B, T, R, C = windows_BTRC.shape
         maps = self.audio(windows_BTRC.reshape(B * T, 1, R, C))
-        feature: Tensor = self.audio_fc(maps.flatten(1)).unflatten(0, (B, T))
-        return feature
+        return self.audio_fc(maps.flatten(1)).unflatten(0, (B, T))
 
     def _still(self, source_BCHW: Tensor) -> Tensor | None:
         """Return the detector's map of the source, where the decoder's is added to it."""
@@ -141,8 +140,7 @@ class A2fd(nn.Module):
         codes = [audio_BTA, self.pose(self.pose_standard(pose_BTP))]
         told = [] if still_BChw is None else [self._told(still_BChw)]
         every = [[part[:, None].expand(-1, T, -1) for part in parts] for parts in (who, told)]
-        hidden: Tensor = self.lstm(torch.cat([*every[0], *codes, *every[1]], dim=2))[0]
-        return hidden
+        return self.lstm(torch.cat([*every[0], *codes, *every[1]], dim=2))[0]
 
     def _read(self, hidden_NF: Tensor, still_BChw: Tensor | None) -> tuple[Keypoints, Tensor]:
         """Return keypoints and heatmaps of N = B T frames from the LSTM's output."""
@@ -150,15 +148,13 @@ class A2fd(nn.Module):
         if still_BChw is not None:
             T = len(hidden_NF) // len(still_BChw)
             features_NChw = features_NChw + still_BChw.repeat_interleave(T, dim=0)
-        read: tuple[Keypoints, Tensor] = self.heads(features_NChw)
-        return read
+        return self.heads(features_NChw)
 
     @torch.no_grad()
     def _told(self, still_BChw: Tensor) -> Tensor:
         """Return the numbers of the source's keypoints, (B, 6 K)."""
         keypoints, _ = self.heads(still_BChw)
-        told: Tensor = self.source_standard(flat(keypoints))
-        return told
+        return self.source_standard(flat(keypoints))
 
     def train(self, mode: bool = True) -> "A2fd":
         """Set training or evaluation mode; what is the detector's stays in evaluation mode."""

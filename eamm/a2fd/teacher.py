@@ -11,16 +11,15 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import Image, to_tensor
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.files import read_json, write_json
 from eamm.a2fd.layers import Standard
 from eamm.a2fd.network import fingerprint, flat
@@ -29,7 +28,6 @@ from eamm.fomm.model import Fomm
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[Any]
 
 AT_ONCE = 32  # frames a pass of the detector
 LEAST_DEVIATION = 1e-3  # of a keypoint's number; a thousandth of half the picture

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import Image, from_tensor, to_tensor
+from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.runtime.config import ConfigError
 from eamm.a2fd.network import A2fd
 from eamm.a2fd.teacher import teacher_keypoints

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import beside, enlarged, write_png
-from affekt.media.video.tensors import Image
 from eamm.analysis.networks import (
-    Array,
     Figures,
     Made,
     Studio,

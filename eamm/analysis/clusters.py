@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.plots import clouds
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.metrics.probes import nearest_mean_accuracy, principal_plane, silhouette
-from eamm.analysis.networks import TEST, Array, Figures, Studio, spread_frames
+from eamm.analysis.networks import TEST, Figures, Studio, spread_frames
 from eamm.displacement.data import emotional_clips
 from eamm.displacement.network import emotion_source
 

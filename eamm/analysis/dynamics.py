@@ -17,21 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from affekt.media.corpus import FRAME_RATE, Clip
+from affekt.arrays import Array, Image
+from affekt.media.constants import FRAME_RATE
+from affekt.media.corpus import Clip
 from affekt.media.faces.points import eye_opening
 from affekt.media.plots import beside, enlarged, tracks, write_png
-from affekt.media.video.tensors import Image
 from affekt.media.video.video import write_video
 from affekt.metrics.probes import correlation
-from eamm.analysis.networks import (
-    Array,
-    Figures,
-    Made,
-    Studio,
-    brow_height,
-    coverage,
-    summary,
-)
+from eamm.analysis.networks import Figures, Made, Studio, brow_height, coverage, summary
 from eamm.displacement.figures import align_faces
 from eamm.displacement.validation import Pair
 from eamm.inference.pose import release_pose

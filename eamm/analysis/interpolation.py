@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from affekt.arrays import Array, Image
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import beside, enlarged, write_png
-from affekt.media.video.tensors import Image
 from affekt.metrics.probes import correlation, point_distance
 from eamm.analysis.networks import (
-    Array,
     Figures,
     Made,
     Studio,

@@ -10,17 +10,17 @@ pixels of a side.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.points import BROWS
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import Image, to_tensor
+from affekt.media.video.tensors import to_tensor
 from affekt.metrics.probes import point_distance
 from eamm.a2fd.network import A2fd
 from eamm.displacement.data import clip_motion, read_frames
@@ -36,7 +36,6 @@ from eamm.fomm.model import Fomm
 from eamm.inference.drive import EammRuns, load_networks
 from eamm.inference.emotion import emotion_features
 
-Array = NDArray[Any]
 Figures = dict[str, float | None]  # None: nothing could be measured
 
 TEST: Literal["test_speaker"] = "test_speaker"  # the split that no stage learns from
@@ -135,8 +134,7 @@ def spread_frames(clip: Clip, count: int) -> list[int]:
 def mean_face(faces: Array) -> Array:
     """Return the mean (68, 2) of the faces (N, 68, 2) that were found, NaN if none was."""
     known = faces[~np.isnan(faces).any(axis=(1, 2))]
-    mean: Array = known.mean(axis=0) if len(known) else np.full(faces.shape[1:], np.nan)
-    return mean
+    return known.mean(axis=0) if len(known) else np.full(faces.shape[1:], np.nan)
 
 
 def coverage(*clips: Array) -> float:
@@ -159,14 +157,12 @@ def expression_share(faces: Array, start: Array, end: Array) -> Array:
     way = (end - start)[points].ravel()
     gone = (faces - start)[..., points, :].reshape(*faces.shape[:-2], -1)
     length = float(way @ way)
-    share: Array = gone @ way / length if length else np.full(faces.shape[:-2], np.nan)
-    return share
+    return gone @ way / length if length else np.full(faces.shape[:-2], np.nan)
 
 
 def brow_height(faces: Array) -> Array:
     """Return how high the brows of aligned faces (..., 68, 2) are, (...), pixels, upwards."""
-    height: Array = -faces[..., list(BROWS), 1].mean(axis=-1)
-    return height
+    return -faces[..., list(BROWS), 1].mean(axis=-1)
 
 
 def median(values: Sequence[float]) -> float | None:

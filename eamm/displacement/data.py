@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import Image, to_tensor
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import replacing
 from eamm.a2fd.data import PROFILE

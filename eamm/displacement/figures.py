@@ -8,21 +8,18 @@ Letters: T frames, S pixels of a side.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.arrays import Array, Image
 from affekt.media.faces.detector import Detector
 from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import BROWS, JAW, mouth_opening
-from affekt.media.video.tensors import Image, from_tensor
+from affekt.media.video.tensors import from_tensor
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-
-Array = NDArray[Any]
 
 LIDS = (37, 38, 40, 41, 43, 44, 46, 47)
 EXPRESSION = (*BROWS, *LIDS)  # what the emotion source may move: its mouth is hidden

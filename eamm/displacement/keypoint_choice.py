@@ -36,9 +36,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
@@ -50,9 +50,6 @@ from eamm.displacement.data import emotional_clips, neutral_clips
 from eamm.fomm.keypoints import KeypointDetector
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.inference.pose import release_pose
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 FILE, PICTURE = "face_keypoints.json", "face_keypoints.png"
 REACH = 0.1  # crop units; the deviation of the bump that FOMM draws around a keypoint
@@ -241,8 +238,7 @@ def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | No
 
     def left(track: Track) -> Array:
         explained = ((track.causes - centre) / unit @ slopes).reshape(-1, K, 6)
-        rest: Array = (track.numbers - level - explained).mean(0)
-        return rest
+        return (track.numbers - level - explained).mean(0)
 
     n = len(neutral)
     variance = np.square([left(track) for track in neutral]).sum(axis=0) / max(n - 1, 1)

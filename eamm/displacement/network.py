@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from affekt.arrays import Image
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import Image, to_tensor
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import dump_config
 from eamm.augment import mask_mouth
 from eamm.displacement.extractor import EmotionExtractor, ExtractorConfig
@@ -142,14 +143,12 @@ class Displacement(nn.Module):
 
     def predict(self, emotion_BE: Tensor, keypoints: Keypoints) -> Keypoints:
         """Return the displacements of emotion features (B, dim), which may be blended."""
-        displacement: Keypoints = self.predictor(emotion_BE, keypoints)
-        return displacement
+        return self.predictor(emotion_BE, keypoints)
 
     def classify(self, emotion_BE: Tensor) -> Tensor:
         """Return the logits of emotion features, (B, classes)."""
         assert self.classifier is not None, "this network has no classification head"
-        logits: Tensor = self.classifier(emotion_BE)
-        return logits
+        return self.classifier(emotion_BE)
 
 
 def apply_displacement(

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
-from affekt.media.video.tensors import Image, to_tensor
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from eamm.a2fd.network import A2fd
 from eamm.a2fd.validation import spread

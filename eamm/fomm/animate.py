@@ -14,17 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.arrays import Image
 from affekt.media.video.tensors import from_tensor, to_tensor
 from eamm.fomm.fast.fast import FastFomm, Precision
 from eamm.fomm.fast.pool import PoolConfig, render_frames
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.fomm.transfer import movement_scale, relative
-
-Image = NDArray[np.uint8]
 
 CPU_BATCH = 1  # larger ones are no faster there, and need more memory
 CUDA_BATCH = 16

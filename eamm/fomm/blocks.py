@@ -44,8 +44,7 @@ class ResBlock(nn.Module):
 
     def forward(self, features_BChw: Tensor) -> Tensor:
         hidden = self.conv1(F.relu(self.norm1(features_BChw)))
-        out: Tensor = features_BChw + self.conv2(F.relu(self.norm2(hidden)))
-        return out
+        return features_BChw + self.conv2(F.relu(self.norm2(hidden)))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.crop import Profile
 from affekt.media.faces.points import COUNT, FLIP
@@ -23,7 +24,6 @@ from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 
-Image = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
 MIRROR = np.array([-1, 1], np.float32)

@@ -77,18 +77,15 @@ class KeypointDetector(nn.Module):
 
     def with_heatmap(self, frames_BCHW: Tensor) -> tuple[Keypoints, Tensor]:
         """Return the keypoints and their heatmaps (B, K, h, w), each of which sums to 1."""
-        found: tuple[Keypoints, Tensor] = self.heads(self.features(frames_BCHW))
-        return found
+        return self.heads(self.features(frames_BCHW))
 
     def features(self, frames_BCHW: Tensor) -> Tensor:
         """Return the hourglass's feature map, which A2FD learns to imitate."""
-        features: Tensor = self.hourglass(self.down(frames_BCHW))
-        return features
+        return self.hourglass(self.down(frames_BCHW))
 
 
 def invert(jacobian: Tensor) -> Tensor:
     """Return the inverses of 2x2 matrices (..., 2, 2)."""
     a, b, c, d = jacobian.flatten(-2).unbind(-1)
     adjugate = torch.stack([d, -b, -c, a], dim=-1).unflatten(-1, (2, 2))
-    inverse: Tensor = adjugate / (a * d - b * c)[..., None, None]
-    return inverse
+    return adjugate / (a * d - b * c)[..., None, None]

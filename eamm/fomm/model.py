@@ -51,8 +51,7 @@ class Fomm(nn.Module):
     def forward(self, source_BCHW: Tensor, driving_BCHW: Tensor) -> Generated:
         """Return the source in the driving frames' place, keypoints taken as they are found."""
         keypoints = self.detector(source_BCHW), self.detector(driving_BCHW)
-        generated: Generated = self.generator(source_BCHW, *keypoints)
-        return generated
+        return self.generator(source_BCHW, *keypoints)
 
 
 class ImagePyramid(nn.Module):

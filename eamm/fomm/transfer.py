@@ -4,15 +4,11 @@ Model, arXiv:2003.00196, "Testing Stage: Relative Motion Transfer"; formulas of 
 Letters: B frames, K keypoints, N landmarks.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
+from affekt.arrays import Array
 from eamm.fomm.keypoints import Keypoints, invert
-
-Array = NDArray[Any]
 
 
 def relative(
@@ -80,5 +76,4 @@ def hull_area(points: Array, what: str = "points") -> float:
 
 def _normalised(landmarks: Array) -> Array:
     centred = np.asarray(landmarks, float) - landmarks.mean(axis=0)
-    normalised: Array = centred / np.sqrt(hull_area(centred, "landmarks"))
-    return normalised
+    return centred / np.sqrt(hull_area(centred, "landmarks"))

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
-from eamm.fomm.data import FrameDataConfig, Image, find_clips
+from eamm.fomm.data import FrameDataConfig, find_clips
 from eamm.fomm.generator import Generated
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm

@@ -4,19 +4,15 @@ Letters: H, W pixels of the portrait; S pixels a side of the networks' pictures,
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import Crop
+from affekt.arrays import Image
+from affekt.media.faces.crop import Crop
 from affekt.media.faces.paste import border_mask, paste
 from affekt.media.video.pictures import reduced, resized
 from eamm.inference.inputs import Portrait
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 LONGEST = 1920  # pixels of the longer side of a video of the whole portrait
 

@@ -6,12 +6,12 @@ Letters: T frames of the sound, K keypoints, S pixels of a side.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
@@ -20,8 +20,6 @@ from eamm.displacement.network import Displacement, DisplacementDescription, loa
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Part = Literal["pose", "keypoints", "displacement"]
 
 CHUNK = 32  # frames that a network sees at once

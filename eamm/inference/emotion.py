@@ -12,13 +12,13 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from affekt.arrays import Array, Image
 from affekt.media.faces.paste import palindrome
 from affekt.media.video.frames import FrameStore, Write, frame_writer, open_frames
 from eamm.displacement.network import (
@@ -30,8 +30,6 @@ from eamm.displacement.network import (
 from eamm.fomm.keypoints import Keypoints
 from eamm.inference.drive import CHUNK, DISPLACEMENT_FILTER, smoothed
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Loop = Literal["restart", "to-and-fro"]
 
 

@@ -12,14 +12,13 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import Crop
-from affekt.media.faces.crop import choose_crop, cut, square_crop
+from affekt.arrays import Array, Image
+from affekt.media.faces.crop import Crop, choose_crop, cut, square_crop
 from affekt.media.faces.detector import Detection, Detector
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import read_picture
@@ -28,8 +27,6 @@ from eamm.fomm.transfer import unlikeness
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Framing = Literal["eamm", "none"]  # the template's similarity, or the largest centred square
 
 SMALL = 256  # pixels of the longer side below which a picture is enlarged, for the detector's sake

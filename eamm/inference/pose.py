@@ -37,17 +37,16 @@ import typing as tp
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import Clip, Crop
+from affekt.arrays import Array
+from affekt.media.corpus import Clip
 from affekt.media.face3d.fit import fit_clip
 from affekt.media.face3d.model import FaceModel
 from affekt.media.faces import geometry
-from affekt.media.faces.crop import EAMM_SIZE, EAMM_TEMPLATE
+from affekt.media.faces.crop import EAMM_SIZE, EAMM_TEMPLATE, Crop
 from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.files import save_npy
 
-Array = NDArray[tp.Any]
 Square = tp.Literal["clip", "face"]
 
 WIDTH = 6  # numbers a frame: yaw, pitch, roll, scale, tx, ty
@@ -124,8 +123,7 @@ def moved_from(start: Array, poses: Array) -> Array:
 
     What two sources of poses differ by as a convention falls away.
     """
-    moved: Array = (start + (poses - poses[0])).astype(np.float32)
-    return moved
+    return (start + (poses - poses[0])).astype(np.float32)
 
 
 def pose_for(length: int, poses: Array, smooth: bool = False) -> Array:
@@ -150,8 +148,7 @@ def pose_for(length: int, poses: Array, smooth: bool = False) -> Array:
         poses = one_euro(poses, **SMOOTHING)
     last = len(poses) - 1
     place = np.arange(length) % (2 * len(poses))
-    filled: Array = poses[np.where(place > last, 2 * last + 1 - place, place)]
-    return filled
+    return poses[np.where(place > last, 2 * last + 1 - place, place)]
 
 
 def read_pose_file(path: Path) -> Array:
@@ -212,5 +209,4 @@ def _angles(rotation: Array) -> Array:
     yaw = np.arcsin(np.clip(-rotation[:, 2, 0], -1, 1))
     pitch = np.arctan2(rotation[:, 2, 1], rotation[:, 2, 2])
     roll = np.arctan2(-rotation[:, 1, 0], rotation[:, 0, 0])
-    angles: Array = np.degrees(np.column_stack([yaw, pitch, roll]))
-    return angles
+    return np.degrees(np.column_stack([yaw, pitch, roll]))

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import clip_mfcc, windows
-from affekt.media.corpus import SAMPLES_PER_FRAME, Crop
+from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.face3d.model import load_face_model
-from affekt.media.faces.crop import EAMM_SIZE
+from affekt.media.faces.crop import EAMM_SIZE, Crop
 from affekt.media.faces.detector import Detector
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import is_picture
@@ -24,9 +24,6 @@ from eamm.inference.drive import KEYPOINT_FILTER, Networks, neutral_keypoints, s
 from eamm.inference.emotion import EmotionClip, emotional_keypoints, read_emotion
 from eamm.inference.inputs import Driving, Portrait, load_portrait, steadied
 from eamm.inference.pose import fitted_pose, moved_from, pose_for, read_pose_file
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 NPY = b"\x93NUMPY"  # what numpy.save's files begin with
 

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip
 from affekt.metrics.cluster_intervals import (
     Bounds,
@@ -33,7 +34,6 @@ from affekt.metrics.cluster_intervals import (
 )
 from affekt.metrics.probes import hits_across, nearest_mean, read_linearly, silhouettes
 
-Array = NDArray[Any]
 Entry = dict[str, Any]
 Scores = dict[str, Array]  # figure -> a score for each clip, (N,)
 Where = Literal["unheard", "all"]
@@ -76,8 +76,7 @@ class Labels:
 
     def of(self, what: What) -> Array:
         """Return the names of one kind, (N,)."""
-        names: Array = getattr(self, what)
-        return names
+        return getattr(self, what)
 
     def some(self, chosen: Array) -> "Labels":
         """Return the labels of some of the clips."""

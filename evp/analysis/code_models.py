@@ -14,15 +14,14 @@ from typing import Any, get_args
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.config import flat
 from affekt.runtime.run import restore
 from evp.inference.emotion_codes import check_emotions, clip_codes
 from evp.networks.encoders import Encoders, Part, load_description
 
-Array = NDArray[Any]
 Config = dict[str, Any]
 
 CROSS = "loss.cross_reconstruction"
@@ -144,8 +143,7 @@ def read_config(run: Path) -> Config:
     path = run / "config.yaml"
     if not path.is_file():
         return {}
-    config: Config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return config
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _configured(runs: Sequence[Path]) -> dict[Part, tuple[Path, ...]]:

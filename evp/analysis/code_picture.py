@@ -9,18 +9,15 @@ Letters: N clips, D channels of a code.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
+from affekt.arrays import Array
 from affekt.media.plots import clouds
 from affekt.metrics.probes import principal_plane
 from evp.analysis.code_figures import Labels
-
-Array = NDArray[Any]
 
 PERPLEXITY = 30.0  # scikit-learn's default, about how many neighbours a point has
 START = 1e-4  # deviation of the first coordinates, as scikit-learn scales its principal components

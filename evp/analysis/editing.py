@@ -33,10 +33,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import sound_windows
-from affekt.media.corpus import FRAME_RATE, Clip, Corpus
+from affekt.media.constants import FRAME_RATE
+from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import write_png
@@ -59,8 +60,6 @@ from evp.inference.renderer import Renderer, Target, load_renderer
 from evp.networks.audio2lm import Predictor, faces_under, load_predictor
 from evp.networks.encoders import encode
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Figures = dict[str, Any]
 
 TEST = "test_sentence"

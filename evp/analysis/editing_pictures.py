@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
-from numpy.typing import NDArray
 
-from affekt.media.corpus import FRAME_RATE
+from affekt.arrays import Array, Image
+from affekt.media.constants import FRAME_RATE
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
 from affekt.media.plots import beside, enlarged, save
 from evp.analysis.emotion_path import way_gone
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Measure = Callable[[Array], Array]  # faces (..., 68, 2) -> (...)
 
 INNER_BROWS = (20, 21, 22, 23)  # the ends at the nose: up in sadness and fear, down in anger

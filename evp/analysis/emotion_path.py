@@ -11,20 +11,19 @@ Letters: W weights, T frames, E channels of an emotion code, C of a content code
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from torch import Tensor
 
+from affekt.arrays import Array
 from affekt.media.corpus import Corpus
 from affekt.media.faces.geometry import View
 from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
 from affekt.metrics.probes import correlation
 from evp.networks.audio2lm import Predictor, faces_under
 
-Array = NDArray[Any]
 Faces = dict[tuple[str, str], Array]  # by speaker and label
 
 SHOWS = (*BROWS, *MOUTH_CORNERS)  # the points that are projected
@@ -72,8 +71,7 @@ def way_gone(faces: Array, first: Array, second: Array) -> Array:
     length = float(way @ way)
     if not length:
         raise ValueError("there is no way from a face to itself; name two emotions")
-    share: Array = (faces - first)[..., points, :].reshape(*faces.shape[:-2], -1) @ way / length
-    return share
+    return (faces - first)[..., points, :].reshape(*faces.shape[:-2], -1) @ way / length
 
 
 def rank_correlation(values: Array, weights: ArrayLike) -> Array:
@@ -90,8 +88,7 @@ def rank_correlation(values: Array, weights: ArrayLike) -> Array:
 
 def meets(values: ArrayLike, bar: float) -> Array:
     """Return which values are not below the bar, but for rounding; NaN is below."""
-    met: Array = np.asarray(values) >= bar - ROUNDING
-    return met
+    return np.asarray(values) >= bar - ROUNDING
 
 
 def blended_codes(first: Array, second: Array, weights: ArrayLike) -> Array:

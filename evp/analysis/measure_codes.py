@@ -16,11 +16,10 @@ mean MFCC stands beside it, as the measure of what needs no network. For each ki
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.metrics.probes import (
     nearest_mean_accuracy,
@@ -33,8 +32,6 @@ from evp.analysis.code_models import mean_mfcc, part_codes
 from evp.data.speech import clips_of, labels_of
 from evp.inference.emotion_codes import check_emotions, corpus_of
 from evp.networks.encoders import load_description
-
-Array = NDArray[Any]
 
 
 def measure_run(run_dir: Path, corpus: Corpus, split: str) -> dict[str, dict[str, float]]:

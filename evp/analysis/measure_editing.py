@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
@@ -49,7 +49,6 @@ from evp.inference.emotion_codes import EmotionCodes, check_emotions, corpus_of,
 from evp.networks.audio2lm import Predictor, load_predictor
 from evp.networks.encoders import encode
 
-Array = NDArray[Any]
 Figures = dict[str, Any]
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)

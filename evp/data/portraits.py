@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.edges import guidance_map
 from affekt.media.faces.geometry import align_2d
@@ -22,8 +23,6 @@ from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from evp.networks.generator import GuidanceConfig
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Points = NDArray[np.floating[Any]]
 
 PROFILE = "portrait"  # of data_prep's frame profiles, the one with head and shoulders
@@ -170,8 +169,7 @@ def moved(frames: Array, move: tuple[int, int]) -> Array:
     H, W = frames.shape[1:3]
     columns = np.clip(np.arange(W) - move[0], 0, W - 1)
     rows = np.clip(np.arange(H) - move[1], 0, H - 1)
-    shifted: Array = frames[:, rows[:, None], columns]
-    return shifted
+    return frames[:, rows[:, None], columns]
 
 
 def shown(size: int, move: tuple[int, int]) -> NDArray[np.bool_]:

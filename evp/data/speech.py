@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.arrays import Array
 from affekt.media.audio.mfcc import CEPSTRA, WINDOW_ROWS, WINDOW_STEP
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
@@ -26,7 +27,6 @@ from affekt.runtime.files import load_npy, read_jsonl
 from evp.landmark_space import LandmarkSpace, flatten
 from evp.networks.disentangle import SchemeName
 
-Array = NDArray[Any]
 EmotionFrom = Literal["window", "clip", "other_clip"]
 Timing = Literal["reference", "own"]
 PAIRS = "run python -m data_prep.pairs"
@@ -242,8 +242,7 @@ class LandmarkClips(Dataset[dict[str, Tensor]]):
         return np.minimum(np.arange(start, start + self.frames), last)
 
     def _sounds(self, index: int, chosen: NDArray[np.int64]) -> Array:
-        sounds: Array = self.windows[index][WINDOW_STEP * chosen]
-        return sounds
+        return self.windows[index][WINDOW_STEP * chosen]
 
 
 @dataclass(frozen=True)
@@ -381,5 +380,4 @@ def augment(window: Array, how: Augmentation, rng: np.random.Generator) -> Array
 
 def _at(windows: Array, row: int) -> Array:
     """Return the window of a row, or the last one where a shift leads past the end."""
-    window: Array = windows[min(row, len(windows) - 1)]
-    return window
+    return windows[min(row, len(windows) - 1)]

@@ -8,16 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from affekt.arrays import Image
 from affekt.runtime.config import dump_config, load_config
 from affekt.runtime.run import restore
 from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
 from evp.networks.temporal_generator import TemporalGenerator
-
-Image = NDArray[np.uint8]
 
 DESCRIPTION = "edge2video.yaml"  # in the run folder: what `load_generator` needs to know
 MAPS_AT_ONCE = 8  # through a generator that draws every frame on its own

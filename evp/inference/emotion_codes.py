@@ -19,15 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.files import read_json, replacing, write_json
 from evp.networks.encoders import EmotionEncoder, encode, load_description, load_encoders
 
-Array = NDArray[Any]
 FILE = "emotion_codes.safetensors"
 STAGES = ("audio2lm", "disentangle")  # runs with a corpus, in a folder of runs
 

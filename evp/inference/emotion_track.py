@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from affekt.media.corpus import FRAME_RATE
+from affekt.arrays import Array
+from affekt.media.constants import FRAME_RATE
 
-Array = NDArray[tp.Any]
 Interpolation = tp.Literal["smooth", "linear", "step"]
 Point = tuple[str, float, dict[str, float]]  # where it stands in the file, time, weights
 
@@ -61,8 +61,7 @@ class EmotionTrack:
         span = points[after] - points[before]
         share = np.divide(at - points[before], span, out=np.zeros_like(at), where=span > 0)
         way_N1 = WAYS[self.interpolation](share)[:, None]
-        weights_NK: Array = (1 - way_N1) * weights_PK[before] + way_N1 * weights_PK[after]
-        return weights_NK
+        return (1 - way_N1) * weights_PK[before] + way_N1 * weights_PK[after]
 
     def codes(self, means_KE: Array, frames: int) -> Array:
         """Return the code of every frame, (frames, E) float32: the weighted sum of mean codes.
@@ -77,8 +76,7 @@ class EmotionTrack:
 
 def frame_times(frames: int) -> Array:
     """Return when the middle of each frame is shown, seconds: (t + 0.5) / 25."""
-    times: Array = (np.arange(frames) + 0.5) / FRAME_RATE
-    return times
+    return (np.arange(frames) + 0.5) / FRAME_RATE
 
 
 def read_track(path: Path) -> EmotionTrack:

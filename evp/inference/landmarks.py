@@ -5,12 +5,11 @@ Letters: T video frames, E channels of an emotion code.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import read_audio
 from affekt.media.emotions import NEUTRAL
@@ -19,8 +18,6 @@ from evp.inference.emotion_track import read_track
 from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, predict_landmarks
 from evp.networks.encoders import encode
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -100,8 +97,7 @@ def _heard_code(predictor: Predictor, emotion: Emotion, own: Array) -> Array:
     heard = own if emotion.audio is None else sound_windows(read_audio(emotion.audio))
     device = next(predictor.encoders.parameters()).device
     codes = encode(predictor.encoders.emotion, torch.from_numpy(np.array(heard)).to(device))
-    mean: Array = codes.mean(dim=0).cpu().numpy()
-    return mean
+    return codes.mean(dim=0).cpu().numpy()
 
 
 def speaking_face(

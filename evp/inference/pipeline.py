@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import Crop
+from affekt.arrays import Array, Image
 from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.crop import Crop
 from affekt.media.faces.edges import sketch
 from affekt.media.faces.geometry import FACE_SIZE, align_2d, align_3d
 from affekt.media.video.result import Watch, driving_sound, unwatched, write_pictures
@@ -19,9 +19,6 @@ from evp.inference.portrait import EditedFrame, edit
 from evp.inference.renderer import Target, load_renderer
 from evp.inference.silence import mouth_closed
 from evp.networks.audio2lm import load_predictor
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 
 class Found(Protocol):

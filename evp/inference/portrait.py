@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from affekt.media.corpus import Crop
+from affekt.arrays import Array, Image
 from affekt.media.face3d.fit import FitConfig, fit_clip, replace_pose
 from affekt.media.face3d.model import FaceModel
-from affekt.media.faces.crop import cut
+from affekt.media.faces.crop import Crop, cut
 from affekt.media.faces.geometry import apply, similarity
 from affekt.media.faces.paste import border_mask, face_mask, palindrome, paste
 from affekt.media.faces.points import RIGID
@@ -31,8 +31,6 @@ from evp.inference.postprocess import Retouch, retouched
 from evp.inference.renderer import Renderer, Target, frames_before
 from evp.networks.generator import GuidanceConfig
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 Alignment = tp.Literal["3d", "none"]
 Paste = tp.Literal["face", "crop"]
 

@@ -7,14 +7,12 @@ Letters: T frames of the result, 25 per second; landmarks are in pixels of the t
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from numpy.typing import NDArray
-
+from affekt.arrays import Array
 from affekt.media.faces.geometry import apply, similarity
 from affekt.media.faces.one_euro import one_euro
 
-Array = NDArray[Any]
 Eyes = Literal["predicted", "target"]
 
 LANDMARK_FILTER = {"mincutoff": 0.01, "beta": 0.7, "dcutoff": 1.0, "freq": 100.0}  # the release's
@@ -56,8 +54,7 @@ def smoothed(placed: Array, height: int) -> Array:
     so that a video and its smaller copy are smoothed alike.
     """
     unit = RELEASE_HEIGHT / height
-    calm: Array = one_euro(unit * placed, **LANDMARK_FILTER) / unit
-    return calm
+    return one_euro(unit * placed, **LANDMARK_FILTER) / unit
 
 
 def with_eyes_of(target: Array, placed: Array) -> Array:

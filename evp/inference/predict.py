@@ -15,17 +15,14 @@ clips. Writes into OUT
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.files import save_npy, write_json
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import check_emotions, clip_codes, corpus_of
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces
 
-Array = NDArray[Any]
 FILE = "predictions.json"
 
 

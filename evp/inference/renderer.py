@@ -6,22 +6,18 @@ Letters: L frames before the first one, S pixels a side of a generated picture.
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
-from affekt.media.corpus import Crop
-from affekt.media.faces.crop import cut
+from affekt.arrays import Array
+from affekt.media.faces.crop import Crop, cut
 from affekt.media.video.pictures import resized
 from affekt.media.video.video import read_video
 from affekt.runtime.run import pick_device
 from evp.data.portraits import guidance_maps
 from evp.inference.drawing import Drawing, First, load_generator, previous_of, render
 from evp.networks.generator import Generator, GuidanceConfig
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

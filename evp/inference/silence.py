@@ -20,16 +20,16 @@ Letters: T video frames, 25 per second.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.audio.reader import fitted
-from affekt.media.corpus import SAMPLES_PER_FRAME
+from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.faces.points import JAW, MOUTH
 
-Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 Measure = Literal["sum", "level"]
 
@@ -93,8 +93,7 @@ def _quiet(heard: Array, rule: PauseRule) -> Mask:
     else:
         loudness = heard.std(axis=1)
         limit = float(np.percentile(loudness, LOUD)) * 10 ** (-rule.threshold / 20)
-    quiet: Mask = loudness <= limit
-    return quiet
+    return loudness <= limit
 
 
 def closed_where(face: Array, silent: Mask) -> Array:

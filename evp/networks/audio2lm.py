@@ -230,8 +230,7 @@ def predict_faces(
     without emotion. Of a network with 106 points, those are returned that iBUG-68 has.
     """
     content_NC = encode(content_encoder, _tensor(windows, model.mean_L.device))
-    faces: NDArray[np.float32] = faces_under(model, content_NC, emotion_code[None], neutral_L)[0]
-    return faces
+    return faces_under(model, content_NC, emotion_code[None], neutral_L)[0]
 
 
 @torch.no_grad()

@@ -30,8 +30,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         hidden = F.relu(self.norm(self.first(features_BCHW)))
-        out: Tensor = features_BCHW + self.second_norm(self.second(hidden))
-        return out
+        return features_BCHW + self.second_norm(self.second(hidden))
 
 
 def outer(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:

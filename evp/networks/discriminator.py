@@ -92,8 +92,7 @@ class Discriminator(nn.Module):
             frames_BCHW: (B, 3, H, W) in [-1, 1].
             guidance_BCHW: the guidance maps of these frames, in [0, 1].
         """
-        answers: Answers = self.judge(torch.cat([frames_BCHW, guidance_BCHW], dim=1))
-        return answers
+        return self.judge(torch.cat([frames_BCHW, guidance_BCHW], dim=1))
 
 
 def logits(answers: Answers) -> list[Tensor]:

@@ -82,8 +82,7 @@ class GlobalGenerator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, guidance_BCHW: Tensor) -> Tensor:
-        features: Tensor = self.layers(guidance_BCHW)
-        return features
+        return self.layers(guidance_BCHW)
 
 
 class LocalEnhancer(nn.Module):
@@ -98,8 +97,7 @@ class LocalEnhancer(nn.Module):
         self.up = nn.Sequential(*blocks, up(channels, norm))
 
     def forward(self, guidance_BCHW: Tensor, coarse_BCHW: Tensor) -> Tensor:
-        features: Tensor = self.up(self.down(guidance_BCHW) + coarse_BCHW)
-        return features
+        return self.up(self.down(guidance_BCHW) + coarse_BCHW)
 
 
 class Generator(nn.Module):

@@ -150,8 +150,7 @@ class TemporalGenerator(nn.Module):
         picture, motion = self.coarsest(maps.pop(), frames.pop())
         for enhancer in self.enhancers[:levels]:
             picture, motion = enhancer(maps.pop(), frames.pop(), picture, motion)
-        drawn: Drawn = self.heads[levels](picture, motion, before_BLCHW[:, -1])
-        return drawn
+        return self.heads[levels](picture, motion, before_BLCHW[:, -1])
 
 
 def _residual(blocks: int, channels: int, config: GeneratorConfig) -> list[nn.Module]:

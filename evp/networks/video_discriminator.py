@@ -126,5 +126,4 @@ def _later(pictures_BTCHX: Tensor, by: int = 1) -> Tensor:
 
 def _moved(pictures_BTCHX: Tensor, flow_BT2HX: Tensor) -> Tensor:
     moved = warped(pictures_BTCHX.flatten(0, 1), flow_BT2HX.flatten(0, 1))
-    apart: Tensor = moved.unflatten(0, flow_BT2HX.shape[:2])
-    return apart
+    return moved.unflatten(0, flow_BT2HX.shape[:2])

@@ -15,19 +15,16 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.emotions import EMOTIONS, canonical
 from affekt.media.faces.geometry import FACE_SIZE
 from affekt.media.faces.schemes import SENSE106
 from evp.inference.emotion_codes import EmotionCodes
 from evp.landmark_space import LandmarkSpace, flatten
 from evp.networks.audio2lm import COMPONENT
-
-Array = NDArray[Any]
 
 MAGIC = b"\x93NUMPY"
 BROKEN = (  # all that numpy was seen to raise on cut or altered files
@@ -122,8 +119,7 @@ def landmark_space(arrays: Arrays, speaker: str, components: int) -> LandmarkSpa
 
 def pixels(faces: Array) -> Array:
     """Turn landmarks of the release into pixels of the 256 px face."""
-    scaled: Array = np.float64(SIDE) * faces
-    return scaled
+    return np.float64(SIDE) * faces
 
 
 def outside_of_basis(arrays: Arrays, name: str, components: int) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 import generate
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import read_audio, write_wav
-from affekt.media.corpus import Crop
+from affekt.media.faces.crop import Crop
 from affekt.media.video.video import probe, read_frames, write_video
 from affekt.metrics.lag import loudness, opening_lag
 from evp.inference.landmarks import Emotion

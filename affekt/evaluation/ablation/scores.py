@@ -17,14 +17,13 @@ The probes are those of python -m evp.analysis.measure_codes, on the encoders as
 them.
 """
 
-import typing as tp
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.evaluation.ablation.runs import PREDICTIONS
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
@@ -34,7 +33,6 @@ from affekt.metrics.landmark import landmark_scores
 from affekt.metrics.probes import mouth_correlation, nearest_mean_accuracy
 from affekt.runtime.files import load_npy, read_json
 
-Array = NDArray[tp.Any]
 Scores = dict[str, float]
 
 CODES = {  # our name -> kind of code and figure in evp.analysis.measure_codes's codes.json
@@ -74,8 +72,7 @@ def true_faces(corpus: Corpus, split: str, view: View) -> Truth:
     learned = {clip.id: clip.aligned(view) for clip in train}
 
     def mean_of(chosen: Sequence[Clip]) -> Array:
-        mean: Array = np.concatenate([learned[clip.id] for clip in chosen]).mean(axis=0)
-        return mean
+        return np.concatenate([learned[clip.id] for clip in chosen]).mean(axis=0)
 
     names = sorted({clip.speaker for clip in clips})
     neutral = {name: mean_of(corpus.clips("train", name, NEUTRAL)) for name in names}
@@ -162,5 +159,4 @@ def controls(truth: Truth) -> dict[str, Scores]:
 
 def _shown(face: Array, neutral: Array) -> Array:
     """Return what a clip's face shows on the average, less the speaker's neutral face, (D,)."""
-    moved: Array = (face.mean(axis=0) - neutral)[list(EMOTION)].ravel()
-    return moved
+    return (face.mean(axis=0) - neutral)[list(EMOTION)].ravel()

@@ -11,7 +11,8 @@ from affekt.evaluation.manifest import write_manifest
 from affekt.evaluation.pairing import Case, Pairing, pair
 from affekt.evaluation.protocol import Protocol, load_protocol
 from affekt.evaluation.video_shape import Form, unlike
-from affekt.media.corpus import FRAME_RATE, Clip, Corpus
+from affekt.media.constants import FRAME_RATE
+from affekt.media.corpus import Clip, Corpus
 from affekt.media.video.container import MediaError
 from affekt.media.video.video import VideoInfo, probe
 

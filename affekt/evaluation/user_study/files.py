@@ -13,16 +13,14 @@ the file's size.) The seed makes the tokens, so it belongs with the key.
 
 import json
 import random
-import typing as tp
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Array, Image
 from affekt.evaluation.pairing import Case
 from affekt.evaluation.user_study.design import (
     HIGHEST,
@@ -44,9 +42,6 @@ from affekt.media.video.container import MediaError, open_media
 from affekt.media.video.pictures import read_picture
 from affekt.media.video.video import probe, read_video, write_video
 from affekt.runtime.files import read_json, replacing, replacing_folder, write_json, write_text
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 FORM = Path(__file__).parent / "form.html"
 

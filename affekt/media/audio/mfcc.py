@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
-SAMPLE_RATE = 16_000  # Hz; affekt.media.audio.reader reads every file at this rate
-SAMPLES_PER_FRAME = 640  # 16000 Hz / 25 video frames per second
+from affekt.media.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
+
 PADDING = 1920  # zero samples before and after: 3 video frames, so that windows are centred
 FRAME_LENGTH = 400  # samples of one analysis window, 25 ms
 FRAME_STEP = 160  # samples between rows, 10 ms

@@ -6,20 +6,17 @@ a sound that starts later than its pictures begins with zeros.
 """
 
 import math
-import typing as tp
 from pathlib import Path
 
 import av
 import numpy as np
 import soundfile
 import soxr
-from numpy.typing import NDArray
 
-from affekt.media.audio.mfcc import SAMPLE_RATE
+from affekt.arrays import Array
+from affekt.media.constants import SAMPLE_RATE
 from affekt.media.video.container import MediaError, decoded, open_media, start_time
 from affekt.runtime.files import replacing
-
-Array = NDArray[tp.Any]
 
 QUALITY = "HQ"  # of soxr: what librosa.load does, which both releases used; its import takes 2 s
 

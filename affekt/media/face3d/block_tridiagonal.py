@@ -3,13 +3,10 @@
 Letters: S blocks of size Q, R right-hand sides (Golub and Van Loan, Matrix Computations, 4.5.1).
 """
 
-import typing as tp
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 
 def forward(blocks: Array, beside: Array, rows: Array) -> tuple[list[Array], list[Array], Array]:
@@ -49,5 +46,4 @@ def backward(lowers: list[Array], links: list[Array], wanted: Array) -> Array:
 
 
 def _solved(lower: Array, right: Array) -> Array:
-    solution: Array = solve_triangular(lower, right, lower=True, check_finite=False)
-    return solution
+    return solve_triangular(lower, right, lower=True, check_finite=False)

@@ -22,14 +22,13 @@ import typing as tp
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.gauss_newton import Problem, State, residuals
 from affekt.media.face3d.model import FaceModel
 from affekt.media.face3d.whole_clip import Terms, minimise_clip
 from affekt.media.faces import points
 
-Array = NDArray[tp.Any]
 Rule = tp.Literal["nearest", "outermost"]
 
 JAW = len(points.JAW)  # the first rows of a model

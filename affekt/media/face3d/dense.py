@@ -6,19 +6,16 @@ One set of coefficients moves both: unit, origin and gauge are those of the land
 Letters: V vertices, F triangles, K identity modes, E expression modes.
 """
 
-import typing as tp
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.model import OUTER_EYES, combined
 from affekt.media.faces import points
 from affekt.runtime.files import replacing
-
-Array = NDArray[tp.Any]
 
 FORMAT = "affekt-dense-face-1"
 KEYS = ("mean", "identity", "expression", "landmarks", "triangles")
@@ -110,5 +107,4 @@ def _similarities(vertices: Array, centre: Array) -> Array:
     centred = vertices - centre
     directions = [np.tile(axis, (len(vertices), 1)) for axis in np.eye(3)]
     directions += [np.cross(axis, centred) for axis in np.eye(3)]
-    stacked: Array = np.stack([*directions, centred]).reshape(7, -1)
-    return stacked
+    return np.stack([*directions, centred]).reshape(7, -1)

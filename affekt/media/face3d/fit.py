@@ -16,9 +16,9 @@ import typing as tp
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from affekt.arrays import Array
 from affekt.media.face3d.contour import Contour, jaw_curve
 from affekt.media.face3d.fit_config import FitConfig as FitConfig
 from affekt.media.face3d.fit_config import PointWeights as PointWeights
@@ -27,7 +27,6 @@ from affekt.media.face3d.gauss_newton import Problem, State, residuals
 from affekt.media.face3d.model import FaceModel, project
 from affekt.media.faces import geometry, points
 
-Array = NDArray[tp.Any]
 Residual = tp.Literal["keep", "drop"]
 
 
@@ -157,8 +156,7 @@ def replace_pose(
     from_predicted = geometry.rotation_matrix(fit.pose[:, :3]).swapaxes(1, 2)
     in_plane = (to_target @ from_predicted)[:, :2, :2]
     growth = np.exp(target_pose[:, 3] - fit.pose[:, 3])[:, None, None]
-    carried: Array = moved + growth * (detail @ in_plane.swapaxes(1, 2))
-    return carried
+    return moved + growth * (detail @ in_plane.swapaxes(1, 2))
 
 
 def rotation_error_deg(pose: Array, truth_pose: Array) -> Array:
@@ -179,8 +177,7 @@ def rotation_error_deg(pose: Array, truth_pose: Array) -> Array:
 def px_at_256(pose: Array) -> Array:
     """Return the factor (...) from pixels of poses (..., 6) to those of a 256 px aligned face."""
     eyes = geometry.RIGID_TEMPLATE[[4, 7], 0]  # the outer corners, 1 unit of the model apart
-    factor: Array = (eyes[1] - eyes[0]) / np.exp(pose[..., 3])
-    return factor
+    return (eyes[1] - eyes[0]) / np.exp(pose[..., 3])
 
 
 def _checked(landmarks: Array) -> Array:
@@ -229,8 +226,7 @@ def _in_spreads(contour: Contour | None, model: FaceModel, spread: Array) -> Con
 
 
 def _identity_spread(model: FaceModel, config: FitConfig) -> Array:
-    spread: Array = model.identity_std / np.sqrt(config.identity_weight)
-    return spread
+    return model.identity_std / np.sqrt(config.identity_weight)
 
 
 def _problem(model: FaceModel, landmarks: Array, config: FitConfig) -> Problem:

@@ -3,16 +3,13 @@
 Options are off by default: the fit of EVP's supplement, Sec. 1.2, has none of them.
 """
 
-import typing as tp
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.whole_clip import Terms
 from affekt.media.faces import points
-
-Array = NDArray[tp.Any]
 
 
 @dataclass(frozen=True)

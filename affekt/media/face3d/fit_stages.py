@@ -5,18 +5,15 @@ geometry is then held. Options (robust loss, smooth motion, bounds, a contour th
 and start where the plain fit ends.
 """
 
-import typing as tp
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.contour import Contour, slide, with_candidates
 from affekt.media.face3d.fit_config import FitConfig
 from affekt.media.face3d.gauss_newton import Problem, State, minimise
 from affekt.media.face3d.whole_clip import Terms, minimise_clip
-
-Array = NDArray[tp.Any]
 
 KEYFRAMES = 24  # frames that find a first geometry before all frames take part
 ROUGH = 1e-2  # relative gain at which that first geometry is good enough

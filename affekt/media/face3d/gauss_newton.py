@@ -26,12 +26,10 @@ import typing as tp
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg.lapack import dtrtri
 
+from affekt.arrays import Array
 from affekt.media.faces import geometry
-
-Array = NDArray[tp.Any]
 
 CHUNK = 32  # frames; with E = 53 their largest array is 3 MB
 POSE = 6  # unknowns of a pose
@@ -159,8 +157,7 @@ def weighted_residual(problem: Problem, state: State) -> tuple[Array, Array]:
 def outside_range(problem: Problem, state: State) -> Array:
     """Return how far each expression coefficient is out of its range, signed, (T, E)."""
     low, high = problem.expression_range
-    outside: Array = state.expression - np.clip(state.expression, low, high)
-    return outside
+    return state.expression - np.clip(state.expression, low, high)
 
 
 def _factors(problem: Problem, state: State, damping: float) -> _Factors:

@@ -18,12 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.faces import geometry, points
 from affekt.runtime.files import replacing
-
-Array = NDArray[tp.Any]
 
 OUTER_EYES = (36, 45)  # iBUG-68, image left and right
 FORMAT = "affekt-face-model-1"
@@ -80,8 +78,7 @@ class Modes(tp.Protocol):
 def combined(modes: Modes, identity: Array, expression: Array) -> Array:
     """Return faces (..., N, 3) of coefficients (..., K) and (..., E), broadcast (EVP Eq. 1)."""
     neutral = modes.mean + np.tensordot(identity, modes.identity, 1)
-    faces: Array = neutral + np.tensordot(expression, modes.expression, 1)
-    return faces
+    return neutral + np.tensordot(expression, modes.expression, 1)
 
 
 def project(shape: Array, pose: Array) -> Array:
@@ -92,8 +89,7 @@ def project(shape: Array, pose: Array) -> Array:
     """
     rotation = geometry.rotation_matrix(pose[..., :3])
     scale = np.exp(pose[..., 3, None, None])
-    flat: Array = scale * (shape @ rotation[..., :2, :].swapaxes(-1, -2)) + pose[..., None, 4:6]
-    return flat
+    return scale * (shape @ rotation[..., :2, :].swapaxes(-1, -2)) + pose[..., None, 4:6]
 
 
 def save_face_model(model: FaceModel, path: Path) -> None:
@@ -155,8 +151,7 @@ def without_similarity(modes: Array, mean: Array) -> Array:
     directions.append(centred)
     basis, _ = np.linalg.qr(np.stack(directions).reshape(7, -1).T)
     flat = modes.reshape(len(modes), 3 * N)
-    cleaned: Array = (flat - flat @ basis @ basis.T).reshape(modes.shape)
-    return cleaned
+    return (flat - flat @ basis @ basis.T).reshape(modes.shape)
 
 
 def _read_npz(path: Path) -> dict[str, Array]:

@@ -27,8 +27,8 @@ import typing as tp
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.face3d.block_tridiagonal import backward, forward
 from affekt.media.face3d.gauss_newton import (
     FIRST_DAMPING,
@@ -44,7 +44,6 @@ from affekt.media.face3d.gauss_newton import (
     weighted_residual,
 )
 
-Array = NDArray[tp.Any]
 Loss = tp.Literal["square", "huber", "geman_mcclure"]
 
 SECOND_DIFFERENCE = (1.0, -2.0, 1.0)
@@ -152,8 +151,7 @@ def rho_slope(q: Array, terms: Terms) -> Array:
 def _second_differences(values: Array) -> Array:
     """Return D of values (T, ...), (T - 2, ...); none of fewer than three frames."""
     before, middle, after = values[:-2], values[1:-1], values[2:]
-    differences: Array = before - 2 * middle[: len(before)] + after
-    return differences
+    return before - 2 * middle[: len(before)] + after
 
 
 def _back(differences: Array, T: int) -> Array:

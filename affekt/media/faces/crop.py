@@ -7,17 +7,15 @@ of the first pixel, so a picture that shrinks by s maps x to s (x + 0.5) - 0.5.
 
 import math
 import typing as tp
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import Crop
+from affekt.arrays import Array, Image
 from affekt.media.faces.geometry import affine, similarity
 from affekt.media.faces.points import RIGID
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 Profile = tp.Literal["portrait", "eamm"]
 
 # EVP's release (its form of vid2vid's face data set): the square's side in widths of the face, and
@@ -38,6 +36,28 @@ EAMM_TEMPLATE = np.array(
     [[135, 115], [135, 125], [135, 134], [135, 145], [94, 117], [118, 119], [152, 119], [176, 118]],
     float,
 )
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The similarity from source pixels to stored pixels, one per clip."""
+
+    matrix: Array  # (2, 3)
+    size: tuple[int, int]  # stored width and height, pixels
+    source_size: tuple[int, int]  # of the source video, pixels
+
+    def to_stored(self, points: Array) -> Array:
+        """Map points (..., 2) from source to stored pixels."""
+        return points @ self.matrix[:, :2].T + self.matrix[:, 2]
+
+    def to_source(self, points: Array) -> Array:
+        """Map points (..., 2) from stored to source pixels."""
+        return (points - self.matrix[:, 2]) @ np.linalg.inv(self.matrix[:, :2]).T
+
+    @property
+    def scale(self) -> float:
+        """Stored pixels per source pixel."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
 
 
 def choose_crop(profile: Profile, points: Array, source_size: tuple[int, int], size: int) -> Crop:

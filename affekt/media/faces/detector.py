@@ -26,12 +26,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.runtime.weights import registry as weights_files
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 DetectorName = tp.Literal["mediapipe", "face_alignment"]
 
 # The vertices of mediapipe's mesh that lie where iBUG puts its points; ours, placed by eye on
@@ -170,8 +168,7 @@ class _MediapipeDetector:
                 boxes = np.array([(b.xmin, b.ymin, b.width, b.height) for b in relative])
                 boxes[:, 2:] += boxes[:, :2]
                 boxes *= (width, height, width, height)
-                best: Array = boxes[main_face(boxes, (width, height))]
-                return best
+                return boxes[main_face(boxes, (width, height))]
         return None
 
 

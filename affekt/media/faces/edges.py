@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Image
 from affekt.media.compiled import compiled
 from affekt.media.faces.schemes import IBUG68, SCHEMES, Scheme, SchemeName
 
-Image = NDArray[np.uint8]
 Points = NDArray[np.floating[Any]]
 
 Form = Literal["plain", "distance"]
@@ -174,8 +174,7 @@ def _distance_down(lit: Image) -> NDArray[np.uint16]:
     for y in range(lit.shape[0]):
         for x in range(lit.shape[1]):
             away[y, x] = ON_LINE if lit[y, x] else FAR
-    swept: NDArray[np.uint16] = _sweep(away)
-    return swept
+    return _sweep(away)
 
 
 @compiled

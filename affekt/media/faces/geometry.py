@@ -7,11 +7,10 @@ where there is depth, z away from the viewer. Everything is batched over leading
 import typing as tp
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.faces.schemes import IBUG68, Scheme
 
-Array = NDArray[tp.Any]
 View = tp.Literal["2d", "3d"]
 
 FACE_SIZE = 256  # pixels; the side of the frame that aligned landmarks live in
@@ -62,8 +61,7 @@ def similarity(source: Array, target: Array) -> Similarity:
 def apply(transform: Similarity, points: Array) -> Array:
     """Map points (..., N, D) by a similarity of the same leading axes."""
     turned = points @ np.swapaxes(transform.rotation, -1, -2)
-    moved: Array = transform.scale[..., None, None] * turned + transform.translation[..., None, :]
-    return moved
+    return transform.scale[..., None, None] * turned + transform.translation[..., None, :]
 
 
 def invert(transform: Similarity) -> Similarity:
@@ -108,15 +106,13 @@ def rotation_vector(matrix: Array) -> Array:
     axis = quaternion[..., 1:]
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
     angle = 2 * np.arctan2(sine, quaternion[..., :1])
-    vector: Array = axis * np.where(sine < 1e-8, 2.0, angle / np.maximum(sine, 1e-8))
-    return vector
+    return axis * np.where(sine < 1e-8, 2.0, angle / np.maximum(sine, 1e-8))
 
 
 def rotation_angle_deg(first: Array, second: Array) -> Array:
     """Return the angle between rotations (..., 3, 3), in degrees."""
     relative = np.swapaxes(first, -1, -2) @ second
-    angle: Array = np.degrees(np.linalg.norm(rotation_vector(relative), axis=-1))
-    return angle
+    return np.degrees(np.linalg.norm(rotation_vector(relative), axis=-1))
 
 
 def cross_matrix(vector: Array) -> Array:
@@ -157,5 +153,4 @@ def align_3d(landmarks3d: Array, scheme: Scheme = IBUG68) -> Array:
 
 
 def _times(matrix: Array, vector: Array) -> Array:
-    product: Array = (matrix @ vector[..., None])[..., 0]
-    return product
+    return (matrix @ vector[..., None])[..., 0]

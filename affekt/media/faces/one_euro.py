@@ -5,12 +5,10 @@ displacements, at a nominal 100 samples a second though they come at 25: the fre
 their settings, so they are kept together.
 """
 
-import typing as tp
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 
 def one_euro(

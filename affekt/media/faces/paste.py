@@ -8,13 +8,10 @@ import typing as tp
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import Crop
+from affekt.arrays import Array, Image
+from affekt.media.faces.crop import Crop
 from affekt.media.faces.edges import face_region
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 MARGIN = 0.12  # face widths around the face that are redrawn too: the chin moves the neck's shade
 FEATHER = 0.06  # face widths over which the generated picture fades into the frame
@@ -96,5 +93,4 @@ def paste(frame: Image, picture: Image, crop: Crop, mask: Array) -> Image:
 
 
 def _faded(solid: Array, sigma: float) -> Array:
-    mask: Array = cv2.GaussianBlur(solid, (0, 0), max(sigma, 0.5))
-    return mask
+    return cv2.GaussianBlur(solid, (0, 0), max(sigma, 0.5))

@@ -4,12 +4,9 @@ Left and right are the image's. Every array of landmarks has axes (..., 68, 2 or
 scheme that the project knows, of 106 points, is in affekt/media/faces/schemes.py.
 """
 
-import typing as tp
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[tp.Any]
+from affekt.arrays import Array
 
 COUNT = 68
 JAW = tuple(range(17))  # image left ear, chin 8, right ear
@@ -56,12 +53,10 @@ FLIP = (
 def mouth_opening(landmarks: Array) -> Array:
     """Return the mean gap between the inner lips, (...), in the landmarks' unit."""
     upper, lower = landmarks[..., (61, 62, 63), :], landmarks[..., (67, 66, 65), :]
-    gap: Array = np.linalg.norm(lower - upper, axis=-1).mean(axis=-1)
-    return gap
+    return np.linalg.norm(lower - upper, axis=-1).mean(axis=-1)
 
 
 def eye_opening(landmarks: Array) -> Array:
     """Return the mean gap between the lids of both eyes, (...), in the landmarks' unit."""
     upper, lower = landmarks[..., (37, 38, 43, 44), :], landmarks[..., (41, 40, 47, 46), :]
-    gap: Array = np.linalg.norm(lower - upper, axis=-1).mean(axis=-1)
-    return gap
+    return np.linalg.norm(lower - upper, axis=-1).mean(axis=-1)

@@ -14,11 +14,10 @@ import typing as tp
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.faces import points
 
-Array = NDArray[tp.Any]
 SchemeName = tp.Literal["ibug68", "sense106"]
 Curves = tuple[tuple[str, tuple[int, ...]], ...]  # (name, points in drawing order)
 
@@ -159,5 +158,4 @@ def to_ibug68(landmarks: Array) -> Array:
     scheme = scheme_of(landmarks)
     if scheme is IBUG68:
         return landmarks
-    chosen: Array = landmarks[..., np.array(scheme.ibug), :]
-    return chosen
+    return landmarks[..., np.array(scheme.ibug), :]

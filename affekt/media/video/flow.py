@@ -19,10 +19,9 @@ import typing as tp
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
+from affekt.arrays import Array, Image
+
 Method = tp.Literal["dis", "raft", "raft_small"]
 
 PRESET = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM

@@ -11,16 +11,14 @@ from textwrap import shorten
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torchvision.models.optical_flow import raft_large, raft_small
 
+from affekt.arrays import Array, Image
 from affekt.media.video.flow import Dis, Estimator, Method
 from affekt.runtime.weights import registry as weights
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 Network = tp.Literal["raft", "raft_small"]
 
 NETWORKS = {"raft": raft_large, "raft_small": raft_small}

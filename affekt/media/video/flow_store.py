@@ -11,18 +11,16 @@ Letters: K frames asked for; H rows, W columns.
 """
 
 import contextlib
-import typing as tp
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.video.packed import Packed, PackedKind, packed_writer
 from affekt.runtime.files import replacing
 
-Array = NDArray[tp.Any]
 Write = Callable[[Array, Array], None]
 
 FILE = "flow.pngs"

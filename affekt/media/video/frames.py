@@ -22,15 +22,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 
+from affekt.arrays import Image
+from affekt.media.constants import FRAME_RATE
 from affekt.media.video.container import decoded, open_media
 from affekt.media.video.packed import Packed, PackedKind, check, packed_writer
-from affekt.media.video.video import FRAME_RATE, VideoWriter, probe
+from affekt.media.video.video import VideoWriter, probe
 from affekt.runtime.files import DamagedFileError, replacing
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 Kind = tp.Literal["jpeg", "raw", "mp4"]
 Write = Callable[[Image], None]
 
@@ -61,8 +60,7 @@ class FrameStore(abc.ABC):
             return self.read(range(self.count)[key])
         if not -self.count <= key < self.count:
             raise IndexError(f"{self.path} has {self.count} frames; there is no frame {key}")
-        frame: Image = self.read([key % self.count])[0]
-        return frame
+        return self.read([key % self.count])[0]
 
     def read(self, indices: Sequence[int]) -> Image:
         """Return the frames with these numbers, 0 to count - 1, (len(indices), H, W, 3)."""

@@ -15,18 +15,14 @@ The content decides how a file is read, never its name.
 import struct
 import warnings
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
+from affekt.arrays import Array, Image
 from affekt.media.video.container import MediaError
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 LONGEST = 4096  # pixels of the longer side; more than any network here can use, and 50 MB at most
 BACKGROUND = (255, 255, 255)  # under transparent pixels

@@ -3,18 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from affekt.arrays import Array, Image
 from affekt.media.audio.reader import fitted, read_audio
-from affekt.media.corpus import SAMPLES_PER_FRAME
+from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.video.container import MediaError
 from affekt.media.video.video import VideoWriter, probe
 
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 Rows = Iterable[Sequence[Image]]
 Watch = Callable[[Rows, int], Rows]  # passes the rows on, of which so many come; a progress bar
 

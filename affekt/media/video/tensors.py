@@ -5,10 +5,9 @@ Letters: T frames, H, W pixels.
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Image = NDArray[np.uint8]
+from affekt.arrays import Image
 
 
 def to_tensor(frames: Image) -> Tensor:

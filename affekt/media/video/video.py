@@ -21,19 +21,16 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
-from numpy.typing import NDArray
 
-from affekt.media.audio.mfcc import SAMPLE_RATE, SAMPLES_PER_FRAME
+from affekt.arrays import Array, Image
+from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from affekt.media.video.container import MediaError as MediaError
 from affekt.media.video.container import decoded, open_media, start_time
 from affekt.runtime.files import replacing
 
 log = logging.getLogger(__name__)
 
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
-FRAME_RATE = 25  # per second; every video is brought to it
 TRUNCATED_BY = 0.5  # seconds that may be missing from a stream's declared length
 CRF = 18  # H.264's constant rate factor for written videos: visually lossless
 # What FFmpeg's RGB conversion uses where a file says nothing. Written files say it.

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from affekt.arrays import Array
 from affekt.media.corpus import SPLITS, Clip, Corpus
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.video.video import read_video
@@ -39,7 +39,6 @@ from affekt.metrics.emotion.weights import Classifier, load_classifier
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
 
-Array = NDArray[tp.Any]
 ENDING = ".mp4"
 
 

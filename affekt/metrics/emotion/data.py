@@ -11,25 +11,21 @@ Letters: T frames of a clip, N faces, F frames of an item, S pixels of a side.
 """
 
 import hashlib
-import typing as tp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from affekt.media.corpus import Clip, Corpus, Crop
-from affekt.media.faces.crop import cut
+from affekt.arrays import Array, Image
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.faces.crop import Crop, cut
 from affekt.media.faces.geometry import RIGID_TEMPLATE, affine, similarity
 from affekt.media.faces.points import RIGID
 from affekt.runtime.config import ConfigError
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 # The square that is cut out, in pixels of the 256 px aligned face. It holds the face from the
 # highest brows (y 30) to the chin under an open mouth (y 266), on rendered and on real people.

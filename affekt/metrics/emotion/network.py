@@ -76,8 +76,7 @@ class Backbone(nn.Module):
         """Return features (N, D), not negative, of faces (N, 3, S, S) in [0, 1]."""
         stem = self.maxpool(self.relu(self.bn1(self.conv1(faces_NCSS))))
         last = self.layer4(self.layer3(self.layer2(self.layer1(stem))))
-        features: Tensor = self.avgpool(last).flatten(1)
-        return features
+        return self.avgpool(last).flatten(1)
 
 
 class Fan(nn.Module):
@@ -113,8 +112,7 @@ class Fan(nn.Module):
 
     def judge(self, features_BTD: Tensor, there_BT: Tensor) -> Tensor:
         """Return logits (B, K) of videos whose frames have these features."""
-        logits: Tensor = self.classifier(self.dropout(self.pool(features_BTD, there_BT)))
-        return logits
+        return self.classifier(self.dropout(self.pool(features_BTD, there_BT)))
 
     def pool(self, features_BTD: Tensor, there_BT: Tensor) -> Tensor:
         """Return the videos' features, (B, D) with self-attention, (B, 2 D) with relation."""

@@ -13,21 +13,17 @@ whose definition is not public: never print one beside the other as if they were
 Letters: T frames of a clip, N of them that are read, K emotions, D numbers of a frame's feature.
 """
 
-import typing as tp
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip
 from affekt.metrics.emotion.data import aligned_faces, frames_of, spread, to_tensor
 from affekt.metrics.emotion.weights import Classifier
 from affekt.metrics.intervals import Interval, wilson_interval
-
-Array = NDArray[tp.Any]
-Image = NDArray[np.uint8]
 
 FRAMES = 16  # of a clip that are read, evenly spaced; the number that C-MET's evaluation reads
 SMALLEST = 1e-12  # length of a feature below which it has no direction

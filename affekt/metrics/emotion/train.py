@@ -69,7 +69,7 @@ def train(cfg: Config) -> None:
     if published:
         load_backbone(model.backbone, published)
     optimizer = make_optimizer(model.parameters(), cfg.optim)
-    run.keep(model=model, optimizer=optimizer)
+    run.register(model=model, optimizer=optimizer)
 
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
@@ -84,7 +84,7 @@ def train(cfg: Config) -> None:
         right = (logits.argmax(dim=1) == batch["label"]).float().mean()
         run.log(classification=loss, clip_accuracy=right, total=loss, grad_norm=grad_norm)
         if measured and run.due(cfg.held_out.every):
-            run.record(held_out_accuracy=truth_accuracy(model, cfg, corpus, measured).rate)
+            run.log_now(held_out_accuracy=truth_accuracy(model, cfg, corpus, measured).rate)
 
     path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, measured))
     log.info("wrote %s", path)

@@ -8,21 +8,18 @@ ours. Letters: V windows of a segment, S pixels a side.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.arrays import Array
 from affekt.media.audio.mfcc import FRAME_STEP, PADDING, WINDOW_STEP
 from affekt.media.corpus import Clip
 from affekt.metrics.sync.network import WINDOW_FRAMES, SyncNetConfig
 from affekt.metrics.sync.score import FULL_SCALE, Square, crop_square, cut_faces, row_windows
 from affekt.runtime.config import ConfigError
-
-Array = NDArray[Any]
 
 SILENCE = math.log(np.finfo(np.float64).eps)  # the log energy of digital silence, whatever scale
 SCALE = 2 * math.log(FULL_SCALE)  # added to the log energy by samples of 16 bits

@@ -11,12 +11,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from affekt.media.corpus import SAMPLES_PER_FRAME, Clip, Corpus
+from affekt.arrays import Array
+from affekt.media.constants import SAMPLES_PER_FRAME
+from affekt.media.corpus import Clip, Corpus
 from affekt.metrics.sync.network import SyncNet, load_syncnet
 from affekt.metrics.sync.score import (
     VSHIFT,
@@ -30,8 +31,6 @@ from affekt.metrics.sync.score import (
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
-
-Array = NDArray[Any]
 
 LAGS = 5  # frames on either side that are put in
 

@@ -22,7 +22,7 @@ S3FD's tracked boxes. A result is so cut exactly like its truth, whatever its fa
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,12 +30,11 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from affekt.media.audio.mfcc import FRAME_STEP, PADDING, SAMPLES_PER_FRAME, WINDOW_STEP, mfcc
+from affekt.arrays import Array, Image
+from affekt.media.audio.mfcc import FRAME_STEP, PADDING, WINDOW_STEP, mfcc
+from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.faces.points import MOUTH
 from affekt.metrics.sync.network import WINDOW_FRAMES, WINDOW_ROWS, CropKind, SyncNet
-
-Array = NDArray[Any]
-Image = NDArray[np.uint8]
 
 VSHIFT = 15  # frames looked at on either side, in the release's scripts
 EPSILON = 1e-6  # added to every difference by torch's pairwise_distance, which the release uses
@@ -201,8 +200,7 @@ def sound_windows(sound: Array, frames: int) -> NDArray[np.float32]:
 
 def row_windows(rows: Array, count: int) -> Array:
     """Return `count` windows of 20 of the rows (R, 13), one every four, (count, 13, 20)."""
-    windows: Array = sliding_window_view(rows, WINDOW_ROWS, axis=0)[::WINDOW_STEP][:count]
-    return windows
+    return sliding_window_view(rows, WINDOW_ROWS, axis=0)[::WINDOW_STEP][:count]
 
 
 @torch.no_grad()

@@ -55,7 +55,7 @@ def train(cfg: Config) -> None:
     network = SyncNet(cfg.network).to(run.device)
     parameters = [*network.parameters()]
     optimizer = make_optimizer(parameters, cfg.optim)
-    run.keep(network=network, optimizer=optimizer)
+    run.register(network=network, optimizer=optimizer)
 
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
@@ -74,7 +74,7 @@ def train(cfg: Config) -> None:
         run.log(total=total, own_distance=own.mean(), found=found, grad_norm=grad_norm)
         if measured and run.due(cfg.held_out.every):
             figures = lag_figures(network, measured, cfg.held_out.lags)
-            run.record(**{f"held_out_{name}": value for name, value in figures.items()})
+            run.log_now(**{f"held_out_{name}": value for name, value in figures.items()})
     export_syncnet(cfg.run.out, network)
 
 

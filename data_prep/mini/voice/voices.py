@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample
 
+from affekt.media.constants import SAMPLE_RATE
 from data_prep.mini.voice.speech import Phoneme, Prosody, Speech
 
-SAMPLE_RATE = 16_000
 LEAD, TAIL = 0.16, 0.24  # seconds of silence around the speech
 TILT_FROM = 500.0  # Hz; the spectrum below is left alone
 PRESENCE, PRESENCE_WIDTH = 2500.0, 700.0  # Hz

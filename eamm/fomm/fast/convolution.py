@@ -157,8 +157,7 @@ class FoldedResBlock(nn.Module):
         features_BChw = features_BChw.to(self.scale.dtype)
         hidden = torch.addcmul(self.shift, features_BChw, self.scale).relu_()
         hidden = self.conv1(hidden).relu_()
-        out: Tensor = self.conv2(hidden).add_(features_BChw)
-        return out
+        return self.conv2(hidden).add_(features_BChw)
 
 
 class FoldedHourglass(nn.Module):

@@ -99,8 +99,7 @@ class FastFomm(nn.Module):
     @torch.no_grad()
     def keypoints(self, frames_BCHW: Tensor) -> Keypoints:
         """Return the keypoints of frames (B, 3, H, W) in [0, 1]."""
-        found: Keypoints = self.detector(frames_BCHW)
-        return found
+        return self.detector(frames_BCHW)
 
     @torch.no_grad()
     def prepare(self, source_SCHW: Tensor) -> PreparedSource:
@@ -118,8 +117,7 @@ class FastFomm(nn.Module):
             driving_kp: B of them.
         """
         motion = self.motion(source, source_kp, driving_kp)
-        drawn: Tensor = self.generator(source, motion)
-        return drawn
+        return self.generator(source, motion)
 
 
 class FastDetector(nn.Module):

@@ -28,8 +28,7 @@ def symbol() -> Callable[..., Tensor] | None:
     # Asking is needed: it also sets NNPACK up.
     if not torch.backends.nnpack.is_available():
         return None
-    function: Callable[..., Tensor] | None = getattr(torch, "_nnpack_spatial_convolution", None)
-    return function
+    return getattr(torch, "_nnpack_spatial_convolution", None)
 
 
 def wins(features_BChw: Tensor, weight_OIkk: Tensor, padding: int) -> bool:

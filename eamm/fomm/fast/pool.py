@@ -141,8 +141,7 @@ def _ready() -> None:
 
 def _draw(driving: Arrays) -> NDArray[np.float32]:
     frames = _Worker.fast.render(_Worker.source, _Worker.keypoints, _keypoints(driving))
-    drawn: NDArray[np.float32] = frames[0].numpy()
-    return drawn
+    return frames[0].numpy()
 
 
 def _started(task: _Task) -> ProcessPoolExecutor:

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from affekt.media.corpus import Crop
-from affekt.media.faces.crop import EAMM_TEMPLATE, choose_crop, cut, square_crop
+from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, choose_crop, cut, square_crop
 from affekt.media.faces.geometry import apply, similarity
 from affekt.media.faces.paste import paste
 from affekt.media.faces.points import RIGID

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from affekt.media.corpus import Crop
+from affekt.media.faces.crop import Crop
 from affekt.media.faces.paste import border_mask, face_mask, palindrome, paste
 
 

@@ -22,7 +22,7 @@ from affekt.runtime.files import (
     sha256,
     write_json,
 )
-from affekt.runtime.run import EndlessDraws, Run, RunConfig, restore
+from affekt.runtime.run import InfiniteSampler, Run, RunConfig, restore
 
 
 class Noise(Dataset):
@@ -47,7 +47,7 @@ def train(cfg):
     run = Run(cfg)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
     optimizer = torch.optim.Adam(model.parameters(), cfg.lr)
-    run.keep(model=model, optimizer=optimizer)
+    run.register(model=model, optimizer=optimizer)
     for batch in run.batches(Noise()):
         total = model(batch["x"]).square().mean()
         optimizer.zero_grad()
@@ -142,7 +142,7 @@ def test_a_folder_of_another_config_is_refused_by_key(config):
 
 def test_the_order_depends_on_seed_and_position_alone():
     def take(seed, start, count):
-        order = iter(EndlessDraws(7, seed, start))
+        order = iter(InfiniteSampler(7, seed, start))
         return [next(order) for _ in range(count)]
 
     assert take(0, 10, 20) == take(0, 0, 30)[10:]
@@ -181,9 +181,9 @@ def test_a_run_that_goes_on_with_another_optimizer_or_model_is_told_so(config):
     run = Run(config)
     smaller = torch.optim.Adam(list(model.parameters())[:2], config.lr)
     with pytest.raises(ConfigError, match="the optimizer of its checkpoint does not fit"):
-        run.keep(model=model, optimizer=smaller)
+        run.register(model=model, optimizer=smaller)
     with pytest.raises(ConfigError, match="the model of its checkpoint lacks 1 "):
-        run.keep(model=nn.Sequential(*model, nn.PReLU()))
+        run.register(model=nn.Sequential(*model, nn.PReLU()))
 
 
 def test_cuda_without_a_cuda_device_is_refused(config, monkeypatch):
@@ -195,7 +195,7 @@ def test_cuda_without_a_cuda_device_is_refused(config, monkeypatch):
 def test_a_picture_and_a_record_are_written_down(config):
     run = Run(config)
     run.picture("sample", np.full((4, 6, 3), 200, np.uint8))
-    run.record(accuracy=0.5)
+    run.log_now(accuracy=0.5)
     run.report.close()
     assert (config.run.out / "pictures/sample_000000000.png").stat().st_size > 0
     assert history(config)[-1] == {"step": 0, "accuracy": 0.5}

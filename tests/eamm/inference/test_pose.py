@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from affekt.media.corpus import Clip, Crop
+from affekt.media.corpus import Clip
 from affekt.media.face3d.model import load_face_model, project
-from affekt.media.faces.crop import EAMM_TEMPLATE, choose_crop
+from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, choose_crop
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.files import save_npy, write_json

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from affekt.media.corpus import Crop
 from affekt.media.face3d.model import project
+from affekt.media.faces.crop import Crop
 from affekt.media.faces.geometry import align_3d
 from affekt.media.video.video import VideoWriter
 from benchmarks.made_up_faces import made_up_clip, made_up_model

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from affekt.media.corpus import Crop
-from affekt.media.faces.crop import cut
+from affekt.media.faces.crop import Crop, cut
 from affekt.media.video.pictures import resized
 from affekt.media.video.video import VideoWriter, read_frames
 from affekt.runtime import checkpoint
