@@ -26,6 +26,7 @@ import torch
 from affekt.media.corpus import Corpus
 from affekt.media.faces.detector import make_detector
 from affekt.runtime.files import write_json, write_text
+from affekt.runtime.markdown import markdown_table
 from eamm.analysis.a2fd import emotional_inputs
 from eamm.analysis.clusters import clusters
 from eamm.analysis.dynamics import dynamic_sources
@@ -118,13 +119,13 @@ def positive(text: str) -> int:
 
 def table(found: dict[str, Any]) -> str:
     """Return the figures of `ROWS` as a markdown table."""
-    lines = ["| figure | value | what |", "|---|---|---|"]
+    rows = []
     for key, what in ROWS:
         value: Any = found
         for part in key.split("."):
             value = value[part]
-        lines.append(f"| {key} | {'n/a' if value is None else format(value, '.2f')} | {what} |")
-    return "\n".join(lines) + "\n"
+        rows.append([key, "n/a" if value is None else format(value, ".2f"), what])
+    return markdown_table(["figure", "value", "what"], rows, left=(0, 2)) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from affekt.runtime.markdown import markdown_table
 from evp.analysis.code_figures import FIGURES, Entry, telling
 
 HEADS = {
@@ -132,8 +133,7 @@ def _marked(entry: Entry | None) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [["codes", *(HEADS[figure.name] for figure in FIGURES)], ["---"] * (len(FIGURES) + 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [*lines, *rows])
+    return markdown_table(["codes", *(HEADS[figure.name] for figure in FIGURES)], rows)
 
 
 def _explanation(found: dict[str, Any]) -> str:

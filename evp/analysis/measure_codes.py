@@ -28,6 +28,7 @@ from affekt.metrics.probes import (
     silhouette,
 )
 from affekt.runtime.files import write_json
+from affekt.runtime.markdown import markdown_table
 from evp.analysis.code_models import mean_mfcc, part_codes
 from evp.data.speech import clips_of, labels_of
 from evp.inference.emotion_codes import check_emotions, corpus_of
@@ -71,10 +72,8 @@ def measures(
 def table(figures: dict[str, dict[str, float]]) -> str:
     """Return the figures as a markdown table, a row for each kind of code."""
     names = list(next(iter(figures.values())))
-    lines = [f"| codes | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
-    for kind, row in figures.items():
-        lines.append(f"| {kind} | {' | '.join(f'{row[name]:.3f}' for name in names)} |")
-    return "\n".join(lines)
+    rows = [[kind, *(f"{row[name]:.3f}" for name in names)] for kind, row in figures.items()]
+    return markdown_table(["codes", *names], rows)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from numpy.typing import ArrayLike
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.runtime.files import write_json
+from affekt.runtime.markdown import markdown_table
 from evp.analysis.emotion_path import (
     MOUTH_BAR,
     RANK_BAR,
@@ -142,13 +143,11 @@ def median(values: ArrayLike) -> float | None:
 def table(found: Figures) -> str:
     """Return the figures as a markdown table, and below it the pairs with paths under a bar."""
     kinds = [kind for kind in ("blends", "intensity") if found[kind]]
-    lines = [f"| figure | {' | '.join(kinds)} | what |", "|---" * (len(kinds) + 2) + "|"]
-    for key, what in ROWS:
-        cells = " | ".join(_cell(found[kind][key]) for kind in kinds)
-        lines.append(f"| {key} | {cells} | {what} |")
+    rows = [[key, *(_cell(found[kind][key]) for kind in kinds), what] for key, what in ROWS]
     for k, weight in enumerate(found["weights"]):
-        cells = " | ".join(_cell(found[kind]["gone"][k]) for kind in kinds)
-        lines.append(f"| gone | {cells} | share of the true way at w = {weight:g}, median |")
+        cells = [_cell(found[kind]["gone"][k]) for kind in kinds]
+        rows.append(["gone", *cells, f"share of the true way at w = {weight:g}, median"])
+    lines = [markdown_table(["figure", *kinds, "what"], rows, left=(0, len(kinds) + 1))]
     for key in ("rank_share", "mouth_share"):
         under = {pair: row[key] for pair, row in found["pairs"].items() if row[key] < 1}
         named = ", ".join(f"{pair} {share:.2f}" for pair, share in under.items())

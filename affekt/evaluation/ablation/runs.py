@@ -259,15 +259,15 @@ def _measurements(config: Config, run: Training) -> list[tuple[str, Path, tuple[
     split = (*on, "--split", config.split)
     folder = run.out.parent / LANDMARKS
     known: dict[str, list[tuple[str, Path, tuple[str, ...]]]] = {
-        "disentangle": [("measure_codes", run.out / CODES, split)],
+        "disentangle": [("evp.analysis.measure_codes", run.out / CODES, split)],
         "audio2lm": [
-            ("predict", folder / PREDICTIONS, (*split, "--out", str(folder))),
-            ("emotion_codes", run.out / MEAN_CODES, on),
+            ("evp.inference.predict", folder / PREDICTIONS, (*split, "--out", str(folder))),
+            ("evp.inference.emotion_codes", run.out / MEAN_CODES, on),
         ],
     }
     return [
-        (name, made, (sys.executable, "-m", f"evp.{name}", *arguments))
-        for name, made, arguments in known.get(run.kind, [])
+        (module.rpartition(".")[2], made, (sys.executable, "-m", module, *arguments))
+        for module, made, arguments in known.get(run.kind, [])
     ]
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from affekt.evaluation.tables.data import Cell, Column, Row, Table, as_json
 from affekt.evaluation.tables.notes import BETTER, DAGGER, PLUS_MINUS
 from affekt.metrics.intervals import Interval
+from affekt.runtime.markdown import markdown_table
 
 Format = tp.Literal["md", "tex", "csv", "json"]
 ARROWS = {"lower": "\u2193", "higher": "\u2191"}
@@ -58,20 +59,9 @@ def render(table: Table, form: Format) -> str:
 def markdown(table: Table) -> str:
     """Return the table as aligned Markdown, notes below it."""
     head = ["", *(heading(column) for column in table.columns)]
-    lines = [[_escaped(text) for text in _line(table, row, "**{}**")] for row in table.rows]
-    widths = [max(3, *(len(line[k]) for line in (head, *lines))) for k in range(len(head))]
-    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    text = [
-        "| "
-        + " | ".join(
-            cell.rjust(width) if k else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        + " |"
-        for line in (head, ruler, *lines)
-    ]
+    text = markdown_table(head, [_line(table, row, "**{}**") for row in table.rows])
     notes = [f"- {note}" for note in table.notes]
-    return "\n".join([f"**{table.title}**", "", *text, "", *notes]) + "\n"
+    return "\n".join([f"**{table.title}**", "", text, "", *notes]) + "\n"
 
 
 def latex(table: Table) -> str:
@@ -209,10 +199,6 @@ def _signed(difference: float, decimals: int) -> str:
 
 def _group(row: Row) -> str:
     return row.kind if row.kind in ("control", "paper") else "ours"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", r"\|")
 
 
 def _figure(row: Row, key: str, suffix: str) -> object:

@@ -1,6 +1,7 @@
 """test.py ablate: rows are fair or refused, runs are kept, figures and verdict by hand."""
 
 import argparse
+import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +68,8 @@ class Stand:
             program, *arguments = (
                 stage.command[1:] if stage.command[1] != "-m" else stage.command[2:]
             )
-            name = program.removeprefix("evp.")
+            name = program.rpartition(".")[2] if program.startswith("evp.") else program
+            assert "evp" not in program or importlib.util.find_spec(program), program
             if name == self.fails:
                 raise StageError(f"{stage.name} failed")
             getattr(self, name, self.train)(*arguments)
