@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from affekt.runtime.config import config_from_argv
+from affekt.runtime.command import config_from_argv
 from affekt.runtime.files import read_json, write_json
 from affekt.runtime.plan import Stage, StageError, run_plan
 from affekt.showcase.bars import Results, rows

@@ -34,6 +34,7 @@ from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.video.container import is_disk_error
 from affekt.media.video.result import Rows, Watch
 from affekt.runtime.batch import FAILED, Batch, Fingerprints
+from affekt.runtime.command import USER_ERRORS, CommandParser
 from affekt.runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
 from data_prep.clips.clip import Analysis, FramesConfig, analyse_video
 from eamm.inference.cli import EammJob
@@ -53,7 +54,6 @@ COMMANDS: dict[str, Any] = {
     "eamm": eamm.inference.cli,
 }
 REMEMBERED = 256  # videos whose landmarks are kept, some 100 kB each
-REFUSED = (OSError, ValueError, KeyError)  # what a file or a setting can cause
 
 
 class Studio(Protocol):
@@ -161,29 +161,22 @@ def make_one(studio: Studio, job: Job, row: Row, batch: Batch) -> bool:
     """
     try:
         studio.make(job)
-    except REFUSED as error:
+    except USER_ERRORS as error:
         if is_disk_error(error):
             raise
-        batch.fail(row.clip_id, row.line, message_of(error))
+        batch.fail(row.clip_id, row.line, str(error))
         return False
     return True
 
 
-def message_of(error: BaseException) -> str:
-    """Return an error's text; KeyError would put it into quotation marks."""
-    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-
-
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     systems = parser.add_subparsers(dest="system", required=True)
     for name, command in COMMANDS.items():
         system = systems.add_parser(
             name,
             description=command.DESCRIPTION,
-            formatter_class=keep_layout,
             help=command.HELP,
             usage=command.USAGE,
         )
@@ -219,8 +212,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{path} written")
             return 0
         failures = generate_all(args).failures
-    except REFUSED as error:
-        print(f"generate.py: {message_of(error)}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"generate.py: {error}", file=sys.stderr)
         return 1
     for failure in failures:
         print(f"generate.py: {failure['clip_id']}: {failure['message']}", file=sys.stderr)

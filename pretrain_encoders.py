@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
+from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.stage import run_stage
 from evp.data.speech import Augmentation, EmotionWindows, LandmarkClips, clips_of, labels_of
 from evp.landmark_space import fit_space
 from evp.losses import Norm, Reduction, classification, distance

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from affekt.runtime.command import USER_ERRORS, CommandParser
 from affekt.runtime.weights.registry import InvalidWeightsError
 
 BAD_INPUT, WRONG_WEIGHTS = 2, 4  # exit codes
@@ -30,15 +31,12 @@ def command(name: str) -> ModuleType:
 
 def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Describe the command line; of a command that is named, nothing else is imported."""
-    keep = argparse.RawDescriptionHelpFormatter
-    top = argparse.ArgumentParser(description=__doc__, formatter_class=keep)
+    top = CommandParser(__doc__)
     commands = top.add_subparsers(dest="command", required=True)
     named = argv[:1] if argv and argv[0] in COMMANDS else COMMANDS
     for name in named:
         module = command(name)
-        one = commands.add_parser(
-            name, help=module.HELP, description=module.DESCRIPTION, formatter_class=keep
-        )
+        one = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(one)
     return top
 
@@ -52,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InvalidWeightsError as error:
         print(f"test.py: {error}", file=sys.stderr)
         return WRONG_WEIGHTS
-    except (OSError, ValueError) as error:
+    except USER_ERRORS as error:
         print(f"test.py: {error}", file=sys.stderr)
         return BAD_INPUT
     return code

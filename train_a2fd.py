@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from affekt.media.corpus import Clip, Corpus
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.checkpoint import Stateful
+from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.stage import run_stage
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, driven_clips, pose_standard
 from eamm.a2fd.initialisation import even_out
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
+from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.stage import run_stage
 from evp.data.speech import EmotionFrom, LandmarkClips, clips_of
 from evp.inference.emotion_codes import check_emotions, clip_codes
 from evp.landmark_space import fit_space, unflatten

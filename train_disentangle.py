@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from affekt.media.corpus import Corpus
+from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
-from affekt.runtime.stage import run_stage
 from evp.data.speech import Squares, Tilted, Timing, labels_of
 from evp.inference.emotion_codes import check_emotions
 from evp.networks.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName

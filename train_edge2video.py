@@ -21,9 +21,9 @@ from affekt.arrays import Image
 from affekt.metrics.image import psnr, ssim
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.nets.warp import warped
+from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.stage import run_stage
 from evp.data.portraits import PortraitClips, VideoDataConfig, training_clips
 from evp.inference.drawing import RendererDescription, averaged, make_generator, save_description
 from evp.networks.discriminator import DiscriminatorConfig, features, logits

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from affekt.nets.perceptual import Vgg, VggConfig
+from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.stage import run_stage
 from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.losses import (

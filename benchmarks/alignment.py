@@ -15,7 +15,6 @@ data_prep.alignment.speech. Its weights were chosen on the speakers 03, 08, 10 a
 the others had no say (`held out`). Wanted on all: median <= 20 ms, mean <= 45 ms.
 """
 
-import argparse
 import json
 import os
 import typing as tp
@@ -31,6 +30,7 @@ from affekt.arrays import Array
 from affekt.media.audio.mfcc import FRAME_LENGTH, FRAME_STEP, PADDING, mfcc
 from affekt.media.audio.reader import read_audio
 from affekt.media.constants import SAMPLE_RATE
+from affekt.runtime.command import CommandParser, user_errors
 from benchmarks.harness import table
 from data_prep.alignment.dtw import dtw_path, warp
 from data_prep.alignment.speech import align_speech
@@ -240,16 +240,13 @@ def _along(source_rows: Array, times: Array) -> Array:
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     default = Path(os.environ.get("AFFEKT_MEDIA", MEDIA)) / "emodb"
     parser.add_argument("--source", type=Path, default=default, help="Emo-DB: wav/ and silb/")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     args = parser.parse_args()
-    try:
+    with user_errors():
         result, text = measure(args.source)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"benchmarks.alignment: {error}") from None
     print(text)
     if args.json:
         print(json.dumps(result, allow_nan=False))

@@ -8,7 +8,6 @@ all controls and without networks, so that landmarks, pictures, warp errors and 
 `ratio` is the first run's seconds by the second's, and `max_abs_diff` that of their figures.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from affekt.evaluation.controls import copy_video
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.video.video import write_video
+from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
 
 PROTOCOL = "evp-3d"
@@ -47,8 +47,7 @@ def evaluate(folder: Path, workers: int) -> tuple[float, list[float]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="prepared, with frames")
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)

@@ -19,7 +19,6 @@ holds every variant's difference and PSNR, and with `--memory` the peak memory i
 that streams a short and a long clip. Wanted: 1.45, 2.3, -, 2.5; 1e-4.
 """
 
-import argparse
 import itertools
 import json
 import tempfile
@@ -37,6 +36,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from affekt.runtime.command import CommandParser
 from benchmarks.harness import Result, compare, table, timing_rows
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import ConvolutionChoice, FastFomm, Precision
@@ -173,8 +173,7 @@ def alone(path: Path, count: int) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("--fomm", type=Path, help="a trained or imported FOMM instead of a random")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")

@@ -13,7 +13,6 @@ a GPU's memory. Seconds are those from the first step's end to the second's; mem
 process's peak.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import torch
 
+from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
 
 EVP = ("pretrain_emotion", "pretrain_content", "disentangle", "audio2lm", "edge2video")
@@ -122,8 +122,7 @@ def _weights(state: dict[str, tp.Any]) -> int:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     add = parser.add_argument
     add(
         "--corpus",

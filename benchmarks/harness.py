@@ -9,13 +9,14 @@ With `--json` the last line of its output is one JSON object: name, ratio, max_a
 milliseconds behind them.
 """
 
-import argparse
 import json
 import time
 import typing as tp
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
+
+from affekt.runtime.command import CommandParser
 
 MIN_ROUNDS = 5
 
@@ -91,8 +92,7 @@ def timing_rows(size: str, timing: Timing) -> list[list[object]]:
 
 def main(doc: str | None, measure: Callable[[], tuple[Result, str]]) -> None:
     """Run a benchmark from the command line; `measure` returns the result and its table."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=doc, formatter_class=keep_layout)
+    parser = CommandParser(doc)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     args = parser.parse_args()
     result, text = measure()

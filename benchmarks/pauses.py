@@ -11,7 +11,6 @@ speaks. The table, for each measure and threshold of evp/inference/silence.py:
              for silence: the mouth would close while something is said
 """
 
-import argparse
 import json
 import os
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ import numpy as np
 from affekt.arrays import Array
 from affekt.media.audio.reader import read_audio
 from affekt.media.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
+from affekt.runtime.command import CommandParser, user_errors
 from benchmarks.alignment import MEDIA
 from benchmarks.harness import table
 from evp.inference.silence import Measure, PauseRule, silent_frames
@@ -117,16 +117,13 @@ def measure(source: Path) -> tuple[dict[str, Any], str]:
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     default = Path(os.environ.get("AFFEKT_MEDIA", MEDIA)) / "emodb"
     parser.add_argument("--source", type=Path, default=default, help="Emo-DB: wav/ and silb/")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     args = parser.parse_args()
-    try:
+    with user_errors():
         figures, text = measure(args.source)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"benchmarks.pauses: {error}") from None
     print(text)
     if args.json:
         print(json.dumps(figures, allow_nan=False))

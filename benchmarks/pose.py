@@ -14,7 +14,6 @@ and over those turned by more than 15 degrees, and the jitter: the mean size of 
 Each with the plain fit and with each option of affekt/media/face3d/fit_config.py.
 """
 
-import argparse
 import io
 import sys
 import tarfile
@@ -32,6 +31,7 @@ from affekt.media.face3d.whole_clip import Terms
 from affekt.media.faces import geometry
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.detector import make_detector
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.showcase.picture_figures import true_arrays
 from benchmarks.harness import table
 from eamm.inference.pose import to_release
@@ -105,8 +105,7 @@ def truth_rows(model: FaceModel, corpus: Corpus, truth_root: Path) -> list[list[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, or 1 if a file is missing or broken."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     commands = parser.add_subparsers(dest="against", required=True)
     released, truth = commands.add_parser("released"), commands.add_parser("truth")
     released.add_argument("--tar", type=Path, required=True, help="the release's LRW clip")
@@ -115,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in (released, truth):
         command.add_argument("--model", type=Path, required=True, help="a face model, .npz")
     args = parser.parse_args(argv)
-    try:
+    with user_errors():
         model = load_face_model(args.model)
         if args.against == "released":
             header = ["fit", "angle", "mean", "std", "correlation"]
@@ -123,9 +122,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             header = ["fit", "error", f"turned > {TURNED_DEG:.0f}", "jitter"]
             rows = truth_rows(model, Corpus(args.corpus), args.truth)
-    except (OSError, ValueError) as error:
-        print(f"pose: {error}", file=sys.stderr)
-        return 1
     print(table(header, rows))
     return 0
 

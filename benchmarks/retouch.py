@@ -21,7 +21,6 @@ Second table, the mouth's opening in px of the 256 px face, medians: while somet
 in a pause of 1.2 s between two sentences, with --silence keep and close.
 """
 
-import argparse
 import itertools
 import json
 from collections.abc import Iterator
@@ -38,6 +37,7 @@ from affekt.media.faces.detector import make_detector
 from affekt.media.faces.paste import palindrome
 from affekt.media.faces.points import eye_opening, mouth_opening
 from affekt.metrics.probes import correlation
+from affekt.runtime.command import CommandParser, user_errors
 from benchmarks.harness import table
 from evp.inference.landmarks import Emotion, speaking_face
 from evp.inference.portrait import EditedFrame, edit, place_faces
@@ -198,18 +198,15 @@ def pause_rows(parts: Parts) -> list[list[object]]:
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of the trained parts")
     parser.add_argument("--speech", type=Path, default=SAID, help="a prepared corpus: the sounds")
     parser.add_argument("--targets", type=Path, default=LIVELY, help="one of turning heads")
     parser.add_argument("--drawn", type=int, default=0, help="generated videos to look at too")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     args = parser.parse_args()
-    try:
+    with user_errors():
         parts = read_parts(args.run, args.speech, args.targets)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"benchmarks.retouch: {error}") from None
     header = ["placed", "eye r", "blinks", "jitter", "mouth r", "range", "late"]
     tables = {"placed": (header, placed_rows(parts))}
     if args.drawn:

@@ -28,7 +28,7 @@ from affekt.media.audio.reader import read_audio, write_wav
 from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from affekt.media.corpus import SCHEMA
 from affekt.media.video.video import MediaError
-from affekt.runtime.config import config_from_argv
+from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json, write_jsonl
 
 log = logging.getLogger(__name__)
@@ -145,10 +145,8 @@ def _refusal(path: Path, error: Exception) -> dict[str, str]:
 def main() -> None:
     """Run from the command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
+    with user_errors():
         counts = prepare(config_from_argv(Config, __doc__))
-    except FileNotFoundError as error:
-        raise SystemExit(f"data_prep.emodb: {error}") from None
     print(", ".join(f"{count} clips {what}" for what, count in counts.items()))
 
 

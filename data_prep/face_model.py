@@ -27,7 +27,7 @@ from tqdm import tqdm
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, save_face_model
-from data_prep.command import config_or_flags
+from affekt.runtime.command import config_or_flags, user_errors
 from data_prep.face_formats import importer as face_import
 from data_prep.face_formats.learned import ModesConfig, learn_face_model
 
@@ -100,11 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     flags = {"corpus": "a prepared corpus", "out": "the .npz file to write"}
     config = config_or_flags(Config, __doc__, flags, arguments)
-    try:
+    with user_errors():
         model = learn(config)
-    except (OSError, ValueError) as error:
-        print(f"face_model: {error}", file=sys.stderr)
-        return 1
     print(f"{config.out}: {model.name}")
     K, E = len(model.identity), len(model.expression)
     print(f"{K} identity modes, {E} expression modes; standard deviations in outer-eye distances:")

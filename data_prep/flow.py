@@ -16,7 +16,6 @@ weights from the weights folder; on one core they need 1.4 and 0.4 s. Needs a pr
 stores frames, of any profile.
 """
 
-import argparse
 import hashlib
 import json
 import logging
@@ -39,6 +38,7 @@ from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confi
 from affekt.media.video.flow_raft import make_estimator
 from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, write_json
 from affekt.runtime.parallel import each
 
@@ -214,8 +214,7 @@ def summary(flows: Flows) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 if every clip has flow, else 1."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("corpus", type=Path, help="a prepared corpus, data/<name>")
     methods = "DIS, or RAFT, which needs weights (default: dis)"
     parser.add_argument(
@@ -225,11 +224,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of RAFT")
     parser.add_argument("--replace", action="store_true", help="remove the flow there is, first")
     config = Config(**vars(parser.parse_args(argv)))
-    try:
+    with user_errors():
         flows = make_flow(config)
-    except (OSError, ValueError) as error:
-        print(f"flow: {error}", file=sys.stderr)
-        return 1
     print(f"{config.corpus}: {summary(flows)}")
     return 1 if flows.failed else 0
 

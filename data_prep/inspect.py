@@ -8,7 +8,6 @@ clip, with its landmarks. It is the quickest way to see a wrong crop, wrong colo
 that do not sit. A corpus of sounds has no sheet.
 """
 
-import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from affekt.arrays import Array, Image
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import SPLITS, Clip, Corpus
 from affekt.media.faces.points import POLYLINES
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, read_jsonl, replacing
 
 CELL = 256  # pixels of a picture in the sheet
@@ -117,15 +117,13 @@ def state(corpus: Corpus, clips: Sequence[Clip]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandParser(__doc__)
     parser.add_argument("corpus", type=Path, help="a prepared corpus")
     parser.add_argument("--out", type=Path, help="the sheet; default: <corpus>/contact_sheet.png")
     parser.add_argument("--speakers", nargs="+", help="only these")
     parser.add_argument("--split", choices=SPLITS, help="only this one")
     args = parser.parse_args(argv)
-    try:
+    with user_errors():
         corpus = Corpus(args.corpus)
         chosen = corpus.clips(split=args.split)
         clips = [c for c in chosen if args.speakers is None or c.speaker in args.speakers]
@@ -137,9 +135,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             out = args.out or args.corpus / "contact_sheet.png"
             save_picture(out, contact_sheet(corpus, clips))
             print(f"contact sheet: {out}")
-    except (OSError, ValueError) as error:
-        print(f"inspect: {error}", file=sys.stderr)
-        return 1
     return 0
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from affekt.media.emotions import EMOTIONS, NEUTRAL, canonical
+from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json, write_text
 from data_prep.mini.clip import ClipName, Settings, make_clip
 from data_prep.mini.speakers import MAX_SPEAKERS, make_speaker
@@ -159,13 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{options.out}: {made} clips written, {len(list(clip_names(extent)))} in all")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> CommandParser:
     defaults, extent = Settings(), Extent()
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.mini_corpus",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser(__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the corpus")
     add("--seed", type=_count(0), default=defaults.seed, help="of speakers and clips")

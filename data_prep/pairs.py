@@ -23,7 +23,6 @@ aligning every clip to every other, with a warning (data_prep.sentences.matching
 pairs that align badly. Needs a prepared corpus (data_prep.prepare).
 """
 
-import argparse
 import hashlib
 import json
 import logging
@@ -40,6 +39,7 @@ from affekt.arrays import Array
 from affekt.media.audio.mfcc import WINDOW_ROWS
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import EMOTIONS
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
 from data_prep.alignment.dtw import Metric, dtw_path, warp
 from data_prep.alignment.speech import align_speech
@@ -239,8 +239,7 @@ def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> Warped:
 
 
 def _config_from_argv() -> tuple[Path, PairsConfig]:
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("corpus", type=Path, help="a prepared corpus, data/<name>")
     parser.add_argument(
         "--reference", help=f"emotion whose timing all take (default: first of {EMOTIONS})"
@@ -262,10 +261,8 @@ def main() -> None:
     """Run from the command line."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     root, config = _config_from_argv()
-    try:
+    with user_errors():
         pairs = make_pairs(root, config)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"data_prep.pairs: {error}") from None
     print(pairs.summary())
 
 

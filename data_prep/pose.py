@@ -30,9 +30,9 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.fit import FitConfig, fit_clip, px_at_256
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.video.container import is_disk_error
+from affekt.runtime.command import config_or_flags, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, save_npy, sha256, write_json
-from data_prep.command import config_or_flags
 
 log = logging.getLogger(__name__)
 
@@ -190,11 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     flags = {"corpus": "a prepared corpus", "model": "a face model, .npz"}
     config = config_or_flags(Config, __doc__, flags, argv)
-    try:
+    with user_errors():
         poses = fit_corpus(config)
-    except (OSError, ValueError) as error:
-        print(f"pose: {error}", file=sys.stderr)
-        return 1
     print(f"{config.corpus}: {summary(poses, config)}")
     return 0 if poses.residuals else 1
 

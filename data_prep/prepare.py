@@ -35,7 +35,8 @@ from affekt.media.constants import FRAME_RATE, SAMPLE_RATE
 from affekt.media.corpus import SCHEMA
 from affekt.media.faces.detector import detector_version
 from affekt.media.video.container import is_disk_error
-from affekt.runtime.config import config_from_argv, plain
+from affekt.runtime.command import config_from_argv
+from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
 from data_prep.clips.clip import FramesConfig
 from data_prep.clips.layouts import CorpusConfig, Source, find_sources

@@ -43,10 +43,12 @@ class LandmarkSpace:
         """Return the speaker's neutral face, (L,).
 
         Raises:
-            KeyError: a speaker that training did not see; the message names those it saw.
+            ValueError: a speaker that training did not see; the message names those it saw.
         """
         if speaker not in self.speakers:
-            raise KeyError(f"no neutral face of {speaker!r}; trained on {', '.join(self.speakers)}")
+            raise ValueError(
+                f"no neutral face of {speaker!r}; trained on {', '.join(self.speakers)}"
+            )
         return self.neutral[self.speakers.index(speaker)]
 
     def average_of(self, speaker: str) -> Array:

@@ -145,12 +145,12 @@ class Corpus:
         """Return the clip of this id.
 
         Raises:
-            KeyError: no such clip.
+            ValueError: no such clip.
         """
         for clip in self._clips:
             if clip.id == clip_id:
                 return clip
-        raise KeyError(f"{self.root} has no clip {clip_id!r}")
+        raise ValueError(f"{self.root} has no clip {clip_id!r}")
 
 
 def read_crop(path: Path) -> Crop:

@@ -61,13 +61,13 @@ def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir:
     """Load each named part from a checkpoint of the run in `run_dir`.
 
     Raises:
-        KeyError: the checkpoint lacks a part; the message names it and those it has.
-        ConfigError: a part has other weights there; the message says what differs.
+        ConfigError: the checkpoint lacks a part, or a part has other weights there; the message
+            names those it has, or what differs.
     """
     for name, part in parts.items():
         if name not in state["parts"]:
             known = ", ".join(state["parts"])
-            raise KeyError(f"the checkpoint has no part {name!r}; it has: {known}")
+            raise ConfigError(f"the checkpoint of {run_dir} has no part {name!r}; it has: {known}")
         stored = state["parts"][name]
         try:
             part.load_state_dict(stored)

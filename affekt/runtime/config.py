@@ -5,11 +5,9 @@ Mappings merge key by key, any other value is replaced whole. A refusal names th
 what was found, what is allowed, and for an unknown key the nearest known one.
 """
 
-import argparse
 import contextlib
 import dataclasses as dc
 import difflib
-import sys
 import types
 import typing as tp
 from collections.abc import Mapping
@@ -24,28 +22,6 @@ T = tp.TypeVar("T")
 
 class ConfigError(ValueError):
     """A configuration names an unknown key or holds a value that does not fit."""
-
-
-def config_from_argv(cls: type[T], doc: str | None, argv: tp.Sequence[str] | None = None) -> T:
-    """Read `CONFIG.yaml [key.sub=value ...]` from the command line; `doc` is what --help prints.
-
-    A configuration that does not fit ends the program with its message and exit status 2; with
-    --resolve the program ends after it has printed every value, defaults included, as YAML.
-    """
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=doc, formatter_class=keep_layout)
-    parser.add_argument("config", type=Path, help="a file in configs/")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
-    parser.add_argument("--resolve", action="store_true", help="print every value and stop")
-    args = parser.parse_args(argv)
-    try:
-        config = load_config(cls, args.config, args.overrides)
-    except ConfigError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
-    if args.resolve:
-        sys.stdout.write(yaml.safe_dump(plain(config), sort_keys=False))
-        parser.exit(0)
-    return config
 
 
 def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T:

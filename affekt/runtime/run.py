@@ -100,8 +100,7 @@ class Run:
 
         Raises:
             DamagedFileError: there are checkpoints and every one of them is damaged.
-            KeyError: the checkpoint lacks a part.
-            ConfigError: a part has other weights there.
+            ConfigError: the checkpoint lacks a part, or has other weights of it.
         """
         self.parts = parts
         state = checkpoint.newest(self.config.out / "checkpoints")
@@ -182,8 +181,7 @@ def restore(run_dir: Path, **parts: checkpoint.Stateful) -> int:
     Raises:
         FileNotFoundError: no checkpoint there.
         DamagedFileError: every checkpoint there is damaged.
-        KeyError: the checkpoint lacks a part.
-        ConfigError: the part has other weights there.
+        ConfigError: the checkpoint lacks a part, or has other weights of it.
     """
     state = checkpoint.newest(run_dir / "checkpoints")
     if state is None:

@@ -6,7 +6,6 @@ RUNS holds fomm/, a2fd/ and displacement/. The test people's clips are made from
 and pose and a picture of theirs, an emotional clip with the emotion of another person.
 """
 
-import argparse
 import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.faces.points import mouth_opening
 from affekt.media.video.tensors import to_tensor
+from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
 from affekt.showcase.bars import Results, finite
 from eamm.a2fd.network import A2fd, load_a2fd
@@ -161,8 +161,7 @@ def _median(figures: Sequence[MouthFigures], name: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("runs", type=Path, help="folder of the demo's EAMM runs")
     parser.add_argument("--corpus", type=Path, required=True, help="prepared, profile eamm")
     parser.add_argument("--clips", type=int, default=60, help="emotional clips at most")

@@ -6,7 +6,6 @@ Everything shows people that no stage learned from. Writes RUNS/media/, which th
 embeds. RUNS holds fomm/, a2fd/ and displacement/.
 """
 
-import argparse
 import typing as tp
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import beside, write_png
 from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import write_video
+from affekt.runtime.command import CommandParser
 from eamm.a2fd.network import load_a2fd
 from eamm.a2fd.teacher import teacher_keypoints
 from eamm.displacement.data import read_frames
@@ -131,8 +131,7 @@ def enlarged(picture: Image) -> Image:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("runs", type=Path, help="folder of the demo's EAMM runs")
     parser.add_argument("--corpus", type=Path, required=True, help="prepared, profile eamm")
     args = parser.parse_args(argv)

@@ -7,7 +7,6 @@
 whose truth the stages never saw. Needs OUT/media of affekt.showcase.evp_videos.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 
 from affekt.media.corpus import Corpus
 from affekt.media.face3d.model import load_face_model
+from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
 from affekt.showcase.bars import Results, finite
 from affekt.showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
@@ -46,8 +46,7 @@ def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("runs", type=Path, help="folder of the demo's runs")
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--lively", type=Path, required=True)

@@ -6,7 +6,6 @@ Everything is made from held-out sentences and, as the target, a held-out video 
 Writes runs/demo/media/, which runs/demo/report.html embeds.
 """
 
-import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from affekt.media.face3d.model import load_face_model
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import beside, tracks, write_png
 from affekt.media.video.video import read_frames, write_video
+from affekt.runtime.command import CommandParser
 from evp.inference.landmarks import Emotion, speaking_face
 from evp.inference.portrait import EditedFrame, edit
 from evp.inference.renderer import Target, load_renderer
@@ -136,8 +136,7 @@ def tile(picture: Image) -> Image:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("runs", type=Path, help="folder of the demo's runs")
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--lively", type=Path, required=True)

@@ -5,7 +5,6 @@
 Needs what the stages of affekt/showcase/full_plan.py have written there.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from affekt.evaluation.control_rows import RESULT, TRUTH
 from affekt.evaluation.tables.evaluations import load_evaluation
+from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json
 from affekt.showcase.bars import Results
 from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
@@ -71,8 +71,7 @@ def accuracy(evaluation: Path, row: str) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("runs", type=Path, help="folder of the full demo's runs")
     parser.add_argument("--evp", type=Path, required=True, help="the evaluation of EVP's demo")
     args = parser.parse_args(argv)

@@ -23,7 +23,6 @@ landmarks, after its first frames. Writes into RUNS
     slices.png    the same, one column of pixels over time
 """
 
-import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -39,6 +38,7 @@ from affekt.media.plots import beside, enlarged, write_png
 from affekt.media.video.video import write_video
 from affekt.metrics.image import psnr, ssim
 from affekt.metrics.temporal import warp_errors
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from evp.data.portraits import OpenClip, VideoDataConfig, speaker_clips
 from evp.inference.drawing import First, RendererDescription, load_generator, render
@@ -205,17 +205,14 @@ def _number(value: float | None) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("runs", type=Path, help="folder of the runs with_<seed>, without_<seed>")
     parser.add_argument(
         "--corpora", type=Path, nargs="+", required=True, help="prepared, with flow"
     )
     args = parser.parse_args(argv)
-    try:
+    with user_errors():
         figures = measure(args.runs, args.corpora)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"affekt.showcase.temporal_figures: {error}") from None
     write_json(args.runs / "figures.json", figures)
 
 

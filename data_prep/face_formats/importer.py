@@ -17,8 +17,6 @@ Nothing is downloaded; who may use a model is for its licence to say.
 Next: python -m data_prep.pose.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from affekt.arrays import Array
 from affekt.media.face3d.dense import DenseFace, canonical_dense, save_dense_face
 from affekt.media.face3d.model import FaceModel, canonical, check_orientation, save_face_model
 from affekt.media.faces import points
+from affekt.runtime.command import CommandParser, user_errors
 from data_prep.face_formats import bfm2009
 from data_prep.face_formats.basis import Basis
 from data_prep.face_formats.bfm2017 import read_bfm2017
@@ -127,11 +126,8 @@ def dense_face(basis: Basis, vertices: Array, name: str) -> DenseFace:
 def main(argv: Sequence[str]) -> int:
     """Run the command line after `import`; return 0 if a model was written."""
     config = _parse(argv)
-    try:
+    with user_errors():
         model = import_face_model(config)
-    except (OSError, ValueError) as error:
-        print(f"face_model import: {error}", file=sys.stderr)
-        return 1
     print(f"{config.out}: {model.name}, {points.COUNT} landmarks")
     if config.dense:
         print(f"{config.dense}: all vertices of it")
@@ -139,11 +135,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> ImportConfig:
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.face_model import",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = CommandParser(__doc__, prog="python -m data_prep.face_model import")
     parser.add_argument("--kind", required=True, choices=READERS)
     for name, text in {
         "source": "the folder (or, of bfm2017 and eos, the file) of the published model",

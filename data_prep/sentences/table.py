@@ -11,7 +11,6 @@ contradiction by speaker and number, exit code 1 if there is one), or makes one 
 texts that a speaker says in at least two emotions).
 """
 
-import argparse
 import csv
 import re
 from collections import Counter, defaultdict
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.media.emotions import canonical
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import replacing
 
 COLUMNS = ("speaker", "emotion", "number", "sentence")
@@ -182,19 +182,16 @@ def _check(path: Path, transcripts: Table) -> int:
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("table", type=Path, help="CSV of speaker, emotion, number, sentence")
     parser.add_argument(
         "--transcripts", type=Path, required=True, help="CSV with text, not sentence"
     )
     parser.add_argument("--write", action="store_true", help="make the table, do not check it")
     args = parser.parse_args()
-    try:
+    with user_errors():
         transcripts = read_transcripts(args.transcripts)
         code = (_write if args.write else _check)(args.table, transcripts)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"data_prep.sentences.table: {error}") from None
     raise SystemExit(code)
 
 

@@ -25,6 +25,7 @@ import torch
 
 from affekt.media.corpus import Corpus
 from affekt.media.faces.detector import make_detector
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json, write_text
 from affekt.runtime.markdown import markdown_table
 from eamm.analysis.a2fd import emotional_inputs
@@ -130,8 +131,7 @@ def table(found: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     add = parser.add_argument
     add("runs", type=Path, help="folder of fomm/, a2fd/ and displacement/")
     add("--corpus", type=Path, required=True, help="prepared with profile eamm, with poses")
@@ -143,10 +143,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--clips", type=positive, default=2, help="of each person and emotion that are clustered")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
+    with user_errors():
         found = analyse(args)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"eamm.analysis.analyse: {error}") from None
     out = args.out or args.runs / "analysis"
     write_json(out / "analysis.json", found)
     write_text(out / "table.md", table(found))

@@ -42,6 +42,7 @@ from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_json, replacing, write_json
 from eamm.a2fd.network import fingerprint
@@ -252,8 +253,7 @@ def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | No
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     add = parser.add_argument
     add("--fomm", type=Path, required=True, help="a run of train_fomm.py, or imported weights")
     add("--corpus", type=Path, required=True, help="prepared with profile eamm, with poses")
@@ -267,10 +267,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add("--stride", type=int, default=4, help="look at every so many frames")
     args = parser.parse_args(argv)
-    try:
+    with user_errors():
         _run(args)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"eamm.displacement.keypoint_choice: {error}") from None
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -14,13 +14,13 @@ out with the reason. Of networks that several files hold, the first file's is ta
 executed from the files, and nothing is written unless every weight has its place.
 """
 
-import argparse
 import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import save_file
 
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import dump_config
 from affekt.runtime.files import replacing_folder, sha256, write_json
 from affekt.runtime.weights.foreign import summary_lines, tensors
@@ -124,8 +124,7 @@ def summary(report: dict[str, tp.Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE.pth.tar")
     parser.add_argument("--out", type=Path, required=True, help="folder of the imported weights")
     parser.add_argument(
@@ -137,10 +136,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels a side of FOMM's pictures")
     args = parser.parse_args(argv)
     options = Options(size=args.size, align_corners=args.align_corners == "true")
-    try:
+    with user_errors():
         report = import_released(args.files, args.out, options)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"eamm.released.importer: {error}") from None
     print(summary(report))  # noqa: T201 - the command's result
 
 

@@ -19,7 +19,6 @@ Clips are `unheard` (no encoder learned from them) or `all`; evp/analysis/code_f
 each figure is.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from typing import Any
 import torch
 
 from affekt.media.corpus import Corpus
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json, write_text
 from evp.analysis.code_figures import (
     FIGURES,
@@ -179,8 +179,7 @@ def _sizes(corpus: Corpus, labels: Labels) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     add = parser.add_argument
     add("--run", type=Path, nargs="+", required=True, help="cross-reconstructed; one for each seed")
     add("--no-cross", type=Path, nargs="+", default=[], help="the cross term at 0; one for each")
@@ -190,12 +189,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     out = args.out or args.run[0] / "analysis"
     torch.set_num_threads(1)
-    try:
+    with user_errors():
         models = open_models(args.run, args.no_cross, args.pretrained)
         corpus = corpus_of_models(models, args.corpus)
         found = analyse(models, corpus, out / "figure_5.png")
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"evp.analysis.codes: {error}") from None
     write_json(out / "analysis.json", found)
     write_text(out / "analysis.md", report(found))
     print(report(found), end="")  # noqa: T201 - the command's result

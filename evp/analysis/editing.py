@@ -44,6 +44,7 @@ from affekt.media.plots import write_png
 from affekt.media.video.result import driving_sound
 from affekt.media.video.video import write_video
 from affekt.metrics.probes import correlation
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from evp.analysis.editing_pictures import (
     draw_blend,
@@ -109,7 +110,7 @@ def show_blend(
     Raises:
         MediaError: the sound or the target's video cannot be read.
         FileNotFoundError: the emotion codes are not computed yet.
-        KeyError, ValueError: an unknown speaker or label, or one without training clips.
+        ValueError: an unknown speaker or label, or one without training clips.
     """
     speaker, samples = parts.renderer.speaker, driving_sound(sound)
     codes = load_codes(parts.run)
@@ -137,7 +138,7 @@ def show_track(parts: Parts, sound: Path, target: Clip, path: Path, out: Path) -
     Raises:
         MediaError: the sound or the target's video cannot be read.
         FileNotFoundError: no such schedule, or the emotion codes are not computed yet.
-        KeyError, ValueError: an unknown speaker or label, or a schedule that is none.
+        ValueError: an unknown speaker or label, or a schedule that is none.
     """
     speaker, samples, track = parts.renderer.speaker, driving_sound(sound), read_track(path)
     codes, content = load_codes(parts.run), parts.content(samples)
@@ -204,7 +205,7 @@ def show(args: argparse.Namespace) -> Figures:
     """Do what a command line wants; return the figures.
 
     Raises:
-        OSError, KeyError, ValueError: something is missing or cannot be used.
+        OSError, ValueError: something is missing or cannot be used.
     """
     if args.steps < 2:
         raise ValueError(f"--steps is {args.steps}, wanted 2 weights or more")
@@ -239,8 +240,7 @@ def _known(value: Any) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     add = parser.add_argument
     add("runs", type=Path, help="folder of audio2lm/, edge2video/ and face_model.npz")
     shown = parser.add_mutually_exclusive_group(required=True)
@@ -254,11 +254,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--out", type=Path, help="folder to write into; default: RUNS/editing")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
+    with user_errors():
         figures = show(args)
-    except (OSError, KeyError, ValueError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f"evp.analysis.editing: {message}") from None
     for name in ("rank", "gone", "mouth_r", "follows"):
         if name in figures:
             print(f"{name}: {figures[name]}")  # noqa: T201 - the command's result

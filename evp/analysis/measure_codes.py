@@ -13,7 +13,6 @@ mean MFCC stands beside it, as the measure of what needs no network. For each ki
     spread         standard deviation over held-out clips, averaged over channels
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from affekt.metrics.probes import (
     probe_accuracy_across,
     silhouette,
 )
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.markdown import markdown_table
 from evp.analysis.code_models import mean_mfcc, part_codes
@@ -78,17 +78,14 @@ def table(figures: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="a run folder that holds encoders")
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
     parser.add_argument("--split", default="test_sentence", help="which clips are held out")
     args = parser.parse_args()
-    try:
+    with user_errors():
         corpus = Corpus(args.corpus or corpus_of(args.run))
         figures = measure_run(args.run, corpus, args.split)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"evp.analysis.measure_codes: {error}") from None
     write_json(args.run / "codes.json", {"split": args.split, **figures})
     print(table(figures))  # noqa: T201 - the command's result
 

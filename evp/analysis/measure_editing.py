@@ -21,7 +21,6 @@ for each pair, every time
     paths         clips and pairs counted
 """
 
-import argparse
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from numpy.typing import ArrayLike
 
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.markdown import markdown_table
 from evp.analysis.emotion_path import (
@@ -163,18 +163,14 @@ def _cell(value: float | None) -> str:
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="a run of train_audio2lm.py with emotion codes")
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
     parser.add_argument("--split", default="test_sentence", help="which clips speak")
     parser.add_argument("--out", type=Path, help="the file to write; default: RUN/editing.json")
     args = parser.parse_args()
-    try:
+    with user_errors():
         found = measure(args.run, Corpus(args.corpus or corpus_of(args.run)), args.split)
-    except (FileNotFoundError, KeyError, ValueError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f"evp.analysis.measure_editing: {message}") from None
     write_json(args.out or args.run / "editing.json", found)
     print(table(found))  # noqa: T201 - the command's result
 

@@ -9,7 +9,6 @@ RUN/emotion_codes.json, which says what they were made of. A label's code is the
 clips of the mean over a clip's windows.
 """
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from torch import nn
 
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, replacing, write_json
 from evp.networks.encoders import EmotionEncoder, encode, load_description, load_encoders
 
@@ -159,18 +159,15 @@ def corpus_of(run_dir: Path) -> Path:
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="a run of train_disentangle.py or train_audio2lm.py")
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
     args = parser.parse_args()
-    try:
+    with user_errors():
         encoders = load_encoders(args.run)
         corpus = Corpus(args.corpus or corpus_of(args.run))
         check_emotions(args.run, corpus)
         save_codes(mean_codes(encoders.emotion, corpus), args.run, corpus)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"evp.inference.emotion_codes: {error}") from None
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def speaking_face(
     """Return the speaker's aligned landmarks saying this sound, (T, 68, 2), pixels of 256.
 
     Raises:
-        KeyError: a speaker that the run was not trained on.
+        ValueError: a speaker that the run was not trained on.
         ValueError: see `sound_windows` and `emotion_code`.
     """
     heard = sound_windows(samples)

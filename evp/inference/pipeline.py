@@ -64,7 +64,7 @@ class EvpStudio:
         Raises:
             MediaError: the sound or the target cannot be used.
             FileNotFoundError: the emotion codes are not computed yet.
-            ValueError, KeyError: an unknown speaker, label or blend.
+            ValueError: an unknown speaker, label or blend.
         """
         samples = driving_sound(job.audio)
         face = self._face(job, samples)

@@ -12,12 +12,12 @@ clips. Writes into OUT
                        written last, so that a folder that has it is whole
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import save_npy, write_json
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import check_emotions, clip_codes, corpus_of
@@ -30,7 +30,7 @@ def predict_clips(predictor: Predictor, clips: Sequence[Clip]) -> dict[str, Arra
     """Return each clip's landmarks by its id, (T, 68, 2) float32 in pixels of the 256 px face.
 
     Raises:
-        KeyError: a speaker that the run was not trained on.
+        ValueError: a speaker that the run was not trained on.
     """
     codes = clip_codes(predictor.encoders.emotion, clips)
     return {
@@ -50,7 +50,7 @@ def write_predictions(run_dir: Path, corpus: Corpus, split: str, out: Path) -> i
 
     Raises:
         FileNotFoundError: no trained run there.
-        KeyError: a speaker that the run was not trained on.
+        ValueError: a speaker that the run was not trained on.
         ValueError: the run knows other emotions than the corpus, or the split has no clips.
     """
     check_emotions(run_dir, corpus)
@@ -65,19 +65,15 @@ def write_predictions(run_dir: Path, corpus: Corpus, split: str, out: Path) -> i
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="a run of train_audio2lm.py")
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
     parser.add_argument("--split", default="test_sentence", help="which clips are predicted")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the landmarks")
     args = parser.parse_args()
-    try:
+    with user_errors():
         corpus = Corpus(args.corpus or corpus_of(args.run))
         count = write_predictions(args.run, corpus, args.split, args.out)
-    except (FileNotFoundError, KeyError, ValueError) as error:
-        message = error.args[0] if isinstance(error, KeyError) else error
-        raise SystemExit(f"evp.inference.predict: {message}") from None
     print(f"{count} clips in {args.out}")  # noqa: T201 - the command's result
 
 

@@ -18,7 +18,6 @@ is left out with the reason (names without the `module.` of DataParallel). Nothi
 the files, and nothing is written unless everything has its place.
 """
 
-import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from affekt.runtime import checkpoint
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json
 from affekt.runtime.weights.foreign import summary_lines
 from evp.inference.emotion_codes import EmotionCodes, write_codes
@@ -231,16 +231,13 @@ def summary(report: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help=".pth, .pkl or .npy")
     parser.add_argument("--out", type=Path, required=True, help="folder of what is imported")
     parser.add_argument("--speaker", required=True, help="whose files they are, such as M003")
     args = parser.parse_args(argv)
-    try:
+    with user_errors():
         report = import_released(args.files, args.out, args.speaker)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"evp.released.importer: {error}") from None
     print(summary(report))  # noqa: T201 - the command's result
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 
 import cv2
 import numpy as np
@@ -116,11 +117,10 @@ def test_two_methods_are_never_mixed(tmp_path, monkeypatch, capsys):
     before = states(root)
     files(root)[0].unlink()  # even where there is something to do
     publish_network(monkeypatch, tmp_path / "weights", "raft_small")
-    assert run(root, "--method", "raft_small") == 1
-    error = capsys.readouterr().err
-    assert "has flow by dis (version 1" in error
-    assert "asked for raft_small (version 1" in error
-    assert "--replace" in error
+    with pytest.raises(SystemExit) as error:
+        run(root, "--method", "raft_small")
+    for part in ("flow by dis (version 1", "asked for raft_small (version 1", "--replace"):
+        assert part in str(error.value)
     assert len(files(root)) == 1
 
     assert run(root, "--method", "raft_small", "--replace") == 0
@@ -129,15 +129,16 @@ def test_two_methods_are_never_mixed(tmp_path, monkeypatch, capsys):
     assert record["method"] == "raft_small"
     assert record["settings"]["weights"] == "raft_small_C_T_V2-01064c6d.pth"
     assert run(root, "--method", "raft_small") == 0  # and may be continued
-    assert run(root) == 1
+    with pytest.raises(SystemExit):
+        run(root)
 
 
 def test_another_version_or_other_settings_are_refused_too(root, capsys):
     run(root)
     record = read_json(root / "flow.json")
     write_json(root / "flow.json", record | {"version": 0, "settings_sha256": "0" * 64})
-    assert run(root) == 1
-    assert "dis (version 0" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=re.escape("dis (version 0")):
+        run(root)
 
 
 def test_flow_of_unknown_origin_is_made_anew(root, capsys):
@@ -202,17 +203,17 @@ def test_a_full_disk_ends_the_run(root, monkeypatch, capsys):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(step, "flow_writer", full)
-    assert run(root) == 1
-    assert "flow: [Errno 28] No space left" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=re.escape("[Errno 28] No space left")):
+        run(root)
 
 
 def test_a_corpus_that_cannot_have_flow_is_refused_with_a_reason(root, tmp_path, capsys):
-    assert run(tmp_path / "nothing") == 1
-    assert "is no prepared corpus" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="is no prepared corpus"):
+        run(tmp_path / "nothing")
     info = read_json(root / "corpus.json")
     write_json(root / "corpus.json", {"schema": info["schema"]})
-    assert run(root) == 1
-    assert "stores no frames" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="stores no frames"):
+        run(root)
     assert not (root / "flow.json").exists()
 
 
@@ -220,8 +221,10 @@ def test_missing_weights_leave_the_corpus_as_it_was(root, tmp_path, monkeypatch,
     monkeypatch.setenv("AFFEKT_WEIGHTS", str(tmp_path))
     run(root)
     before = states(root)
-    assert run(root, "--method", "raft", "--replace") == 1
-    assert "raft_large_C_T_SKHT_V2-ff5fadd5.pth is missing" in capsys.readouterr().err
+    with pytest.raises(
+        SystemExit, match=re.escape("raft_large_C_T_SKHT_V2-ff5fadd5.pth is missing")
+    ):
+        run(root, "--method", "raft", "--replace")
     assert states(root) == before
 
 

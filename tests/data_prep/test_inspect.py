@@ -1,5 +1,6 @@
 """The contact sheet shows each clip in its place, and the counts add up."""
 
+import re
 import shutil
 
 import cv2
@@ -94,10 +95,10 @@ def test_the_command_writes_the_sheet(corpus, tmp_path, capsys):
     assert main([str(corpus.root), "--speakers", "bob", "--out", str(place)]) == 0
     assert cv2.imread(str(place)).shape[0] == HEAD + CELL
     capsys.readouterr()
-    assert main([str(corpus.root), "--split", "val"]) == 1
-    assert "no clip of that choice" in capsys.readouterr().err
-    assert main([str(tmp_path / "nowhere")]) == 1
-    assert "data_prep.prepare" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="no clip of that choice"):
+        main([str(corpus.root), "--split", "val"])
+    with pytest.raises(SystemExit, match=re.escape("data_prep.prepare")):
+        main([str(tmp_path / "nowhere")])
 
 
 def test_a_corpus_of_sounds_has_counts_and_no_sheet(corpus, tmp_path, capsys):

@@ -36,6 +36,7 @@ from affekt.metrics.emotion.score import (
     relative,
 )
 from affekt.metrics.emotion.weights import Classifier, load_classifier
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
 
@@ -202,19 +203,15 @@ def report(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="run of affekt.metrics.emotion.train, or its file")
     parser.add_argument("--corpus", type=Path, required=True, help="with the true clips")
     parser.add_argument("--split", choices=SPLITS, default="test_speaker")
     parser.add_argument("--speaker", help="this person alone")
     parser.add_argument("--results", type=Path, help="folder of <clip id>.mp4")
     parser.add_argument("--json", type=Path, help="write the figures there too")
-    try:
+    with user_errors():
         report(parser.parse_args(argv))
-    except (OSError, ValueError) as error:
-        sys.stderr.write(f"affekt.metrics.emotion.accuracy: {error}\n")
-        return 2
     return 0
 
 

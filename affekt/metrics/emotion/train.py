@@ -25,10 +25,10 @@ from affekt.metrics.emotion.data import FaceClips, FaceDataConfig, split_hash
 from affekt.metrics.emotion.network import Fan, FanConfig
 from affekt.metrics.emotion.score import FRAMES, Accuracy, accuracy, read_clip
 from affekt.metrics.emotion.weights import Classifier, Description, load_backbone, save_classifier
+from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.stage import run_stage
 from affekt.runtime.weights import registry as weights
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ offset that `affekt.metrics.sync.score.sync_scores` reports is compared with it.
 the figures. RUN may also be the released file syncnet_v2.model; then nothing is written.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from affekt.metrics.sync.score import (
     sync_scores,
     watch_clip,
 )
+from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
@@ -112,8 +112,7 @@ def lag_figures(network: SyncNet, clips: Sequence[Clip], reach: int = LAGS) -> d
 
 def main() -> None:
     """Run from the command line."""
-    keep_layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=keep_layout)
+    parser = CommandParser(__doc__)
     parser.add_argument(
         "run", type=Path, help="a run of affekt.metrics.sync.train, or syncnet_v2.model"
     )
@@ -122,12 +121,10 @@ def main() -> None:
     parser.add_argument("--lags", type=int, default=LAGS, help="frames on either side")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     args = parser.parse_args()
-    try:
+    with user_errors():
         network = load_syncnet(args.run, pick_device(args.device))
         clips = Corpus(args.corpus).clips(split=args.split)
         figures = lag_figures(network, clips, args.lags)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"affekt.metrics.sync.held_out: {error}") from None
     if args.run.is_dir():
         about = {"corpus": str(args.corpus), "split": args.split, "lags": args.lags}
         write_json(args.run / "sync.json", {**about, "clips": len(clips), **figures})

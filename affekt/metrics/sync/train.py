@@ -21,10 +21,10 @@ from affekt.metrics.sync.data import SyncClips, SyncDataConfig
 from affekt.metrics.sync.held_out import HeldOut, held_out_clips, lag_figures
 from affekt.metrics.sync.losses import Objective, contrastive, multi_way
 from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet, save_description
+from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.stage import run_stage
 
 
 @dataclass(frozen=True)

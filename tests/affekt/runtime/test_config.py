@@ -6,7 +6,8 @@ from typing import Literal
 
 import pytest
 
-from affekt.runtime.config import ConfigError, config_from_argv, dump_config, load_config
+from affekt.runtime.command import config_from_argv
+from affekt.runtime.config import ConfigError, dump_config, load_config
 
 
 @dataclass(frozen=True)

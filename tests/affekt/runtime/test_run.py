@@ -156,7 +156,7 @@ def test_restore_wants_the_parts_it_names(config):
     other = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
     assert restore(config.run.out, model=other) == 12
     assert torch.equal(other[0].weight, model[0].weight)
-    with pytest.raises(KeyError, match="no part 'generator'; it has: model, optimizer"):
+    with pytest.raises(ConfigError, match="no part 'generator'; it has: model, optimizer"):
         restore(config.run.out, generator=other)
     with pytest.raises(FileNotFoundError, match="train this run first"):
         restore(config.run.out / "nowhere", model=other)
@@ -196,7 +196,7 @@ def test_a_picture_and_a_record_are_written_down(config):
     run = Run(config)
     run.picture("sample", np.full((4, 6, 3), 200, np.uint8))
     run.log_now(accuracy=0.5)
-    run.report.close()
+    run.logger.close()
     assert (config.run.out / "pictures/sample_000000000.png").stat().st_size > 0
     assert history(config)[-1] == {"step": 0, "accuracy": 0.5}
     assert list(config.run.out.glob("events.out.tfevents*"))

@@ -157,7 +157,7 @@ def test_the_command_finds_the_brows_and_writes_file_and_picture(tmp_path):
 
 
 def test_a_missing_run_ends_the_command_with_its_message(tmp_path):
-    with pytest.raises(SystemExit, match=r"eamm\.face_keypoints: .*fomm\.yaml is missing"):
+    with pytest.raises(SystemExit, match=r"fomm\.yaml is missing"):
         main(["--fomm", str(tmp_path), "--corpus", str(tmp_path)])
 
 

@@ -287,7 +287,7 @@ def test_a_speaker_without_neutral_clips_is_named(corpus):
 
 
 def test_an_unknown_speaker_is_refused_with_the_known_ones(corpus):
-    with pytest.raises(KeyError, match=r"M903.*trained on M901, M902"):
+    with pytest.raises(ValueError, match=r"M903.*trained on M901, M902"):
         fit_space(corpus, "2d", 2).neutral_of("M903")
 
 

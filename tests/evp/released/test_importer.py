@@ -241,7 +241,7 @@ def test_an_imported_speaker_speaks_with_the_68_points_of_the_pipeline(everythin
     np.testing.assert_allclose(face, wanted, atol=0.01)  # pixels
     sad = speaking_face(predictor, run, sound, "M003", Emotion(label="sad"))
     assert np.abs(sad - face).max() > 1e-3
-    with pytest.raises(KeyError, match="M030"):
+    with pytest.raises(ValueError, match="M030"):
         speaking_face(predictor, run, sound, "M030", Emotion(label="happy"))
 
 

@@ -5,8 +5,8 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 import train_disentangle
+from affekt.runtime.command import run_stage
 from affekt.runtime.files import load_npy
-from affekt.runtime.stage import run_stage
 
 YAML = "configs/evp/disentangle.yaml"
 
