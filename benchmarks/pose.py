@@ -11,7 +11,7 @@ of pitch is the face model's idea of frontal (eamm/inference/pose.py).
 `truth` prints the mean angle between fitted and true rotation on held-out clips of a mini corpus,
 after one constant turn per speaker (affekt.media.face3d.fit.rotation_error_deg), over all frames
 and over those turned by more than 15 degrees, and the jitter: the mean size of second differences.
-Each with the plain fit and with each option of affekt/media/face3d/fit_config.py.
+Each with the plain fit and with each option of affekt/media/face3d/stages.py.
 """
 
 import io
@@ -27,7 +27,6 @@ from affekt.arrays import Array
 from affekt.media.corpus import Corpus
 from affekt.media.face3d.fit import FitConfig, fit_clip, rotation_error_deg
 from affekt.media.face3d.model import FaceModel, load_face_model
-from affekt.media.face3d.whole_clip import Terms
 from affekt.media.faces import geometry
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.detector import make_detector
@@ -38,11 +37,8 @@ from eamm.inference.pose import to_release
 
 OPTIONS = {
     "plain": FitConfig(),
-    "huber": FitConfig(terms=Terms("huber")),
-    "geman_mcclure": FitConfig(terms=Terms("geman_mcclure")),
-    "smooth": FitConfig(terms=Terms(pose_weight=1e4, expression_weight=3.0)),
-    "bounded": FitConfig(terms=Terms(bounded=True)),
-    "slide": FitConfig(slide=True),
+    "huber": FitConfig(loss="huber"),
+    "geman_mcclure": FitConfig(loss="geman_mcclure"),
 }
 TURNED_DEG = 15.0
 WHOLE = Crop(np.array([[1.0, 0, 0], [0, 1, 0]]), (256, 256), (256, 256))  # the release's own crop

@@ -2,7 +2,7 @@
 
     python -m data_prep.pose --corpus data/mini --model weights/mini/face_model.npz
     python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8
-    python -m data_prep.pose configs/data/pose.yaml fit.terms.loss=geman_mcclure fit.slide=true
+    python -m data_prep.pose configs/data/pose.yaml fit.loss=geman_mcclure
 
 Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3;
 affekt/media/face3d/fit.py). Writes into each clip's folder pose.npy, (T, 6) float32, and pose.json:
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 Row = dict[str, tp.Any]
 
-OPTIONS = ("terms", "slide")  # of the fit
+OPTIONS = ("loss", "loss_at")  # of the fit
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     python -m data_prep.face_model import --kind bfm2009 --source BFM --out weights/bfm2009.npz
     python -m data_prep.face_model import --kind eos --source eos/share --landmarks jaw.txt \\
-        --out weights/surrey.npz --dense weights/surrey_dense.npz
+        --out weights/surrey.npz
 
 Kinds and the files that --source holds (data_prep/face_formats/ has every detail):
     bfm2009  01_MorphableModel.mat, Exp_Pca.bin, std_exp.txt, BFM_exp_idx.mat; 199 + 29 modes as in
@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array
-from affekt.media.face3d.dense import DenseFace, canonical_dense, save_dense_face
 from affekt.media.face3d.model import FaceModel, canonical, check_orientation, save_face_model
 from affekt.media.faces import points
 from affekt.runtime.command import CommandParser, user_errors
@@ -55,7 +54,6 @@ class ImportConfig:
     source: Path
     out: Path
     landmarks: Path | None = None  # vertices of points, before those that the source names
-    dense: Path | None = None  # where all vertices go
     identities: int | None = None  # modes to keep, the first ones; None is the kind's own number
     expressions: int | None = None
 
@@ -65,12 +63,12 @@ class ImportConfig:
 
 
 def import_face_model(config: ImportConfig) -> FaceModel:
-    """Read a published model and write its landmark rows, and all its vertices if wanted.
+    """Read a published model and write its landmark rows.
 
     Raises:
         FileNotFoundError: a file of the model is missing; the message says which was expected.
-        ValueError: a file of another kind, landmarks that are missing or of another mesh, a face
-            that is not upright, or vertices wanted of a source that has the landmarks' alone.
+        ValueError: a file of another kind, landmarks that are missing or of another mesh, or a
+            face that is not upright.
     """
     if not config.source.exists():
         raise FileNotFoundError(f"no {config.source}")
@@ -80,15 +78,11 @@ def import_face_model(config: ImportConfig) -> FaceModel:
         expressions = EXPRESSIONS.get(config.kind)
     basis = basis.first(config.identities, expressions)
     given = read_landmarks(config.landmarks) if config.landmarks else {}
-    if config.dense and len(basis.mean) == points.COUNT:
-        raise ValueError(f"{config.source} holds the {points.COUNT} landmarks alone, no dense rows")
     source = f"{basis.name} in {config.source}"
     vertices = landmark_vertices(basis.landmarks | given, len(basis.mean), source)
     model = landmark_model(basis, vertices)
     check_orientation(model.mean, config.source)
     save_face_model(model, config.out)
-    if config.dense:
-        save_dense_face(dense_face(basis, vertices, model.name), config.dense)
     return model
 
 
@@ -110,27 +104,12 @@ def landmark_model(basis: Basis, vertices: Array) -> FaceModel:
     return canonical(model)
 
 
-def dense_face(basis: Basis, vertices: Array, name: str) -> DenseFace:
-    """Return all rows of a basis in the axes, unit and gauge of `landmark_model`."""
-    face = DenseFace(
-        basis.mean * TO_IMAGE,
-        basis.identity * TO_IMAGE,
-        basis.expression * TO_IMAGE,
-        vertices,
-        basis.triangles,
-        name,
-    )
-    return canonical_dense(face)
-
-
 def main(argv: Sequence[str]) -> int:
     """Run the command line after `import`; return 0 if a model was written."""
     config = _parse(argv)
     with user_errors():
         model = import_face_model(config)
     print(f"{config.out}: {model.name}, {points.COUNT} landmarks")
-    if config.dense:
-        print(f"{config.dense}: all vertices of it")
     return 0
 
 
@@ -142,11 +121,8 @@ def _parse(argv: Sequence[str]) -> ImportConfig:
         "out": "the .npz of landmark rows to write",
     }.items():
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=text)
-    for name, text in {
-        "landmarks": f"vertices of the {points.COUNT} points, or of those that the source lacks",
-        "dense": "also write all vertices, to this .npz",
-    }.items():
-        parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
+    text = f"vertices of the {points.COUNT} points, or of those that the source lacks"
+    parser.add_argument("--landmarks", type=Path, metavar="PATH", help=text)
     for name in ("identities", "expressions"):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"keep the first N {name}")
     return ImportConfig(**vars(parser.parse_args(argv)))

@@ -8,7 +8,6 @@ import pytest
 from scipy.io import savemat
 
 import tests.corpora.published_faces as published
-from affekt.media.face3d.dense import DenseFace, canonical_dense, load_dense_face
 from affekt.media.face3d.fit import fit_clip, rotation_error_deg
 from affekt.media.face3d.model import canonical, load_face_model, project
 from data_prep import face_model
@@ -100,51 +99,6 @@ def test_of_basel_2009_the_first_29_expressions_are_taken_as_in_evp(tmp_path):
     np.testing.assert_allclose(model.expression_std, mesh.expression_std[:29], rtol=1e-5)
     fewer = ImportConfig("bfm2009", tmp_path, tmp_path / "out.npz", identities=2, expressions=4)
     assert import_face_model(fewer).name == "Basel Face Model 2009 2+4"
-
-
-@pytest.mark.parametrize("name", sorted(KINDS.keys() - {"3ddfa_text"}))
-def test_dense_rows_move_with_the_landmark_rows(tmp_path, name):
-    mesh, config = written(name, tmp_path, dense=tmp_path / "dense.npz")
-    model = import_face_model(config)
-    dense = load_dense_face(config.dense)
-    np.testing.assert_array_equal(dense.landmarks, mesh.where)
-    assert dense.name == model.name
-    assert len(dense.mean) == 68 + published.SPARE
-    rng = np.random.default_rng(0)
-    identity, expression = rng.normal(size=4), rng.normal(size=(2, 3))
-    shown = dense.shapes(identity, expression)[:, mesh.where]
-    np.testing.assert_allclose(shown, model.shapes(identity, expression), atol=1e-5)
-
-
-def test_triangles_are_kept_where_a_file_has_them(tmp_path):
-    _, config = written("bfm2017", tmp_path, dense=tmp_path / "dense.npz")
-    import_face_model(config)
-    triangles = load_dense_face(config.dense).triangles
-    np.testing.assert_array_equal(triangles, [[0, 1, 2], [1, 2, 3]])
-
-
-def test_a_dense_mode_that_only_scales_and_moves_the_head_is_nothing():
-    mesh = published.made_up_mesh()
-    mean = mesh.mean * published.SOURCE_AXES
-    moved = 0.3 * mean + np.cross([0.2, -0.1, 0.4], mean) + [1, 2, 3]
-    none = np.zeros((0, 3), int)
-    face = DenseFace(mean, moved[None], mesh.expression, mesh.where, none)
-    np.testing.assert_allclose(canonical_dense(face).identity, 0, atol=1e-12)
-
-
-def test_dense_rows_of_landmarks_alone_are_refused(tmp_path):
-    _, config = written("3ddfa_text", tmp_path, dense=tmp_path / "dense.npz")
-    with pytest.raises(ValueError, match="holds the 68 landmarks alone"):
-        import_face_model(config)
-
-
-def test_another_file_is_no_dense_face(tmp_path):
-    _, config = written("ict", tmp_path)
-    import_face_model(config)
-    with pytest.raises(ValueError, match=r"out\.npz is no affekt-dense-face-1; it holds"):
-        load_dense_face(config.out)
-    with pytest.raises(FileNotFoundError, match="import --dense writes one"):
-        load_dense_face(tmp_path / "none.npz")
 
 
 def swap_text(name, text):
@@ -327,11 +281,10 @@ def test_landmarks_of_another_mesh_are_refused():
 def test_the_command_imports_and_says_what_went_wrong(tmp_path, capsys):
     _, config = written("ict", tmp_path)
     paths = ["--source", str(tmp_path), "--out", str(config.out)]
-    arguments = ["import", "--kind", "ict", *paths, "--dense", str(tmp_path / "dense.npz")]
+    arguments = ["import", "--kind", "ict", *paths]
     assert face_model.main([*arguments, "--identities", "2"]) == 0
     assert "ICT-FaceKit 2+3, 68 landmarks" in capsys.readouterr().out
     assert load_face_model(config.out).identity.shape == (2, 68, 3)
-    assert load_dense_face(tmp_path / "dense.npz").identity.shape == (2, 93, 3)
     with pytest.raises(SystemExit, match="expected the shape of the Basel Face Model 2009"):
         face_model.main(["import", "--kind", "bfm2009", *paths])
     with pytest.raises(SystemExit, match="no none"):

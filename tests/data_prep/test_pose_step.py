@@ -8,7 +8,6 @@ import pytest
 from affekt.media.corpus import SCHEMA, Corpus
 from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
 from affekt.media.face3d.model import load_face_model, save_face_model
-from affekt.media.face3d.whole_clip import Terms
 from affekt.media.faces import geometry
 from affekt.media.faces.points import FLIP, RIGID
 from affekt.runtime.files import save_npy, write_json, write_jsonl
@@ -208,12 +207,12 @@ def test_another_model_or_setting_makes_all_anew(fitted):
 def test_an_option_of_the_fit_makes_all_anew_and_is_recorded(fitted):
     root, config = fitted
     pose_step.fit_corpus(config)
-    assert not {"terms", "slide"} & set(json.loads((root / "pose.json").read_text())["fit"])
-    robust = replace(config, fit=replace(config.fit, terms=Terms("huber", 2.5), slide=True))
+    assert not {"loss", "loss_at"} & set(json.loads((root / "pose.json").read_text())["fit"])
+    robust = replace(config, fit=replace(config.fit, loss="huber", loss_at=2.5))
     assert pose_step.fit_corpus(robust).made == 9
     assert pose_step.fit_corpus(robust).made == 0
     fit = json.loads((root / "pose.json").read_text())["fit"]
-    assert (fit["terms"]["loss"], fit["terms"]["loss_at"], fit["slide"]) == ("huber", 2.5, True)
+    assert (fit["loss"], fit["loss_at"]) == ("huber", 2.5)
     assert pose_step.fit_corpus(config).made == 9
 
 

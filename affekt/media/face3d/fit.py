@@ -19,12 +19,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from affekt.arrays import Array
-from affekt.media.face3d.contour import Contour, jaw_curve
-from affekt.media.face3d.fit_config import FitConfig as FitConfig
-from affekt.media.face3d.fit_config import PointWeights as PointWeights
-from affekt.media.face3d.fit_stages import answer, refine, solve
 from affekt.media.face3d.gauss_newton import Problem, State, residuals
 from affekt.media.face3d.model import FaceModel, project
+from affekt.media.face3d.stages import FitConfig as FitConfig
+from affekt.media.face3d.stages import PointWeights as PointWeights
+from affekt.media.face3d.stages import pose_and_expression, refine, solve
 from affekt.media.faces import geometry, points
 
 Residual = tp.Literal["keep", "drop"]
@@ -45,13 +44,10 @@ def fit_clip(
     landmarks: Array,
     config: FitConfig | None = None,
     identity: Array | None = None,
-    contour: Contour | None = None,
 ) -> Fit:
     """Fit pose and expression of each frame and one geometry to landmarks (T, 68, 2), in pixels.
 
-    `identity` (K,) holds the geometry fixed, for a speaker who is known already. `contour` has the
-    jaw's landmarks slide among its candidates, a dense model's silhouette; with `config.slide` and
-    none given they slide along the jaw's rows.
+    `identity` (K,) holds the geometry fixed, of a speaker whose geometry was fitted before.
 
     Raises:
         ValueError: no frames, a wrong shape, NaN or infinity, or points all on one spot; the
@@ -60,16 +56,10 @@ def fit_clip(
     config = config or FitConfig()
     landmarks = _checked(landmarks)
     with _blas().limit(limits=1, user_api="blas"):
-        return _fit(model, landmarks, config, identity, contour)
+        return _fit(model, landmarks, config, identity)
 
 
-def _fit(
-    model: FaceModel,
-    landmarks: Array,
-    config: FitConfig,
-    identity: Array | None,
-    contour: Contour | None,
-) -> Fit:
+def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array | None) -> Fit:
     scale, rotation, translation = weak_perspective(model, landmarks, config.weights.per_point())
     unit, centre = float(np.median(scale)), translation.mean(axis=0)
     problem = _problem(model, (landmarks - centre) / unit, config)
@@ -80,13 +70,10 @@ def _fit(
     if identity is None:
         state = solve(problem, state, config)
     else:
-        known = replace(state, identity=identity / spread)
-        state = answer(problem, known, config.tolerance, config.iterations)
-    if contour is None and config.slide:
-        contour = jaw_curve(model)
-    if contour is not None or not config.plain():
-        contour = _in_spreads(contour, model, spread)
-        problem, state = refine(problem, state, config, contour, identity is not None)
+        held = replace(state, identity=identity / spread)
+        state = pose_and_expression(problem, held, config.tolerance, config.iterations)
+    if config.loss != "square":
+        state = refine(problem, state, config, geometry_held=identity is not None)
 
     vector = geometry.rotation_vector(state.rotation)
     moved = unit * state.translation + centre
@@ -202,27 +189,9 @@ def _blas() -> ThreadpoolController:
 
 
 def _distance(problem: Problem, state: State) -> Array:
-    """Return the root mean square distance (T,) over the points that have a say."""
+    """Return the root mean square distance (T,) over the points of weight above 0."""
     distance = np.square(residuals(problem, state)).sum(axis=1)
-    seen = problem.weights > 0  # as many in each frame, and the same unless the contour slides
-    if (seen == seen[0]).all():
-        return np.asarray(np.sqrt(distance[:, seen[0]].mean(axis=1)))
-    return np.asarray(np.sqrt(distance[seen].reshape(len(distance), -1).mean(axis=1)))
-
-
-def _in_spreads(contour: Contour | None, model: FaceModel, spread: Array) -> Contour | None:
-    """Return the contour with modes in units of their spread, as the problem has them."""
-    if contour is None:
-        return None
-    if len(contour.identity) != len(spread) or len(contour.expression) != len(model.expression):
-        found = f"{len(contour.identity)} + {len(contour.expression)} modes"
-        wanted = f"{len(spread)} + {len(model.expression)}"
-        raise ValueError(f"the contour has {found}, wanted the face model's {wanted}")
-    return replace(
-        contour,
-        identity=contour.identity * spread[:, None, None, None],
-        expression=contour.expression * model.expression_std[:, None, None, None],
-    )
+    return np.sqrt(distance[:, problem.weights[0] > 0].mean(axis=1))
 
 
 def _identity_spread(model: FaceModel, config: FitConfig) -> Array:

@@ -7,6 +7,7 @@ where there is depth, z away from the viewer. Everything is batched over leading
 import typing as tp
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from affekt.arrays import Array
 from affekt.media.faces.schemes import IBUG68, Scheme
@@ -77,7 +78,10 @@ def affine(transform: Similarity) -> Array:
 
 
 def rotation_matrix(vector: Array) -> Array:
-    """Return rotations (..., 3, 3) of rotation vectors (..., 3), radians (Rodrigues)."""
+    """Return rotations (..., 3, 3) of rotation vectors (..., 3), radians (Rodrigues).
+
+    scipy's takes no leading axes and would change the last bit of every rendered corpus.
+    """
     vector = np.asarray(vector, float)
     angle = np.linalg.norm(vector, axis=-1)[..., None, None]
     K = cross_matrix(vector)
@@ -91,22 +95,8 @@ def rotation_matrix(vector: Array) -> Array:
 def rotation_vector(matrix: Array) -> Array:
     """Return the rotation vectors (..., 3), length 0 to pi, of rotations (..., 3, 3)."""
     matrix = np.asarray(matrix, float)
-    # The unit quaternion (w, x, y, z) is the leading eigenvector of K (Bar-Itzhack 2000).
-    m = matrix
-    trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
-    K = np.empty((*m.shape[:-2], 4, 4))
-    K[..., 0, 0] = trace
-    for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
-        K[..., 0, i + 1] = K[..., i + 1, 0] = m[..., k, j] - m[..., j, k]
-        for other in range(3):
-            both = m[..., i, other] + m[..., other, i]
-            K[..., i + 1, other + 1] = both - (trace if other == i else 0)
-    quaternion = np.linalg.eigh(K)[1][..., -1]
-    quaternion = quaternion * np.where(quaternion[..., :1] < 0, -1.0, 1.0)
-    axis = quaternion[..., 1:]
-    sine = np.linalg.norm(axis, axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, quaternion[..., :1])
-    return axis * np.where(sine < 1e-8, 2.0, angle / np.maximum(sine, 1e-8))
+    flat = Rotation.from_matrix(matrix.reshape(-1, 3, 3)).as_rotvec()
+    return flat.reshape(matrix.shape[:-1])
 
 
 def rotation_angle_deg(first: Array, second: Array) -> Array:
