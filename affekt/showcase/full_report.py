@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from affekt.evaluation.tables.build import NoFiguresError, Options, build_ablation, build_table
-from affekt.evaluation.tables.data import Table
+from affekt.evaluation.tables.build import NoFiguresError, TableOptions, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import load_papers
+from affekt.evaluation.tables.table import Table
 from affekt.runtime.files import read_json
 from affekt.showcase.bars import flat, shown
 from affekt.showcase.evp_plan import evaluation
@@ -119,6 +119,6 @@ def tables_of(folders: list[Path], names: tuple[str, ...]) -> Iterator[Table]:
     evaluations = [load_evaluation(folder) for folder in folders]
     for name in names:
         try:
-            yield build_table(load_papers()[name], evaluations, Options(per_emotion=True))
+            yield build_table(load_papers()[name], evaluations, TableOptions(per_emotion=True))
         except NoFiguresError:
             continue

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from affekt.evaluation.tables.data import Table
-from affekt.evaluation.tables.rendering import figure, heading
+from affekt.evaluation.tables.table import Table, figure, heading
 from affekt.runtime.files import write_text
 
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}

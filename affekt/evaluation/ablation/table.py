@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import rankdata, t
 
 from affekt.evaluation.ablation.runs import FULL
-from affekt.evaluation.tables import rendering
+from affekt.evaluation.tables import table as tables
 from affekt.evaluation.tables.build import build_ablation
 from affekt.evaluation.tables.evaluations import Ablation
 from affekt.evaluation.tables.papers import PaperTable
@@ -129,7 +129,7 @@ def printed(paper: PaperTable) -> dict[str, dict[str, float]]:
 def markdown(paper: PaperTable, ablation: Ablation, verdicts: Sequence[Verdict]) -> str:
     """Render what table2.json holds: the table, the figures beside it, the verdict."""
     lines = [
-        rendering.markdown(build_ablation(paper, ablation)),
+        tables.markdown(build_ablation(paper, ablation)),
         "**What the codes hold** (+: more is better, -: less is better)",
         "",
         *_codes(ablation),

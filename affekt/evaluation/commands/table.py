@@ -6,11 +6,10 @@ import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
-from affekt.evaluation.tables.build import NoFiguresError, Options, build_ablation, build_table
-from affekt.evaluation.tables.data import Table
+from affekt.evaluation.tables.build import NoFiguresError, TableOptions, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import PaperTable, load_papers
-from affekt.evaluation.tables.rendering import Format, render
+from affekt.evaluation.tables.table import Format, Table, render
 from affekt.runtime.files import write_text
 
 HELP = "a paper's table of finished evaluations, with intervals, controls and printed figures"
@@ -109,4 +108,4 @@ def _table(paper: PaperTable, args: argparse.Namespace) -> Table:
             raise ValueError(f"{paper.id} takes one ablation, {len(args.evaluations)} are given")
         return build_ablation(paper, load_ablation(args.evaluations[0]))
     evaluations = [load_evaluation(folder) for folder in args.evaluations]
-    return build_table(paper, evaluations, Options(args.per_emotion, args.mixed))
+    return build_table(paper, evaluations, TableOptions(args.per_emotion, args.mixed))

@@ -1,4 +1,4 @@
-"""The papers' tables: our results with intervals, the controls, and the printed figures.
+"""Build a paper's table: our results with intervals, the control rows, the printed figures.
 
 A result's first row is the mean over clips, the second the mean of the emotions' means; on request
 there is a row per emotion. An evaluation that bears the name of a row of the paper stands beside
@@ -17,13 +17,13 @@ from affekt.evaluation.tables.cells import (
     RATIO,
     TRUTHS_ACCURACY,
     macro_cells,
+    marked_cells,
     row_cells,
 )
-from affekt.evaluation.tables.data import Cell, Column, Row, Table
 from affekt.evaluation.tables.evaluations import Ablation, Evaluation, refuse_mixture
-from affekt.evaluation.tables.marks import marked_cells
 from affekt.evaluation.tables.notes import ablation_notes, notes_of
-from affekt.evaluation.tables.papers import PaperColumn, PaperTable
+from affekt.evaluation.tables.papers import PaperTable
+from affekt.evaluation.tables.table import Cell, Table, TableColumn, TableRow
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -33,15 +33,15 @@ class NoFiguresError(ValueError):
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a table shows beside the means over clips, and what it allows."""
+class TableOptions:
+    """Rows beside the means over clips, and whether protocols may differ."""
 
     per_emotion: bool = False
     mixed: bool = False  # evaluations of different protocols, each row marked with its own
 
 
 def build_table(
-    paper: PaperTable, evaluations: Sequence[Evaluation], options: Options | None = None
+    paper: PaperTable, evaluations: Sequence[Evaluation], options: TableOptions | None = None
 ) -> Table:
     """Return a table of one or more evaluations.
 
@@ -49,26 +49,24 @@ def build_table(
         NoFiguresError: none of the table's figures is in any of them.
         ValueError: no evaluation, or two of one name or of different protocols.
     """
-    options = options or Options()
+    options = options or TableOptions()
     if paper.layout == "ablation":
         raise ValueError(f"{paper.id} is made from an ablation (test.py ablate), not evaluations")
     _check(paper, evaluations, options.mixed)
-    columns = columns_of(paper)
-    marked = marked_cells(paper, columns, evaluations)
+    marked = marked_cells(paper, evaluations)
     rows = [
         row
-        for number, evaluation in enumerate(evaluations)
+        for evaluation in evaluations
         if RESULT in evaluation.scores
         for row in _of_method(paper, evaluation, marked[evaluation.name], options)
     ]
     if sum(row.kind == "result" for row in rows) > 1:
         rows = _lettered(rows)
     rows += _controls(paper, evaluations, options.mixed)
-    if not any(row.cells for row in rows):
-        wanted = ", ".join(column.metric for column in paper.columns)
-        raise NoFiguresError(f"no evaluation has a figure of {paper.id}: {wanted}")
-    rows += paper_rows(paper)
-    return Table(paper.id, paper.title, columns, rows, notes_of(paper, evaluations, rows))
+    _require_figures(paper, rows, "no evaluation has a")
+    rows += _paper_rows(paper)
+    notes = notes_of(paper, evaluations, rows)
+    return Table(paper.id, paper.title, _columns(paper), rows, notes)
 
 
 def build_ablation(paper: PaperTable, ablation: Ablation) -> Table:
@@ -84,55 +82,16 @@ def build_ablation(paper: PaperTable, ablation: Ablation) -> Table:
     shown = [column.metric for column in paper.columns]
     rows = []
     for name, figures in ablation.rows.items():
-        cells = {key: _seeds_cell(figures[key]) for key in shown if key in figures}
+        cells = {key: _over_seeds(figures[key]) for key in shown if key in figures}
         cells = _beside(paper, cells, beside[name]) if name in beside else cells
-        rows.append(Row(name, "result", cells))
-    if not any(row.cells for row in rows):
-        raise NoFiguresError(f"the ablation has no figure of {paper.id}: {', '.join(shown)}")
+        rows.append(TableRow(name, "result", cells))
+    _require_figures(paper, rows, "the ablation has no")
     for name, scores in ablation.controls.items():
         cells = {key: Cell(scores[key]) for key in shown if key in scores}
-        rows.append(Row(name, "control", cells))
-    rows += paper_rows(paper)
+        rows.append(TableRow(name, "control", cells))
+    rows += _paper_rows(paper)
     notes = [*ablation_notes(paper, rows), *ablation.notes]
-    return Table(paper.id, paper.title, columns_of(paper), rows, notes)
-
-
-def columns_of(paper: PaperTable) -> list[Column]:
-    """Return the columns; a dagger where the paper's figures cannot be computed again."""
-    return [
-        Column(
-            each.metric,
-            each.heading,
-            each.better,
-            each.decimals,
-            each.decimals if each.printed_decimals is None else each.printed_decimals,
-            _has_dagger(paper, each),
-        )
-        for each in paper.columns
-    ]
-
-
-def paper_rows(paper: PaperTable) -> list[Row]:
-    """Return the rows that the paper prints, in its order."""
-    rows = []
-    for row in paper.rows:
-        cells = {key: Cell(value) for key, value in _figures(paper, row.name).items()}
-        rows.append(Row(f"{row.name} (paper)", "paper", cells))
-    return rows
-
-
-def _figures(paper: PaperTable, name: str) -> dict[str, float]:
-    """Return a row of the paper, with the ratio of two accuracies that it prints."""
-    figures = paper.figures(name)
-    if figures.keys() >= {ACCURACY, TRUTHS_ACCURACY}:
-        figures[RATIO] = figures[ACCURACY] / figures[TRUTHS_ACCURACY]
-    return figures
-
-
-def _has_dagger(paper: PaperTable, column: PaperColumn) -> bool:
-    """Say whether the column holds, or is held against, figures of an unknown protocol."""
-    faces_print = column.counterpart is not None or paper.layout == "accuracy"
-    return faces_print and not column.protocol_known
+    return Table(paper.id, paper.title, _columns(paper), rows, notes)
 
 
 def _check(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> None:
@@ -147,25 +106,41 @@ def _check(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) ->
         refuse_mixture(evaluations, [*own, *(column.metric for column in paper.columns)])
 
 
-def _of_method(
-    paper: PaperTable, evaluation: Evaluation, marked: dict[str, Cell], options: Options
-) -> list[Row]:
-    """Return a method's rows: the mean over clips, that over emotions, each emotion's."""
-    own = [row.name for row in paper.rows if row.name == evaluation.name] or [paper.own]
-    name = _label(evaluation.name, evaluation, options.mixed)
-    if evaluation.record.get("papers_own", True):  # else there is no figure to hold ours against
-        marked = _beside(paper, marked, own[0])
-    marked = {key: _unlike_printed(evaluation, key, cell) for key, cell in marked.items()}
-    rows = [Row(name, "result", dict(marked), method=evaluation.name)]
-    if paper.layout == "emotions":
-        return rows
-    means = macro_cells(paper, evaluation, RESULT)
-    rows += [Row(f"{name}, mean of emotions", "mean", means)] if means else []
-    if options.per_emotion:
-        for emotion in sorted({each for each in evaluation.emotions.values() if each}):
-            part = row_cells(paper, evaluation, RESULT, emotion)
-            rows.append(Row(f"{name}, {emotion}", "emotion", part))
+def _require_figures(paper: PaperTable, rows: Sequence[TableRow], missing: str) -> None:
+    if not any(row.cells for row in rows):
+        wanted = ", ".join(column.metric for column in paper.columns)
+        raise NoFiguresError(f"{missing} figure of {paper.id}: {wanted}")
+
+
+def _columns(paper: PaperTable) -> list[TableColumn]:
+    return [
+        TableColumn(
+            each.metric,
+            each.heading,
+            each.better,
+            each.decimals,
+            each.decimals if each.printed_decimals is None else each.printed_decimals,
+            paper.has_dagger(each),
+        )
+        for each in paper.columns
+    ]
+
+
+def _paper_rows(paper: PaperTable) -> list[TableRow]:
+    """Return the rows that the paper prints, in its order."""
+    rows = []
+    for row in paper.rows:
+        cells = {key: Cell(value) for key, value in _figures(paper, row.name).items()}
+        rows.append(TableRow(f"{row.name} (paper)", "paper", cells))
     return rows
+
+
+def _figures(paper: PaperTable, name: str) -> dict[str, float]:
+    """Return a row of the paper, with the ratio of two accuracies that it prints."""
+    figures = paper.figures(name)
+    if figures.keys() >= {ACCURACY, TRUTHS_ACCURACY}:
+        figures[RATIO] = figures[ACCURACY] / figures[TRUTHS_ACCURACY]
+    return figures
 
 
 def _beside(paper: PaperTable, cells: Mapping[str, Cell], name: str) -> dict[str, Cell]:
@@ -175,17 +150,40 @@ def _beside(paper: PaperTable, cells: Mapping[str, Cell], name: str) -> dict[str
     return {key: replace(cell, paper=printed.get(facing[key])) for key, cell in cells.items()}
 
 
-def _unlike_printed(evaluation: Evaluation, metric: str, cell: Cell) -> Cell:
-    """Take the printed figure from a sync figure by a network that was trained here.
+def _of_method(
+    paper: PaperTable, evaluation: Evaluation, marked: dict[str, Cell], options: TableOptions
+) -> list[TableRow]:
+    """Return a method's rows: the mean over clips, that over emotions, each emotion's."""
+    record = evaluation.record
+    # The printed figures stand beside ours where the protocol follows the paper.
+    if record.get("papers_own", True):
+        own = [row.name for row in paper.rows if row.name == evaluation.name] or [paper.own]
+        marked = _beside(paper, marked, own[0])
+    # SyncNet's distances have the unit of its own embeddings, so those of a network that was
+    # trained here do not compare with printed ones. An emotion accuracy is a share with any
+    # classifier, and every paper trains its own.
+    if "sync" in (record.get("trained_here") or []):
+        sync = {
+            key: replace(marked[key], paper=None)
+            for key in NETWORK_METRICS["sync"]
+            if key in marked
+        }
+        marked = marked | sync
+    name = _label(evaluation.name, evaluation, options.mixed)
+    rows = [TableRow(name, "result", dict(marked), method=evaluation.name)]
+    if paper.layout == "emotions":
+        return rows
+    # The mean of the emotions' means, and each emotion's.
+    means = macro_cells(paper, evaluation, RESULT)
+    rows += [TableRow(f"{name}, mean of emotions", "mean", means)] if means else []
+    if options.per_emotion:
+        for emotion in sorted({each for each in evaluation.emotions.values() if each}):
+            part = row_cells(paper, evaluation, RESULT, emotion)
+            rows.append(TableRow(f"{name}, {emotion}", "emotion", part))
+    return rows
 
-    SyncNet's distances have the unit of its own embeddings: another network's do not compare. An
-    emotion accuracy is a share whichever network judges, and every paper trains its own.
-    """
-    own = "sync" in (evaluation.record.get("trained_here") or [])
-    return replace(cell, paper=None) if own and metric in NETWORK_METRICS["sync"] else cell
 
-
-def _lettered(rows: Sequence[Row]) -> list[Row]:
+def _lettered(rows: Sequence[TableRow]) -> list[TableRow]:
     results = [row.method for row in rows if row.kind == "result"]
     if len(results) > len(LETTERS):
         raise ValueError(f"{len(results)} evaluations in one table, {len(LETTERS)} at most")
@@ -195,9 +193,9 @@ def _lettered(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _controls(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> list[Row]:
-    """Return the truth's rows and the controls; what two evaluations share is there once."""
-    rows: list[Row] = []
+def _controls(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> list[TableRow]:
+    """Return the truth's row and the control rows; those that two evaluations share, once."""
+    rows: list[TableRow] = []
     seen: list[tuple[str, str, dict[str, Cell]]] = []
     for number, evaluation in enumerate(evaluations):
         others = [row for row in evaluation.scores if row not in (RESULT, TRUTH, *CONTROLS)]
@@ -209,7 +207,7 @@ def _controls(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool)
             if control == TRUTH and paper.truth is not None:
                 cells = _beside(paper, cells, paper.truth)
             name = control if number == 0 else f"{control} ({evaluation.name})"
-            rows.append(Row(_label(name, evaluation, mixed), "control", cells))
+            rows.append(TableRow(_label(name, evaluation, mixed), "control", cells))
     return rows
 
 
@@ -217,7 +215,7 @@ def _label(name: str, evaluation: Evaluation, mixed: bool) -> str:
     return f"{name} [{evaluation.protocol}]" if mixed else name
 
 
-def _seeds_cell(values: Sequence[float]) -> Cell:
+def _over_seeds(values: Sequence[float]) -> Cell:
     """Return mean and sample standard deviation over seeds; none of one seed."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Cell(float(np.mean(values)), deviation=deviation, count=len(values))

@@ -1,18 +1,27 @@
-"""What stands in a row of ours: means over clips and their intervals, for each layout of a table.
+"""Cells of a table: means over clips with 95 % intervals, and which result is better than which.
+
+By a table's layout:
 
 metrics    a column a metric: the mean over clips; FID and KID as the evaluation has them
 emotions   one metric, a column an emotion, then the mean of these means
-accuracy   of emotions: the share judged right, that of the truth on the same clips, their ratio
+accuracy   of emotions: the share classified right, that of the truth on the same clips, their ratio
+
+A result is better than another if the 95 % interval of their paired difference on common clips
+excludes 0, by clip and, where there are enough speakers, by speaker. Figures of different protocols
+are not compared, nor are corpus figures (FID, KID), which have no value of a clip.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import combinations
 
-from affekt.evaluation.control_rows import TRUTH
-from affekt.evaluation.tables.data import Cell
-from affekt.evaluation.tables.evaluations import Evaluation, Scores
-from affekt.evaluation.tables.papers import PaperTable
+from affekt.evaluation.control_rows import RESULT, TRUTH
+from affekt.evaluation.tables.evaluations import Evaluation, Scores, different_truths, weights_of
+from affekt.evaluation.tables.papers import PaperColumn, PaperTable
+from affekt.evaluation.tables.table import Cell
 from affekt.metrics.intervals import (
     Interval,
+    difference_interval,
     enough_speakers,
     macro_interval,
     mean_interval,
@@ -25,7 +34,8 @@ CORRECT = "emotion_correct"  # 1 where the classifier names the clip's emotion, 
 ACCURACY, TRUTHS_ACCURACY, RATIO = "emotion_accuracy", "truth_accuracy", "accuracy_ratio"
 MEAN = "mean"  # the column of the mean over emotions
 PERCENT = 100.0
-MIN_CLIPS = 6  # of fewer a bootstrap's interval would promise what it cannot hold
+MIN_CLIPS = 6  # a bootstrap over fewer is far too narrow
+MIN_PAIRS = 6  # of fewer not even all on one side pass a sign test: 2 / 2^5 > 0.05
 
 
 def row_cells(
@@ -34,22 +44,57 @@ def row_cells(
     """Return the cells of a row by column, of all its clips or of those of one emotion.
 
     Raises:
-        ValueError: judgements of emotions that are neither 0 nor 1.
+        ValueError: scores of emotion_correct that are neither 0 nor 1.
     """
     if paper.layout == "accuracy":
         return _accuracy_cells(evaluation, row, emotion)
     cells = {}
     for column in paper.columns:
-        scores = scores_of(paper, evaluation, row, column.metric)
+        scores = _scores_of(paper, evaluation, row, column.metric)
         chosen = {c: v for c, v in scores.items() if emotion in (None, evaluation.emotions[c])}
-        if chosen and paper.layout == "emotions" and column.metric == MEAN:
-            cells[MEAN] = macro_cell(chosen, evaluation)
-        elif chosen:
-            cells[column.metric] = mean_cell(chosen, evaluation)
-    return cells if emotion is not None else cells | _corpus_cells(paper, evaluation, row)
+        if chosen:
+            over_emotions = paper.layout == "emotions" and column.metric == MEAN
+            cells[column.metric] = _mean_cell(chosen, evaluation, over_emotions)
+    if emotion is not None:
+        return cells
+    corpus = evaluation.distribution.get(row, {})
+    shown = [column.metric for column in paper.columns if column.metric in corpus]
+    return cells | {metric: Cell(corpus[metric].value, corpus[metric]) for metric in shown}
 
 
-def scores_of(paper: PaperTable, evaluation: Evaluation, row: str, column: str) -> Scores:
+def macro_cells(paper: PaperTable, evaluation: Evaluation, row: str) -> dict[str, Cell]:
+    """Return the means of the emotions' means; none where fewer than two emotions are known."""
+    cells = {}
+    for column in paper.columns:
+        scores = _scores_of(paper, evaluation, row, column.metric)
+        emotions = {evaluation.emotions[clip] for clip in scores}
+        if "" not in emotions and len(emotions) > 1:
+            factor = PERCENT if column.metric == ACCURACY else 1
+            scaled = {clip: factor * value for clip, value in scores.items()}
+            cells[column.metric] = _mean_cell(scaled, evaluation, over_emotions=True)
+    return cells
+
+
+def marked_cells(
+    paper: PaperTable, evaluations: Sequence[Evaluation]
+) -> dict[str, dict[str, Cell]]:
+    """Return the cells of every evaluation's result, by name and column, each with its marks."""
+    cells = {each.name: row_cells(paper, each, RESULT) for each in evaluations}
+    for column in paper.columns:
+        beaten: dict[str, list[str]] = {each.name: [] for each in evaluations}
+        for first, second in combinations(evaluations, 2):
+            winner = _winner(paper, column, first, second)
+            if winner is not None:
+                beaten[winner.name].append((second if winner is first else first).name)
+        for name, others in beaten.items():
+            if others:
+                best = len(others) == len(evaluations) - 1 and not paper.has_dagger(column)
+                cell = cells[name][column.metric]
+                cells[name][column.metric] = replace(cell, better_than=tuple(others), best=best)
+    return cells
+
+
+def _scores_of(paper: PaperTable, evaluation: Evaluation, row: str, column: str) -> Scores:
     """Return the clips' figures whose mean, or mean of means, stands in a column; else nothing."""
     if paper.layout == "metrics":
         return {} if column in CORPUS else evaluation.of(row, column)
@@ -60,88 +105,94 @@ def scores_of(paper: PaperTable, evaluation: Evaluation, row: str, column: str) 
     return {clip: value for clip, value in scores.items() if evaluation.emotions[clip] in shown}
 
 
-def macro_cells(paper: PaperTable, evaluation: Evaluation, row: str) -> dict[str, Cell]:
-    """Return the means of the emotions' means; none where fewer than two emotions are known."""
-    cells = {}
-    for column in paper.columns:
-        scores = scores_of(paper, evaluation, row, column.metric)
-        emotions = {evaluation.emotions[clip] for clip in scores}
-        if "" not in emotions and len(emotions) > 1:
-            cell = macro_cell(scores, evaluation)
-            cells[column.metric] = _scaled(cell, PERCENT) if column.metric == ACCURACY else cell
-    return cells
-
-
-def mean_cell(scores: Scores, evaluation: Evaluation) -> Cell:
-    """Return the mean over clips, each of equal weight."""
-    values, speakers = list(scores.values()), speakers_of(scores, evaluation)
-    by_clip = mean_interval(values)
-    by_speaker = mean_interval(values, speakers) if speakers else None
-    known = by_clip if len(values) >= MIN_CLIPS else None
-    return Cell(by_clip.value, known, by_speaker, count=len(values))
-
-
-def macro_cell(scores: Scores, evaluation: Evaluation) -> Cell:
-    """Return the mean of the emotions' means, each of equal weight."""
-    values, speakers = list(scores.values()), speakers_of(scores, evaluation)
+def _mean_cell(scores: Scores, evaluation: Evaluation, over_emotions: bool = False) -> Cell:
+    """Return the mean, each clip of equal weight or each emotion of equal weight."""
+    values, speakers = list(scores.values()), _speakers_of(scores, evaluation)
     emotions = [evaluation.emotions[clip] for clip in scores]
-    by_clip = macro_interval(values, emotions)
-    by_speaker = macro_interval(values, emotions, speakers) if speakers else None
-    return Cell(by_clip.value, by_clip, by_speaker, count=len(values))
+
+    def interval(drawn: list[str] | None = None) -> Interval:
+        if over_emotions:
+            return macro_interval(values, emotions, drawn)
+        return mean_interval(values, drawn)
+
+    by_clip = interval()
+    by_speaker = interval(speakers) if speakers else None
+    enough = over_emotions or len(values) >= MIN_CLIPS
+    return Cell(by_clip.value, by_clip if enough else None, by_speaker, count=len(values))
 
 
-def speakers_of(clips: Iterable[str], evaluation: Evaluation) -> list[str] | None:
+def _speakers_of(clips: Iterable[str], evaluation: Evaluation) -> list[str] | None:
     """Return the speaker of each clip; None if one is not known, or there are too few."""
     speakers = [evaluation.speakers[clip] for clip in clips]
     return speakers if all(speakers) and enough_speakers(speakers) else None
 
 
-def _corpus_cells(paper: PaperTable, evaluation: Evaluation, row: str) -> dict[str, Cell]:
-    found = evaluation.distribution.get(row, {})
-    shown = [column.metric for column in paper.columns if column.metric in found]
-    return {metric: Cell(found[metric].value, found[metric]) for metric in shown}
-
-
 def _accuracy_cells(evaluation: Evaluation, row: str, emotion: str | None) -> dict[str, Cell]:
-    judged = evaluation.of(row, CORRECT)
-    clips = [clip for clip in judged if emotion in (None, evaluation.emotions[clip])]
-    if not clips:
-        return {}
-    cells = {ACCURACY: _share_cell([judged[clip] for clip in clips], clips, evaluation)}
-    truths = evaluation.of(TRUTH, CORRECT)
+    correct, truths = evaluation.of(row, CORRECT), evaluation.of(TRUTH, CORRECT)
+    clips = [clip for clip in correct if emotion in (None, evaluation.emotions[clip])]
     both = [clip for clip in clips if clip in truths]
+    cells = {}
+    if clips:
+        cells[ACCURACY] = _share_cell([correct[clip] for clip in clips], clips, evaluation)
     if not both:
         return cells
-    ours, theirs = [judged[clip] for clip in both], [truths[clip] for clip in both]
+    ours, theirs = [correct[clip] for clip in both], [truths[clip] for clip in both]
     cells[TRUTHS_ACCURACY] = _share_cell(theirs, both, evaluation)
-    ratio, speakers = ratio_interval(ours, theirs), speakers_of(both, evaluation)
+    ratio, speakers = ratio_interval(ours, theirs), _speakers_of(both, evaluation)
     if ratio is not None:
         by_speaker = ratio_interval(ours, theirs, speakers) if speakers else None
         cells[RATIO] = Cell(ratio.value, ratio, by_speaker, count=len(both))
     return cells
 
 
-def _share_cell(judged: Sequence[float], clips: Sequence[str], evaluation: Evaluation) -> Cell:
+def _share_cell(correct: Sequence[float], clips: Sequence[str], evaluation: Evaluation) -> Cell:
     """Return a share in percent: Wilson's interval by clip, the bootstrap's by speaker."""
-    if not set(judged) <= {0.0, 1.0}:
+    if not set(correct) <= {0.0, 1.0}:
         raise ValueError(f"{evaluation.name}: {CORRECT} holds figures that are neither 0 nor 1")
-    by_clip, speakers = (
-        wilson_interval(int(sum(judged)), len(judged)),
-        speakers_of(clips, evaluation),
+    share, speakers = (
+        wilson_interval(int(sum(correct)), len(correct)),
+        _speakers_of(clips, evaluation),
     )
-    by_speaker = mean_interval(judged, speakers) if speakers else None
-    return _scaled(Cell(by_clip.value, by_clip, by_speaker, count=len(judged)), PERCENT)
+    low, high = (None if each is None else PERCENT * each for each in (share.low, share.high))
+    by_clip = Interval(PERCENT * share.value, low, high)
+    percent = [PERCENT * each for each in correct]
+    by_speaker = mean_interval(percent, speakers) if speakers else None
+    return Cell(by_clip.value, by_clip, by_speaker, count=len(correct))
 
 
-def _scaled(cell: Cell, factor: float) -> Cell:
-    def times(interval: Interval | None) -> Interval | None:
-        if interval is None:
-            return None
-        low, high = interval.low, interval.high
-        return Interval(
-            factor * interval.value,
-            None if low is None else factor * low,
-            None if high is None else factor * high,
-        )
+def _winner(
+    paper: PaperTable, column: PaperColumn, first: Evaluation, second: Evaluation
+) -> Evaluation | None:
+    """Return the evaluation that is significantly better in a column, if one is."""
+    if first.protocol != second.protocol or different_truths(first, second):
+        return None
+    metric = CORRECT if column.metric == ACCURACY else paper.metric or column.metric
+    if weights_of(first, metric) != weights_of(second, metric):
+        return None
+    found = _paired_difference(paper, column.metric, first, second)
+    if not found or not all(interval.excludes_zero for interval in found):
+        return None
+    lower = found[0].value < 0
+    return first if lower == (column.better == "lower") else second
 
-    return Cell(factor * cell.value, times(cell.by_clip), times(cell.by_speaker), count=cell.count)
+
+def _paired_difference(
+    paper: PaperTable, column: str, first: Evaluation, second: Evaluation
+) -> list[Interval]:
+    """Return the intervals of first minus second on their common clips: by clip, and by speaker.
+
+    Empty if there are too few common clips; without the second where there are too few speakers.
+    """
+    ours = _scores_of(paper, first, RESULT, column)
+    theirs = _scores_of(paper, second, RESULT, column)
+    common = [clip for clip in ours if clip in theirs]
+    if len(common) < MIN_PAIRS:
+        return []
+    speakers = _speakers_of(common, first)
+    drawn = [None] if speakers is None else [None, speakers]
+    one, other = [ours[clip] for clip in common], [theirs[clip] for clip in common]
+    if column != MEAN:
+        return [difference_interval(one, other, by) for by in drawn]
+    emotions = [first.emotions[clip] for clip in common]
+    less = [a - b for a, b in zip(one, other, strict=True)]
+    return [macro_interval(less, emotions, by) for by in drawn]

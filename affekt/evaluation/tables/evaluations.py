@@ -1,4 +1,4 @@
-"""What tables are made of: finished evaluations and ablations, read from their folders.
+"""Read finished evaluations and ablations from their folders, and check that they compare.
 
 An evaluation is a folder with evaluation.json (protocol, coverage, weights) and scores.jsonl (a
 line a clip, row and metric); an ablation is a JSON file {"rows": {name: {metric: [value of each
@@ -23,7 +23,7 @@ NEEDED = ("name", "protocol", "detector", "clips", "frames", "clip_coverage", "f
 
 @dataclass(frozen=True)
 class Ablation:
-    """Training runs that differ in one thing a row, and in the seed."""
+    """Training runs that differ in one setting a row, and in the seed."""
 
     rows: dict[str, dict[str, list[float]]]  # row -> metric -> figure of each seed
     controls: dict[str, dict[str, float]]  # row -> metric -> figure
@@ -51,7 +51,7 @@ class Evaluation:
 
     @property
     def protocol(self) -> str:
-        """Protocol and detector: what must agree before figures stand side by side."""
+        """Protocol and detector: both must agree before figures are compared."""
         used = self.record["protocol"]
         label = f"{used['id']} version {used['version']} ({str(used['hash'])[:12]})"
         return f"{label}, {self.record['detector']}"
@@ -110,7 +110,7 @@ def load_ablation(path: Path) -> Ablation:
 
 
 def refuse_mixture(evaluations: Sequence[Evaluation], metrics: Sequence[str]) -> None:
-    """Refuse evaluations whose figures were made in different ways.
+    """Refuse evaluations that were measured in different ways.
 
     Args:
         evaluations: of one table.
@@ -125,12 +125,15 @@ def refuse_mixture(evaluations: Sequence[Evaluation], metrics: Sequence[str]) ->
         differing = different_truths(first, other)
         if differing:
             raise ValueError(
-                f"{first.name!r} and {other.name!r} were held against different true videos of "
+                f"{first.name!r} and {other.name!r} were measured against different true videos of "
                 f"{len(differing)} clips, such as {differing[0]}; evaluate both against one truth, "
                 "or pass --mixed"
             )
         for metric in metrics:
-            if judge(first, metric) and judge(other, metric) not in ("", judge(first, metric)):
+            if weights_of(first, metric) and weights_of(other, metric) not in (
+                "",
+                weights_of(first, metric),
+            ):
                 raise ValueError(
                     f"{metric} of {first.name!r} and of {other.name!r} comes from networks of "
                     "different weights; evaluate both with one network, or pass --mixed"
@@ -138,13 +141,13 @@ def refuse_mixture(evaluations: Sequence[Evaluation], metrics: Sequence[str]) ->
         if other.protocol != first.protocol:
             raise ValueError(
                 f"{first.name!r} was evaluated with {first.protocol}, {other.name!r} with "
-                f"{other.protocol}; crop, alignment and detector move figures by more than "
+                f"{other.protocol}; crop, alignment and detector change figures by more than "
                 "methods differ. Evaluate both alike, or pass --mixed to mark each row"
             )
 
 
-def judge(evaluation: Evaluation, metric: str) -> str:
-    """Return the checksum of the network that a metric takes; empty: none, or none was there."""
+def weights_of(evaluation: Evaluation, metric: str) -> str:
+    """Return the checksum of the network of a metric; empty: it takes none, or none was there."""
     weights = evaluation.record.get("weights") or {}
     for measure, given in NETWORK_METRICS.items():
         if metric in given:

@@ -1,48 +1,53 @@
-"""The notes under a table: what its figures stand on, and what they must not be taken for."""
+"""Notes under a table: intervals, marks, control rows, protocol, coverage, weights, limits."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from affekt.evaluation.control_rows import CONTROLS, TRUTH
 from affekt.evaluation.tables.cells import MEAN
-from affekt.evaluation.tables.data import Row
 from affekt.evaluation.tables.evaluations import Evaluation
 from affekt.evaluation.tables.papers import PaperTable
+from affekt.evaluation.tables.table import BETTER, DAGGER, PLUS_MINUS, TableRow
 from affekt.metrics.intervals import DRAWS, MIN_SPEAKERS
 
-DAGGER, PLUS_MINUS, BETTER = "\u2020", "\u00b1", "\u227b"
-HASH_DIGITS = 12  # of a checksum: enough to tell files apart
-
-TRUTH_MEANS = "the recording itself"
-READ_CONTROLS = "Controls, to read differences against: one that a control makes says nothing"
-PSNR = (
-    "PSNR is the true one. The PSNR that these papers print lies 8 dB above it at the same SSIM "
-    "and just above 27.9 dB, the least that squared grey differences wrapping at 8 bits can score; "
-    "it is probably that figure, so PSNR u8-wrap alone is held against it."
-)
-EFD = (
-    "EFD is not defined in the material at hand. EFD proxy is 1 - cosine between features of an "
-    "emotion network, and no figure of it compares with the printed one."
-)
-FID = (
-    "FID of few clips is mostly bias: it compares only between equal numbers of clips and frames, "
-    "where KID has none."
-)
-SYNC = (
-    "Sync (SyncNet's confidence) grows with the length of a clip, LSE-D (its distance) does not: "
-    "hold both against the truth's on the same clips."
-)
+HASH_DIGITS = 12  # of a checksum: enough to distinguish files
+OF_COLUMNS = {  # metric: what is to be known of its column
+    "fid": "FID of few clips is mostly bias: it compares only between equal numbers of clips and "
+    "frames; KID has no bias.",
+    "lse_c": "Sync (SyncNet's confidence) grows with the length of a clip, LSE-D (its distance) "
+    "does not: compare both with the truth's on the same clips.",
+}
+OF_PRINTED = {
+    "printed_psnr": "PSNR is the true one. The PSNR that these papers print lies 8 dB above it at "
+    "the same SSIM and just above 27.9 dB, the least that squared grey differences wrapping at 8 "
+    "bits can score; it is probably that figure, so it stands beside PSNR u8-wrap alone.",
+    "efd_proxy": "EFD is not defined in the material at hand. EFD proxy is 1 - cosine between "
+    "features of an emotion network, and no figure of it compares with the printed one.",
+}
 
 
 def notes_of(
-    paper: PaperTable, evaluations: Sequence[Evaluation], rows: Sequence[Row]
+    paper: PaperTable, evaluations: Sequence[Evaluation], rows: Sequence[TableRow]
 ) -> list[str]:
     """Return the notes of a table of evaluations."""
     shown = {key for row in rows if row.kind != "paper" for key in row.cells}
-    about = [note for key, note in (("fid", FID), ("lse_c", SYNC)) if key in shown]
-    notes = [_legend(paper, rows), *_of_paper(paper), *about, *_marks(rows), *_controls(rows)]
+    notes = [_legend(paper, rows), *_of_paper(paper)]
+    notes += [note for key, note in OF_COLUMNS.items() if key in shown]
+    # Marks and control rows.
+    letters = [f"{row.letter} {row.name}" for row in rows if row.letter]
+    if letters:
+        notes.append(
+            f"{BETTER} better than: the 95 % interval of the paired difference on their common "
+            "clips excludes 0 (by clip and, where there is one, by speaker): "
+            f"{', '.join(letters)}."
+        )
+    controls = "; ".join(_control_rows(rows))
+    if controls:
+        notes.append(f"Control rows give the scale of differences: {controls}.")
+    # What is missing, and what each evaluation was measured with.
     notes += _missing_emotions(paper, evaluations)
     notes += _unavailable(paper, evaluations, shown)
-    notes += [_footnote(evaluation) for evaluation in evaluations]
+    notes += [_of_evaluation(evaluation) for evaluation in evaluations]
     return notes + [
         f"{evaluation.name}: {note}"
         for evaluation in evaluations
@@ -50,10 +55,10 @@ def notes_of(
     ]
 
 
-def ablation_notes(paper: PaperTable, rows: Sequence[Row]) -> list[str]:
+def ablation_notes(paper: PaperTable, rows: Sequence[TableRow]) -> list[str]:
     """Return the notes of a table of an ablation."""
-    counts = sorted({cell.count or 0 for row in rows for cell in row.cells.values() if cell.count})
-    seeds = " to ".join(str(count) for count in (counts[:1] + counts[1:][-1:]))
+    counts = {cell.count for row in rows for cell in row.cells.values() if cell.count}
+    seeds = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
     legend = (
         f"Ours: mean {PLUS_MINUS} standard deviation over {seeds} seeds (none of one seed); in "
         "brackets the paper's figure, and ours minus it. The paper gives no spread, and steps of "
@@ -62,7 +67,7 @@ def ablation_notes(paper: PaperTable, rows: Sequence[Row]) -> list[str]:
     return [legend, *_of_paper(paper)]
 
 
-def _legend(paper: PaperTable, rows: Sequence[Row]) -> str:
+def _legend(paper: PaperTable, rows: Sequence[TableRow]) -> str:
     cells = [cell for row in rows for cell in row.cells.values()]
     bootstrap = f"BCa bootstrap, {DRAWS:,} draws"
     how = f"Wilson's; the ratio's {bootstrap}" if paper.layout == "accuracy" else bootstrap
@@ -85,75 +90,54 @@ def _of_paper(paper: PaperTable) -> list[str]:
             f"{DAGGER} How the paper computes it is not published in full: the difference between "
             "ours and the printed figure is for orientation, and no figure here is set in bold."
         )
-    if "printed_psnr" in _keys(paper):
-        notes.append(PSNR)
-    if "efd_proxy" in _keys(paper):
-        notes.append(EFD)
-    return notes
+    return notes + [note for key, note in OF_PRINTED.items() if key in _keys(paper)]
 
 
-def _marks(rows: Sequence[Row]) -> list[str]:
-    letters = [f"{row.letter} {row.name}" for row in rows if row.letter]
-    if not letters:
-        return []
-    return [
-        f"{BETTER} better than: the 95 % interval of the paired difference on their common clips "
-        f"excludes 0 (by clip and, where there is one, by speaker): {', '.join(letters)}."
-    ]
-
-
-def _controls(rows: Sequence[Row]) -> list[str]:
+def _control_rows(rows: Sequence[TableRow]) -> Iterator[str]:
+    """Yield the control rows of a table, each once, with what it is."""
     names = [row.name for row in rows if row.kind == "control"]
-    meanings = {TRUTH: TRUTH_MEANS, **CONTROLS}
-    shown = [
-        f"{control}: {meaning}"
-        for control, meaning in meanings.items()
-        if any(
-            name == control or name.startswith((f"{control} (", f"{control} [")) for name in names
-        )
-    ]
-    return [f"{READ_CONTROLS}. {'; '.join(shown)}."] if shown else []
+    for control, meaning in {TRUTH: "the recording itself", **CONTROLS}.items():
+        if any(re.fullmatch(rf"{control}( [([].*)?", name) for name in names):
+            yield f"{control}: {meaning}"
 
 
-def _missing_emotions(paper: PaperTable, evaluations: Sequence[Evaluation]) -> list[str]:
-    if paper.layout != "emotions":
-        return []
-    wanted = [key for key in _keys(paper) if key != MEAN]
-    notes = []
+def _missing_emotions(paper: PaperTable, evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    wanted = [key for key in _keys(paper) if key != MEAN] if paper.layout == "emotions" else []
     for evaluation in evaluations:
-        found = set(evaluation.emotions.values())
-        missing = [emotion for emotion in wanted if emotion not in found]
+        missing = [emotion for emotion in wanted if emotion not in evaluation.emotions.values()]
         if missing:
-            notes.append(f"{evaluation.name}: no clips that are {', '.join(missing)}; the mean is "
-                         f"that of {len(wanted) - len(missing)} emotions.")  # fmt: skip
-    return notes
+            found = len(wanted) - len(missing)
+            yield (
+                f"{evaluation.name}: no clips that are {', '.join(missing)}; the mean is that of "
+                f"{found} emotions."
+            )
 
 
 def _unavailable(
     paper: PaperTable, evaluations: Sequence[Evaluation], shown: set[str]
-) -> list[str]:
-    """Say why a column of ours is empty, and what to do about it."""
+) -> Iterator[str]:
+    """Yield why a column of ours is empty, and how to fill it."""
     ours = {column.metric: column.heading for column in paper.columns}
     ours |= {paper.metric: paper.metric} if paper.metric else {}
     ours |= {"emotion_correct": "accuracy"} if paper.layout == "accuracy" else {}
-    notes = []
+    explained: set[str] = set()
     for evaluation in evaluations:
         reasons = evaluation.record.get("unavailable") or {}
+        explained |= reasons.keys()
         for metric, heading in ours.items():
             if metric in reasons:
-                notes.append(f"n/a, {heading} ({evaluation.name}): {reasons[metric]}")
-    if paper.layout != "metrics":
-        return notes
-    explained = {metric for each in evaluations for metric in each.record.get("unavailable") or {}}
+                yield f"n/a, {heading} ({evaluation.name}): {reasons[metric]}"
     silent = [
         column.heading
         for column in paper.columns
         if column.metric not in shown | explained and not column.metric.startswith("printed_")
     ]
-    return notes + ([f"n/a, not among what was measured: {', '.join(silent)}."] if silent else [])
+    if silent and paper.layout == "metrics":
+        yield f"n/a, not among what was measured: {', '.join(silent)}."
 
 
-def _footnote(evaluation: Evaluation) -> str:
+def _of_evaluation(evaluation: Evaluation) -> str:
+    """Return clips, frames, coverage, protocol, networks, weights and versions of an evaluation."""
     record = evaluation.record
     text = (
         f"{evaluation.name}: {record['clips']} clips ({record['clip_coverage']:.1%} of those "
@@ -164,20 +148,18 @@ def _footnote(evaluation: Evaluation) -> str:
     if record.get("convention"):
         text += f", landmarks by {record['convention']} in the {record['view']} view"
     if not record.get("papers_own", True):
-        text += ", which is not the paper's: ours is not held against the printed figures"
+        text += ", which is not the paper's: no printed figure stands beside ours"
     trained = record.get("trained_here") or []
     if trained:
-        text += f"; judged by networks trained here: {', '.join(sorted(trained))}"
+        text += f"; networks trained here: {', '.join(sorted(trained))}"
         text += " (sync figures of which do not compare with printed ones)" * ("sync" in trained)
     for metric, clips in sorted((record.get("without") or {}).items()):
         text += f"; no {metric} of {len(clips)} clips"
     for key, what in (("failed", "failed"), ("missing", "without a result")):
         text += f"; {len(record[key])} {what}" if record.get(key) else ""
     for key, digits in (("weights", HASH_DIGITS), ("versions", None)):
-        known = {
-            name: str(value)[:digits] for name, value in (record.get(key) or {}).items() if value
-        }
-        listed = ", ".join(f"{name} {value}" for name, value in sorted(known.items()))
+        known = sorted((record.get(key) or {}).items())
+        listed = ", ".join(f"{name} {str(value)[:digits]}" for name, value in known if value)
         text += f"; {key} {listed}" if listed else ""
     return f"{text}."
 

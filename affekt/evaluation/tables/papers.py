@@ -1,4 +1,4 @@
-"""Figures that papers print (papers.yaml): to stand beside ours, never to be tuned to."""
+"""The figures that papers print, of papers.yaml: reference values, never targets."""
 
 import math
 import typing as tp
@@ -13,12 +13,12 @@ Layout = tp.Literal["metrics", "emotions", "accuracy", "ablation"]
 
 @dataclass(frozen=True)
 class PaperColumn:
-    """A column: our metric or the paper's figure, its heading, and how far the paper explains it.
+    """A column: our metric or the paper's figure, and whether its protocol is published.
 
     Attributes:
         decimals: of our figures; `printed_decimals` of the paper's, None: as many.
         printed: the paper has this column; false for one that only we have.
-        beside: the printed column to hold ours against; None: this one, if it is printed.
+        beside: the printed column that ours stands beside; None: this one, if it is printed.
         protocol_known: the paper says all that is needed to compute it again.
     """
 
@@ -33,20 +33,17 @@ class PaperColumn:
 
     @property
     def counterpart(self) -> str | None:
-        """The printed column that a figure of ours in this column is held against."""
+        """The printed column that a figure of ours in this column stands beside."""
         return self.beside or (self.metric if self.printed else None)
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row: the method and its figures in the order of the printed columns; None: not known.
-
-    `ours` names the row of our ablation that stands beside it.
-    """
+    """A method and its figures in the order of the printed columns; None: not known."""
 
     name: str
     values: tuple[float | None, ...]
-    ours: str | None = None
+    ours: str | None = None  # the row of our ablation that stands beside it
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,9 @@ class PaperTable:
                 raise ValueError(f"{found}, wanted {len(printed)}: {', '.join(printed)}")
             if not all(value is None or math.isfinite(value) for value in row.values):
                 raise ValueError(f"{self.id}: the row {row.name!r} holds a value that is no number")
-        self._known_names(printed)
+        self._check_names(printed)
 
-    def _known_names(self, printed: list[str]) -> None:
+    def _check_names(self, printed: list[str]) -> None:
         rows = [row.name for row in self.rows]
         for name in (self.own, self.truth):
             if name is not None and name not in rows:
@@ -100,6 +97,15 @@ class PaperTable:
         printed = [column.metric for column in self.columns if column.printed]
         pairs = zip(printed, row.values, strict=True)
         return {metric: value for metric, value in pairs if value is not None}
+
+    def beside_ours(self) -> dict[str, dict[str, float]]:
+        """Return the figures of each row by the name of our ablation's row beside it."""
+        return {row.ours: self.figures(row.name) for row in self.rows if row.ours is not None}
+
+    def has_dagger(self, column: PaperColumn) -> bool:
+        """Return whether a column holds, or stands beside, figures of an unpublished protocol."""
+        beside_print = column.counterpart is not None or self.layout == "accuracy"
+        return beside_print and not column.protocol_known
 
 
 @dataclass(frozen=True)

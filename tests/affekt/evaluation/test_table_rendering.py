@@ -7,13 +7,21 @@ import re
 import pytest
 
 from affekt.evaluation.commands import table as command
-from affekt.evaluation.tables.data import Cell, Column, Row, Table
-from affekt.evaluation.tables.rendering import escaped, figure, heading, render
+from affekt.evaluation.tables.table import (
+    Cell,
+    Table,
+    TableColumn,
+    TableRow,
+    escaped,
+    figure,
+    heading,
+    render,
+)
 from affekt.metrics.intervals import Interval
 from tests.corpora.scored_evaluations import PROTOCOL, lines, write_evaluation
 
-LD = Column("m_ld", "M-LD", "lower", 2, 2, True)
-SSIM = Column("ssim", "SSIM", "higher", 3, 2, False)
+LD = TableColumn("m_ld", "M-LD", "lower", 2, 2, True)
+SSIM = TableColumn("ssim", "SSIM", "higher", 3, 2, False)
 SPECIAL = r"50 % of A&B_1 #2 {x} ~y^2 $3 \z <|>"
 
 
@@ -21,7 +29,7 @@ def table(*rows, notes=("a note",)):
     return Table("t1", "A table", [LD, SSIM], list(rows), list(notes))
 
 
-OURS = Row(
+OURS = TableRow(
     "ours",
     "result",
     {
@@ -38,9 +46,9 @@ OURS = Row(
     "ours",
     "a",
 )
-THEIRS = Row("theirs", "result", {"m_ld": Cell(3.0, count=40)}, "their method", "b")
-CONTROL = Row("truth", "control", {"ssim": Cell(1.0)})
-PAPER = Row("EVP (paper)", "paper", {"m_ld": Cell(2.45), "ssim": Cell(0.7)})
+THEIRS = TableRow("theirs", "result", {"m_ld": Cell(3.0, count=40)}, "their method", "b")
+CONTROL = TableRow("truth", "control", {"ssim": Cell(1.0)})
+PAPER = TableRow("EVP (paper)", "paper", {"m_ld": Cell(2.45), "ssim": Cell(0.7)})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,7 @@ def test_markdown_is_aligned_and_carries_its_notes():
 
 
 def test_a_bar_in_a_name_does_not_break_markdown():
-    text = render(table(Row("a|b", "result", {"m_ld": Cell(1.0)})), "md")
+    text = render(table(TableRow("a|b", "result", {"m_ld": Cell(1.0)})), "md")
     assert r"| a\|b |" in text
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()[2:5]} == {4}
 
@@ -100,8 +108,10 @@ def test_latex_escapes_what_is_special_everywhere():
         r"\textbackslash{}z \textless{}\textbar{}\textgreater{}"
     )
     assert escaped(SPECIAL) == wanted
-    named = Row(SPECIAL, "result", {"m_ld": Cell(1.0)})
-    made = Table("t1", SPECIAL, [Column("m_ld", SPECIAL, "lower", 2, 2, False)], [named], [SPECIAL])
+    named = TableRow(SPECIAL, "result", {"m_ld": Cell(1.0)})
+    made = Table(
+        "t1", SPECIAL, [TableColumn("m_ld", SPECIAL, "lower", 2, 2, False)], [named], [SPECIAL]
+    )
     text = render(made, "tex")
     assert text.count(wanted) == 4  # title, heading, row, note
     assert SPECIAL not in text
@@ -128,7 +138,7 @@ def test_latex_has_booktabs_rules_between_ours_controls_and_the_paper():
 
 
 def test_csv_has_figures_bounds_and_printed_figures_in_columns_of_their_own():
-    text = render(table(OURS, THEIRS, Row('a, "b"', "paper", {"m_ld": Cell(2.45)})), "csv")
+    text = render(table(OURS, THEIRS, TableRow('a, "b"', "paper", {"m_ld": Cell(2.45)})), "csv")
     ours, theirs, paper = csv.DictReader(io.StringIO(text))
     assert float(ours["m_ld"]) == 2.506
     assert float(ours["m_ld_half"]) == pytest.approx(0.05)

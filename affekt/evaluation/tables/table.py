@@ -1,4 +1,4 @@
-"""A table as Markdown, LaTeX, CSV or JSON.
+"""A table as data, and as Markdown, LaTeX, CSV or JSON.
 
 A figure of ours reads  2.51 +- 0.05/0.12 (2.45, +0.06) > b : the mean, half its interval by clip
 and by speaker, the paper's figure, the difference, and which result it is better than.
@@ -9,14 +9,14 @@ import io
 import json
 import typing as tp
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 
-from affekt.evaluation.tables.data import Cell, Column, Row, Table, as_json
-from affekt.evaluation.tables.notes import BETTER, DAGGER, PLUS_MINUS
 from affekt.metrics.intervals import Interval
 from affekt.runtime.markdown import markdown_table
 
 Format = tp.Literal["md", "tex", "csv", "json"]
+DAGGER, PLUS_MINUS, BETTER = "\u2020", "\u00b1", "\u227b"
 ARROWS = {"lower": "\u2193", "higher": "\u2191"}
 NOT_AVAILABLE = "n/a"
 LOPSIDED = 0.2  # of the half width: then bounds are printed
@@ -34,6 +34,93 @@ LATEX = {
     ARROWS["lower"]: r"$\downarrow$",
     ARROWS["higher"]: r"$\uparrow$",
 }
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure and what is known of it.
+
+    Attributes:
+        value: the figure.
+        by_clip: its interval if other clips had been drawn.
+        by_speaker: its interval if other speakers had been drawn; None below five speakers.
+        deviation: sample standard deviation over seeds, in an ablation.
+        count: how many clips, or seeds, it is the mean of.
+        paper: the paper's figure that stands beside it.
+        better_than: evaluations that it is significantly better than.
+        best: it is better than every other evaluation of the table, in a column without a dagger.
+    """
+
+    value: float
+    by_clip: Interval | None = None
+    by_speaker: Interval | None = None
+    deviation: float | None = None
+    count: int | None = None
+    paper: float | None = None
+    better_than: tuple[str, ...] = ()
+    best: bool = False
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's."""
+        return None if self.paper is None else self.value - self.paper
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A column, its decimals (ours, printed); a dagger: its protocol is not published."""
+
+    key: str
+    heading: str
+    better: tp.Literal["lower", "higher"]
+    decimals: int
+    printed_decimals: int
+    dagger: bool
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A line of a table; a column that is absent from `cells` is not available.
+
+    Attributes:
+        name: what is printed.
+        kind: ours, a part of ours, a control or the paper's.
+        cells: by the column's key.
+        method: the evaluation's name, of a result.
+        letter: stands for it in the marks of others; empty if there are no marks.
+    """
+
+    name: str
+    kind: tp.Literal["result", "emotion", "mean", "control", "paper"]
+    cells: dict[str, Cell]
+    method: str = ""
+    letter: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its notes."""
+
+    id: str
+    title: str
+    columns: list[TableColumn]
+    rows: list[TableRow]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """The letter of each result, by the evaluation's name."""
+        return {row.method: row.letter for row in self.rows if row.letter}
+
+    def as_json(self) -> dict[str, tp.Any]:
+        """Return the table as plain data for a JSON file, with the differences from the paper."""
+        plain = asdict(self)
+        for row, plain_row in zip(self.rows, plain["rows"], strict=True):
+            for key, cell in row.cells.items():
+                plain_row["cells"][key]["difference"] = cell.difference
+        return plain
+
+
 FIGURES: dict[str, Callable[[Cell], object]] = {  # of a cell, each a column of the CSV
     "": lambda cell: cell.value,
     "_half": lambda cell: cell.by_clip and cell.by_clip.half,
@@ -119,15 +206,15 @@ def comma_separated(table: Table) -> str:
 
 def as_text(table: Table) -> str:
     """Return the table as JSON, every figure at full precision, with its notes."""
-    return json.dumps(as_json(table), indent=2, allow_nan=False) + "\n"
+    return json.dumps(table.as_json(), indent=2, allow_nan=False) + "\n"
 
 
-def heading(column: Column) -> str:
+def heading(column: TableColumn) -> str:
     """Return a column's heading with the direction in which it is better, and its dagger."""
     return f"{column.heading} {ARROWS[column.better]}" + (f" {DAGGER}" if column.dagger else "")
 
 
-def figure(cell: Cell | None, column: Column, letters: dict[str, str] | None = None) -> str:
+def figure(cell: Cell | None, column: TableColumn, letters: dict[str, str] | None = None) -> str:
     """Return a figure of ours as one reads it.
 
     Args:
@@ -175,7 +262,7 @@ def _width(half: float, decimals: int) -> str:
     return text if float(text) or not half else f"{half:.1g}"
 
 
-def _line(table: Table, row: Row, bold: str, escape: Callable[[str], str] = str) -> list[str]:
+def _line(table: Table, row: TableRow, bold: str, escape: Callable[[str], str] = str) -> list[str]:
     """Return the texts of a row: its name, with its letter, and its cells."""
     texts = [escape(f"{row.name} ({row.letter})" if row.letter else row.name)]
     for column in table.columns:
@@ -185,7 +272,7 @@ def _line(table: Table, row: Row, bold: str, escape: Callable[[str], str] = str)
     return texts
 
 
-def _text(row: Row, cell: Cell | None, column: Column, letters: dict[str, str]) -> str:
+def _text(row: TableRow, cell: Cell | None, column: TableColumn, letters: dict[str, str]) -> str:
     if row.kind == "paper" and cell is not None:
         return f"{cell.value:.{column.printed_decimals}f}"
     return figure(cell, column, letters)
@@ -197,10 +284,10 @@ def _signed(difference: float, decimals: int) -> str:
     return text if float(text) else text[1:]
 
 
-def _group(row: Row) -> str:
+def _group(row: TableRow) -> str:
     return row.kind if row.kind in ("control", "paper") else "ours"
 
 
-def _figure(row: Row, key: str, suffix: str) -> object:
+def _figure(row: TableRow, key: str, suffix: str) -> object:
     cell = row.cells.get(key)
     return None if cell is None else FIGURES[suffix](cell)
