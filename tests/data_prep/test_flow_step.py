@@ -13,7 +13,7 @@ from affekt.media.video.flow import Dis, confident
 from affekt.media.video.flow_store import FILE, resized
 from affekt.runtime.files import read_json, write_json
 from data_prep import flow as step
-from tests.affekt.media.test_flow import publish_network
+from tests.affekt.media.video.test_flow import publish_network
 from tests.corpora.portrait_corpus import SIZE, write_portraits
 
 FRAMES = 18  # more than are read at once
