@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from affekt.runtime.command import USER_ERRORS, CommandParser
-from affekt.runtime.weights.registry import InvalidWeightsError
+from affekt.runtime.weights.table import InvalidWeightsError
 
 BAD_INPUT, WRONG_WEIGHTS = 2, 4  # exit codes
 # Modules of affekt/evaluation/commands: each has HELP, DESCRIPTION, add_arguments and main.

@@ -26,7 +26,8 @@ from affekt.evaluation.network_measures import (
 from affekt.evaluation.protocol import MeasureName, Protocol
 from affekt.media.faces.detector import Detector
 from affekt.runtime.files import sha256
-from affekt.runtime.weights.registry import MissingWeightsError, find, status
+from affekt.runtime.weights.registry import find, status
+from affekt.runtime.weights.table import MissingWeightsError
 
 # The registry's key of each measure's network; none: the project trains it.
 KEYS: dict[MeasureName, str | None] = {

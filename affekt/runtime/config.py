@@ -42,7 +42,7 @@ def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T
         data = _merge(data, value)
         source = f"{path} with {' '.join(overrides)}"
     try:
-        return _build(cls, data)
+        return build(cls, data)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
 
@@ -89,7 +89,12 @@ def _merge(old: dict[str, tp.Any], new: dict[str, tp.Any]) -> dict[str, tp.Any]:
     return merged
 
 
-def _build(cls: type[T], data: dict[str, tp.Any], where: str = "") -> T:
+def build(cls: type[T], data: Mapping[str, tp.Any], where: str = "") -> T:
+    """Return the dataclass `cls` filled from a mapping; `where` is put before keys in messages.
+
+    Raises:
+        ConfigError: a key is unknown or missing, a value does not fit.
+    """
     hints = tp.get_type_hints(cls)
     for key in data:
         if key not in hints:
@@ -114,7 +119,7 @@ def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
         inner = next(arg for arg in args if arg is not type(None))
         return None if value is None else _convert(inner, value, where)
     if dc.is_dataclass(hint) and isinstance(value, dict):
-        return _build(tp.cast(type, hint), value, f"{where}.")
+        return build(tp.cast(type, hint), value, f"{where}.")
     if origin is tuple and isinstance(value, (list, tuple)):
         kinds = args[:1] * len(value) if args[-1] is ... else args
         if len(kinds) == len(value):

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from affekt.runtime.weights import registry as weights
-from affekt.runtime.weights.registry import InvalidWeightsError, MissingWeightsError, Status
-from affekt.runtime.weights.table import FILES
+from affekt.runtime.weights.registry import Status
+from affekt.runtime.weights.table import FILES, InvalidWeightsError, MissingWeightsError
 
 HELP = "list, check and put in place the networks' files that some metrics need"
 DESCRIPTION = """List, check and put in place the files that some metrics and losses need.

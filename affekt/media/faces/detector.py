@@ -51,7 +51,7 @@ FRAMING = 2.2  # side of the square that the mesh is found in, in sizes of the l
 FRAMED_SIZE = 256  # pixels of that square: the face fills the mesh network's 192 px
 CONFIDENCE = 0.5  # mediapipe's default, for locating and for the mesh
 
-FACE_ALIGNMENT_WEIGHTS = ("fa_s3fd", "fa_2dfan4")  # keys of affekt/runtime/weights/table.py
+FACE_ALIGNMENT_WEIGHTS = ("fa_s3fd", "fa_2dfan4")  # keys of affekt/runtime/weights/weights.yaml
 
 
 @dataclass(frozen=True)

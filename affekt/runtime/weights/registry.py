@@ -1,9 +1,8 @@
-"""The one way to weights that are not part of the project: where they are, and that they are right.
+"""Find weights that are not part of the project, and check that they are the right ones.
 
 Nothing is ever downloaded. A file is put into one folder by hand (or by `test.py weights add`) and
 is checked before anything reads it, since a torch pickle or a graph that was swapped or cut off
-gives wrong figures at best. Three levels, by what its publisher states
-(affekt/runtime/weights/table.py):
+gives wrong figures at best. Three levels, by what its publisher states (weights.yaml):
 
 1. the whole SHA-256: another one is an error;
 2. its first digits, by torch's naming rule: others are an error;
@@ -13,35 +12,31 @@ gives wrong figures at best. Three levels, by what its publisher states
 This guards against mistakes and damage, not against somebody who may write into the folder.
 """
 
-import contextlib
 import difflib
-import fcntl
 import os
 import shutil
 import typing as tp
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from affekt.runtime.files import read_json, replacing, sha256, write_json
-from affekt.runtime.weights.check import LOCK, published, unlike, wrong
-from affekt.runtime.weights.hash_cache import DIGEST, cached_sha256
-from affekt.runtime.weights.table import FILES, WeightsFile
+from affekt.runtime.files import replacing, sha256
+from affekt.runtime.weights.hashes import cached_sha256, lock_hash, read_lock
+from affekt.runtime.weights.table import (
+    FILES,
+    LOCK,
+    InvalidWeightsError,
+    MissingWeightsError,
+    WeightsFile,
+    file_problem,
+    hash_problem,
+    published,
+)
 
 VARIABLE = "AFFEKT_WEIGHTS"
 DEFAULT = Path("weights")
-MEMORY = "weights.hashes.json"
-LOCK_SCHEMA = 1
 
 State = tp.Literal["ok", "missing", "bad"]
-
-
-class MissingWeightsError(FileNotFoundError):
-    """A weights file is not where it should be."""
-
-
-class InvalidWeightsError(ValueError):
-    """A weights file is there, but is not the one that was published or first used."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +47,8 @@ class Status:
     path: Path  # where it is, or should be; absolute
     state: State
     problem: str  # what is wrong with it, and what to do; "" where nothing is
-    sha256: str  # of the file as it is; "" where it was not worth hashing
-    locked: bool  # its hash is not published, and was recorded at an earlier use
+    sha256: str = ""  # of the file as it is; "" where it was not worth hashing
+    locked: bool = False  # its hash is not published, and was recorded at an earlier use
 
 
 def root(folder: Path | None = None) -> Path:
@@ -91,7 +86,7 @@ def status(key: str, folder: Path | None = None, fresh: bool = False) -> Status:
     """Look at a file without using it: nothing is locked, nothing raised for what is wrong with it.
 
     Args:
-        key: of affekt/runtime/weights/table.py.
+        key: of weights.yaml.
         folder: a configuration's weights folder, see `root`.
         fresh: hash the file again even where its hash is remembered.
 
@@ -99,17 +94,17 @@ def status(key: str, folder: Path | None = None, fresh: bool = False) -> Status:
         ValueError: unknown key, or a damaged weights.lock.json.
     """
     file, path = entry(key), place(key, folder)
-    locked = "" if file.sha256 else _read_lock(path.parent).get(file.file, "")
+    locked = "" if file.sha256 else read_lock(path.parent).get(file.file, "")
     if not os.path.lexists(path):
-        return Status(file, path, "missing", "is missing", "", bool(locked))
-    memory, found = path.parent / MEMORY, ""
+        return Status(file, path, "missing", "is missing", locked=bool(locked))
+    found = ""
     try:
-        problem = unlike(file, path)
+        problem = file_problem(file, path)
         if not problem:
-            found = cached_sha256(path, memory, fresh)
-            if wrong(file, found, locked):  # never blame a file for a memory that is wrong
-                found = cached_sha256(path, memory, fresh=True)
-            problem = wrong(file, found, locked)
+            found = cached_sha256(path, fresh)
+            if hash_problem(file, found, locked):  # never blame a file for a memory that is wrong
+                found = cached_sha256(path, fresh=True)
+            problem = hash_problem(file, found, locked)
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
     return Status(file, path, "bad" if problem else "ok", problem, found, bool(locked))
@@ -121,7 +116,7 @@ def find(key: str, folder: Path | None = None) -> Path:
     A file whose hash is not published is locked to the hash it has at its first use.
 
     Args:
-        key: of affekt/runtime/weights/table.py.
+        key: of weights.yaml.
         folder: a configuration's weights folder; $AFFEKT_WEIGHTS wins over it, see `root`.
 
     Raises:
@@ -159,18 +154,20 @@ def require(found: Iterable[Status]) -> None:
         raise InvalidWeightsError(text) if bad else MissingWeightsError(text)
     for one in found:
         if not one.file.sha256 and not one.locked:
-            _lock(one.file, one.path)
+            _refuse(one.file, one.path, lock_hash(one.file, one.path))
 
 
 def explanation(one: Status) -> str:
     """Return what is wrong with a file, what to put where, and what does not work without it."""
     file = one.file
-    parts = [f"weights {file.key}: {one.path} {one.problem}"]
-    parts.append(f"wanted: {file.source} ({published(file)})")
-    parts.append(file.note)
-    parts.append(f"nothing is downloaded here; python test.py weights add {file.key} FILE puts it")
-    parts.append("without it: no " + ", ".join(file.needed_by) if file.needed_by else "")
-    parts.append(file.instead)
+    parts = [
+        f"weights {file.key}: {one.path} {one.problem}",
+        f"wanted: {file.source} ({published(file)})",
+        file.note,
+        f"nothing is downloaded here; python test.py weights add {file.key} FILE puts it",
+        "without it: no " + ", ".join(file.needed_by) if file.needed_by else "",
+        file.instead,
+    ]
     return "; ".join(part for part in parts if part)
 
 
@@ -178,7 +175,7 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     """Copy a file to its place after checking it; return that place. It is there whole or not.
 
     Args:
-        key: of affekt/runtime/weights/table.py.
+        key: of weights.yaml.
         source: the file, under any name.
         folder: a configuration's weights folder, see `root`.
         replace: let a good file be replaced by another good one, and its lock be renewed.
@@ -191,12 +188,9 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     file, target = entry(key), root(folder) / entry(key).file
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist")
-    digest, problem = "", unlike(file, source)
-    if not problem:
-        digest = sha256(source)
-        problem = wrong(file, digest, "")
-    if problem:
-        raise InvalidWeightsError(explanation(Status(file, source, "bad", problem, "", False)))
+    _refuse(file, source, file_problem(file, source))
+    digest = sha256(source)
+    _refuse(file, source, hash_problem(file, digest, ""))
     there = status(key, folder)
     if there.path.is_dir():
         raise ValueError(f"{there.path} is a folder; move it away")
@@ -205,8 +199,13 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     if not (target.exists() and target.samefile(source)):
         _copy(source, target, digest)
     if not file.sha256:
-        _lock(file, target, renew=replace)
+        _refuse(file, target, lock_hash(file, target, renew=replace))
     return target
+
+
+def _refuse(file: WeightsFile, path: Path, problem: str) -> None:
+    if problem:
+        raise InvalidWeightsError(explanation(Status(file, path, "bad", problem)))
 
 
 def _refuse_to_replace(there: Status, digest: str) -> None:
@@ -216,7 +215,7 @@ def _refuse_to_replace(there: Status, digest: str) -> None:
             f"{there.path} is another file (sha256 {there.sha256}, given {digest}), and which of "
             "the two is right is not published; --replace takes the new one"
         )
-    locked = _read_lock(there.path.parent).get(there.file.file) if not there.file.sha256 else None
+    locked = read_lock(there.path.parent).get(there.file.file) if not there.file.sha256 else None
     if locked is not None and locked != digest:
         raise InvalidWeightsError(
             f"weights {there.file.key}: the file given has sha256 {digest}, but {locked} when it "
@@ -230,53 +229,3 @@ def _copy(source: Path, target: Path, digest: str) -> None:
         shutil.copyfile(source, temporary)
         if sha256(temporary) != digest:
             raise OSError(f"{source} changed while it was copied; nothing was put to {target}")
-
-
-def _lock(file: WeightsFile, path: Path, renew: bool = False) -> None:
-    """Record the hash of a file of which none is published."""
-    digest = sha256(path)  # not a remembered one: this is the one that later files are held to
-    with _alone(path.parent):
-        lock = _read_lock(path.parent)
-        known = lock.get(file.file)
-        if known == digest:
-            return
-        if known is not None and not renew:  # by another process, a moment ago
-            problem = wrong(file, digest, known)
-            raise InvalidWeightsError(explanation(Status(file, path, "bad", problem, "", True)))
-        lock[file.file] = digest
-        try:
-            write_json(path.parent / LOCK, {"schema": LOCK_SCHEMA, "sha256": lock})
-        except OSError as error:
-            raise OSError(
-                f"{path}: its hash is not published and cannot be locked in {path.parent / LOCK} "
-                f"({error.strerror or error}); let somebody who may write there run "
-                f"python test.py weights verify {file.key} once"
-            ) from None
-
-
-def _read_lock(folder: Path) -> dict[str, str]:
-    """Return the locked hashes by file name; a damaged lock is an error, never an empty one."""
-    path = folder / LOCK
-    if not path.exists():
-        return {}
-    try:
-        stored = read_json(path)
-        locked = stored["sha256"] if stored["schema"] == LOCK_SCHEMA else None
-    except (ValueError, KeyError, TypeError):
-        locked = None
-    if not isinstance(locked, dict) or not all(DIGEST.fullmatch(str(v)) for v in locked.values()):
-        raise InvalidWeightsError(
-            f"{path} is damaged; restore it, or delete it to trust the files that are there now"
-        )
-    return locked
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing the lock of a folder meanwhile."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)  # and with it the lock

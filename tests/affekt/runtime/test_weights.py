@@ -17,10 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affekt.evaluation.commands import weights as command
-from affekt.runtime.weights import hash_cache
+from affekt.runtime.config import ConfigError
+from affekt.runtime.weights import hashes
 from affekt.runtime.weights import registry as weights
-from affekt.runtime.weights.registry import InvalidWeightsError, MissingWeightsError
-from affekt.runtime.weights.table import FILES, WeightsFile
+from affekt.runtime.weights.table import (
+    FILES,
+    InvalidWeightsError,
+    MissingWeightsError,
+    WeightsFile,
+    read_table,
+)
 
 CONTENT = bytes(range(256)) * 4  # 1,024 bytes
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -51,11 +57,9 @@ def folder(tmp_path, monkeypatch):
 def hashed(monkeypatch):
     """The files that were read whole, in order; files may be remembered at once."""
     read = []
-    monkeypatch.setattr(hash_cache, "SETTLED", -1.0)
-    hash_file = hash_cache.sha256
-    monkeypatch.setattr(
-        hash_cache, "sha256", lambda path: read.append(path.name) or hash_file(path)
-    )
+    monkeypatch.setattr(hashes, "SETTLED", -1.0)
+    hash_file = hashes.sha256
+    monkeypatch.setattr(hashes, "sha256", lambda path: read.append(path.name) or hash_file(path))
     return read
 
 
@@ -222,7 +226,7 @@ def test_a_file_that_cannot_be_read_says_why(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(hash_cache, "sha256", refuse)
+    monkeypatch.setattr(hashes, "sha256", refuse)
     with pytest.raises(InvalidWeightsError, match=r"cannot be read \(Permission denied\)"):
         weights.find("whole")
 
@@ -298,7 +302,7 @@ def test_a_lock_that_cannot_be_written_is_an_error_that_says_who_can_help(folder
     def refuse(path, value):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(weights, "write_json", refuse)
+    monkeypatch.setattr(hashes, "write_json", refuse)
     with pytest.raises(OSError, match=r"cannot be locked in .*run python test\.py weights verify"):
         weights.find("unknown")
 
@@ -308,14 +312,14 @@ def test_locks_of_several_processes_at_once_are_all_kept(folder, monkeypatch):
     for key in keys:
         monkeypatch.setitem(FILES, key, WeightsFile(key, key, "nowhere", "", ()))
         (folder / key).write_bytes(key.encode())
-    read = weights._read_lock
+    read = hashes.read_lock
 
     def slowly(folder):
         lock = read(folder)
         time.sleep(0.02)
         return lock
 
-    monkeypatch.setattr(weights, "_read_lock", slowly)
+    monkeypatch.setattr(hashes, "read_lock", slowly)
     with ThreadPoolExecutor(len(keys)) as pool:
         list(pool.map(weights.find, keys))
     assert locked(folder).keys() == set(keys)
@@ -344,7 +348,7 @@ def test_a_file_is_hashed_once(folder, hashed):
 
 
 def test_a_file_written_a_moment_ago_is_not_remembered(folder, hashed, monkeypatch):
-    monkeypatch.setattr(hash_cache, "SETTLED", 3600.0)
+    monkeypatch.setattr(hashes, "SETTLED", 3600.0)
     (folder / "whole.pth").write_bytes(CONTENT)
     weights.find("whole")
     weights.find("whole")
@@ -440,7 +444,7 @@ def test_a_folder_that_may_only_be_read_works(folder, hashed, monkeypatch):
     def refuse(path, value):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(hash_cache, "write_json", refuse)
+    monkeypatch.setattr(hashes, "write_json", refuse)
     assert weights.find("whole")
     assert names(folder) == ["whole.pth"]
 
@@ -453,7 +457,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_judged(folder, monkeypatch)
         path.write_bytes(CONTENT + b"x")
         return DIGEST
 
-    monkeypatch.setattr(hash_cache, "sha256", meanwhile)
+    monkeypatch.setattr(hashes, "sha256", meanwhile)
     with pytest.raises(InvalidWeightsError, match="changed while it was read"):
         weights.find("whole")
 
@@ -581,6 +585,17 @@ def test_no_two_entries_are_one_file():
     assert len(set(every)) == len(every)
     assert len(set(hashes)) == len(hashes)
     assert all(FILES[file.key] is file for file in REAL)
+
+
+def test_a_table_with_a_wrong_field_is_refused_by_name(tmp_path):
+    entry = "net: {file: net.pth, source: here, licence: free"
+    for more, words in (
+        (", sice: 3}", "did you mean 'size'"),
+        (", size: big}", "net.size is 'big'"),
+    ):
+        (tmp_path / "table.yaml").write_text(entry + more)
+        with pytest.raises(ConfigError, match=words):
+            read_table(tmp_path / "table.yaml")
 
 
 def test_the_files_that_metrics_take_are_known():
