@@ -6,7 +6,7 @@
 `ratio` holds SSIM (7 x 7 windows) with PSNR, and SSIM with the Gaussian window with PSNR: each as
 the loop computes it against the same two of affekt.metrics.image, `ssim` and `ssim_wang` at 256 px,
 the other sizes under their names. `notes` hold all four figures of an evaluation by either way of
-affekt.metrics.image_batch: why the compiled kernels are the choice on a CPU.
+affekt.metrics.image.picture_scores: why the compiled kernels are the choice on a CPU.
 
 Wanted: equal to 1e-4, and `ssim` at least 5 times faster.
 """
@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from affekt.arrays import Image
-from affekt.metrics.image import psnr, ssim, ssim_wang
-from affekt.metrics.image_batch import picture_scores, scores_by_torch
+from affekt.metrics.image import picture_scores, psnr, scores_by_torch, ssim, ssim_wang
 from benchmarks.harness import Result, Timing, compare, main, table, timing_rows
 
 SIDES = (128, 256, 512)  # pixels

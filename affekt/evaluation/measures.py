@@ -20,7 +20,7 @@ from affekt.evaluation.controls import FIRST_IS_THE_TRUTHS
 from affekt.evaluation.protocol import Landmarks, Pictures
 from affekt.evaluation.video import Shown
 from affekt.media.faces.crop import Crop, cut, square_crop
-from affekt.metrics.image_batch import picture_scores
+from affekt.metrics.image import picture_scores
 from affekt.metrics.landmark import landmark_distances, shared_frames
 from affekt.metrics.temporal import flicker, jitter, warp_errors
 

@@ -1,34 +1,50 @@
-"""95 % intervals of the figures in a table: what another draw of clips could have shown.
+"""95 % intervals: BCa bootstrap, Wilson's for shares, cluster-robust t for leave-one-out scores.
 
-Every figure here is a mean over clips, of a score, of a difference or of a ratio, so one bootstrap
-serves all: draw units with replacement, add up numerators and denominators, divide. The units are
-clips or, where there are speakers enough, speakers with all their clips: clips of one person are
-alike, and an interval that takes them for independent is too narrow for a statement about people.
-The bounds are Efron's BCa (DiCiccio and Efron 1996, Bootstrap Confidence Intervals, section 2),
-which correct the percentiles for bias and for skewness. Accuracies have Wilson's bounds (1927).
-
-In 1,500 simulations each, the bounds of 20 normal scores covered the truth in 93 %, of 100 in 94 %;
-skewed (gamma) scores in 92 and 94 %. By speaker they are too short while there are few: 84 % at 5
+Of a table. Every figure is a mean over clips, of a score, of a difference or of a ratio. Units are
+drawn with replacement: clips or, where there are speakers enough, speakers with all their clips,
+because clips of one person are alike, and an interval that takes them for independent is too narrow
+for a statement about people. The bounds are Efron's BCa (DiCiccio and Efron 1996, Bootstrap
+Confidence Intervals, section 2), by scipy. Accuracies have Wilson's bounds (1927). In 1,500
+simulations each, the bounds of 20 normal scores covered the truth in 93 %, of 100 in 94 %; skewed
+(gamma) scores in 92 and 94 %. By speaker they are too short while there are few: 84 % at 5
 speakers, 91 % at 15, 93 % at 30.
+
+Of a probe (`clustered_*`). Clips of one sentence are read well or badly together, so that many
+clips of few sentences hold less than as many independent ones. G clusters hold N clips with scores
+y, cluster totals of y - m have the variance below, and t with G - 1 degrees of freedom takes the
+place of the normal distribution, as wanted where clusters are few (Cameron and Miller 2015, A
+Practitioner's Guide to Cluster-Robust Inference, section VI).
+
+    v = G / (G - 1) sum_g (sum_{i in g} (y_i - m))^2 / N^2
+
+Shares have Wilson's bounds, which stay in [0, 1] and admit that 48 of 48 is not certainty, at the
+effective number of clips of Korn and Graubard (1998, Survey Methodology 24, 193-201). In 2,000
+simulations each of 6 x 8, 14 x 24, 10 x 42 and 24 x 5 clips, with shares of 0.3 to 1 and a tenth to
+three tenths of the variance the clusters' own, the bounds of a share held the truth in 94 to 100 %
+of the cases, those of a difference in 95 to 100 % (m +- t sqrt(v) of the differences: 72 to 96 %,
+worst where nearly all is read). The folds of a leave-one-out share their training clips; the
+intervals do not account for that, nor for another training run.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import ndtri, stdtrit
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 from affekt.arrays import Array
 
 DRAWS = 10_000
 SEED = 0  # the same scores give the same interval on every run
 LEVEL = 0.95
+NORMAL = float(ndtri((1 + LEVEL) / 2))  # the normal distribution's bound
 MIN_SPEAKERS = 5  # fewer say next to nothing of how speakers differ
-BLOCK = 2_000_000  # numbers drawn at a time: 16 MB
-TIE = 1e-12  # relative difference that is rounding
-NORMAL = NormalDist()
+BLOCK = 20_000_000  # numbers drawn at a time: 160 MB
+DIGITS = 12  # of a statistic: the same units in another order add up a little differently
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Say whether both bounds lie on the same side of zero."""
+        """Whether both bounds lie on the same side of zero."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
@@ -61,7 +77,7 @@ def mean_interval(values: ArrayLike, speakers: Sequence[str] | None = None) -> I
         ValueError: no value, a value that is not finite, or another number of speakers.
     """
     numbers = _checked(values)
-    return _ratio(numbers, np.ones_like(numbers), _units(len(numbers), speakers))
+    return _ratio(numbers, np.ones_like(numbers), speakers)
 
 
 def macro_interval(
@@ -78,11 +94,22 @@ def macro_interval(
         speakers: (N,) as in `mean_interval`.
     """
     numbers = _checked(values)
-    names, member = np.unique(_named(groups, len(numbers)), return_inverse=True)
-    belongs = member[:, None] == np.arange(len(names))  # (N, G)
-    units = _units(len(numbers), speakers)
-    sums, counts = _per_unit(numbers[:, None] * belongs, units), _per_unit(belongs, units)
-    return _bca(sums, counts, member if speakers is None else np.zeros(len(sums), int))
+    member = _indices(groups, len(numbers))
+    if speakers is None:
+        samples = tuple(numbers[member == group] for group in range(member.max() + 1))
+        return _bca(samples, lambda *drawn, axis: np.mean([d.mean(axis) for d in drawn], axis=0))
+
+    # Sums and numbers of clips by speaker and group; a draw adds up those of its speakers.
+    unit = _indices(speakers, len(numbers))
+    sums, counts = np.zeros((2, unit.max() + 1, member.max() + 1))
+    np.add.at(sums, (unit, member), numbers)
+    np.add.at(counts, (unit, member), 1)
+
+    def mean_of_means(drawn: Array, axis: int) -> Array:
+        drawn = np.moveaxis(drawn, axis, -1).astype(int)
+        return (sums[drawn].sum(axis=-2) / counts[drawn].sum(axis=-2)).mean(axis=-1)
+
+    return _bca((np.arange(len(sums)),), mean_of_means)
 
 
 def difference_interval(
@@ -96,9 +123,7 @@ def difference_interval(
         ours, theirs: (N,), the same clip at the same place.
         speakers: (N,) as in `mean_interval`.
     """
-    first, second = _checked(ours), _checked(theirs)
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} scores against {len(second)}; pair them clip by clip")
+    first, second = _checked_pair(ours, theirs)
     return mean_interval(first - second, speakers)
 
 
@@ -106,32 +131,92 @@ def ratio_interval(
     ours: ArrayLike, theirs: ArrayLike, speakers: Sequence[str] | None = None
 ) -> Interval | None:
     """Return the ratio of the means of ours and theirs on the same clips; None if theirs is 0."""
-    first, second = _checked(ours), _checked(theirs)
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} scores against {len(second)}; pair them clip by clip")
-    return _ratio(first, second, _units(len(first), speakers)) if second.sum() else None
+    first, second = _checked_pair(ours, theirs)
+    return _ratio(first, second, speakers) if second.sum() else None
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
     """Return a share and Wilson's score interval, which stays in [0, 1] and holds for few trials.
-
-    (p + z^2/2n +- z sqrt(p(1 - p)/n + z^2/4n^2)) / (1 + z^2/n): Wilson 1927, J. Am. Stat. Ass. 22.
 
     Raises:
         ValueError: no trial, or successes outside [0, trials].
     """
     if trials < 1 or not 0 <= successes <= trials:
         raise ValueError(f"{successes} of {trials} is no share")
-    z, share = NORMAL.inv_cdf((1 + LEVEL) / 2), successes / trials
-    middle = share + z**2 / (2 * trials)
-    reach = z * math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    scale = 1 + z**2 / trials
-    return Interval(share, max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale))
+    return Interval(successes / trials, *wilson(successes / trials, trials))
+
+
+def wilson(share: float, number: float) -> tuple[float, float]:
+    """Return Wilson's bounds of a share of `number` draws, which need not be whole.
+
+    (p + z^2/2n +- z sqrt(p(1 - p)/n + z^2/4n^2)) / (1 + z^2/n): Wilson 1927, J. Am. Stat. Ass. 22.
+    scipy's binomtest takes whole numbers alone.
+    """
+    square = NORMAL**2
+    middle = share + square / (2 * number)
+    reach = NORMAL * math.sqrt(share * (1 - share) / number + square / (4 * number**2))
+    scale = 1 + square / number
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
 def enough_speakers(speakers: Iterable[str]) -> bool:
-    """Say whether there are speakers enough for an interval by speaker."""
+    """Return whether there are speakers enough for an interval by speaker."""
     return len(set(speakers)) >= MIN_SPEAKERS
+
+
+def clustered_mean(scores: ArrayLike, clusters: ArrayLike) -> Interval:
+    """Return the mean of scores (N,) and m +- t sqrt(v), N names in `clusters`.
+
+    Raises:
+        ValueError: no score, one that is not finite, or another number of names.
+    """
+    values = _checked(scores)
+    index = _indices(clusters, len(values))
+    mean, count = float(values.mean()), int(index.max()) + 1
+    if count < 2:
+        return Interval(mean, None, None)
+    reach = _t(count - 1) * math.sqrt(_variance(values, index))
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def clustered_share(hits: ArrayLike, clusters: ArrayLike) -> Interval:
+    """Return the mean of scores in [0, 1] and Wilson's bounds at the effective number of clips.
+
+    n* = N / max(1, v N / (p (1 - p))) (t_{N-1} / t_{G-1})^2, the design effect 1 at p = 0 and 1.
+
+    Raises:
+        ValueError: as `clustered_mean`, or a score outside [0, 1].
+    """
+    values = _checked(hits)
+    index = _indices(clusters, len(values))
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError(f"hits from {values.min():g} to {values.max():g}: wanted 0 to 1")
+    share, number, count = float(values.mean()), len(values), int(index.max()) + 1
+    if count < 2:
+        return Interval(share, None, None)
+    binomial = share * (1 - share) / number
+    effect = max(1.0, _variance(values, index) / binomial) if binomial else 1.0
+    effective = number / effect * (_t(number - 1) / _t(count - 1)) ** 2
+    return Interval(share, *wilson(share, effective))
+
+
+def clustered_difference(first: ArrayLike, second: ArrayLike, clusters: ArrayLike) -> Interval:
+    """Return the difference of two shares of the same clips and its paired bounds.
+
+    Newcombe's method 10 (1998, Statistics in Medicine 17, 2635-2650) with the bounds l, u of
+    `clustered_share` and phi the correlation of the two scores over clips:
+        low = d - sqrt((p1 - l1)^2 - 2 phi (p1 - l1)(u2 - p2) + (u2 - p2)^2), high likewise.
+    Two shares of 1 so differ by 0, but not certainly.
+    """
+    one, two = clustered_share(first, clusters), clustered_share(second, clusters)
+    difference = one.value - two.value
+    if one.low is None or one.high is None or two.low is None or two.high is None:
+        return Interval(difference, None, None)
+    scores = np.array([first, second], float)
+    phi = float(np.corrcoef(scores)[0, 1]) if scores.std(axis=1).all() else 0.0
+    below = _hypotenuse(one.value - one.low, two.high - two.value, phi)
+    above = _hypotenuse(one.high - one.value, two.value - two.low, phi)
+    return Interval(difference, difference - below, difference + above)
 
 
 def _checked(values: ArrayLike) -> Array:
@@ -141,91 +226,66 @@ def _checked(values: ArrayLike) -> Array:
     return numbers
 
 
-def _named(names: Sequence[str], wanted: int) -> Array:
-    if len(names) != wanted:
-        raise ValueError(f"{len(names)} names for {wanted} clips")
-    return np.asarray(names)
+def _checked_pair(ours: ArrayLike, theirs: ArrayLike) -> tuple[Array, Array]:
+    first, second = _checked(ours), _checked(theirs)
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} scores against {len(second)}; pair them clip by clip")
+    return first, second
 
 
-def _units(clips: int, speakers: Sequence[str] | None) -> Array:
-    """Return the unit of each clip, counted from 0: itself, or its speaker."""
-    if speakers is None:
-        return np.arange(clips)
-    return np.unique(_named(speakers, clips), return_inverse=True)[1]
+def _indices(names: ArrayLike, wanted: int) -> Array:
+    """Return the place of each clip's name among the different names, (N,)."""
+    found = np.asarray(names)
+    if found.shape != (wanted,):
+        raise ValueError(f"{found.size} names for {wanted} clips")
+    return np.unique(found, return_inverse=True)[1]
 
 
-def _per_unit(values: Array, units: Array) -> Array:
-    """Add up the clips of each unit: (N, G) to (U, G)."""
-    totals = np.zeros((units.max() + 1, values.shape[1]))
-    np.add.at(totals, units, values)
-    return totals
+def _ratio(over: Array, under: Array, speakers: Sequence[str] | None) -> Interval:
+    """Return sum over / sum under of clips (N,) and its interval by clip or by speaker."""
+    unit = np.arange(len(over)) if speakers is None else _indices(speakers, len(over))
+    sums, counts = np.bincount(unit, over), np.bincount(unit, under)
+    return _bca((sums, counts), lambda s, c, axis: s.sum(axis) / c.sum(axis), paired=True)
 
 
-def _ratio(over: Array, under: Array, units: Array) -> Interval:
-    sums, counts = _per_unit(over[:, None], units), _per_unit(under[:, None], units)
-    return _bca(sums, counts, np.zeros(len(sums), int))
-
-
-def _bca(over: Array, under: Array, strata: Array) -> Interval:
-    """Return mean_g(sum_u over / sum_u under) and its BCa bounds.
-
-    Args:
-        over, under: (U, G), numerators and denominators by unit and group.
-        strata: (U,), counted from 0; units are drawn within their stratum.
-    """
-    value = float((over.sum(axis=0) / under.sum(axis=0)).mean())
-    pools = [np.flatnonzero(strata == stratum) for stratum in range(strata.max() + 1)]
-    if min(len(pool) for pool in pools) < 2:
+def _bca(
+    samples: tuple[Array, ...], statistic: Callable[..., Array], paired: bool = False
+) -> Interval:
+    """Return a statistic of samples (U,) and its BCa bounds; bounds of None for a lone unit."""
+    value = float(statistic(*samples, axis=-1))
+    if min(map(len, samples)) < 2:
         return Interval(value, None, None)
-    drawn = _draws(over, under, pools)
+    scale = max(1.0, abs(value))
+
+    def rounded(*drawn: Array, axis: int) -> Array:
+        return np.round(statistic(*drawn, axis=axis) / scale, DIGITS) * scale
+
+    batch = max(1, BLOCK // sum(map(len, samples)))
+    rng = np.random.default_rng(SEED)
+    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # told apart below
+        found = bootstrap(
+            samples, rounded, n_resamples=DRAWS, batch=batch, paired=paired, rng=rng,
+            confidence_level=LEVEL, method="BCa",
+        )  # fmt: skip
+    drawn = found.bootstrap_distribution
     if not np.isfinite(drawn).all():  # a draw without a denominator: too few units
         return Interval(value, None, None)
-    if np.ptp(drawn) <= TIE * max(1.0, abs(value)):
+    if np.ptp(drawn) == 0:
         return Interval(value, value, value)
-    low, high = _corrected(value, drawn, _acceleration(over, under, pools))
-    return Interval(value, low, high)
+    return Interval(value, *map(float, found.confidence_interval))
 
 
-def _draws(over: Array, under: Array, pools: list[Array]) -> Array:
-    """Return the statistic of each draw, (DRAWS,); NaN or infinite where a denominator is 0."""
-    rng = np.random.default_rng(SEED)
-    shape = (DRAWS, over.shape[1])
-    sums, counts = np.zeros(shape), np.zeros(shape)
-    for pool in pools:
-        used = np.flatnonzero(under[pool].any(axis=0) | over[pool].any(axis=0))
-        step = max(1, BLOCK // len(pool))
-        for start in range(0, DRAWS, step):
-            stop = min(DRAWS, start + step)
-            chosen = pool[rng.integers(0, len(pool), (stop - start, len(pool)))]
-            for group in used:
-                sums[start:stop, group] += over[chosen, group].sum(axis=1)
-                counts[start:stop, group] += under[chosen, group].sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn: Array = (sums / counts).mean(axis=1)
-    return drawn
+def _variance(values: Array, index: Array) -> float:
+    """Return v, the variance of the mean of clustered scores."""
+    totals = np.bincount(index, values - values.mean())
+    count = len(totals)
+    return float(count / (count - 1) * (totals**2).sum() / len(values) ** 2)
 
 
-def _acceleration(over: Array, under: Array, pools: list[Array]) -> float:
-    """Return BCa's acceleration from leaving each unit out; strata as Davison and Hinkley 1997."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = ((over.sum(axis=0) - over) / (under.sum(axis=0) - under)).mean(axis=1)
-    if not np.isfinite(left).all():
-        return 0.0  # one unit holds a whole group: no correction for skewness
-    weights = [(len(p) - 1) * (left[p].mean() - left[p]) / len(p) for p in pools]
-    influence = np.concatenate(weights)
-    spread = float((influence**2).sum())
-    return float((influence**3).sum()) / (6 * spread**1.5) if spread else 0.0
+def _t(freedom: int) -> float:
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
-def _corrected(value: float, drawn: Array, acceleration: float) -> tuple[float, float]:
-    """Return the BCa percentiles of the draws; ties with the estimate count half."""
-    tie = TIE * max(1.0, abs(value))  # the same units in another order add up a little differently
-    share = float(((drawn < value - tie).mean() + (drawn <= value + tie).mean()) / 2)
-    edge = 0.5 / len(drawn)
-    bias = NORMAL.inv_cdf(min(max(share, edge), 1 - edge))
-    levels = []
-    for tail in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
-        moved = bias + NORMAL.inv_cdf(tail)
-        levels.append(NORMAL.cdf(bias + moved / (1 - acceleration * moved)))
-    low, high = np.quantile(drawn, levels)
-    return float(low), float(high)
+def _hypotenuse(first: float, second: float, phi: float) -> float:
+    return math.sqrt(max(0.0, first**2 - 2 * phi * first * second + second**2))

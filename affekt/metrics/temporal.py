@@ -1,4 +1,4 @@
-"""How steady a video is from frame to frame: warp error, flicker, landmark jitter. Ours.
+"""Temporal metrics: warp error, flicker, landmark jitter, and the lag of the mouth. Ours.
 
 No paper at hand defines such a figure (Xu et al. 2023 ask people). A video is best held against the
 motion that it should have, the truth's: judged by its own motion, a frozen video is perfect.
@@ -15,6 +15,9 @@ Without the second, walls and shirts outvote the face: on calm real clips a froz
 none of the camera's noise, then beat the truth; with it, it scored 1.4 to 4.2 times the truth's
 error on each of 14 real clips. The truth's own row is what noise, light and an imperfect flow cost.
 
+Lag. Loudness is no mouth opening, but both rise and fall with the syllables; the shift at which
+they correlate best is compared with that of the true video, never read as an absolute lag.
+
 Letters: T frames, H rows, W columns; pictures are (H, W, 3) uint8 RGB, errors grey levels of 255.
 """
 
@@ -26,6 +29,7 @@ import cv2
 import numpy as np
 
 from affekt.arrays import Array, Image
+from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.faces.geometry import View
 from affekt.media.video.flow import Dis, confident, origins, sampled
 from affekt.metrics.landmark import aligned
@@ -33,6 +37,8 @@ from affekt.metrics.landmark import aligned
 VISIBLE = 4.0  # grey levels; the truth's own error is below on nearly all of the clips above
 TRUTH = "the truth"
 JERK = 3  # the order of the difference that jitter takes
+REACH = 10  # frames (0.4 s) looked at on either side
+QUIET = 1e-4  # of full scale; the floor under the logarithm of loudness
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,31 @@ def jitter(raw: Array, view: View = "2d") -> float:
     return float(lengths[whole].mean())
 
 
+def loudness(samples: Array) -> Array:
+    """Return the log root mean square of each video frame's sound, (T,) for (640 T,) samples."""
+    frames = samples[: len(samples) // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
+    power = np.square(frames.reshape(-1, SAMPLES_PER_FRAME)).mean(axis=1)
+    return 0.5 * np.log(power + QUIET**2)
+
+
+def opening_lag(opening: Array, level: Array, reach: int = REACH) -> int:
+    """Return by how many frames the mouth opening (T,) follows the loudness (T,); negative: leads.
+
+    Raises:
+        ValueError: of different length, or too short for the reach, or one of them constant.
+    """
+    if len(opening) != len(level) or len(opening) <= 2 * reach:
+        raise ValueError(
+            f"mouth opening has {len(opening)} frames and loudness {len(level)}; wanted as many, "
+            f"and more than {2 * reach}"
+        )
+    if min(np.ptp(opening), np.ptp(level)) == 0:
+        raise ValueError("a mouth that never moves, or a sound that never changes, has no lag")
+    shifts = range(-reach, reach + 1)
+    agreement = [_correlation(opening, level, shift) for shift in shifts]
+    return shifts[int(np.argmax(agreement))]
+
+
 def _in_step(videos: Mapping[str, Iterable[Image]]) -> Iterator[tuple[Image, ...]]:
     """Yield the videos' frames side by side; they must be of the first one's number and size."""
     for number, pictures in enumerate(zip_longest(*videos.values())):
@@ -176,3 +207,10 @@ def _grey(picture: Image, number: int) -> Image:
 def _error(motion: Motion, before: Image, now: Image) -> float:
     """Return the sum over the pixels that count."""
     return float(np.abs(motion.moved(before) - now)[motion.counted].sum(dtype=float))
+
+
+def _correlation(opening: Array, level: Array, shift: int) -> float:
+    later, earlier = (opening, level) if shift >= 0 else (level, opening)
+    count = len(opening) - abs(shift)
+    pair = np.corrcoef(later[abs(shift) :], earlier[:count])
+    return float(np.nan_to_num(pair[0, 1], nan=-1.0))

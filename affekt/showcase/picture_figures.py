@@ -17,7 +17,7 @@ from affekt.media.faces.detector import make_detector
 from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import MOUTH, mouth_opening
 from affekt.metrics.image import psnr, ssim
-from affekt.metrics.lag import loudness, opening_lag
+from affekt.metrics.temporal import loudness, opening_lag
 from data_prep.clips.clip import analyse_video
 from evp.data.portraits import OpenClip, nearest_frames
 from evp.inference.drawing import render

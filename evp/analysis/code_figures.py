@@ -10,7 +10,7 @@ speakers in all emotions, for the sentence one speaker. `unheard` counts the cli
 learned from: silhouettes among them alone; readers as ever, who know the other groups' clips, heard
 or not. `all` counts every clip, most of which the encoders have learned from, which flatters them.
 
-Intervals (affekt/metrics/cluster_intervals.py) draw what was left out, sentences or speakers; where
+Intervals (affekt/metrics/intervals.py) draw what was left out, sentences or speakers; where
 there are fewer than `MIN_UNITS`, what each speaker said of each sentence; where these are few too,
 none.
 
@@ -26,12 +26,7 @@ from numpy.typing import NDArray
 
 from affekt.arrays import Array
 from affekt.media.corpus import Clip
-from affekt.metrics.cluster_intervals import (
-    Bounds,
-    clustered_difference,
-    clustered_mean,
-    clustered_share,
-)
+from affekt.metrics.intervals import Interval, clustered_difference, clustered_mean, clustered_share
 from affekt.metrics.probes import hits_across, nearest_mean, read_linearly, silhouettes
 
 Entry = dict[str, Any]
@@ -193,7 +188,7 @@ def telling(entry: Entry) -> bool:
     return len({each > 0 for each in entry["by_run"]}) == 1
 
 
-def _entry(bounds: Bounds, unit: str, clusters: Array) -> Entry:
+def _entry(bounds: Interval, unit: str, clusters: Array) -> Entry:
     units = len(np.unique(clusters))
     few = units < MIN_UNITS
     return {

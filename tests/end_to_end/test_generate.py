@@ -10,7 +10,7 @@ from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import read_audio, write_wav
 from affekt.media.faces.crop import Crop
 from affekt.media.video.video import probe, read_frames, write_video
-from affekt.metrics.lag import loudness, opening_lag
+from affekt.metrics.temporal import loudness, opening_lag
 from evp.inference.landmarks import Emotion
 from evp.inference.portrait import EditedFrame
 from evp.inference.postprocess import Retouch

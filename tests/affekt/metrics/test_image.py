@@ -10,9 +10,17 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from affekt.media.video.video import read_video
-from affekt.metrics import image_batch
-from affekt.metrics.image import psnr, psnr_u8wrap, ssim, ssim_wang
-from affekt.metrics.image_batch import METRICS, picture_scores, scores_by_kernels, scores_by_torch
+from affekt.metrics import image
+from affekt.metrics.image import (
+    METRICS,
+    picture_scores,
+    psnr,
+    psnr_u8wrap,
+    scores_by_kernels,
+    scores_by_torch,
+    ssim,
+    ssim_wang,
+)
 
 
 def picture(seed=0, size=(48, 40), smooth=True):
@@ -204,7 +212,7 @@ def test_neither_batches_nor_the_order_of_frames_change_a_score(monkeypatch):
     results, truths = clips(frames=7)
     whole = on_the_cpu_in_torch(results, truths)
     for frames in (1, 3, 7):
-        monkeypatch.setattr(image_batch, "BATCH_PIXELS", frames * truths[0, ..., 0].size)
+        monkeypatch.setattr(image, "BATCH_PIXELS", frames * truths[0, ..., 0].size)
         again = on_the_cpu_in_torch(results[::-1], truths[::-1])
         for name, values in again.items():
             np.testing.assert_allclose(values[::-1], whole[name], rtol=0, atol=1e-12)
@@ -212,7 +220,7 @@ def test_neither_batches_nor_the_order_of_frames_change_a_score(monkeypatch):
 
 def test_the_device_chooses_the_way(monkeypatch):
     for way in ("scores_by_torch", "scores_by_kernels"):
-        monkeypatch.setattr(image_batch, way, lambda *given, way=way: (way, *given[2:]))
+        monkeypatch.setattr(image, way, lambda *given, way=way: (way, *given[2:]))
     assert picture_scores([], []) == ("scores_by_kernels",)
     assert picture_scores([], [], torch.device("cpu")) == ("scores_by_kernels",)
     assert picture_scores([], [], "cuda:1") == ("scores_by_torch", "cuda:1")

@@ -12,8 +12,7 @@ from PIL import Image
 from torch_fidelity import calculate_metrics
 
 from affekt.media.video.video import read_video
-from affekt.metrics.fid import fid, kid
-from affekt.metrics.inception import features, load_inception, random_inception
+from affekt.metrics.fid import features, fid, kid, load_inception, random_inception
 
 
 @pytest.fixture(scope="module")

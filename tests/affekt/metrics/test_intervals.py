@@ -1,15 +1,21 @@
+import math
+
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm
 
 from affekt.metrics import intervals
 from affekt.metrics.intervals import (
     Interval,
+    clustered_difference,
+    clustered_mean,
+    clustered_share,
     difference_interval,
     enough_speakers,
     macro_interval,
     mean_interval,
     ratio_interval,
+    wilson,
     wilson_interval,
 )
 
@@ -39,11 +45,10 @@ def by_speaker_slowly(values, speakers, draws=3000):
     )
     pull = without.mean() - without
     acceleration = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
-    normal = intervals.NORMAL
-    bias = normal.inv_cdf(float((drawn < np.mean(values)).mean()))
+    bias = norm.ppf(float((drawn < np.mean(values)).mean()))
     levels = []
     for z in (-1.959964, 1.959964):
-        levels.append(normal.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))))
+        levels.append(norm.cdf(bias + (bias + z) / (1 - acceleration * (bias + z))))
     return np.quantile(drawn, levels)
 
 
@@ -217,3 +222,102 @@ def test_what_is_no_row_of_scores_is_refused():
     for successes, trials in ((1, 0), (3, 2), (-1, 2)):
         with pytest.raises(ValueError, match="is no share"):
             wilson_interval(successes, trials)
+
+
+def test_the_bounds_of_a_mean_by_hand():
+    found = clustered_mean([1, 2, 3, 6], ["a", "a", "b", "b"])
+    # mean 3, cluster totals -3 and 3: v = 2 (9 + 9) / 16, and t with one degree of freedom
+    reach = 12.7062 * math.sqrt(2.25)
+    assert found.value == 3
+    assert found.low == pytest.approx(3 - reach, rel=1e-5)
+    assert found.high == pytest.approx(3 + reach, rel=1e-5)
+
+
+def test_a_share_of_all_is_not_certain():
+    assert wilson(1.0, 48) == pytest.approx((48 / (48 + 1.959964**2), 1.0))
+    found = clustered_share(np.ones(48), np.arange(48) % 6)
+    effective = 48 * (2.01174 / 2.57058) ** 2  # t of 47 and of 5 degrees of freedom
+    assert found.low == pytest.approx(effective / (effective + 1.959964**2), rel=1e-4)
+    assert found.high == 1
+
+
+def test_clips_that_hit_and_miss_together_count_as_few():
+    hits = np.repeat([1, 1, 0, 0], 5)
+    found = clustered_share(hits, np.repeat(range(4), 5))
+    # v = 4/3 (4 x 2.5^2) / 400 = 1/12 against 0.25 / 20: 20 clips count as 3, t of 19 and 3
+    bounds = wilson(0.5, 3 * (2.09302 / 3.18245) ** 2)
+    assert (found.low, found.high) == pytest.approx(bounds, rel=1e-4)
+    alone = clustered_share(np.tile([1, 1, 0, 0], 5), np.repeat(range(5), 4))
+    assert alone.high - alone.low < 0.7 * (found.high - found.low)
+
+
+def test_the_bounds_of_a_difference_by_hand():
+    clusters = np.arange(48) % 6
+    low = clustered_share(np.ones(48), clusters).low
+    both = clustered_difference(np.ones(48), np.ones(48), clusters)
+    assert (both.value, both.low, both.high) == pytest.approx((0, low - 1, 1 - low))
+    first, second = np.arange(48) % 4 > 0, np.arange(48) % 8 > 0  # shares 3/4 and 7/8
+    one, two = clustered_share(first, clusters), clustered_share(second, clusters)
+    phi = (0.75 - 0.75 * 0.875) / math.sqrt(0.75 * 0.25 * 0.875 * 0.125)  # the first in the second
+    a, b = one.value - one.low, two.high - two.value
+    reach = math.sqrt(a * a - 2 * phi * a * b + b * b)
+    found = clustered_difference(first, second, clusters)
+    assert found.value == pytest.approx(-0.125)
+    assert found.low == pytest.approx(-0.125 - reach)
+    turned = clustered_difference(second, first, clusters)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+
+
+def drawn(rng, clusters, each, shift):
+    """Return hits of normal numbers below `shift`, 0.3 of their variance common to a cluster."""
+    common = rng.normal(size=clusters).repeat(each)
+    latent = math.sqrt(0.3) * common + math.sqrt(0.7) * rng.normal(size=clusters * each)
+    return latent < shift
+
+
+def test_bounds_hold_the_truth_where_those_of_single_clips_do_not():
+    rng = np.random.default_rng(0)
+    index = np.arange(8).repeat(25)
+    share = 0.841345  # of the normal distribution below 1
+    held = held_alone = 0
+    for _ in range(300):
+        hits = drawn(rng, 8, 25, 1.0)
+        found = clustered_share(hits, index)
+        held += found.low <= share <= found.high
+        low, high = wilson(hits.mean(), len(hits))
+        held_alone += low <= share <= high
+    assert held >= 0.92 * 300
+    assert held_alone < 0.75 * 300
+
+
+def test_bounds_of_a_difference_hold_0_where_there_is_none():
+    rng = np.random.default_rng(1)
+    index = np.arange(8).repeat(25)
+    held = 0
+    for _ in range(300):
+        found = clustered_difference(drawn(rng, 8, 25, 1.0), drawn(rng, 8, 25, 1.0), index)
+        held += found.low <= 0 <= found.high
+    assert held >= 0.92 * 300
+
+
+def test_one_cluster_says_nothing_of_others():
+    for found in (
+        clustered_mean([1, 2], ["a", "a"]),
+        clustered_share([1, 0], ["a", "a"]),
+        clustered_difference([1, 0], [0, 0], ["a", "a"]),
+    ):
+        assert (found.low, found.high) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("scores", "clusters", "message"),
+    [
+        ([], [], r"scores of shape \(0,\)"),
+        ([1, math.nan], ["a", "b"], "one finite number per clip"),
+        ([1, 0], ["a"], "1 names for 2 clips"),
+        ([1, 2], ["a", "b"], "hits from 1 to 2: wanted 0 to 1"),
+    ],
+)
+def test_scores_that_are_no_hits_are_refused(scores, clusters, message):
+    with pytest.raises(ValueError, match=message):
+        clustered_share(scores, clusters)

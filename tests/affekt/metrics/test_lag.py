@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from affekt.metrics.lag import loudness, opening_lag
+from affekt.metrics.temporal import loudness, opening_lag
 
 
 def sound_and_mouth(shift, frames=60):
