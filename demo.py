@@ -20,13 +20,18 @@ from typing import Literal
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.files import read_json, write_json
 from affekt.runtime.plan import Stage, StageError, run_plan
-from affekt.showcase.bars import Results, rows
-from affekt.showcase.commands import Setting
-from affekt.showcase.eamm_plan import EammDemo, eamm_plan
-from affekt.showcase.evp_plan import EvpDemo, evaluation, evp_plan
-from affekt.showcase.full_figures import scores
 from affekt.showcase.full_plan import FullDemo, full_plan
+from affekt.showcase.plans import (
+    DemoPaths,
+    EammDemo,
+    EvpDemo,
+    eamm_plan,
+    evp_manifest,
+    evp_plan,
+    scores_of,
+)
 from affekt.showcase.report import write_report
+from affekt.showcase.thresholds import Results, rows
 
 
 @dataclass(frozen=True)
@@ -50,17 +55,17 @@ class Config:
 
 def plan(cfg: Config) -> list[Stage]:
     """Return the commands of the demo; those that others wait for come first."""
-    setting = Setting(cfg.home, cfg.raw, cfg.seed, cfg.cores)
+    paths = DemoPaths(cfg.home, cfg.raw, cfg.seed, cfg.cores)
     if cfg.system == "evp":
-        return evp_plan(cfg.evp, setting)
+        return evp_plan(cfg.evp, paths)
     if cfg.system == "eamm":
-        return eamm_plan(cfg.eamm, setting)
-    return full_plan(cfg.full, setting)
+        return eamm_plan(cfg.eamm, paths)
+    return full_plan(cfg.full, paths)
 
 
 def run_demo(cfg: Config) -> Results:
     """Run what is missing of the plan; write results.json and report.html."""
-    with spent(cfg.home / "spent.json") as wall:
+    with elapsed(cfg.home / "elapsed.json") as wall:
         seconds = run_plan(plan(cfg), cfg.home / "logs", cfg.cores)
     path = cfg.out / "results.json"
     results: Results = read_json(path) if path.exists() else {}
@@ -75,12 +80,12 @@ def run_demo(cfg: Config) -> Results:
 
 def table_1(out: Path) -> str:
     """Return EVP's Table 1 of the demo as text; empty where EVP's demo has not run."""
-    path = scores(evaluation(out).with_suffix("")) / "evp-table1.md"
+    path = scores_of(evp_manifest(out).with_suffix("")) / "evp-table1.md"
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 @contextlib.contextmanager
-def spent(path: Path) -> Iterator[list[float]]:
+def elapsed(path: Path) -> Iterator[list[float]]:
     """Add the seconds of this attempt, failed or not, to those of the attempts before it."""
     before = read_json(path) if path.exists() else 0.0
     started, total = time.monotonic(), [before]
@@ -99,7 +104,7 @@ def main() -> int:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
     for row in rows(results):
-        print(f"{row.key:34} {row.value:>8}  {row.bar:36} {row.mark}")
+        print(f"{row.key:34} {row.value:>8}  {row.threshold:36} {row.mark}")
     print(table_1(cfg.out))
     print(f"see {cfg.out / 'report.html'}")
     return 0

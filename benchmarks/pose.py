@@ -31,7 +31,7 @@ from affekt.media.faces import geometry
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.detector import make_detector
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.showcase.picture_figures import true_arrays
+from affekt.showcase.evp_figures import true_arrays
 from benchmarks.harness import table
 from eamm.inference.pose import to_release
 

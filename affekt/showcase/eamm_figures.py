@@ -1,30 +1,31 @@
-"""Measure EAMM's demo on people that it did not learn from, and write RUNS/figures.json.
+"""Measure EAMM's demo on held-out people: reenactment, A2FD's keypoints, mouths, emotion.
 
     python -m affekt.showcase.eamm_figures runs/demo/eamm --corpus data/mini_eamm
 
-RUNS holds fomm/, a2fd/ and displacement/. The test people's clips are made from their own sound
-and pose and a picture of theirs, an emotional clip with the emotion of another person.
+RUNS holds fomm/, a2fd/ and displacement/; figures.json is written there. Clips are generated from
+their own sound and pose and a picture of the person, emotional clips with the emotion of another
+person.
 """
 
 import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from affekt.arrays import Array, Image
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.faces.points import mouth_opening
+from affekt.media.plots import enlarged
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
-from affekt.showcase.bars import Results, finite
+from affekt.showcase.thresholds import Results, without_nan
 from eamm.a2fd.network import A2fd, load_a2fd
 from eamm.a2fd.validation import a2fd_figures
 from eamm.displacement.data import neutral_keypoints, read_frames
@@ -50,12 +51,12 @@ from eamm.fomm.model import Fomm, load_fomm
 from eamm.fomm.validation import HeldOutConfig, held_out_clips, measure
 
 TEST = "test_speaker"
-SHOWN = 256  # pixels a side at which faces are looked for in generated frames
-STRIDE = 2  # every second frame of a clip is rendered: neighbours say the same
+DETECTED = 256  # pixels a side at which faces are looked for in generated frames
+STRIDE = 2  # every second frame of a clip is rendered: neighbours hardly differ
 
 
 class MouthFigures(tp.NamedTuple):
-    """How a generated clip's mouth opens, against the true clip's."""
+    """Mouth opening of a generated clip against the true clip's."""
 
     r: float  # correlation
     gain: float  # spread of the opening / of the true one
@@ -75,7 +76,7 @@ def mouth_figures(generated: Array, truth: Array) -> MouthFigures:
 def neutral_mouths(
     fomm: Fomm, a2fd: A2fd, clips: Sequence[Clip], detector: Detector
 ) -> list[MouthFigures]:
-    """Return the mouths of neutral clips, each made from its own first frame by A2FD alone."""
+    """Return the figures of neutral clips, each animated from its first frame by A2FD alone."""
     found = []
     for clip in tqdm(clips, "neutral speech", unit="clip"):
         picture = to_tensor(read_frames(clip, 0, 1, fomm.config.size))
@@ -92,7 +93,7 @@ def emotional_clips(
     detector: Detector,
     count: int,
 ) -> tuple[list[EmotionFigures], list[MouthFigures], dict[str, float]]:
-    """Return what emotion did to the faces, their mouths against the truth, keypoint errors."""
+    """Return the emotion's effect on faces, mouths against the truth, and keypoint errors."""
     fomm, a2fd, model, description = networks
     pairs = held_out_pairs(corpus, HeldOutEmotions(clips=count))
     measured = [prepare(fomm, a2fd, pair) for pair in pairs]
@@ -111,14 +112,15 @@ def emotional_clips(
 def faces_of(fomm: Fomm, picture: Tensor, keypoints: Keypoints, detector: Detector) -> Array:
     """Return the landmarks found in every `STRIDE`-th generated frame; NaN without a face."""
     some = Keypoints(*(part[::STRIDE] for part in keypoints))
-    return detect_faces(detector, enlarged(render_clip(fomm, picture, some)))
+    frames = render_clip(fomm, picture, some)
+    return detect_faces(detector, np.stack([enlarged(frame, DETECTED) for frame in frames]))
 
 
 def measure_runs(runs: Path, corpus: Corpus, clips: int) -> Results:
     """Return every figure of EAMM's demo.
 
-    mouth_r is the median over neutral clips, made by A2FD alone, and emotional ones, made with
-    emotion; both medians stand beside it.
+    mouth_r is the median over neutral clips, from A2FD alone, and emotional ones, with the
+    displacement; both medians stand beside it.
     """
     fomm, a2fd = load_fomm(runs / "fomm"), load_a2fd(runs / "a2fd")
     model, description = load_displacement(runs / "displacement")
@@ -148,13 +150,6 @@ def measure_runs(runs: Path, corpus: Corpus, clips: int) -> Results:
     }
 
 
-def enlarged(frames: Image) -> Image:
-    """Return frames (T, S, S, 3) at the size at which faces are looked for."""
-    size = (SHOWN, SHOWN)
-    large = [cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC) for frame in frames]
-    return np.asarray(large, np.uint8)
-
-
 def _median(figures: Sequence[MouthFigures], name: str) -> float:
     return float(np.nanmedian([getattr(each, name) for each in figures]))
 
@@ -168,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     results = measure_runs(args.runs, Corpus(args.corpus), args.clips)
-    write_json(args.runs / "figures.json", finite(results))
+    write_json(args.runs / "figures.json", without_nan(results))
 
 
 if __name__ == "__main__":

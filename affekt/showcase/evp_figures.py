@@ -1,27 +1,63 @@
-"""Measure EVP's demo on clips that it did not learn from, and write OUT/figures.json.
+"""Measure EVP's demo on held-out clips: landmarks, emotion, 3D alignment, video, sync.
 
     python -m affekt.showcase.evp_figures runs/demo --speech data/mini --lively data/mini_lively \\
         --truth data/raw/mini/truth
 
-`speech` holds calm heads in every emotion, `lively` turning ones; both are prepared mini corpora,
-whose truth the stages never saw. Needs OUT/media of affekt.showcase.evp_videos.
+Writes RUNS/figures.json, nested by section. `speech` is calm heads in every emotion, `lively`
+turning ones; both are prepared mini corpora, whose ground truth no stage has seen. Needs RUNS/media
+of affekt.showcase.videos.
+
+Letters: N clips, T frames, S pixels a side of a generated picture.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from affekt.media.corpus import Corpus
-from affekt.media.face3d.model import load_face_model
+from affekt.arrays import Array, Image
+from affekt.media.audio.reader import read_audio
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
+from affekt.media.face3d.model import FaceModel, load_face_model, project
+from affekt.media.faces.detector import make_detector
+from affekt.media.faces.geometry import align_2d
+from affekt.media.faces.points import GROUPS, MOUTH, mouth_opening
+from affekt.metrics.image import psnr, ssim
+from affekt.metrics.probes import (
+    mouth_correlation,
+    moved_toward,
+    nearest_mean_accuracy,
+    point_distance,
+    probe_accuracy,
+)
+from affekt.metrics.temporal import loudness, opening_lag
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
-from affekt.showcase.bars import Results, finite
-from affekt.showcase.picture_figures import TEST, alignment_figures, sync_figures, video_figures
-from affekt.showcase.speech_figures import emotion_figures, landmark_figures
-from evp.inference.emotion_codes import load_codes
-from evp.inference.renderer import load_renderer
-from evp.networks.audio2lm import load_predictor
+from affekt.runtime.run import restore
+from affekt.showcase.thresholds import Results, without_nan
+from data_prep.clips.clip import analyse_video
+from evp.data.portraits import OpenClip, nearest_frames
+from evp.inference.drawing import render
+from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes
+from evp.inference.renderer import Renderer, load_renderer
+from evp.landmark_space import unflatten
+from evp.networks.audio2lm import Predictor, load_predictor, predict_faces
+from evp.networks.encoders import ContentEncoder, load_description
+
+TEST = "test_sentence"
+MOUTH_MARGIN = 0.5  # of the mouth's width, around it, for the mouth box
+MOUTH_ERRORS = ("m_ld", "mean_face", "shuffled", "own")
+STRIDE = 3  # every third frame of a held-out clip is rendered: neighbours hardly differ
+CONTENT_LEAKS = {  # figure -> the run whose content encoder is probed for emotion
+    "content_leak": "disentangle",
+    "content_leak_pretrained": "pretrain_content",
+    "content_leak_audio2lm": "audio2lm",
+    "content_leak_no_cross": "disentangle_no_cross",
+}
 
 
 def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
@@ -30,18 +66,273 @@ def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
     codes = load_codes(runs / "audio2lm")
     renderer = load_renderer(runs / "edge2video", "cpu")
     speaker = renderer.speaker
-    both = [
-        [*speech.clips(split, speaker), *lively.clips(split, speaker)] for split in ("train", TEST)
-    ]
-    turning = video_figures(renderer, both[0], lively.clips(TEST, speaker))
+    train = [*speech.clips("train", speaker), *lively.clips("train", speaker)]
+    turning = video_figures(renderer, train, lively.clips(TEST, speaker))
     return {
         "landmark": landmark_figures(predictor, speech),
         "emotion": emotion_figures(predictor, codes, speech, runs),
         "alignment": alignment_figures(lively, load_face_model(runs / "face_model.npz"), truth),
-        "video": video_figures(renderer, both[0], speech.clips(TEST, speaker)),
+        "video": video_figures(renderer, train, speech.clips(TEST, speaker)),
         "video_turning": turning,
         "sync": sync_figures(runs / "media"),
     }
+
+
+def predicted(
+    predictor: Predictor, clip: Clip, code: Array, spoken: Clip | None = None
+) -> NDArray[np.float32]:
+    """Return the clip's speaker with the sound of `spoken` (default: its own), (T, 68, 2)."""
+    sound = (spoken or clip).windows()
+    neutral = predictor.space.neutral_of(clip.speaker)
+    return predict_faces(predictor.model, predictor.encoders.content, sound, code, neutral)
+
+
+def landmark_figures(predictor: Predictor, corpus: Corpus) -> dict[str, float]:
+    """Return mouth distance in 256 px, against the speaker's mean and against shuffled sound.
+
+    The emotion code is the mean over the clip's own sound. `m_ld_shuffled` is what the same model
+    predicts from another held-out sentence of the same speaker in the same emotion, over the
+    frames that both have.
+    """
+    clips = corpus.clips(TEST)
+    codes = clip_codes(predictor.encoders.emotion, clips)
+    px: dict[str, list[float]] = {name: [] for name in (*MOUTH_ERRORS, *GROUPS)}
+    correlations = []
+    for clip, code in zip(clips, codes, strict=True):
+        truth, face = clip.aligned(predictor.view), predicted(predictor, clip, code)
+        mean_face = unflatten(predictor.space.average_of(clip.speaker))
+        px["m_ld"].append(point_distance(face, truth))
+        px["mean_face"].append(point_distance(np.broadcast_to(mean_face, truth.shape), truth))
+        correlations.append(mouth_correlation(face, truth))
+        for name, members in GROUPS.items():
+            px[name].append(point_distance(face, truth, members))
+        # The same model with the sound of the speaker's other sentences in this emotion.
+        for other in _other_sentences(clip, clips):
+            shuffled = predicted(predictor, clip, code, other)
+            both = min(len(shuffled), len(truth))
+            px["shuffled"].append(point_distance(shuffled[:both], truth[:both]))
+            px["own"].append(point_distance(face[:both], truth[:both]))
+    mean = {name: float(np.mean(values)) for name, values in px.items()}
+    return {
+        "m_ld_px": mean["m_ld"],
+        "m_ld_mean_face_px": mean["mean_face"],
+        "m_ld_ratio": mean["m_ld"] / mean["mean_face"],
+        "m_ld_shuffled_px": mean["shuffled"],
+        "m_ld_shuffled_ratio": mean["own"] / mean["shuffled"],
+        "mouth_r": float(np.nanmedian(correlations)),
+        **{f"{name}_px": mean[name] for name in GROUPS},
+        "clips": len(clips),
+    }
+
+
+def emotion_figures(
+    predictor: Predictor, codes: EmotionCodes, corpus: Corpus, runs: Path
+) -> dict[str, float]:
+    """Return accuracies of emotion codes and raw MFCC, effects of swapped codes, content leaks."""
+    train, test = corpus.clips("train"), corpus.clips(TEST)
+    labels, wanted = (_labels(clips, corpus) for clips in (train, test))
+    known, held_out = (clip_codes(predictor.encoders.emotion, clips) for clips in (train, test))
+    by_speaker = [
+        _raw_accuracy(corpus.clips("train", speaker), corpus.clips(TEST, speaker), corpus)
+        for speaker in corpus.speakers
+    ]
+    return {
+        "code_accuracy": nearest_mean_accuracy(known, labels, held_out, wanted),
+        "raw_mfcc_accuracy": _raw_accuracy(train, test, corpus),
+        "raw_mfcc_accuracy_per_speaker": float(np.mean(by_speaker)),  # a harder baseline
+        **swap_figures(predictor, codes, corpus),
+        **content_leaks(corpus, runs),
+    }
+
+
+def swap_figures(predictor: Predictor, codes: EmotionCodes, corpus: Corpus) -> dict[str, float]:
+    """Return how a held-out clip's face changes with another label's mean code."""
+    means = _true_means(corpus, predictor)
+    toward, kept = [], []
+    for clip in corpus.clips(TEST):
+        plain = predicted(predictor, clip, codes.of(clip.emotion, clip.speaker))
+        for label in corpus.emotions:
+            if label == clip.emotion:
+                continue
+            face = predicted(predictor, clip, codes.of(label, clip.speaker))
+            source, target = (means[clip.speaker, name] for name in (clip.emotion, label))
+            toward.append(moved_toward(face, source, target))
+            kept.append(mouth_correlation(face, plain))
+    return {
+        "swap_toward_target": float(np.mean(toward)),
+        "swap_mouth_r": float(np.nanmedian(kept)),
+        "swaps": len(toward),
+    }
+
+
+def content_leaks(corpus: Corpus, runs: Path) -> dict[str, float]:
+    """Return the accuracy of linear probes for emotion on clips' content codes (chance 1 / K).
+
+    After disentanglement, after content pretraining alone, after E_c has learned on with the
+    landmarks, and after disentanglement with the cross term at 0.
+    """
+    train, test = corpus.clips("train"), corpus.clips(TEST)
+    labels, wanted = (_labels(clips, corpus) for clips in (train, test))
+    leaks = {}
+    for key, run in CONTENT_LEAKS.items():
+        encoder = ContentEncoder(load_description(runs / run).encoders.content)
+        restore(runs / run, content_encoder=encoder)
+        encoder.eval()
+        codes, held_out = (clip_codes(encoder, clips) for clips in (train, test))
+        leaks[key] = probe_accuracy(codes, labels, held_out, wanted)
+    return leaks
+
+
+def alignment_figures(corpus: Corpus, model: FaceModel, truth_root: Path) -> dict[str, float]:
+    """Return the error of the fitted pose on held-out clips of turning heads.
+
+    rotation_deg is the mean angle between fitted and true rotation, after one constant turn per
+    speaker (a model's frontal view is a convention); rotation_ratio divides it by the error of
+    assuming that the head never turns. Residuals are in pixels of the 256 px aligned face.
+    """
+    errors, still, fitted, true = [], [], [], []
+    for speaker in corpus.speakers:
+        clips = corpus.clips(TEST, speaker)
+        truths = [true_arrays(clip, truth_root) for clip in clips]
+        pose = np.concatenate([clip.pose() for clip in clips])
+        truth = np.concatenate([arrays["pose"] for arrays in truths])
+        errors.append(rotation_error_deg(pose, truth))
+        still.append(rotation_error_deg(np.zeros_like(pose), truth))
+        for clip, arrays in zip(clips, truths, strict=True):
+            fit = fit_clip(model, clip.landmarks())
+            points = project(model.shapes(fit.identity, fit.expression), fit.pose)
+            to_256 = px_at_256(fit.pose)[:, None]
+            fitted.append(np.linalg.norm(points - clip.landmarks(), axis=-1) * to_256)
+            true.append(np.linalg.norm(points - arrays["landmarks"], axis=-1) * to_256)
+    return {
+        "rotation_deg": _mean(errors),
+        "no_rotation_deg": _mean(still),
+        "rotation_ratio": _mean(errors) / _mean(still),
+        "reprojection_px": _mean(fitted),
+        "reprojection_to_truth_px": _mean(true),
+        "frames": int(sum(len(each) for each in errors)),
+    }
+
+
+def video_figures(
+    renderer: Renderer, train: Sequence[Clip], test: Sequence[Clip]
+) -> dict[str, float]:
+    """Return SSIM and PSNR of held-out frames rendered from their own detected landmarks.
+
+    Beside them the same for the training frame whose aligned landmarks are nearest, and both in a
+    box around the true mouth.
+    """
+    scores: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    size = renderer.guidance.size
+    opened = {clip.id: OpenClip(clip, renderer.guidance) for clip in train}
+    for clip in test:
+        held = OpenClip(clip, renderer.guidance)
+        chosen = list(range(0, clip.frames, STRIDE))
+        frames, guidance = held.read(chosen)
+        pictures = render(renderer.generator, guidance)
+        closest = nearest_frames(train, clip)
+        copies = [opened[closest[k][0].id].read([closest[k][1]])[0][0] for k in chosen]
+        scale = size / clip.crop().size[0]
+        boxes = [mouth_box(held.landmarks[k] * scale, size) for k in chosen]
+        for truth, made, copy, box in zip(frames, pictures, copies, boxes, strict=True):
+            scores["ours"].append(_similarity(made, truth))
+            scores["nearest"].append(_similarity(copy, truth))
+            scores["mouth"].append(_similarity(made[box], truth[box]))
+            scores["nearest_mouth"].append(_similarity(copy[box], truth[box]))
+    mean = {name: np.mean(each, axis=0).tolist() for name, each in scores.items()}
+    ours, nearest, mouth, nearest_mouth = mean.values()
+    return {
+        "ssim": ours[0],
+        "psnr": ours[1],
+        "nearest_ssim": nearest[0],
+        "nearest_psnr": nearest[1],
+        "dssim_ratio": (1 - ours[0]) / (1 - nearest[0]),
+        "psnr_gain": ours[1] - nearest[1],
+        "mouth_ssim": mouth[0],
+        "mouth_psnr": mouth[1],
+        "mouth_dssim_ratio": (1 - mouth[0]) / (1 - nearest_mouth[0]),
+        "mouth_psnr_gain": mouth[1] - nearest_mouth[1],
+        "frames": len(scores["ours"]),
+    }
+
+
+def sync_figures(media: Path) -> dict[str, float]:
+    """Return the lag of the mouth behind the sound in result.mp4 and truth.mp4, in frames.
+
+    Sound and landmarks are read from both files; `behind_truth` is the difference of their lags.
+    """
+    detector = make_detector()
+    lags = {}
+    for name in ("result", "truth"):
+        path = media / f"{name}.mp4"
+        landmarks = analyse_video(path, detector).landmarks
+        level = loudness(read_audio(path))[: len(landmarks)]
+        lags[name] = opening_lag(mouth_opening(align_2d(landmarks[: len(level)])), level)
+    return {
+        "lag_frames": lags["result"],
+        "truth_lag_frames": lags["truth"],
+        "behind_truth": abs(lags["result"] - lags["truth"]),
+    }
+
+
+def mouth_box(landmarks: Array, size: int) -> tuple[slice, slice]:
+    """Return rows and columns around the mouth of a face (68, 2), inside a picture of `size`."""
+    mouth = landmarks[list(MOUTH)]
+    low, high = mouth.min(0), mouth.max(0)
+    margin = MOUTH_MARGIN * (high[0] - low[0]) / 2
+    left, top = np.clip(np.floor(low - margin), 0, size - 8).astype(int)
+    right, bottom = np.clip(np.ceil(high + margin), 8, size).astype(int)
+    return slice(int(top), int(bottom)), slice(int(left), int(right))
+
+
+def true_arrays(clip: Clip, truth_root: Path) -> dict[str, Array]:
+    """Return the ground truth of a mini corpus clip: landmarks, pose, opening, ...
+
+    Raises:
+        FileNotFoundError: the clip's video does not lie in a mini corpus.
+    """
+    speaker, _, view, emotion, level, name = Path(clip.source).parts[-6:]
+    path = truth_root / speaker / view / emotion / level / Path(name).with_suffix(".npz")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; only a mini corpus has a known truth")
+    with np.load(path, allow_pickle=False) as kept:
+        return {key: kept[key] for key in ("landmarks", "pose", "opening")}
+
+
+def _true_means(corpus: Corpus, predictor: Predictor) -> dict[tuple[str, str], Array]:
+    """Return the mean true face (68, 2) of every speaker in every emotion, training clips only."""
+    means = {}
+    for speaker in corpus.speakers:
+        for label in corpus.emotions:
+            clips = corpus.clips("train", speaker, label)
+            faces = [clip.aligned(predictor.view) for clip in clips]
+            means[speaker, label] = np.concatenate(faces).mean(axis=0)
+    return means
+
+
+def _other_sentences(clip: Clip, clips: Sequence[Clip]) -> list[Clip]:
+    spoken = (clip.speaker, clip.emotion)
+    alike = [other for other in clips if (other.speaker, other.emotion) == spoken]
+    return [other for other in alike if other.sentence != clip.sentence]
+
+
+def _labels(clips: Sequence[Clip], corpus: Corpus) -> Array:
+    return np.array([corpus.emotions.index(clip.emotion) for clip in clips])
+
+
+def _raw_accuracy(train: Sequence[Clip], test: Sequence[Clip], corpus: Corpus) -> float:
+    """Return the accuracy of the nearest mean MFCC, which needs no network."""
+    means = [np.stack([c.mfcc()[:, 1:].mean(axis=0) for c in clips]) for clips in (train, test)]
+    labels, wanted = (_labels(clips, corpus) for clips in (train, test))
+    return nearest_mean_accuracy(means[0], labels, means[1], wanted)
+
+
+def _similarity(picture: Image, truth: Image) -> tuple[float, float]:
+    return ssim(picture, truth), psnr(picture, truth)
+
+
+def _mean(parts: Sequence[Array]) -> float:
+    return float(np.concatenate([part.reshape(-1) for part in parts]).mean())
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,7 +345,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     results = measure(args.runs, Corpus(args.speech), Corpus(args.lively), args.truth)
-    write_json(args.runs / "figures.json", finite(results))
+    write_json(args.runs / "figures.json", without_nan(results))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
-"""Gather the full demo's figures into OUT/figures.json, with bars for the networks that judge.
+"""Collect the full demo's figures into RUNS/figures.json, from what its stages have written.
 
-    python -m affekt.showcase.full_figures runs/demo/full
-
-Needs what the stages of affekt/showcase/full_plan.py have written there.
+python -m affekt.showcase.full_figures runs/demo/full --evp runs/demo/evaluation/evp_scores
 """
 
 from collections.abc import Sequence
@@ -14,17 +12,12 @@ from affekt.evaluation.control_rows import RESULT, TRUTH
 from affekt.evaluation.tables.evaluations import load_evaluation
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json
-from affekt.showcase.bars import Results
-from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
+from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_manifest, row_results
+from affekt.showcase.plans import scores_of
+from affekt.showcase.thresholds import Results
 
 ACCURACY = "emotion_correct"
-EDITING = (
-    "rank",
-    "rank_share",
-    "mouth_r",
-    "mouth_share",
-    "paths",
-)  # of evp.analysis.measure_editing
+EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.analysis.editing
 TRUTH_FIGURES = "emotion_of_truth.json"  # of affekt.metrics.emotion.accuracy
 
 
@@ -46,9 +39,9 @@ def measure(out: Path, evp: Path) -> Results:
         "evp_emotion_of_truth": accuracy(evp, TRUTH),
     }
     for row in ROWS:
-        figures[f"evp_emotion_{row}"] = accuracy(scores(row_results(out, row)), RESULT)
+        figures[f"evp_emotion_{row}"] = accuracy(scores_of(row_results(out, row)), RESULT)
     for name in EAMM_TABLES:
-        folder = scores(eamm_clips(out, name).with_suffix(""))
+        folder = scores_of(eamm_manifest(out, name).with_suffix(""))
         if load_evaluation(folder).of(RESULT, ACCURACY):  # LRW has no emotions
             for row in (RESULT, TRUTH):
                 figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)
@@ -59,13 +52,8 @@ def measure(out: Path, evp: Path) -> Results:
     return figures
 
 
-def scores(results: Path) -> Path:
-    """Return the folder of the scores of a folder of videos."""
-    return results.with_name(f"{results.name}_scores")
-
-
 def accuracy(evaluation: Path, row: str) -> float:
-    """Return the share of a row's clips whose emotion was read right."""
+    """Return the share of a row's clips whose emotion was classified correctly."""
     return float(np.mean([*load_evaluation(evaluation).of(row, ACCURACY).values()]))
 
 

@@ -1,8 +1,8 @@
-"""One self-contained HTML page: a table of figures against their bars, pictures, videos.
+"""A self-contained HTML page: figures against their thresholds, pictures, videos, tables.
 
-Everything is embedded, so the file can be mailed. The page counts its own media: its body carries
-data-state="ready" once every video has a frame and every picture a size, or "broken" with what
-failed, which a test reads in a real browser.
+Media are embedded, so the file can be mailed. A script counts them: the body's data-state is
+"ready" once every video has a frame and every picture a size, else "broken", with the counts in
+data-media; tests read both in a real browser.
 """
 
 import base64
@@ -14,27 +14,28 @@ from pathlib import Path
 from affekt.evaluation.tables.table import Table, figure, heading
 from affekt.runtime.files import write_text
 
+TEMPLATE = Path(__file__).with_name("page.html")
 KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """One figure of the table."""
 
     key: str  # as in results.json
-    what: str
-    bar: str  # the bar as text, for instance "<= 0.5"; empty: shown for comparison only
+    description: str
+    threshold: str  # as text, for instance "<= 0.5"; empty: shown for comparison only
     value: str
-    met: bool | None  # None: no bar
+    met: bool | None  # None: no threshold
 
     @property
     def mark(self) -> str:
-        """Whether the bar is met, in a word."""
+        """Whether the threshold is met, in a word."""
         return {True: "met", False: "missed", None: ""}[self.met]
 
     def cells(self) -> str:
         """Return the row as HTML."""
-        texts = (self.key, self.what, self.bar, self.value, self.mark)
+        texts = (self.key, self.description, self.threshold, self.value, self.mark)
         cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
         return f'<tr class="{self.mark}">{cells}</tr>'
 
@@ -55,12 +56,12 @@ class Section:
     title: str
     text: str
     figures: Sequence[Figure] = ()
-    rows: Sequence[Row] = ()  # numbers of the section, in a table that folds
+    rows: Sequence[MetricRow] = ()  # numbers of the section, in a table that folds
     tables: Sequence[Table] = ()  # of the papers, with ours
 
 
 def write_page(
-    path: Path, title: str, lead: str, rows: Sequence[Row], sections: Sequence[Section]
+    path: Path, title: str, lead: str, rows: Sequence[MetricRow], sections: Sequence[Section]
 ) -> None:
     """Write the page.
 
@@ -70,16 +71,16 @@ def write_page(
     Raises:
         FileNotFoundError, ValueError: a figure is missing or of an unknown kind.
     """
-    barred = "\n".join(row.cells() for row in rows if row.met is not None)
-    others = "\n".join(row.cells() for row in rows if row.met is None)
-    body = "\n".join(_section(section) for section in sections)
-    text = (
-        _PAGE.replace("@TITLE@", html.escape(title))
-        .replace("@LEAD@", html.escape(lead))
-        .replace("@ROWS@", barred)
-        .replace("@OTHERS@", others)
-        .replace("@SECTIONS@", body)
-    )
+    parts = {
+        "@TITLE@": html.escape(title),
+        "@LEAD@": html.escape(lead),
+        "@ROWS@": "\n".join(row.cells() for row in rows if row.met is not None),
+        "@OTHERS@": "\n".join(row.cells() for row in rows if row.met is None),
+        "@SECTIONS@": "\n".join(_section(section) for section in sections),
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
     write_text(path, text)
 
 
@@ -112,7 +113,7 @@ def _paper_table(table: Table) -> str:
     )
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[MetricRow]) -> str:
     if not rows:
         return ""
     body = "\n".join(row.cells() for row in rows)
@@ -132,77 +133,3 @@ def _figure(figure: Figure) -> str:
         media = f'<img {source} alt="{caption}">'
     style = f"grid-column: span {figure.columns}"
     return f'<figure style="{style}">{media}<figcaption>{caption}</figcaption></figure>'
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>@TITLE@</title>
-<style>
-:root { color-scheme: light dark; --line: #8884; --good: #2a8a4a; --bad: #c0392b; }
-body { font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; font-size: 0.9rem; }
-th, td { text-align: left; padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); }
-td:first-child, td:nth-child(3), td:nth-child(4) { font-family: ui-monospace, monospace; }
-tr.met td:last-child { color: var(--good); font-weight: 600; }
-tr.missed td:last-child { color: var(--bad); font-weight: 600; }
-.paper { overflow-x: auto; }
-.paper caption { text-align: left; font-weight: 600; padding: 0.3rem 0.6rem; }
-.paper td:first-child { font-family: inherit; }
-.paper td { font-family: ui-monospace, monospace; white-space: nowrap; }
-tr.control td, tr.paper td { opacity: 0.75; }
-.grid { display: grid; grid-template-columns: repeat(12, 1fr); gap: 1rem; }
-figure { margin: 0; }
-img, video { width: 100%; height: auto; border-radius: 6px; background: #0002; }
-figcaption { font-size: 0.85rem; opacity: 0.8; }
-button { margin-left: 0.6rem; }
-@media (max-width: 640px) { figure { grid-column: span 12 !important; } }
-</style>
-</head>
-<body data-state="loading">
-<h1>@TITLE@</h1>
-<p>@LEAD@</p>
-<table>
-<thead><tr><th>figure</th><th>what it is</th><th>bar</th><th>measured</th><th></th></tr></thead>
-<tbody>
-@ROWS@
-</tbody>
-</table>
-@SECTIONS@
-<details>
-<summary>Every other figure</summary>
-<table>
-<tbody>
-@OTHERS@
-</tbody>
-</table>
-</details>
-<script>
-"use strict";
-for (const section of document.querySelectorAll("section")) {
-  const videos = [...section.querySelectorAll("video")];
-  const button = section.querySelector("button");
-  if (button) button.addEventListener("click", () => {
-    videos.forEach((video, i) => { video.currentTime = 0; video.muted = i > 0; video.play(); });
-  });
-}
-function check(attempt) {
-  const videos = [...document.querySelectorAll("video")];
-  const images = [...document.querySelectorAll("img")];
-  const bad = videos.filter(v => !v.videoWidth || v.readyState < 2).length
-            + images.filter(i => !i.naturalWidth).length;
-  const failed = videos.some(v => v.error);
-  const state = bad === 0 ? "ready" : (failed || attempt > 100) ? "broken" : "loading";
-  const counts = `${videos.length} videos, ${images.length} images`;
-  document.body.dataset.media = `${counts}, ${bad} not shown`;
-  document.body.dataset.state = state;
-  if (state === "loading") setTimeout(() => check(attempt + 1), 100);
-}
-check(0);
-</script>
-</body>
-</html>
-"""

@@ -1,24 +1,25 @@
-"""What the video discriminator is worth: sequential renderers with and without it, by seed.
+"""Sequential renderers with and without the video discriminator, by seed (EVP Sec. 3.3).
 
     python -m affekt.showcase.temporal_figures runs/demo/full/temporal \\
         --corpora data/mini data/mini_lively
 
-Needs the runs with_<seed> (which sees residuals), without_<seed> and frames_<seed> (which sees
-frames, the paper's) there. Every held-out clip of their speaker is drawn as a whole, from its own
-landmarks, after its first frames. Writes into RUNS
+Needs the runs with_<seed> (D_V on flow residuals), without_<seed> and frames_<seed> (D_V on frames,
+the paper's form) there. Every held-out clip of their speaker is rendered as a whole, from its own
+landmarks, after its initial frames. Writes into RUNS
 
-    figures.json  for each run, for softened_<seed>, the video without, blurred until it is as sharp
-                  as the one with, since a soft video is steady too, for a frozen frame and the
+    figures.json  for each run, for softened_<seed>, the video without D_V, blurred until it is as
+                  sharp as the one with it, since blur too is steady, for a frozen frame and the
                   truth, means over clips of
                       warp_error  under the truth's stored flow (affekt/metrics/temporal.py), grey
-                      levels ssim, psnr  mean over frames sharpness   deviation of the Laplacian, of
-                      the truth's; mean over frames
-                  and over the seeds
-                      warp_ratio           the largest of the warp errors with / without
-                      ssim_change          the largest change of SSIM that comes with it
-                      warp_ratio_softened  the largest of the warp errors with / softened
-                      warp_ratio_frames    the largest of those of the paper's form / without
-                      warp_error_with      the largest with
+                                  levels
+                      ssim, psnr  mean over frames
+                      sharpness   deviation of the Laplacian / the truth's; mean over frames
+                  and the largest over the seeds of
+                      warp_ratio           warp error with / without
+                      ssim_change          change of SSIM that comes with it
+                      warp_ratio_softened  warp error with / softened
+                      warp_ratio_frames    warp error of the paper's form / without
+                      warp_error_with      warp error with
     video.mp4     one clip: the truth, without, with (first seed)
     slices.png    the same, one column of pixels over time
 """
@@ -58,7 +59,7 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
 
     Raises:
         FileNotFoundError: a run, or the flow of a clip, is not there.
-        ValueError: there is no pair of runs, or a run saw other frames before than another.
+        ValueError: there is no pair of runs, or their descriptions differ.
     """
     runs = [out / f"{arm}_{seed}" for seed in seeds(out) for arm in ARMS]
     loaded = {run.name: load_generator(run) for run in runs}
@@ -69,14 +70,14 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
     clips = held_out(corpora, descriptions[0].speaker)
     rows: dict[str, list[dict[str, float]]] = {}
     for clip in clips:
-        truth, videos = drawn(clip, generators, descriptions[0])
+        truth, videos = rendered(clip, generators, descriptions[0])
         for seed in seeds(out):
             wanted = laplacian(videos[f"with_{seed}"])
             videos[f"softened_{seed}"] = softened(videos[f"without_{seed}"], wanted)
         for name, scores in scored(clip, truth, videos).items():
             rows.setdefault(name, []).append(scores)
     means = {name: _mean(scores) for name, scores in rows.items()}
-    show(out, clips[0], *drawn(clips[0], generators, descriptions[0]))
+    show(out, clips[0], *rendered(clips[0], generators, descriptions[0]))
     return {"clips": len(clips), **compared(means, seeds(out)), **means}
 
 
@@ -116,7 +117,7 @@ def held_out(corpora: Sequence[Path], speaker: str) -> list[Clip]:
     return list(chain(*speaker_clips(data, "test_sentence")))
 
 
-def drawn(
+def rendered(
     clip: Clip, generators: Mapping[str, Any], description: RendererDescription
 ) -> tuple[Image, dict[str, Image]]:
     """Return a clip's frames after the first ones, and each generator's video of them."""

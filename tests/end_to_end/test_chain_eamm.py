@@ -1,6 +1,7 @@
 """EAMM's demo from end to end at a tiny size: every command, every file, the page in a browser.
 
-Networks of a few steps meet no bar; that every bar is measured and every video plays is the point.
+Networks of a few steps meet no threshold; tested is that every figure is measured and every video
+plays.
 """
 
 import json
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from affekt.showcase.bars import EAMM_BARS, look_up
-from affekt.showcase.eamm_plan import EammDemo
+from affekt.showcase.plans import EammDemo
+from affekt.showcase.thresholds import EAMM_THRESHOLDS, look_up
 from demo import Config, run_demo
 from tests.affekt.showcase.test_page import CHROMIUM, opened
 
@@ -54,10 +55,10 @@ def demo(tmp_path_factory):
     return config, run_demo(config)
 
 
-def test_every_bar_is_measured_and_written(demo):
+def test_every_threshold_is_measured_and_written(demo):
     config, results = demo
-    for bar in EAMM_BARS:
-        assert isinstance(look_up(results, bar.key), float)
+    for threshold in EAMM_THRESHOLDS:
+        assert isinstance(look_up(results, threshold.key), float)
     assert json.loads((config.out / "results.json").read_text()) == results
 
 

@@ -1,6 +1,7 @@
 """The demo from end to end at a tiny size: every command, every file, the page in a browser.
 
-Networks of a few steps meet no bar; that every bar is measured and every video plays is the point.
+Networks of a few steps meet no threshold; tested is that every figure is measured and every video
+plays.
 """
 
 import json
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from affekt.media.video.video import probe
-from affekt.showcase.bars import EVP_BARS, look_up
-from affekt.showcase.evp_plan import EvpDemo
+from affekt.showcase.plans import EvpDemo
+from affekt.showcase.thresholds import EVP_THRESHOLDS, look_up
 from demo import Config, run_demo
 from evp.inference.renderer import load_renderer
 from generate import main as generate
@@ -58,10 +59,10 @@ def demo(tmp_path_factory):
     return config, run_demo(config)
 
 
-def test_every_bar_is_measured_and_written(demo):
+def test_every_threshold_is_measured_and_written(demo):
     config, results = demo
-    for bar in EVP_BARS:
-        assert isinstance(look_up(results, bar.key), float)
+    for threshold in EVP_THRESHOLDS:
+        assert isinstance(look_up(results, threshold.key), float)
     assert json.loads((config.out / "results.json").read_text()) == results
 
 

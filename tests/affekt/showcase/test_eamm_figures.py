@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from affekt.showcase.eamm_figures import enlarged, mouth_figures
+from affekt.showcase.eamm_figures import mouth_figures
 from benchmarks.edges import plain_face
 
 
@@ -35,7 +35,3 @@ def test_frames_without_a_face_count_in_the_coverage_alone():
 
 def test_a_mouth_that_never_moves_has_no_correlation():
     assert np.isnan(mouth_figures(talking([3.0] * 4), talking([0.0, 1.0, 5.0, 2.0])).r)
-
-
-def test_frames_are_enlarged_for_the_detector():
-    assert enlarged(np.full((2, 96, 96, 3), 7, np.uint8)).shape == (2, 256, 256, 3)

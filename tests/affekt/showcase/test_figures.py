@@ -1,55 +1,55 @@
 import numpy as np
 import pytest
 
-from affekt.showcase.bars import EAMM_BARS, EVP_BARS, Bar, look_up, rows
-from affekt.showcase.picture_figures import mouth_box
+from affekt.showcase.evp_figures import mouth_box
+from affekt.showcase.thresholds import EAMM_THRESHOLDS, EVP_THRESHOLDS, Threshold, look_up, rows
 
-BARS = (*EVP_BARS, *EAMM_BARS)
+THRESHOLDS = (*EVP_THRESHOLDS, *EAMM_THRESHOLDS)
 
 
 def results():
-    """Figures that meet every bar exactly."""
+    """Figures that meet every threshold exactly."""
     found = {}
-    for bar in BARS:
-        *sections, name = bar.key.split(".")
+    for threshold in THRESHOLDS:
+        *sections, name = threshold.key.split(".")
         place = found
         for section in sections:
             place = place.setdefault(section, {})
-        if not isinstance(bar.limit, str):
-            place[name] = bar.limit
+        if not isinstance(threshold.limit, str):
+            place[name] = threshold.limit
     found["emotion"]["raw_mfcc_accuracy"] = 0.6
     return found
 
 
-def test_a_bar_met_exactly_is_met_and_one_missed_is_told():
+def test_a_threshold_met_exactly_is_met_and_a_missed_one_is_marked():
     met = results()
-    assert all(row.met for row in rows(met)[: len(BARS)])
-    for bar in BARS:
-        if isinstance(bar.limit, str):
+    assert all(row.met for row in rows(met)[: len(THRESHOLDS)])
+    for threshold in THRESHOLDS:
+        if isinstance(threshold.limit, str):
             continue
         worse = results()
-        step = 0.01 if bar.sign == "<=" else -0.01
-        *sections, name = bar.key.split(".")
+        step = 0.01 if threshold.sign == "<=" else -0.01
+        *sections, name = threshold.key.split(".")
         (worse[sections[0]] if sections else worse)[name] += step
-        missed = [row.key for row in rows(worse)[: len(BARS)] if not row.met]
-        assert bar.key in missed
+        missed = [row.key for row in rows(worse)[: len(THRESHOLDS)] if not row.met]
+        assert threshold.key in missed
 
 
-def test_a_bar_may_be_another_figure():
-    bar = Bar("emotion.a", "a above b", ">", "emotion.b")
-    assert bar.row({"emotion": {"a": 0.7, "b": 0.6}}).met
-    assert not bar.row({"emotion": {"a": 0.6, "b": 0.6}}).met
+def test_a_threshold_may_be_another_figure():
+    threshold = Threshold("emotion.a", "a above b", ">", "emotion.b")
+    assert threshold.row({"emotion": {"a": 0.7, "b": 0.6}}).met
+    assert not threshold.row({"emotion": {"a": 0.6, "b": 0.6}}).met
 
 
-def test_only_the_systems_that_have_run_have_bars():
+def test_only_the_systems_that_have_run_have_thresholds():
     both = results()
-    assert len([row for row in rows(both) if row.bar]) == len(BARS)
+    assert len([row for row in rows(both) if row.threshold]) == len(THRESHOLDS)
     del both["eamm"]
-    assert [row.key for row in rows(both) if row.bar] == [bar.key for bar in EVP_BARS]
-    assert rows({"eamm": results()["eamm"]})[0].key == EAMM_BARS[0].key
+    assert [row.key for row in rows(both) if row.threshold] == [each.key for each in EVP_THRESHOLDS]
+    assert rows({"eamm": results()["eamm"]})[0].key == EAMM_THRESHOLDS[0].key
 
 
-def test_figures_without_a_bar_are_shown_too():
+def test_figures_without_a_threshold_are_shown_too():
     found = results() | {"seconds": {"corpus": 12.0}}
     row = next(row for row in rows(found) if row.key == "seconds.corpus")
     assert (row.met, row.value, row.mark) == (None, "12", "")

@@ -3,10 +3,11 @@
 import pytest
 
 from affekt.runtime.files import write_json
-from affekt.showcase.bars import FULL_BARS, bars_of, look_up
-from affekt.showcase.full_figures import EDITING, measure, scores
-from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_clips, row_results
-from affekt.showcase.full_report import full_sections
+from affekt.showcase.full_figures import EDITING, measure
+from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_manifest, row_results
+from affekt.showcase.plans import scores_of
+from affekt.showcase.report import full_sections
+from affekt.showcase.thresholds import FULL_THRESHOLDS, look_up, thresholds_of
 from tests.corpora.scored_evaluations import lines, write_evaluation
 
 
@@ -16,10 +17,10 @@ def out(tmp_path):
     right = lines("result", "emotion_correct", [1, 1, 0, 1] * 2)
     right += lines("truth", "emotion_correct", [1] * 8) + lines("result", "m_ld", [2.5] * 8)
     folders = [row_results(tmp_path, row) for row in ROWS]
-    folders += [eamm_clips(tmp_path, name).with_suffix("") for name in EAMM_TABLES]
+    folders += [eamm_manifest(tmp_path, name).with_suffix("") for name in EAMM_TABLES]
     for number, folder in enumerate(folders):
-        write_evaluation(scores(folder), right, name=f"method {number}")
-    silent = scores(eamm_clips(tmp_path, "lrw").with_suffix(""))
+        write_evaluation(scores_of(folder), right, name=f"method {number}")
+    silent = scores_of(eamm_manifest(tmp_path, "lrw").with_suffix(""))
     write_evaluation(silent, lines("result", "m_ld", [2.5] * 8), name="no emotions")
     write_evaluation(tmp_path / "evp", right)
     write_json(tmp_path / "syncnet/sync.json", {"exact": 0.99})
@@ -42,13 +43,13 @@ def test_figures_are_the_shares_of_each_evaluation(out):
     assert (figures["lag_exact"], figures["emotion_of_truth"]) == (0.99, 0.975)
     assert not [key for key in figures if key.startswith("eamm_lrw")]
     results = {"full": figures}
-    assert bars_of(results) == FULL_BARS
-    assert all(bar.row(results).met for bar in FULL_BARS)
+    assert thresholds_of(results) == FULL_THRESHOLDS
+    assert all(threshold.row(results).met for threshold in FULL_THRESHOLDS)
     assert look_up(results, "full.lag_exact") == 0.99
     assert look_up(results, "full.editing_blends.rank") == 0.95
     figures["temporal"]["warp_error_with"] = 7.5  # a frozen frame would win
     figures["temporal"]["warp_ratio"] = 0.96
-    missed = [bar.key for bar in FULL_BARS if not bar.row(results).met]
+    missed = [threshold.key for threshold in FULL_THRESHOLDS if not threshold.row(results).met]
     assert missed == ["full.temporal.warp_ratio", "full.temporal.frozen.warp_error"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from affekt.media.video.video import VideoWriter
-from affekt.showcase.page import Figure, Row, Section, write_page
+from affekt.showcase.page import Figure, MetricRow, Section, write_page
 
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
@@ -32,7 +32,7 @@ def page(folder, row=None):
             writer.write(np.full((48, 64, 3), 10 * k, np.uint8))
     cv2.imwrite(str(folder / "sheet.png"), np.zeros((8, 8, 3), np.uint8))
     figures = [Figure("a clip", folder / "clip.mp4", 6), Figure("a sheet", folder / "sheet.png", 6)]
-    rows = [row or Row("landmark.mouth_r", "mouth", ">= 0.85", "0.91", True)]
+    rows = [row or MetricRow("landmark.mouth_r", "mouth", ">= 0.85", "0.91", True)]
     write_page(
         folder / "report.html", "Demo", "What <b> it did.", rows, [Section("One", "", figures)]
     )
@@ -60,14 +60,14 @@ def test_a_browser_shows_every_video_and_picture(tmp_path):
 
 
 def test_the_page_is_self_contained_and_escaped(tmp_path):
-    text = page(tmp_path, Row("k", "1 < 2 & <script>", "", "3", None)).read_text()
+    text = page(tmp_path, MetricRow("k", "1 < 2 & <script>", "", "3", None)).read_text()
     assert not re.search(r"(src|href)=\"(?!data:)", text)
     assert "What &lt;b&gt; it did." in text
     assert "1 &lt; 2 &amp; &lt;script&gt;" in text
 
 
-def test_a_missed_bar_is_marked(tmp_path):
-    text = page(tmp_path, Row("k", "w", ">= 1", "0.5", False)).read_text()
+def test_a_missed_threshold_is_marked(tmp_path):
+    text = page(tmp_path, MetricRow("k", "w", ">= 1", "0.5", False)).read_text()
     assert '<tr class="missed"><td>k</td>' in text
 
 
@@ -80,7 +80,7 @@ def test_an_unknown_kind_of_figure_is_refused(tmp_path):
 
 
 def test_a_section_folds_its_numbers_away_and_has_no_table_without(tmp_path):
-    rows = [Row("clusters.r", "by <emotion>", "", "0.45", None)]
+    rows = [MetricRow("clusters.r", "by <emotion>", "", "0.45", None)]
     for name, section in (("with", Section("s", "", rows=rows)), ("without", Section("s", ""))):
         write_page(tmp_path / f"{name}.html", "t", "", [], [section])
     whole, plain = ((tmp_path / f"{name}.html").read_text() for name in ("with", "without"))

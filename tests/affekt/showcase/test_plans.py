@@ -35,14 +35,14 @@ def test_every_command_is_understood_by_its_program(system, capsys):
         program, *arguments = stage.command[1:]
         if program == "test.py":
             script.parser(arguments).parse_args(arguments)
-        elif program == "generate.py":
+            continue
+        if program == "generate.py":
             parse(arguments)
-        elif program == "-m":
-            importlib.import_module(arguments[0])
-        else:
-            config, *overrides = arguments
-            schema = importlib.import_module(program.removesuffix(".py")).Config
-            load_config(schema, ROOT / config, overrides)
+            continue
+        name = arguments.pop(0) if program == "-m" else program.removesuffix(".py")
+        module = importlib.import_module(name)
+        if arguments[0].endswith(".yaml"):
+            load_config(module.Config, ROOT / arguments[0], arguments[1:])
 
 
 def test_a_demo_elsewhere_writes_nothing_into_the_usual_place(tmp_path):

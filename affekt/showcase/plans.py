@@ -1,0 +1,237 @@
+"""The plans of the demos of EVP and EAMM: commands that prepare, train, generate and measure."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from affekt.media.emotions import NEUTRAL
+from affekt.runtime.plan import Stage
+
+Command = tuple[str, ...]
+
+
+def command(program: str, *arguments: str | Path) -> Command:
+    """Return the command that runs a script (NAME.py) or a module of the project."""
+    start = (program,) if program.endswith(".py") else ("-m", program)
+    return (sys.executable, *start, *map(str, arguments))
+
+
+@dataclass(frozen=True)
+class DemoPaths:
+    """Where a demo reads and writes, and on how many cores it runs."""
+
+    out: Path  # the system's runs, media and figures
+    raw: Path  # the mini corpus, of which each system renders what it needs
+    seed: int  # of the mini corpus
+    cores: int
+
+    def render(self, *emotions: str, **extent: int) -> Command:
+        """Return the command that adds what is missing to the mini corpus.
+
+        Args:
+            emotions: which, as the corpus names them; none: all.
+            extent: options of data_prep.mini_corpus that are numbers, such as speakers=3.
+        """
+        numbers = [f"--{name.replace('_', '-')}={value}" for name, value in extent.items()]
+        labels = ("--emotions", *emotions) if emotions else ()
+        common = (f"--out={self.raw}", f"--seed={self.seed}", f"--workers={self.cores}")
+        return command("data_prep.mini_corpus", *common, *numbers, *labels)
+
+    def prepare(self, config: Path, out: Path) -> Command:
+        """Return the command that prepares the mini corpus with the settings of a YAML file."""
+        where = (f"out={out}", f"corpus.root={self.raw}", f"workers={self.cores}")
+        return command("data_prep.prepare", config, *where)
+
+    def train(self, program: str, config: Path, *overrides: str) -> Command:
+        """Return the command that trains a stage into the folder named as its YAML file."""
+        return command(program, config, f"run.out={self.out / config.stem}", *overrides)
+
+
+def manifest(protocol: str, corpus: Path, csv: Path, *options: str) -> Command:
+    """Return the command that lists the videos a protocol requires."""
+    where = (f"--corpus={corpus}", f"--write-manifest={csv}")
+    return command("test.py", "check", f"--protocol={protocol}", *where, *options)
+
+
+def generated(system: str, csv: Path, out: Path, *options: str) -> Command:
+    """Return the command that generates the videos of a manifest."""
+    return command("generate.py", system, f"--manifest={csv}", f"--out={out}", *options)
+
+
+def measured(protocol: str, csv: Path, results: Path, *options: str) -> Command:
+    """Return the command that measures the videos of a manifest."""
+    where = (f"--results={results}", f"--truth={csv.parent / 'truth'}", f"--manifest={csv}")
+    out = f"--out={scores_of(results)}"
+    return command("test.py", "run", f"--protocol={protocol}", *where, out, *options)
+
+
+def scores_of(results: Path) -> Path:
+    """Return the folder of the scores of a folder of videos."""
+    return results.with_name(f"{results.name}_scores")
+
+
+def evp_manifest(out: Path) -> Path:
+    """Return the manifest of EVP's Table 1 in a demo's folder; videos and scores lie beside it."""
+    return out / "evaluation" / "evp.csv"
+
+
+@dataclass(frozen=True)
+class EvpDemo:
+    """Size of EVP's demo; every speaker speaks every sentence in every emotion."""
+
+    configs: Path = Path("configs/demo/evp")  # a YAML file for every stage
+    speech: Path = Path("data/mini")  # prepared: calm heads, every emotion
+    lively: Path = Path("data/mini_lively")  # prepared: target videos
+    speakers: int = 3
+    sentences: int = 14
+    lively_clips: int = 12  # target videos a speaker, with the head turning freely
+    person: str = "M901"  # of the renderer: data.speaker of its YAML
+    protocol: str = "evp-3d"  # of its Table 1
+
+
+def evp_plan(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
+    """Return EVP's commands; those that others wait for come first."""
+    return [*_evp_data(demo, paths), *_evp_training(demo, paths), *_evp_results(demo, paths)]
+
+
+def _evp_data(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
+    size = {"speakers": demo.speakers, "sentences": demo.sentences, "lively": demo.lively_clips}
+    speech = paths.prepare(demo.configs / "prepare.yaml", demo.speech)
+    lively = paths.prepare(demo.configs / "prepare_lively.yaml", demo.lively)
+    return [
+        Stage("corpus", paths.render(**size), cores=paths.cores),
+        Stage("prepare", speech, ("corpus",), paths.cores),
+        Stage("prepare_lively", lively, ("prepare",), paths.cores),
+    ]
+
+
+def _evp_training(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
+    out, model, corpus = paths.out, paths.out / "face_model.npz", f"corpus={demo.speech}"
+    encoders = [f"{part}_from={out / f'pretrain_{part}'}" for part in ("content", "emotion")]
+    portraits = f"data.corpora=[{demo.speech}, {demo.lively}]"
+
+    def train(program: str, name: str, after: str, *overrides: str) -> Stage:
+        config = demo.configs / f"{name}.yaml"
+        return Stage(name, paths.train(program, config, *overrides), (after,))
+
+    learn = command("data_prep.face_model", "--corpus", demo.speech, "--out", model)
+    pose = command("data_prep.pose", "--corpus", demo.lively, "--model", model)
+    disentangle, audio2lm = "train_disentangle.py", f"encoders={out / 'disentangle'}"
+    return [
+        # Plain DTW, the paper's: synthetic speech has none of the pauses that it stumbles over.
+        Stage("pairs", command("data_prep.pairs", demo.speech, "--aligner=dtw"), ("prepare",)),
+        train("pretrain_encoders.py", "pretrain_emotion", "pairs", corpus),
+        train("train_edge2video.py", "edge2video", "prepare_lively", portraits),
+        train("pretrain_encoders.py", "pretrain_content", "pretrain_emotion", corpus),
+        train(disentangle, "disentangle", "pretrain_content", corpus, *encoders),
+        train("train_audio2lm.py", "audio2lm", "disentangle", corpus, audio2lm),
+        Stage(
+            "emotion_codes",
+            command("evp.inference.emotion_codes", out / "audio2lm"),
+            ("audio2lm",),
+        ),
+        Stage("face_model", learn, ("prepare_lively",)),
+        Stage("pose", pose, ("face_model",)),
+        train(disentangle, "disentangle_no_cross", "pretrain_content", corpus, *encoders),
+    ]
+
+
+def _evp_results(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
+    """Videos and figures; Table 1: the renderer's person, every held-out sentence."""
+    out, csv = paths.out, evp_manifest(paths.out)
+    corpora = ("--speech", demo.speech, "--lively", demo.lively)
+    sheet = ("--out", out / "media" / "contact_sheet.png")
+    videos = command("affekt.showcase.videos", "evp", out, *corpora)
+    truth = ("--truth", paths.raw / "truth")
+    figures = command("affekt.showcase.evp_figures", out, *corpora, *truth)
+    required = manifest(demo.protocol, demo.speech, csv, f"--speaker={demo.person}")
+    results = csv.with_suffix("")
+    generate = generated("evp", csv, results, f"--run={out}", "--paste=crop")
+    options = (f"--workers={paths.cores}", "--name=EVP, demo")
+    measure = measured(demo.protocol, csv, results, *options)
+    return [
+        Stage("inspect", command("data_prep.inspect", demo.speech, *sheet), ("prepare",)),
+        Stage("videos", videos, ("emotion_codes", "edge2video", "pose")),
+        Stage("figures", figures, ("videos", "disentangle_no_cross")),
+        Stage("manifest", required, ("prepare",)),
+        Stage("generate", generate, ("manifest", "emotion_codes", "edge2video", "face_model")),
+        Stage("evaluate", measure, ("generate",), paths.cores),
+    ]
+
+
+@dataclass(frozen=True)
+class EammDemo:
+    """Size of EAMM's demo; its speakers are not EVP's, in the same mini corpus."""
+
+    configs: Path = Path("configs/demo/eamm")  # a YAML file for every stage
+    corpus: Path = Path("data/mini_eamm")  # prepared: calm and lively heads, every emotion
+    first_speaker: int = 3
+    speakers: int = 20
+    emotional: int = 2  # sentences spoken in every emotion
+    neutral: int = 6  # sentences spoken neutrally
+    lively_clips: int = 2  # clips a speaker, with the head turning freely
+    moved: int = 5  # keypoints that emotion displaces: brows, lids, one more
+
+
+def eamm_plan(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
+    """Return EAMM's commands; those that others wait for come first."""
+    return [*_eamm_data(demo, paths), *_eamm_training(demo, paths), *_eamm_results(demo, paths)]
+
+
+def _eamm_data(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
+    cores, corpus, model = paths.cores, demo.corpus, paths.out / "face_model.npz"
+    people = {"first_speaker": demo.first_speaker, "speakers": demo.speakers}
+    every = paths.render(**people, sentences=demo.emotional, lively=demo.lively_clips)
+    more = paths.render(NEUTRAL, **people, sentences=demo.neutral, lively=0)
+    prepare = paths.prepare(demo.configs / "prepare.yaml", corpus)
+    learn = command("data_prep.face_model", "--corpus", corpus, "--out", model)
+    pose = command("data_prep.pose", "--corpus", corpus, "--model", model)
+    return [
+        Stage("people", every, cores=cores),
+        Stage("neutral_speech", more, ("people",), cores),
+        Stage("prepare", prepare, ("neutral_speech",), cores),
+        Stage("face_model", learn, ("prepare",)),
+        Stage("pose", pose, ("face_model",)),
+    ]
+
+
+def _eamm_training(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
+    out, configs, fomm = paths.out, demo.configs, paths.out / "fomm"
+    speech = (f"corpus={demo.corpus}", f"fomm={fomm}")
+    corpora = f"data.corpora=[{demo.corpus}]"
+    where = (f"--fomm={fomm}", f"--corpus={demo.corpus}", f"--count={demo.moved}")
+    chosen = (f"a2fd={out / 'a2fd'}", f"measured={fomm / 'face_keypoints.json'}")
+    emotion, displacement = "train_emotion_displacement.py", configs / "displacement.yaml"
+    return [
+        Stage(
+            "fomm",
+            paths.train("train_fomm.py", configs / "fomm.yaml", corpora),
+            ("prepare",),
+            paths.cores,
+        ),
+        Stage(
+            "a2fd", paths.train("train_a2fd.py", configs / "a2fd.yaml", *speech), ("fomm", "pose")
+        ),
+        Stage(
+            "face_keypoints",
+            command("eamm.displacement.keypoint_choice", *where),
+            ("fomm", "pose"),
+        ),
+        Stage(
+            "displacement",
+            paths.train(emotion, displacement, *speech, *chosen),
+            ("a2fd", "face_keypoints"),
+        ),
+    ]
+
+
+def _eamm_results(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
+    where = (paths.out, f"--corpus={demo.corpus}")
+    sheet = ("--out", paths.out / "media" / "contact_sheet.jpg")
+    trained = ("displacement",)
+    return [
+        Stage("inspect", command("data_prep.inspect", demo.corpus, *sheet), ("prepare",)),
+        Stage("videos", command("affekt.showcase.videos", "eamm", *where), trained),
+        Stage("analysis", command("eamm.analysis.analyse", *where), trained),
+        Stage("figures", command("affekt.showcase.eamm_figures", *where), trained),
+    ]
