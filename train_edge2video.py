@@ -19,17 +19,30 @@ from torch import Tensor, nn
 
 from affekt.arrays import Image
 from affekt.metrics.image import psnr, ssim
+from affekt.nets.ema import make_ema
 from affekt.nets.perceptual import Vgg, VggConfig
-from affekt.nets.warp import warped
+from affekt.nets.warp import warp_by_flow
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from evp.data.portraits import PortraitClips, VideoDataConfig, training_clips
-from evp.inference.drawing import RendererDescription, averaged, make_generator, save_description
-from evp.networks.discriminator import DiscriminatorConfig, features, logits
+from evp.inference.drawing import RendererDescription, make_generator, save_description
+from evp.losses import (
+    VGG_WEIGHTS,
+    VideoLossConfig,
+    discriminator_loss,
+    flow_distance,
+    generator_loss,
+    reconstruction,
+    vgg_distance,
+    warp_distance,
+)
+from evp.networks.discriminators import (
+    DiscriminatorConfig,
+    Discriminators,
+    VideoDiscriminatorConfig,
+)
 from evp.networks.generator import GeneratorConfig, GuidanceConfig
-from evp.networks.judges import Judges
-from evp.networks.video_discriminator import VideoDiscriminatorConfig
 from evp.rollout import (
     DrawnSequences,
     SequenceConfig,
@@ -44,17 +57,6 @@ from evp.validation_frames import (
     draw_measured,
     measured_frames,
     sample_picture,
-)
-from evp.video_losses import (
-    VGG_WEIGHTS,
-    LossConfig,
-    feature_matching,
-    flow_distance,
-    lsgan_discriminator,
-    lsgan_generator,
-    reconstruction,
-    vgg_distance,
-    warp_distance,
 )
 
 EPSILON = 1e-9  # of a distance that another is divided by
@@ -72,10 +74,10 @@ class Config:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     video_discriminator: VideoDiscriminatorConfig = field(default_factory=VideoDiscriminatorConfig)
     vgg: VggConfig = field(default_factory=VggConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: VideoLossConfig = field(default_factory=VideoLossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     discriminator_optim: OptimConfig = field(default_factory=OptimConfig)
-    average: float = 0.0  # decay a step of the weights' moving average, which is what is used
+    ema_decay: float = 0.0  # a step, of the weights' moving average, which is what is used
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
     held_out: HeldOutFrames = field(default_factory=HeldOutFrames)
 
@@ -126,19 +128,19 @@ def train(cfg: Config) -> None:
     run = Run(cfg)
     device = run.device
     generator = make_generator(cfg.guidance, cfg.generator).to(device)
-    judges = Judges(
+    discriminators = Discriminators(
         cfg.guidance.channels,
         cfg.discriminator if cfg.loss.gan else None,
         cfg.video_discriminator if cfg.loss.gan_video else None,
     ).to(device)
     vgg = Vgg(cfg.vgg).to(device) if cfg.loss.vgg else None
-    average = averaged(generator, cfg.average)
+    ema = make_ema(generator, cfg.ema_decay)
     optimizer = make_optimizer(generator.parameters(), cfg.optim)
-    discriminator_optimizer = make_optimizer(judges.parameters(), cfg.discriminator_optim)
+    discriminator_optimizer = make_optimizer(discriminators.parameters(), cfg.discriminator_optim)
     run.register(
         generator=generator,
-        discriminator=judges,
-        average=average,
+        discriminator=discriminators,
+        average=ema,
         optimizer=optimizer,
         discriminator_optimizer=discriminator_optimizer,
     )
@@ -163,31 +165,40 @@ def train(cfg: Config) -> None:
             if vgg is not None:
                 terms["vgg"] = perceptual_term(vgg, made.frames, truth.frames, cfg.vgg)
             if adversarial:
-                judges.requires_grad_(False)
-                terms |= fooling_terms(judges, made.frames, truth, cfg.loss)
+                discriminators.requires_grad_(False)
+                condition = truth.guidance, truth.flow, truth.confidence
+                fake = discriminators(made.frames, *condition)
+                with torch.no_grad():
+                    matched = cfg.loss.feature_matching > 0
+                    real = discriminators(truth.frames, *condition) if matched else None
+                terms |= generator_loss(fake, real)
         terms["total"] = weighted_sum(terms, cfg.loss)
         terms["grad_norm"] = take_step(optimizer, terms["total"], generator, cfg.optim)
-        average.update_parameters(generator)
+        ema.update_parameters(generator)
 
         if adversarial:
-            judges.requires_grad_(True)
+            discriminators.requires_grad_(True)
             with autocast:
-                verdicts = judging_terms(judges, made.frames.detach(), truth)
-            total = torch.stack(list(verdicts.values())).sum()
-            terms |= verdicts
+                real = discriminators(truth.frames, *condition)
+                fake = discriminators(made.frames.detach(), *condition)
+                losses = discriminator_loss(real, fake)
+            total = torch.stack(list(losses.values())).sum()
+            terms |= losses
             terms["discriminator_grad_norm"] = take_step(
-                discriminator_optimizer, total, judges, cfg.discriminator_optim
+                discriminator_optimizer, total, discriminators, cfg.discriminator_optim
             )
 
         run.log(**terms)
         if measured is not None and phase.level == 0 and run.due(cfg.held_out.every):
-            average.module.eval()
-            shown = draw_measured(average.module, measured)
+            ema.module.eval()
+            shown = draw_measured(ema.module, measured)
             run.log_now(**held_out_figures(shown, measured))
             run.picture("held_out", sample_picture(measured.guidance, shown, measured.frames))
 
 
-def picture_terms(made: DrawnSequences, truth: Sequences, loss: LossConfig) -> dict[str, Tensor]:
+def picture_terms(
+    made: DrawnSequences, truth: Sequences, loss: VideoLossConfig
+) -> dict[str, Tensor]:
     """Return how far the pictures are from the true ones (supplement eq. 2)."""
     target = truth.frames.flatten(0, 1)
     terms = {"reconstruction": reconstruction(made.frames.flatten(0, 1), target, loss.reduction)}
@@ -197,7 +208,9 @@ def picture_terms(made: DrawnSequences, truth: Sequences, loss: LossConfig) -> d
     return terms
 
 
-def motion_terms(flow_BT2HW: Tensor, sequences: Sequences, loss: LossConfig) -> dict[str, Tensor]:
+def motion_terms(
+    flow_BT2HW: Tensor, sequences: Sequences, loss: VideoLossConfig
+) -> dict[str, Tensor]:
     """Return how far the generator's flow is from the stored one, and what it moves amiss."""
     first = sequences.frames.shape[1] - flow_BT2HW.shape[1]
     truth, flow = sequences.after(first), flow_BT2HW.flatten(0, 1)
@@ -209,7 +222,7 @@ def motion_terms(flow_BT2HW: Tensor, sequences: Sequences, loss: LossConfig) -> 
         terms["flow"] = flow_distance(flow, truth.flow.flatten(0, 1), known)
     if loss.warp:
         before = sequences.frames[:, first - 1 : -1].flatten(0, 1)
-        terms["warp"] = warp_distance(warped(before, flow), truth.frames.flatten(0, 1), known)
+        terms["warp"] = warp_distance(warp_by_flow(before, flow), truth.frames.flatten(0, 1), known)
     return terms
 
 
@@ -219,30 +232,7 @@ def perceptual_term(vgg: Vgg, made: Tensor, truth: Tensor, config: VggConfig) ->
     return vgg_distance(one, other, [VGG_WEIGHTS[layer] for layer in config.layers])
 
 
-def fooling_terms(
-    judges: Judges, made: Tensor, truth: Sequences, loss: LossConfig
-) -> dict[str, Tensor]:
-    """Return the generator's part of the adversarial game (supplement eq. 3)."""
-    answers = judges(made, truth)
-    terms = {name: lsgan_generator(logits(each)) for name, each in answers.items()}
-    if loss.feature_matching:
-        with torch.no_grad():
-            real = judges(truth.frames, truth)
-        matched = [feature_matching(features(real[k]), features(answers[k])) for k in answers]
-        terms["feature_matching"] = torch.stack(matched).sum()
-    return terms
-
-
-def judging_terms(judges: Judges, made: Tensor, truth: Sequences) -> dict[str, Tensor]:
-    """Return the discriminators' part of the adversarial game."""
-    real, fake = judges(truth.frames, truth), judges(made, truth)
-    names = {"gan": "discriminator", "gan_video": "video_discriminator"}
-    return {
-        names[name]: lsgan_discriminator(logits(real[name]), logits(fake[name])) for name in real
-    }
-
-
-def weighted_sum(terms: dict[str, Tensor], loss: LossConfig) -> Tensor:
+def weighted_sum(terms: dict[str, Tensor], loss: VideoLossConfig) -> Tensor:
     """Return L of supplement eq. 5, with the optional terms that are switched on."""
     return torch.stack([getattr(loss, name) * term for name, term in terms.items()]).sum()
 

@@ -26,11 +26,10 @@ from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.losses import (
     Pyramid,
     anchors,
+    discriminator_loss,
     equivariance_jacobian,
     equivariance_value,
-    feature_matching,
-    lsgan_discriminator,
-    lsgan_generator,
+    generator_loss,
     near,
     perceptual,
     pixels,
@@ -123,9 +122,8 @@ def train(cfg: Config) -> None:
             if cfg.loss.gan:
                 discriminator.requires_grad_(False)
                 place = keypoints.value.detach()
-                verdicts = discriminator(made, place)
-                terms["gan"] = lsgan_generator(verdicts)
-                terms["feature_matching"] = feature_matching(discriminator(real, place), verdicts)
+                fake = discriminator(made, place)
+                terms |= generator_loss(discriminator(real, place), fake)
         terms["total"] = weighted(terms, cfg.loss)
         generator_optimizer.zero_grad(set_to_none=True)
         detector_optimizer.zero_grad(set_to_none=True)
@@ -139,8 +137,8 @@ def train(cfg: Config) -> None:
             discriminator.requires_grad_(True)
             with autocast:
                 detached = {factor: frames.detach() for factor, frames in made.items()}
-                judged = discriminator(real, place), discriminator(detached, place)
-                terms["discriminator"] = lsgan_discriminator(*judged)
+                outputs = discriminator(real, place), discriminator(detached, place)
+                terms["discriminator"] = discriminator_loss(*outputs)
             discriminator_optimizer.zero_grad(set_to_none=True)
             terms["discriminator"].backward()
             terms["discriminator_grad_norm"] = clip(discriminator, cfg.discriminator_optim)

@@ -46,7 +46,7 @@ BLENDS = {"category": "happy:sad", "intensity": "neutral:surprised"}  # shown as
 ARMS = {  # of the sequential renderer: what each changes of the YAML
     "with": (),
     "without": ("loss.gan_video=0",),
-    "frames": ("video_discriminator.sees=frames",),
+    "frames": ("video_discriminator.input=frames",),
 }
 
 

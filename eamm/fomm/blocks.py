@@ -157,17 +157,6 @@ def gaussians(value_BK2: Tensor, size: tuple[int, int], variance: float) -> Tens
     return torch.exp(-0.5 * squares / variance)
 
 
-def warp(
-    frames_BChw: Tensor, flow_BHW2: Tensor, align_corners: bool, padding: str = "zeros"
-) -> Tensor:
-    """Return the frames looked up where the backward flow points, (B, C, H, W).
-
-    The grid's ends are pixel centres, so only `align_corners=True` leaves a picture untouched
-    under the identity flow; False (torch's default since 1.3) darkens its border.
-    """
-    return F.grid_sample(frames_BChw, flow_BHW2, padding_mode=padding, align_corners=align_corners)
-
-
 def resize_bilinear(maps_BChw: Tensor, size: tuple[int, int]) -> Tensor:
     """Return maps at another size, (B, C, *size)."""
     if maps_BChw.shape[2:] == size:

@@ -4,13 +4,13 @@ Letters: B pictures, K keypoints, H, W pixels, h, w pixels of a feature map.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from affekt.nets.gan import DiscriminatorOutput
 from eamm.fomm.blocks import gaussians
 
 SLOPE = 0.2  # of the leaky rectifiers
@@ -34,13 +34,6 @@ class DiscriminatorConfig:
         return min(self.max_channels, self.channels << (level + 1))
 
 
-class Verdict(NamedTuple):
-    """What one discriminator says of pictures."""
-
-    features: list[Tensor]  # after each block
-    logits: Tensor  # (B, 1, h, w): 1 for real, 0 for generated
-
-
 class PatchDiscriminator(nn.Module):
     """Convolutions of 4x4 with instance norm (the first without), halving but for the last."""
 
@@ -58,7 +51,7 @@ class PatchDiscriminator(nn.Module):
         )
         self.last = last
 
-    def forward(self, shown_BCHW: Tensor) -> Verdict:
+    def forward(self, shown_BCHW: Tensor) -> DiscriminatorOutput:
         features: list[Tensor] = []
         out = shown_BCHW
         for level, conv in enumerate(self.convs):
@@ -69,7 +62,7 @@ class PatchDiscriminator(nn.Module):
             if level < len(self.convs) - 1:
                 out = F.avg_pool2d(out, 2)
             features.append(out)
-        return Verdict(features, self.last(out))
+        return DiscriminatorOutput(features, self.last(out))
 
 
 class Discriminator(nn.Module):
@@ -81,8 +74,8 @@ class Discriminator(nn.Module):
         channels = 3 + (count if config.keypoints else 0)
         self.scales = nn.ModuleList(PatchDiscriminator(channels, config) for _ in config.factors)
 
-    def forward(self, pyramid: dict[int, Tensor], value_BK2: Tensor) -> list[Verdict]:
-        """Return the verdict at every scale.
+    def forward(self, pyramid: dict[int, Tensor], value_BK2: Tensor) -> list[DiscriminatorOutput]:
+        """Return the output at every scale.
 
         Args:
             pyramid: pictures (B, 3, H / f, W / f) in [0, 1] by the factor f they are smaller by.

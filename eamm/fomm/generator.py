@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eamm.fomm.blocks import ConvBlock, ResBlock, resize_bilinear, resize_flow, warp
+from affekt.nets.warp import warp_by_grid
+from eamm.fomm.blocks import ConvBlock, ResBlock, resize_bilinear, resize_flow
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.motion import DenseMotion, Motion, MotionConfig
 
@@ -110,7 +111,7 @@ class Generator(nn.Module):
 
     def _moved(self, features_BChw: Tensor, motion: Motion) -> Tensor:
         flow = resize_flow(motion.flow, _size(features_BChw), self.aligned_flow)
-        return warp(features_BChw, flow, self.align_corners, self.padding)
+        return warp_by_grid(features_BChw, flow, self.align_corners, self.padding)
 
     def _mixed(self, drawn_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
         """Return the moved features where the source shows what is needed, else what was drawn."""

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from affekt.nets import gan
+from affekt.nets.gan import DiscriminatorOutput
 from affekt.nets.perceptual import Vgg
 from eamm.fomm.blocks import gaussians
-from eamm.fomm.discriminator import Verdict
 from eamm.fomm.keypoints import Keypoints, invert
 from eamm.fomm.transform import Transform
 
@@ -68,28 +69,24 @@ def equivariance_jacobian(driving: Keypoints, warped: Keypoints, transform: Tran
     return (torch.eye(2, dtype=ratio.dtype, device=ratio.device) - ratio).abs().mean()
 
 
-def lsgan_generator(generated: Sequence[Verdict]) -> Tensor:
-    """Return sum over scales of mean (1 - D(generated))^2 (arXiv:1611.04076, without its 1/2)."""
-    return torch.stack([(1 - verdict.logits).square().mean() for verdict in generated]).sum()
+def generator_loss(
+    real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput]
+) -> dict[str, Tensor]:
+    """Return the generator's adversarial terms, sums over scales, as in the release.
+
+    gan: mean (1 - D(fake))^2, LSGAN without its 1/2; feature_matching: a sum over layers too.
+    """
+    return {
+        "gan": 2 * gan.lsgan_generator(fake).sum(),
+        "feature_matching": gan.feature_matching(real, fake).sum(),
+    }
 
 
-def lsgan_discriminator(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
-    """Return sum over scales of mean (1 - D(real))^2 + D(generated)^2; `generated` is detached."""
-    terms = [
-        ((1 - one.logits).square() + other.logits.square()).mean()
-        for one, other in zip(real, generated, strict=True)
-    ]
-    return torch.stack(terms).sum()
-
-
-def feature_matching(real: Sequence[Verdict], generated: Sequence[Verdict]) -> Tensor:
-    """Return sum over scales and layers of mean |features(real) - features(generated)|."""
-    terms = [
-        (one.detach() - other).abs().mean()
-        for truth, made in zip(real, generated, strict=True)
-        for one, other in zip(truth.features, made.features, strict=True)
-    ]
-    return torch.stack(terms).sum()
+def discriminator_loss(
+    real: Sequence[DiscriminatorOutput], fake: Sequence[DiscriminatorOutput]
+) -> Tensor:
+    """Return sum over scales of mean (1 - D(real))^2 + mean D(fake)^2; `fake` is detached."""
+    return 2 * gan.lsgan_discriminator(real, fake).sum()
 
 
 def anchors(keypoints: Keypoints, places_BK2: Tensor) -> Tensor:

@@ -10,14 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eamm.fomm.blocks import (
-    AntiAlias,
-    Hourglass,
-    HourglassConfig,
-    coordinate_grid,
-    gaussians,
-    warp,
-)
+from affekt.nets.warp import warp_by_grid
+from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig, coordinate_grid, gaussians
 from eamm.fomm.keypoints import Keypoints, invert
 
 
@@ -68,7 +62,7 @@ class DenseMotion(nn.Module):
         """Return the small source under every motion, (B, M, 3, h, w)."""
         B, M, h, w, _ = motions_BMhw2.shape
         many = small_BChw[:, None].expand(-1, M, -1, -1, -1).reshape(B * M, -1, h, w)
-        moved = warp(many, motions_BMhw2.reshape(B * M, h, w, 2), self.align_corners)
+        moved = warp_by_grid(many, motions_BMhw2.reshape(B * M, h, w, 2), self.align_corners)
         return moved.reshape(B, M, -1, h, w)
 
     def _bumps(self, source_kp: Keypoints, driving_kp: Keypoints, size: tuple[int, int]) -> Tensor:

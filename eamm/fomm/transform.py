@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eamm.fomm.blocks import coordinate_grid, warp
+from affekt.nets.warp import warp_by_grid
+from eamm.fomm.blocks import coordinate_grid
 
 EPSILON = 1e-6  # in the logarithm
 
@@ -56,14 +57,14 @@ class Transform:
         B, _, H, W = frames_BCHW.shape
         grid = coordinate_grid(H, W, like=frames_BCHW).reshape(1, H * W, 2).expand(B, -1, -1)
         flow = self.points(grid).reshape(B, H, W, 2)
-        return warp(frames_BCHW, flow, align_corners, padding="reflection")
+        return warp_by_grid(frames_BCHW, flow, align_corners, padding="reflection")
 
     def _distances(self, points_BN2: Tensor) -> Tensor:
         return (points_BN2[:, :, None] - self.control).abs().sum(dim=-1)
 
 
 def draw_transform(batch: int, config: TransformConfig, like: Tensor) -> Transform:
-    """Return a random warp a picture, from torch's generator of that device."""
+    """Return a random warp for each picture, from torch's generator of that device."""
     normal = torch.randn((batch, 2, 3), dtype=like.dtype, device=like.device)
     affine = torch.eye(2, 3, dtype=like.dtype, device=like.device) + config.affine * normal
     control = coordinate_grid(config.points, config.points, like).reshape(-1, 2)

@@ -19,7 +19,6 @@ from evp.networks.temporal_generator import TemporalGenerator
 
 DESCRIPTION = "edge2video.yaml"  # in the run folder: what `load_generator` needs to know
 MAPS_AT_ONCE = 8  # through a generator that draws every frame on its own
-WARM_UP = 10  # updates; the average of early steps forgets the first weights faster
 
 
 @dataclass(frozen=True)
@@ -96,20 +95,6 @@ def make_generator(guidance: GuidanceConfig, config: GeneratorConfig) -> nn.Modu
     """Return a new network of these sizes: temporal if it is to see frames before."""
     kind = TemporalGenerator if config.previous else Generator
     return kind(guidance.channels, config)
-
-
-def averaged(generator: nn.Module, decay: float) -> AveragedModel:
-    """Return the exponential moving average of a generator's weights; 0 copies the last ones.
-
-    Ours: it takes the flicker of the adversarial game and of a high learning rate out of the
-    result. Call `update_parameters(generator)` after every step.
-    """
-
-    def blend(average: Tensor, now: Tensor, updates: Tensor | int) -> Tensor:
-        kept = torch.as_tensor((1 + updates) / (WARM_UP + updates)).clamp(max=decay)
-        return torch.lerp(now, average, kept.to(now))
-
-    return AveragedModel(generator, avg_fn=blend)  # buffers (batch norm) are copied
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Norm = Literal["instance", "batch", "none"]
+NormType = Literal["instance", "batch", "none"]
 
 
-def norm_layer(norm: Norm, channels: int) -> nn.Module:
+def norm_layer(norm: NormType, channels: int) -> nn.Module:
     """Return a normalisation layer; instance norm has no weights, as in pix2pixHD."""
     if norm == "none":
         return nn.Identity()
@@ -21,7 +21,7 @@ def norm_layer(norm: Norm, channels: int) -> nn.Module:
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with norm, added to the input."""
 
-    def __init__(self, channels: int, norm: Norm) -> None:
+    def __init__(self, channels: int, norm: NormType) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
         self.norm = norm_layer(norm, channels)
@@ -38,20 +38,20 @@ def outer(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, padding_mode="reflect")
 
 
-def stem(in_channels: int, channels: int, kernel: int, norm: Norm) -> nn.Module:
+def stem(in_channels: int, channels: int, kernel: int, norm: NormType) -> nn.Module:
     """Return the layers that turn a picture into features of its size."""
     return nn.Sequential(
         outer(in_channels, channels, kernel), norm_layer(norm, channels), nn.ReLU()
     )
 
 
-def down(channels: int, norm: Norm) -> nn.Module:
+def down(channels: int, norm: NormType) -> nn.Module:
     """Return the layers that halve the size and double the channels."""
     conv = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
     return nn.Sequential(conv, norm_layer(norm, 2 * channels), nn.ReLU())
 
 
-def up(channels: int, norm: Norm) -> nn.Module:
+def up(channels: int, norm: NormType) -> nn.Module:
     """Return the layers that double the size and halve the channels, to `channels`."""
     conv = nn.ConvTranspose2d(2 * channels, channels, 3, stride=2, padding=1, output_padding=1)
     return nn.Sequential(conv, norm_layer(norm, channels), nn.ReLU())

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from affekt.media.faces.edges import CHANNELS, Form
-from evp.networks.blocks import Norm, ResidualBlock, down, halved, outer, stem, up
+from evp.networks.blocks import NormType, ResidualBlock, down, halved, outer, stem, up
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class GeneratorConfig:
     enhancers: int = 1  # each halves the resolution of what lies below; 0: a global generator only
     enhancer_blocks: int = 3  # residual blocks of an enhancer
     outer_kernel: int = 7  # pixels; of the first and last convolutions; odd
-    norm: Norm = "instance"
+    norm: NormType = "instance"
     previous: int = 0  # L, frames before that are seen; 0: each frame is drawn on its own
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from affekt.nets.warp import warped
+from affekt.nets.warp import warp_by_flow
 from evp.networks.blocks import ResidualBlock, down, halved, outer, stem, up
 from evp.networks.generator import GeneratorConfig
 
@@ -105,7 +105,7 @@ class Heads(nn.Module):
         hallucinated = torch.tanh(self.picture(picture_BCHW)).float()
         flow = FLOW_SCALE * self.flow(motion_BCHW).float()
         mask = torch.sigmoid(self.mask(motion_BCHW)).float()
-        frame = (1 - mask) * warped(last_BCHW.float(), flow) + mask * hallucinated
+        frame = (1 - mask) * warp_by_flow(last_BCHW.float(), flow) + mask * hallucinated
         return Drawn(frame, hallucinated, flow, mask)
 
 

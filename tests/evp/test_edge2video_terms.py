@@ -4,16 +4,15 @@ import pytest
 import torch
 
 from affekt.runtime.optim import OptimConfig
-from evp.networks.discriminator import DiscriminatorConfig, features, logits
-from evp.networks.judges import Judges
-from evp.networks.video_discriminator import VideoDiscriminatorConfig
+from evp.losses import VideoLossConfig, generator_loss, reconstruction
+from evp.networks.discriminators import (
+    DiscriminatorConfig,
+    Discriminators,
+    VideoDiscriminatorConfig,
+)
 from evp.rollout import DrawnSequences, Sequences
-from evp.video_losses import feature_matching, lsgan_discriminator, lsgan_generator, reconstruction
 from tests.corpora.slow_warp import moved_slowly
 from train_edge2video import (
-    LossConfig,
-    fooling_terms,
-    judging_terms,
     motion_terms,
     picture_terms,
     take_step,
@@ -31,14 +30,9 @@ def truth():
     return Sequences(torch.rand(2, 5, 3, 8, 8), torch.rand(2, 5, 1, 8, 8), flow, known)
 
 
-@pytest.fixture
-def judges():
-    return Judges(1, PATCHES, VideoDiscriminatorConfig(2, 2, patches=PATCHES))
-
-
 def test_pictures_are_compared_frame_by_frame_with_the_true_ones(truth):
     made = DrawnSequences(torch.rand(2, 5, 3, 8, 8), torch.rand(2, 5, 3, 8, 8))
-    terms = picture_terms(made, truth, LossConfig(hallucinated=1.0, reduction="norm"))
+    terms = picture_terms(made, truth, VideoLossConfig(hallucinated=1.0, reduction="norm"))
     for name, pictures in (("reconstruction", made.frames), ("hallucinated", made.hallucinated)):
         each = [
             reconstruction(pictures[b, t][None], truth.frames[b, t][None], "norm")
@@ -46,14 +40,14 @@ def test_pictures_are_compared_frame_by_frame_with_the_true_ones(truth):
             for t in range(5)
         ]
         torch.testing.assert_close(terms[name], torch.stack(each).mean())
-    assert [*picture_terms(made, truth, LossConfig())] == ["reconstruction"]
+    assert [*picture_terms(made, truth, VideoLossConfig())] == ["reconstruction"]
     alone = DrawnSequences(made.frames)
-    assert [*picture_terms(alone, truth, LossConfig(hallucinated=1.0))] == ["reconstruction"]
+    assert [*picture_terms(alone, truth, VideoLossConfig(hallucinated=1.0))] == ["reconstruction"]
 
 
 def test_flow_is_compared_with_that_of_the_same_frame_and_moves_the_true_frame_before(truth):
     flow = 2 * torch.randn(2, DRAWN, 2, 8, 8)
-    terms = motion_terms(flow, truth, LossConfig(flow=1.0, warp=1.0))
+    terms = motion_terms(flow, truth, VideoLossConfig(flow=1.0, warp=1.0))
     off = amiss = count = 0
     for b in range(2):
         for t in range(DRAWN):
@@ -69,45 +63,31 @@ def test_flow_is_compared_with_that_of_the_same_frame_and_moves_the_true_frame_b
 def test_a_term_of_motion_that_is_off_is_not_worked_out(truth):
     flow = torch.zeros(2, DRAWN, 2, 8, 8)
     for weights in ({}, {"flow": 1.0}, {"warp": 1.0}):
-        assert [*motion_terms(flow, truth, LossConfig(**weights))] == [*weights]
+        assert [*motion_terms(flow, truth, VideoLossConfig(**weights))] == [*weights]
     for loss, needed in (
-        (LossConfig(), False),
-        (LossConfig(hallucinated=1, feature_matching=1), False),
-        (LossConfig(gan_video=1), True),
-        (LossConfig(flow=1), True),
-        (LossConfig(warp=1), True),
+        (VideoLossConfig(), False),
+        (VideoLossConfig(hallucinated=1, feature_matching=1), False),
+        (VideoLossConfig(gan_video=1), True),
+        (VideoLossConfig(flow=1), True),
+        (VideoLossConfig(warp=1), True),
     ):
         assert loss.need_flow == needed
 
 
-def test_both_judges_are_fooled_and_their_features_matched(truth, judges):
+def test_every_adversarial_term_moves_the_generated_frames(truth):
+    networks = Discriminators(1, PATCHES, VideoDiscriminatorConfig(2, 2, patches=PATCHES))
     made = torch.rand(2, 5, 3, 8, 8, requires_grad=True)
-    terms = fooling_terms(judges, made, truth, LossConfig(feature_matching=1.0))
-    fake, real = judges(made, truth), judges(truth.frames, truth)
-    matched = 0
-    for name in ("gan", "gan_video"):
-        torch.testing.assert_close(terms[name], lsgan_generator(logits(fake[name])))
-        matched += feature_matching(features(real[name]), features(fake[name]))
-    torch.testing.assert_close(terms["feature_matching"], matched)
+    condition = truth.guidance, truth.flow, truth.confidence
+    terms = generator_loss(networks(made, *condition), networks(truth.frames, *condition))
+    assert [*terms] == ["gan", "gan_video", "feature_matching"]
     for name, term in terms.items():
         (slope,) = torch.autograd.grad(term, made, retain_graph=True)
         assert slope.abs().max() > 0, name
-    assert "feature_matching" not in fooling_terms(judges, made, truth, LossConfig())
-
-
-def test_judges_are_to_tell_true_frames_from_made_ones(truth, judges):
-    made = torch.rand(2, 5, 3, 8, 8)
-    terms = judging_terms(judges, made, truth)
-    fake, real = judges(made, truth), judges(truth.frames, truth)
-    for name, answers in (("discriminator", "gan"), ("video_discriminator", "gan_video")):
-        wanted = lsgan_discriminator(logits(real[answers]), logits(fake[answers]))
-        torch.testing.assert_close(terms[name], wanted)
-    assert len(terms) == 2
 
 
 def test_the_total_weighs_each_term_by_its_name():
     terms = {"reconstruction": torch.tensor(3.0), "gan_video": torch.tensor(5.0)}
-    total = weighted_sum(terms, LossConfig(reconstruction=2.0, gan_video=0.1, gan=100.0))
+    total = weighted_sum(terms, VideoLossConfig(reconstruction=2.0, gan_video=0.1, gan=100.0))
     torch.testing.assert_close(total, torch.tensor(6.5))
 
 

@@ -18,11 +18,12 @@ from evp.data.portraits import (
     training_clips,
 )
 from evp.inference.drawing import load_generator, render
-from evp.networks.discriminator import DiscriminatorConfig
+from evp.losses import VideoLossConfig
+from evp.networks.discriminators import DiscriminatorConfig
 from evp.networks.generator import GeneratorConfig, GuidanceConfig
 from evp.validation_frames import HeldOutFrames, measured_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_portraits
-from train_edge2video import Config, LossConfig, compared, train
+from train_edge2video import Config, compared, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 
@@ -46,8 +47,8 @@ def config(tmp_path):
         generator=GeneratorConfig(8, 2, 2, 1, 1),
         discriminator=DiscriminatorConfig(4, 2, 2),
         vgg=VggConfig("random", ("relu1_1",)),
-        loss=LossConfig(gan=0.1, gan_from=4, vgg=0.5),
-        average=0.9,
+        loss=VideoLossConfig(gan=0.1, gan_from=4, vgg=0.5),
+        ema_decay=0.9,
         held_out=HeldOutFrames("none"),
     )
 
@@ -56,7 +57,7 @@ def test_it_learns_faces_that_it_has_not_seen(config):
     quick = replace(
         config,
         run=replace(config.run, steps=250),
-        loss=LossConfig(gan=0.01, gan_from=200, vgg=0.0),
+        loss=VideoLossConfig(gan=0.01, gan_from=200, vgg=0.0),
         optim=OptimConfig(lr=4e-3, schedule="one_cycle"),
         held_out=HeldOutFrames(every=250, frames=12),
     )
@@ -117,7 +118,7 @@ def test_the_generator_step_leaves_the_discriminator_alone(config):
 
 
 def test_without_discriminators_the_generator_learns_alone(config):
-    train(replace(config, loss=LossConfig(gan=0.0, vgg=0.0)))
+    train(replace(config, loss=VideoLossConfig(gan=0.0, vgg=0.0)))
     rows = rows_of(config.run.out)
     assert [row["step"] for row in rows] == [*range(1, 11)]
     for row in rows:

@@ -12,18 +12,21 @@ from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from evp.data.portraits import PortraitClips, VideoDataConfig, speaker_clips, training_clips
 from evp.inference.drawing import load_generator, make_generator
-from evp.networks.discriminator import DiscriminatorConfig
+from evp.losses import VideoLossConfig
+from evp.networks.discriminators import (
+    DiscriminatorConfig,
+    Discriminators,
+    VideoDiscriminatorConfig,
+)
 from evp.networks.generator import GeneratorConfig, GuidanceConfig
-from evp.networks.judges import Judges
-from evp.networks.video_discriminator import VideoDiscriminatorConfig
 from evp.rollout import SequenceConfig, Sequences, draw_sequences
 from evp.validation_frames import IN_A_ROW, HeldOutFrames, draw_measured, measured_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_flow, write_portraits
-from train_edge2video import Config, LossConfig, compared, motion_terms, train
+from train_edge2video import Config, compared, motion_terms, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 PATCHES = DiscriminatorConfig(4, 2, 1)
-ALL_ON = LossConfig(
+ALL_ON = VideoLossConfig(
     gan=0.1,
     gan_video=0.2,
     gan_from=5,
@@ -65,7 +68,7 @@ def config(corpus, tmp_path):
         video_discriminator=VideoDiscriminatorConfig(2, 2, patches=PATCHES),
         vgg=VggConfig("random", ("relu1_1",)),
         loss=ALL_ON,
-        average=0.9,
+        ema_decay=0.9,
         held_out=HeldOutFrames("none"),
     )
 
@@ -114,7 +117,7 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
     with torch.no_grad():
         made = draw_sequences(generator, batch, SequenceConfig())
     moved, still = (
-        motion_terms(flow, batch, LossConfig(warp=1.0))["warp"]
+        motion_terms(flow, batch, VideoLossConfig(warp=1.0))["warp"]
         for flow in (made.flow, torch.zeros_like(made.flow))
     )
     assert moved < 0.85 * still  # what the flow is for: the true frame before becomes the next
@@ -134,7 +137,7 @@ def test_a_run_that_is_stopped_in_every_phase_continues_exactly(config):
 def test_each_phase_changes_its_own_networks_and_no_bit_of_the_others(config):
     torch.manual_seed(config.run.seed)
     born = make_generator(PLAIN, config.generator).state_dict()
-    judged = Judges(1, PATCHES, config.video_discriminator).state_dict()
+    judged = Discriminators(1, PATCHES, config.video_discriminator).state_dict()
     moving = [
         ("coarsest.", "heads.0."),
         ("enhancers.0.", "heads.1."),
@@ -211,7 +214,7 @@ def test_the_video_discriminator_also_judges_frames_drawn_on_their_own(config):
         steps(config, 2),
         generator=replace(config.generator, previous=0),
         sequence=SequenceConfig(),
-        loss=LossConfig(gan=0.0, gan_video=1.0, vgg=0.0),
+        loss=VideoLossConfig(gan=0.0, gan_video=1.0, vgg=0.0),
     )
     train(alone)
     for row in rows_of(config.run.out):
@@ -226,5 +229,5 @@ def test_missing_flow_is_refused_before_anything_is_written(config, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data_prep\.flow"):
         train(without)
     assert not config.run.out.exists()
-    unasked = replace(without, loss=LossConfig(gan=0.1, vgg=0.0, hallucinated=1.0))
+    unasked = replace(without, loss=VideoLossConfig(gan=0.1, vgg=0.0, hallucinated=1.0))
     train(steps(unasked, 1))

@@ -12,14 +12,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eamm.fomm.blocks import (
-    ResBlock,
-    coordinate_grid,
-    gaussians,
-    resize_bilinear,
-    resize_flow,
-    warp,
-)
+from affekt.nets.warp import warp_by_grid
+from eamm.fomm.blocks import ResBlock, coordinate_grid, gaussians, resize_bilinear, resize_flow
 from eamm.fomm.fast.convolution import (
     BlockedConvolution,
     Convolution,
@@ -159,7 +153,7 @@ class FastDenseMotion(nn.Module):
         small: Tensor = self.down(source_SCHW)
         h, w = small.shape[2:]
         identity = coordinate_grid(h, w, like=small).expand(len(small), -1, -1, -1)
-        return small, warp(small, identity, self.align_corners)
+        return small, warp_by_grid(small, identity, self.align_corners)
 
     def forward(
         self, source: PreparedSource, source_kp: Keypoints, driving_kp: Keypoints
@@ -190,7 +184,7 @@ class FastDenseMotion(nn.Module):
         B, M, h, w, _ = motions_BMhw2.shape
         S, C = small_SChw.shape[:2]
         tall = motions_BMhw2.reshape(S, -1, w, 2)
-        moved = warp(small_SChw, tall, self.align_corners)
+        moved = warp_by_grid(small_SChw, tall, self.align_corners)
         return moved.reshape(S, C, B // S, M, h, w).permute(0, 2, 3, 1, 4, 5).flatten(0, 1)
 
 
@@ -243,7 +237,7 @@ class FastGenerator(nn.Module):
         """Return the source's features where the flow wants them, (B, C, h, w)."""
         flow = resize_flow(motion.flow, _size(features_SChw), self.aligned_flow)
         features = features_SChw.expand(len(flow), -1, -1, -1)
-        return warp(features, flow, self.align_corners, self.padding)
+        return warp_by_grid(features, flow, self.align_corners, self.padding)
 
     def _mixed(self, drawn_BChw: Tensor, features_SChw: Tensor, motion: FastMotion) -> Tensor:
         """Return the moved features where the source shows what is needed, else what was drawn."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from affekt.nets.warp import joined, warped
+from affekt.nets.warp import compose_flows, warp_by_flow
 from tests.corpora.slow_warp import moved_slowly
 
 
@@ -16,7 +16,7 @@ def uniform(right, down, H=7, W=9):
 def test_a_flow_of_whole_pixels_moves_each_picture_and_the_border_goes_on():
     pictures = torch.rand(3, 2, 7, 9, dtype=torch.float64)
     steps = [(2, -1), (0, 3), (-40, 60)]
-    moved = warped(pictures, torch.stack([uniform(*step) for step in steps]))
+    moved = warp_by_flow(pictures, torch.stack([uniform(*step) for step in steps]))
     for picture, result, (right, down) in zip(pictures, moved, steps, strict=True):
         rows = (torch.arange(7) + down).clamp(0, 6)
         columns = (torch.arange(9) + right).clamp(0, 8)
@@ -26,7 +26,9 @@ def test_a_flow_of_whole_pixels_moves_each_picture_and_the_border_goes_on():
 def test_each_pixel_has_a_flow_of_its_own():
     picture = torch.rand(2, 6, 8, dtype=torch.float64)
     flow = 3 * torch.randn(2, 6, 8, dtype=torch.float64)
-    torch.testing.assert_close(warped(picture[None], flow[None])[0], moved_slowly(picture, flow))
+    torch.testing.assert_close(
+        warp_by_flow(picture[None], flow[None])[0], moved_slowly(picture, flow)
+    )
 
 
 def test_parts_of_pixels_are_as_opencv_has_them():
@@ -37,7 +39,7 @@ def test_parts_of_pixels_are_as_opencv_has_them():
     places = columns + flow[..., 0], rows + flow[..., 1]
     wanted = cv2.remap(picture, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     pictures, flows = (torch.from_numpy(each).permute(2, 0, 1)[None] for each in (picture, flow))
-    found = warped(pictures, flows)[0].permute(1, 2, 0).numpy()
+    found = warp_by_flow(pictures, flows)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
@@ -45,7 +47,7 @@ def test_the_gradient_of_a_slope_is_the_slope_and_nothing_beyond_the_border():
     rows, columns = torch.meshgrid(torch.arange(7.0), torch.arange(9.0), indexing="ij")
     slope = (3 * columns - 5 * rows)[None, None]
     flow = torch.full((1, 2, 7, 9), 0.25, requires_grad=True)
-    warped(slope, flow).sum().backward()
+    warp_by_flow(slope, flow).sum().backward()
     inside = flow.grad[0, :, :-1, :-1]
     torch.testing.assert_close(inside, torch.tensor([3.0, -5.0])[:, None, None].expand(2, 6, 8))
     assert (flow.grad[0, 0, :, -1] == 0).all()
@@ -54,20 +56,20 @@ def test_the_gradient_of_a_slope_is_the_slope_and_nothing_beyond_the_border():
 
 def test_the_gradient_reaches_the_picture():
     picture = torch.rand(1, 1, 5, 5, requires_grad=True)
-    warped(picture, torch.full((1, 2, 5, 5), 1.0)).sum().backward()
+    warp_by_flow(picture, torch.full((1, 2, 5, 5), 1.0)).sum().backward()
     taken = torch.tensor([0.0, 1, 1, 1, 2])  # columns, and rows: the last one goes on
     wanted = torch.outer(taken, taken)
     torch.testing.assert_close(picture.grad[0, 0], wanted)
 
 
 def test_a_picture_of_one_pixel_stays():
-    assert warped(torch.full((1, 1, 1, 1), 5.0), torch.ones(1, 2, 1, 1)).item() == 5
+    assert warp_by_flow(torch.full((1, 1, 1, 1), 5.0), torch.ones(1, 2, 1, 1)).item() == 5
 
 
 def test_joined_steps_are_the_sum_of_both_at_the_right_places():
     """A step to the right by 2, after a motion that differs from pixel to pixel."""
     earlier = torch.randn(2, 7, 9, dtype=torch.float64)
-    found = joined(uniform(2, -1)[None], earlier[None])[0]
+    found = compose_flows(uniform(2, -1)[None], earlier[None])[0]
     for row in range(1, 7):
         for column in range(7):
             step = torch.tensor([2.0, -1.0]) + earlier[:, row - 1, column + 2]
@@ -87,7 +89,7 @@ def test_joined_flows_of_two_maps_are_the_flow_of_one_after_the_other(seed):
         return (matrix @ places - places).reshape(1, 2, 17, 17)
 
     later, earlier = maps
-    found = joined(flow(later), flow(earlier))
+    found = compose_flows(flow(later), flow(earlier))
     inner = slice(4, -4)
     wanted = flow(earlier @ later)
     torch.testing.assert_close(found[..., inner, inner], wanted[..., inner, inner])

@@ -20,11 +20,12 @@ from affekt.showcase.temporal_figures import (
     softened,
 )
 from evp.data.portraits import VideoDataConfig
-from evp.networks.discriminator import DiscriminatorConfig
+from evp.losses import VideoLossConfig
+from evp.networks.discriminators import DiscriminatorConfig
 from evp.networks.generator import GeneratorConfig, GuidanceConfig
 from evp.validation_frames import HeldOutFrames
 from tests.corpora.portrait_corpus import SIZE, write_flow, write_portraits
-from train_edge2video import Config, LossConfig, train
+from train_edge2video import Config, train
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def run(corpus, out, seed):
             guidance=GuidanceConfig("plain", SIZE // 2),
             generator=GeneratorConfig(2, 1, 1, 0, 0, 3, previous=1),
             discriminator=DiscriminatorConfig(2, 1, 1),
-            loss=LossConfig(gan=0.0, vgg=0.0),
+            loss=VideoLossConfig(gan=0.0, vgg=0.0),
             held_out=HeldOutFrames("none"),
         )
     )

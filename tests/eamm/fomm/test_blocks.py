@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from affekt.nets.warp import warp_by_grid
 from eamm.fomm.blocks import (
     AntiAlias,
     ConvBlock,
@@ -12,7 +13,6 @@ from eamm.fomm.blocks import (
     HourglassConfig,
     coordinate_grid,
     gaussians,
-    warp,
 )
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import Generator, GeneratorConfig
@@ -82,9 +82,9 @@ def test_anti_alias_keeps_every_nth_pixel_from_the_first():
 def test_the_identity_flow_leaves_a_picture_untouched_only_with_aligned_corners():
     frames = torch.rand(1, 3, 16, 16)
     grid = coordinate_grid(16, 16, frames)[None]
-    assert torch.allclose(warp(frames, grid, align_corners=True), frames, atol=1e-5)
+    assert torch.allclose(warp_by_grid(frames, grid, align_corners=True), frames, atol=1e-5)
     white = torch.ones(1, 1, 16, 16)
-    darkened = warp(white, grid, align_corners=False)
+    darkened = warp_by_grid(white, grid, align_corners=False)
     assert darkened[0, 0, 8, 8] == pytest.approx(1)
     assert darkened[0, 0, 8, 0] == pytest.approx(0.5, abs=1e-5)
     assert darkened[0, 0, 0, 0] == pytest.approx(0.25, abs=1e-5)

@@ -4,15 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from eamm.fomm.discriminator import Verdict
+from affekt.nets.gan import DiscriminatorOutput
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import (
     anchors,
+    discriminator_loss,
     equivariance_jacobian,
     equivariance_value,
-    feature_matching,
-    lsgan_discriminator,
-    lsgan_generator,
+    generator_loss,
     near,
     perceptual,
     pixels,
@@ -71,23 +70,23 @@ def test_keypoints_that_move_with_the_picture_cost_nothing_and_others_do():
     assert equivariance_jacobian(driving, warped, DOUBLE) > 1e-2
 
 
-def verdict(logit, *features):
-    return Verdict(
+def output(logit, *features):
+    return DiscriminatorOutput(
         [torch.full((1, 2), value) for value in features], torch.full((1, 1, 2, 2), logit)
     )
 
 
 def test_the_least_squares_game_by_hand():
-    generated, real = [verdict(0.5), verdict(2.0)], [verdict(0.75), verdict(1.0)]
-    assert lsgan_generator(generated).item() == pytest.approx(0.25 + 1)
+    generated, real = [output(0.5, 0.0), output(2.0, 0.0)], [output(0.75, 0.0), output(1.0, 0.0)]
+    assert generator_loss(real, generated)["gan"].item() == pytest.approx(0.25 + 1)
     # first scale: 1/16 + 1/4; second: 0 + 4
-    assert lsgan_discriminator(real, generated).item() == pytest.approx(0.3125 + 4)
+    assert discriminator_loss(real, generated).item() == pytest.approx(0.3125 + 4)
 
 
 def test_feature_matching_sums_layers_and_scales():
-    real, made = [verdict(0.0, 1.0, 2.0)], [verdict(9.0, 0.5, 4.0)]
-    assert feature_matching(real, made).item() == pytest.approx(2.5)
-    assert feature_matching(2 * real, 2 * made).item() == pytest.approx(5)
+    real, made = [output(0.0, 1.0, 2.0)], [output(9.0, 0.5, 4.0)]
+    assert generator_loss(real, made)["feature_matching"].item() == pytest.approx(2.5)
+    assert generator_loss(2 * real, 2 * made)["feature_matching"].item() == pytest.approx(5)
 
 
 def test_anchors_draw_places_and_leave_local_frames_alone():

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.nets.ema import make_ema
 from affekt.runtime import checkpoint
 from evp.inference.drawing import (
     Drawing,
     First,
     RendererDescription,
-    averaged,
     grey_levels,
     load_generator,
     make_generator,
@@ -102,7 +102,7 @@ def test_each_kind_of_generator_says_how_many_frames_it_sees():
         generator = make_generator(GuidanceConfig("plain", 16), config)
         assert isinstance(generator, TemporalGenerator if previous else Generator)
         assert previous_of(generator) == previous
-        assert previous_of(averaged(generator, 0.5)) == previous
+        assert previous_of(make_ema(generator, 0.5)) == previous
 
 
 def test_grey_levels_are_rounded_and_stay_in_their_range():
@@ -113,7 +113,7 @@ def test_grey_levels_are_rounded_and_stay_in_their_range():
 
 def test_a_saved_temporal_generator_is_loaded_as_it_was(tmp_path):
     generator = moving()
-    average = averaged(generator, 0.5)
+    average = make_ema(generator, 0.5)
     average.update_parameters(generator)
     description = RendererDescription(SEEING, GuidanceConfig("plain", 16), "M901")
     save_description(tmp_path, description)
@@ -136,34 +136,9 @@ def test_render_returns_the_grey_levels_of_the_frames():
     assert np.abs(pictures - wanted.permute(0, 2, 3, 1).numpy()).max() <= 0.5 + 1e-3
 
 
-def test_the_average_follows_slowly_and_forgets_its_start():
-    generator = Generator(1, SMALL)
-    parameter = generator.head.bias
-    average = averaged(generator, decay=0.9)
-    average.update_parameters(generator)  # the first one is copied
-    with torch.no_grad():
-        parameter += 1
-    start = average.module.head.bias.clone()
-    average.update_parameters(generator)  # after one update (1 + 1) / (10 + 1) is kept
-    torch.testing.assert_close(average.module.head.bias, parameter - 2 / 11 * (parameter - start))
-    for _ in range(200):
-        average.update_parameters(generator)
-    torch.testing.assert_close(average.module.head.bias, parameter)
-
-
-def test_without_an_average_the_last_weights_are_used():
-    generator = Generator(1, SMALL)
-    average = averaged(generator, decay=0.0)
-    for _ in range(2):
-        with torch.no_grad():
-            generator.head.bias += 1
-        average.update_parameters(generator)
-        torch.testing.assert_close(average.module.head.bias, generator.head.bias)
-
-
 def test_a_saved_generator_is_loaded_as_it_was(tmp_path):
     generator = Generator(1, SMALL)
-    average = averaged(generator, 0.5)
+    average = make_ema(generator, 0.5)
     average.update_parameters(generator)
     description = RendererDescription(SMALL, GuidanceConfig("plain", 16), "M901")
     save_description(tmp_path, description)

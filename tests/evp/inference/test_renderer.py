@@ -9,15 +9,10 @@ import torch
 from affekt.media.faces.crop import Crop, cut
 from affekt.media.video.pictures import resized
 from affekt.media.video.video import VideoWriter, read_frames
+from affekt.nets.ema import make_ema
 from affekt.runtime import checkpoint
 from evp.data.portraits import guidance_maps, scaled
-from evp.inference.drawing import (
-    RendererDescription,
-    averaged,
-    make_generator,
-    render,
-    save_description,
-)
+from evp.inference.drawing import RendererDescription, make_generator, render, save_description
 from evp.inference.portrait import edit
 from evp.inference.renderer import Renderer, Target, frames_before, load_renderer
 from evp.networks.generator import GeneratorConfig, GuidanceConfig
@@ -93,7 +88,7 @@ def test_an_edited_video_is_one_sequence_however_many_frames_are_read_at_once(ta
 def saved(folder, config, guidance=PLAIN, speaker="s"):
     generator = make_generator(guidance, config)
     save_description(folder, RendererDescription(config, guidance, speaker))
-    checkpoint.save(folder / "checkpoints", 1, {"average": averaged(generator, 0.0)})
+    checkpoint.save(folder / "checkpoints", 1, {"average": make_ema(generator, 0.0)})
     return folder
 
 

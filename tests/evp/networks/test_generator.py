@@ -1,14 +1,8 @@
-"""Generator and discriminator: what may influence what, and at which sizes."""
+"""Generator: what may influence what, and at which sizes."""
 
 import pytest
 import torch
 
-from evp.networks.discriminator import (
-    Discriminator,
-    DiscriminatorConfig,
-    PatchDiscriminator,
-    logits,
-)
 from evp.networks.generator import Generator, GeneratorConfig
 
 SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=1, enhancers=1, enhancer_blocks=1)
@@ -86,34 +80,6 @@ def test_with_batch_norm_at_rest_a_shifted_map_gives_a_shifted_frame():
     with torch.no_grad():
         still, moved = generator(middle), generator(middle.roll(shift, dims=3))
     torch.testing.assert_close(moved[..., 48:96], still[..., 40:88], atol=1e-5, rtol=1e-4)
-
-
-def test_there_is_one_answer_map_a_scale_each_half_as_large():
-    discriminator = Discriminator(1, DiscriminatorConfig(channels=4, layers=2, scales=3))
-    answers = logits(discriminator(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)))
-    assert [tuple(each.shape) for each in answers] == [
-        (2, 1, 19, 19),
-        (2, 1, 11, 11),
-        (2, 1, 7, 7),
-    ]
-
-
-@pytest.mark.parametrize(("layers", "patch"), [(1, 16), (2, 34), (3, 70)])
-def test_a_logit_sees_a_patch_of_the_published_size(layers, patch):
-    network = PatchDiscriminator(4, DiscriminatorConfig(4, layers, 1, norm="batch")).eval()
-    image = torch.rand(1, 4, 128, 128, requires_grad=True)
-    middle = network(image)[-1]
-    middle[0, 0, middle.shape[2] // 2, middle.shape[3] // 2].backward()
-    seen = (image.grad.abs().amax(dim=(0, 1, 3)) > 0).nonzero().flatten()
-    assert int(seen.max() - seen.min() + 1) == patch
-
-
-def test_the_discriminator_compares_frame_and_map():
-    discriminator = Discriminator(1, DiscriminatorConfig(4, 2, 2))
-    frame, maps = torch.rand(1, 3, 32, 32), torch.rand(2, 1, 32, 32)
-    one, two = (logits(discriminator(frame, maps[k : k + 1])) for k in range(2))
-    for first, second in zip(one, two, strict=True):
-        assert (first - second).abs().max() > 1e-4
 
 
 def test_an_even_outer_kernel_is_refused():
