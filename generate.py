@@ -18,10 +18,9 @@ they are; one that cannot be made is named at the end and in failed.jsonl, and t
 """
 
 import argparse
-import functools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,79 +29,63 @@ from tqdm import tqdm
 import eamm.inference.cli
 import eamm.inference.fomm_cli
 import evp.inference.cli
-from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.video.container import is_disk_error
-from affekt.media.video.result import Rows, Watch
+from affekt.media.video.result import Progress, Rows
 from affekt.runtime.batch import FAILED, Batch, Fingerprints
 from affekt.runtime.command import USER_ERRORS, CommandParser
-from affekt.runtime.manifest import Manifest, Row, check_columns, read_manifest, with_row
-from data_prep.clips.clip import Analysis, FramesConfig, analyse_video
-from eamm.inference.cli import EammJob
-from eamm.inference.fomm_cli import FommJob
-from eamm.inference.fomm_pipeline import FommStudio
-from eamm.inference.pipeline import EammStudio
-from evp.inference.cli import EvpJob
-from evp.inference.pipeline import EvpStudio
+from affekt.runtime.manifest import Column, Manifest, Row, check_columns, read_manifest, with_row
 
-log = logging.getLogger(__name__)
 
-Job = EvpJob | FommJob | EammJob
+class Job(Protocol):
+    """What one video is made of; each system's own dataclass."""
 
-COMMANDS: dict[str, Any] = {
+    @property
+    def out(self) -> Path:
+        """The .mp4 file to write."""
+
+
+class Pipeline(Protocol):
+    """Trained networks that make videos."""
+
+    def run(self, job: Any, progress: Progress = ...) -> list[Path]:
+        """Do one of its system's jobs; return the files written."""
+
+
+class System(Protocol):
+    """A system's command line: what its cli module defines."""
+
+    HELP: str
+    USAGE: str
+    DESCRIPTION: str
+    COLUMNS: tuple[Column, ...]  # of a manifest
+    SINGLE: tuple[str, ...]  # options that --manifest does not go with
+
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
+        """Add the system's options."""
+
+    def job_of(self, args: argparse.Namespace, /) -> Job:
+        """Return the job that the options describe; a ValueError names options that clash."""
+
+    def open_pipeline(self, jobs: Sequence[Any], /) -> Pipeline:
+        """Load once the networks that jobs of the same runs need."""
+
+
+PIPELINES: Mapping[str, System] = {
     "evp": evp.inference.cli,
     "fomm": eamm.inference.fomm_cli,
     "eamm": eamm.inference.cli,
 }
-REMEMBERED = 256  # videos whose landmarks are kept, some 100 kB each
 
 
-class Studio(Protocol):
-    """Trained parts that make videos."""
-
-    def make(self, job: Any, watch: Watch = ...) -> list[Path]:
-        """Do a job; return the files written."""
-
-
-def open_studio(jobs: Sequence[Any]) -> Studio:
-    """Read once what jobs of one system and one set of runs need.
+def generate(system: System, job: Job) -> list[Path]:
+    """Make one video; return the files written.
 
     Raises:
-        FileNotFoundError: a part is not trained yet; the message names it.
-        ConfigError: parts that do not belong together.
-    """
-    first: Job = jobs[0]
-    if isinstance(first, EvpJob):
-        find = remembering(make_detector(first.detector))
-        return EvpStudio(jobs, lambda path: find(path, FramesConfig()))
-    detector = make_detector(first.look.detector)
-    if isinstance(first, FommJob):
-        return FommStudio(jobs, detector)
-    find = remembering(detector)
-    return EammStudio(jobs, detector, lambda path, size: find(path, FramesConfig("eamm", size)))
-
-
-def remembering(detector: Detector) -> Any:
-    """Return `analyse_video` with this detector; a video that it has seen is not looked at again.
-
-    It goes by the name alone: no file may change while clips are made.
-    """
-
-    @functools.lru_cache(maxsize=REMEMBERED)
-    def find(path: Path, frames: FramesConfig) -> Analysis:
-        return analyse_video(path, detector, frames)
-
-    return find
-
-
-def generate(job: Job) -> list[Path]:
-    """Do a job of any of the systems; return the files written.
-
-    Raises:
-        ValueError: the result cannot go where it should; said before any work is done.
+        ValueError: the result cannot go where it should; raised before any work is done.
     """
     if job.out.is_dir() or job.out.suffix.lower() != ".mp4":
         raise ValueError(f"--out is {job.out}, wanted the name of an .mp4 file")
-    return open_studio([job]).make(job, frames_bar)
+    return system.open_pipeline([job]).run(job, frames_bar)
 
 
 def frames_bar(rows: Rows, count: int) -> Rows:
@@ -117,8 +100,10 @@ def generate_all(args: argparse.Namespace) -> Batch:
         OSError, ValueError: manifest, folder or runs cannot be used, or the disk is full. What is
             wrong with a single clip does not stop the others.
     """
+    # The manifest's rows as jobs
+    system = PIPELINES[args.system]
     manifest = read_manifest(args.manifest)
-    check_columns(manifest, COMMANDS[args.system].COLUMNS, args)
+    check_columns(manifest, system.COLUMNS, args)
     if args.out.suffix.lower() == ".mp4":
         raise ValueError(f"--out is {args.out}, wanted a folder with --manifest")
     batch, jobs = Batch(args.out), {}
@@ -127,13 +112,15 @@ def generate_all(args: argparse.Namespace) -> Batch:
             jobs[row] = job_of_row(manifest, row, args, batch)
         except ValueError as error:
             batch.fail(row.clip_id, row.line, str(error))
+
+    # Those whose result is not there yet, with networks that are loaded once
     fingerprints = Fingerprints()
     wanted = {row: fingerprints.of(job) for row, job in jobs.items()}
     missing = [row for row in jobs if not batch.holds(row.clip_id, wanted[row])]
     if missing:
-        studio = open_studio([jobs[row] for row in missing])
+        pipeline = system.open_pipeline([jobs[row] for row in missing])
         for row in tqdm(missing, "clips", unit="clip"):
-            if make_one(studio, jobs[row], row, batch):
+            if run_one(pipeline, jobs[row], row, batch):
                 batch.add(row.clip_id, wanted[row])
     batch.close()
     made = len(missing) + len(manifest.rows) - len(jobs) - len(batch.failures)
@@ -141,26 +128,26 @@ def generate_all(args: argparse.Namespace) -> Batch:
     return batch
 
 
-def job_of_row(manifest: Manifest, row: Row, args: argparse.Namespace, batch: Batch) -> Any:
-    """Return what a row of a manifest wants.
+def job_of_row(manifest: Manifest, row: Row, args: argparse.Namespace, batch: Batch) -> Job:
+    """Return the job that a row of a manifest describes.
 
     Raises:
         ValueError: something that is needed is neither in the row nor on the command line.
     """
-    command = COMMANDS[args.system]
-    given = with_row(manifest, row, command.COLUMNS, args)
+    system = PIPELINES[args.system]
+    given = with_row(manifest, row, system.COLUMNS, args)
     given.out = batch.place(row.clip_id)
-    return command.job_of(given)
+    return system.job_of(given)
 
 
-def make_one(studio: Studio, job: Job, row: Row, batch: Batch) -> bool:
+def run_one(pipeline: Pipeline, job: Job, row: Row, batch: Batch) -> bool:
     """Make a clip; if it cannot be made, record why and return False.
 
     Raises:
-        OSError: the disk is full, or cannot be written to: no clip would fare better.
+        OSError: the disk is full, or cannot be written to: every other clip would fail too.
     """
     try:
-        studio.make(job)
+        pipeline.run(job)
     except USER_ERRORS as error:
         if is_disk_error(error):
             raise
@@ -173,15 +160,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = CommandParser(__doc__)
     systems = parser.add_subparsers(dest="system", required=True)
-    for name, command in COMMANDS.items():
-        system = systems.add_parser(
+    for name, system in PIPELINES.items():
+        command = systems.add_parser(
             name,
-            description=command.DESCRIPTION,
-            help=command.HELP,
-            usage=command.USAGE,
+            description=system.DESCRIPTION,
+            help=system.HELP,
+            usage=system.USAGE,
         )
-        command.add_arguments(system)
-        system.add_argument(
+        system.add_arguments(command)
+        command.add_argument(
             "--manifest", type=Path, metavar="CSV", help="make all clips that this file names"
         )
     args = parser.parse_args(argv)
@@ -191,13 +178,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def check_given(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with a usage message where options are missing, or do not go with --manifest."""
-    command, values = COMMANDS[args.system], vars(args)
+    system, values = PIPELINES[args.system], vars(args)
     if args.manifest is not None:
-        for option in command.SINGLE:
+        for option in system.SINGLE:
             if values[option]:
                 parser.error(f"--{option} does not go with --manifest: it is for a single video")
         return
-    needed = [column.argument for column in command.COLUMNS if column.needed]
+    needed = [column.argument for column in system.COLUMNS if column.needed]
     missing = ", ".join(f"--{option}" for option in needed if values[option] is None)
     if missing:
         parser.error(f"the following arguments are required: {missing}")
@@ -208,7 +195,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     try:
         if args.manifest is None:
-            for path in generate(COMMANDS[args.system].job_of(args)):
+            system = PIPELINES[args.system]
+            for path in generate(system, system.job_of(args)):
                 print(f"{path} written")
             return 0
         failures = generate_all(args).failures

@@ -34,8 +34,8 @@ from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.detector import make_detector
-from affekt.media.faces.paste import palindrome
 from affekt.media.faces.points import eye_opening, mouth_opening
+from affekt.media.video.result import ping_pong
 from affekt.metrics.probes import correlation
 from affekt.runtime.command import CommandParser, user_errors
 from benchmarks.harness import table
@@ -138,7 +138,7 @@ def placed_rows(parts: Parts) -> list[list[object]]:
     """Return the first table: medians over the targets, blinks their sum."""
     figures: dict[str, list[list[float]]] = {name: [] for name in RETOUCHES}
     for clip, face in speeches(parts):
-        target = clip.landmarks().astype(float)[palindrome(clip.frames, len(face))]
+        target = clip.landmarks().astype(float)[ping_pong(clip.frames, len(face))]
         plain = place_faces(face, target, parts.model, "3d")
         for name, retouch in RETOUCHES.items():
             faces = retouched(plain, target, clip.crop().source_size[1], retouch)

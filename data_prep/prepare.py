@@ -34,11 +34,11 @@ from tqdm import tqdm
 from affekt.media.constants import FRAME_RATE, SAMPLE_RATE
 from affekt.media.corpus import SCHEMA
 from affekt.media.faces.detector import detector_version
+from affekt.media.faces.track import FramesConfig
 from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
-from data_prep.clips.clip import FramesConfig
 from data_prep.clips.layouts import CorpusConfig, Source, find_sources
 from data_prep.clips.splits import SplitConfig, splits_of
 from data_prep.clips.workers import (

@@ -60,6 +60,15 @@ def test_a_room_of_a_paper_imports_only_rooms_before_it(paper):
                 assert not later, f"{path.relative_to(ROOT)}:{line} imports {name}"
 
 
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_command_lines_are_imported_by_scripts_alone(package):
+    for path in modules(package):
+        if not path.stem.endswith("cli"):
+            for line, name in imports(path):
+                wrong = [part for part in name.split(".") if part.endswith("cli")]
+                assert not wrong, f"{path.relative_to(ROOT)}:{line} imports {name}"
+
+
 def test_no_junk_drawers():
     for path in ROOT.glob("*/**/*.py"):
         if ".venv" not in path.parts:

@@ -26,6 +26,7 @@ from affekt.media.face3d.model import FaceModel, load_face_model, project
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import GROUPS, MOUTH, mouth_opening
+from affekt.media.faces.track import track_face
 from affekt.metrics.image import psnr, ssim
 from affekt.metrics.probes import (
     mouth_correlation,
@@ -39,7 +40,6 @@ from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
 from affekt.runtime.run import restore
 from affekt.showcase.thresholds import Results, without_nan
-from data_prep.clips.clip import analyse_video
 from evp.data.portraits import OpenClip, nearest_frames
 from evp.inference.drawing import render
 from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes
@@ -265,7 +265,7 @@ def sync_figures(media: Path) -> dict[str, float]:
     lags = {}
     for name in ("result", "truth"):
         path = media / f"{name}.mp4"
-        landmarks = analyse_video(path, detector).landmarks
+        landmarks = track_face(path, detector).landmarks
         level = loudness(read_audio(path))[: len(landmarks)]
         lags[name] = opening_lag(mouth_opening(align_2d(landmarks[: len(level)])), level)
     return {

@@ -16,10 +16,11 @@ from pathlib import Path
 import cv2
 
 from affekt.media.faces.detector import Detector, DetectorName, make_detector
+from affekt.media.faces.track import FramesConfig
 from affekt.media.video.container import MediaError, is_disk_error
 from affekt.runtime.files import replacing_folder, write_json
 from affekt.runtime.parallel import each
-from data_prep.clips.clip import FramesConfig, prepare_clip
+from data_prep.clips.clip import prepare_clip
 from data_prep.clips.layouts import Source
 
 log = logging.getLogger(__name__)

@@ -33,8 +33,8 @@ from eamm.displacement.network import (
 from eamm.displacement.validation import HeldOutEmotions, Pair, held_out_pairs
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-from eamm.inference.drive import EammRuns, load_networks
 from eamm.inference.emotion import emotion_features
+from eamm.inference.keypoints import EammRuns, load_networks
 
 Figures = dict[str, float | None]  # None: nothing could be measured
 

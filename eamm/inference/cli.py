@@ -3,17 +3,18 @@
 import argparse
 import math
 import typing as tp
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from affekt.runtime.manifest import Column
 from eamm.a2fd.network import AUDIO_GAIN
-from eamm.inference.drive import EammRuns, Part
 from eamm.inference.emotion import EmotionSource, Loop, parse_blend
-from eamm.inference.fomm_cli import Look, add_look, look_of
+from eamm.inference.fomm_cli import add_render_options, render_options
+from eamm.inference.keypoints import EammRuns, Part
+from eamm.inference.pipeline import EammJob, EammPipeline, PoseSource
 from eamm.inference.pose import Square
 
-HELP = "a portrait says your sound with a head pose and an emotion"
+HELP = "a portrait talks with your audio, a head pose and an emotion"
 USAGE = """generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still \\
            --emotion VIDEO|IMAGE|none --out OUT.mp4 [options]
        generate.py eamm --run RUN --manifest CSV --out FOLDER [options]"""
@@ -27,63 +28,38 @@ DESCRIPTION = """One portrait, a sound, a head pose and an emotion source give a
 RUN holds the runs fomm/, a2fd/ and displacement/ and face_model.npz, as demo.py lays them out; each
 can be named on its own, and may be a folder that python -m eamm.released.importer wrote. Written
 are OUT.mp4 and, where there is an emotion, OUT_neutral.mp4 without it: 25 frames a second, with the
-sound. Poses shorter than the sound run to and fro; an emotion source starts again (--emotion-loop).
-The mouth of an emotion source is not seen, and nothing is random: the same files give the same
-video.
+audio. Poses shorter than the audio run forwards and backwards; an emotion source starts again
+(--emotion-loop). The mouth of an emotion source is hidden, and nothing is random: the same files
+give the same video.
 
 A manifest's columns are clip_id, source, audio, pose and emotion; see generate.py --help. Only
 <clip_id>.mp4 is written then, with the emotion where there is one.
 """
-COLUMNS = (
+COLUMNS: tuple[Column, ...] = (
     Column("source"),
     Column("audio"),
     Column("pose", needed=False, words=("still",)),
     Column("emotion", needed=False, words=("none",), instead_of=("emotion_blend",)),
 )
-SINGLE = ("beside",)  # options that --manifest does not go with
+SINGLE: tuple[str, ...] = ("beside",)  # options that --manifest does not go with
+open_pipeline = EammPipeline.for_jobs
 PARTS: tuple[Part, ...] = tp.get_args(Part)
 
 
-@dataclass(frozen=True)
-class PoseSource:
-    """Where the head's pose comes from."""
-
-    path: Path | None  # a video, picture or .npy file; None: the portrait's own pose, held
-    relative: bool  # the portrait's own pose, moved as the source's moves
-    square: Square
-
-
-@dataclass(frozen=True)
-class EammJob:
-    """One talking portrait to make."""
-
-    runs: EammRuns
-    source: Path
-    audio: Path
-    pose: PoseSource
-    emotion: EmotionSource
-    out: Path
-    audio_gain: float
-    smooth: frozenset[Part]
-    relative: bool  # from the portrait's own keypoints, not A2FD's as they are
-    neutral: bool  # where there is an emotion, also write OUT_neutral.mp4 without it
-    look: Look
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
+    """Add the options of `generate.py eamm`."""
     parser.add_argument(
         "--run", type=Path, default=Path("runs/eamm"), help="folder of the trained parts"
     )
     parser.add_argument("--source", type=Path, help="a portrait; any picture file")
-    parser.add_argument("--audio", type=Path, help="what is said; any sound file")
+    parser.add_argument("--audio", type=Path, help="the speech; any audio file")
     parser.add_argument(
         "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
     )
     _add_pose(parser)
     _add_emotion(parser)
     _add_motion(parser)
-    add_look(parser)
+    add_render_options(parser)
     for part in ("fomm", "a2fd", "displacement"):
         parser.add_argument(f"--{part}", type=Path, help=f"default: RUN/{part}")
     parser.add_argument(
@@ -92,22 +68,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def job_of(args: argparse.Namespace) -> EammJob:
-    """Return what is wanted.
+    """Return the job that the options describe.
 
     Raises:
         ValueError: a blend that is not A:B:w, an intensity below 0, an unknown part to smooth.
     """
-    runs = EammRuns(
-        args.fomm or args.run / "fomm",
-        args.a2fd or args.run / "a2fd",
-        args.displacement or args.run / "displacement",
-        args.face_model or args.run / "face_model.npz",
-    )
+    runs = EammRuns.in_folder(args.run)
+    named = {field: getattr(args, field) for field in vars(runs) if getattr(args, field)}
     if not math.isfinite(args.audio_gain):
         raise ValueError(f"--audio-gain is {args.audio_gain}, wanted a number")
     still = args.pose == "still"
     return EammJob(
-        runs=runs,
+        runs=replace(runs, **named),
         source=args.source,
         audio=args.audio,
         pose=PoseSource(None if still else Path(args.pose), args.pose_relative, args.pose_square),
@@ -117,7 +89,7 @@ def job_of(args: argparse.Namespace) -> EammJob:
         smooth=_parts(args.smooth),
         relative=args.relative,
         neutral=args.manifest is None,
-        look=look_of(args),
+        options=render_options(args),
     )
 
 

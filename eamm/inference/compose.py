@@ -1,4 +1,4 @@
-"""What becomes of the networks' pictures: pasted back into the whole portrait, or side by side.
+"""Compose output frames: rendered pictures pasted back into the portrait, or side by side.
 
 Letters: H, W pixels of the portrait; S pixels a side of the networks' pictures, N when written.
 """
@@ -40,7 +40,7 @@ class Frame:
         return np.asarray(resized(picture[None], self.size)[0], np.uint8)
 
 
-def reenacted(
+def reenacted_rows(
     moved: Iterable[tuple[Image, Image]], portrait: Portrait, frame: Frame, beside: bool
 ) -> Iterator[list[Image]]:
     """Yield each frame's pictures: the result and, where wanted, [source | driving | result]."""
@@ -49,7 +49,7 @@ def reenacted(
         yield [frame(picture), *sides]
 
 
-def talking(
+def talking_rows(
     results: Iterable[tuple[Image, ...]],
     sources: Iterable[tuple[Image, ...]],
     portrait: Portrait,

@@ -1,10 +1,10 @@
-"""An emotion source, a video or a picture of anyone, displaces a portrait's neutral keypoints
-(EAMM; order of its release's demo).
+"""Displace neutral keypoints by the emotion of a video or picture of anyone (EAMM Sec. 3.3; order
+of the release's demo).
 
 Unlike the release's demo, nothing here is random: that applies the training's augmentation to the
 source, here the mouth is hidden under noise of a fixed seed, and nothing else is changed.
 
-Letters: T frames of the sound, N frames of an emotion source, K keypoints, M moved ones, S pixels
+Letters: T frames of the audio, N frames of an emotion source, K keypoints, M moved ones, S pixels
 of a side, E numbers of an emotion feature.
 """
 
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from affekt.arrays import Array, Image
-from affekt.media.faces.paste import palindrome
 from affekt.media.video.frames import FrameStore, Write, frame_writer, open_frames
+from affekt.media.video.result import ping_pong
 from eamm.displacement.network import (
     Displacement,
     DisplacementDescription,
@@ -28,16 +28,16 @@ from eamm.displacement.network import (
     emotion_source,
 )
 from eamm.fomm.keypoints import Keypoints
-from eamm.inference.drive import CHUNK, DISPLACEMENT_FILTER, smoothed
+from eamm.inference.keypoints import CHUNK, DISPLACEMENT_FILTER, smoothed
 
-Loop = Literal["restart", "to-and-fro"]
+Loop = Literal["restart", "ping-pong"]
 
 
 @dataclass(frozen=True)
 class EmotionSource:
     """Where the emotion comes from, and how much of it is wanted."""
 
-    paths: tuple[Path, ...]  # none, one, or the two of a blend
+    paths: tuple[Path, ...] = ()  # none, one, or the two of a blend
     weight: float = 0.0  # of the second
     intensity: float = 1.0  # 0 is neutral, 1 the emotion as it was learned
     loop: Loop = "restart"
@@ -46,7 +46,7 @@ class EmotionSource:
 
 @dataclass(frozen=True, eq=False)
 class EmotionClip:
-    """An emotion source as it was seen."""
+    """An emotion source that was read."""
 
     frames: FrameStore  # N of them, (S, S, 3), their mouths not hidden
     features: Tensor  # (N, E)
@@ -93,11 +93,11 @@ def emotional_keypoints(
     return with_emotion(model, neutral, displacement, description.gains, wanted.intensity)
 
 
-def shown_sources(
-    clips: Sequence[EmotionClip], length: int, loop: Loop
+def source_frames(
+    clips: Sequence[EmotionClip], length: int, mode: Loop
 ) -> Iterator[tuple[Image, ...]]:
     """Yield the pictures of every clip that go with each of `length` frames."""
-    orders = [filling(len(clip.frames), length, loop) for clip in clips]
+    orders = [loop(len(clip.frames), length, mode) for clip in clips]
     for k in range(length):
         pairs = zip(clips, orders, strict=True)
         yield tuple(clip.frames[int(order[k])] for clip, order in pairs)
@@ -122,20 +122,20 @@ def emotion_features(
     return torch.cat(features)
 
 
-def filling(count: int, length: int, loop: Loop) -> Array:
-    """Return which of `count` frames of an emotion source is shown at each of `length` frames.
+def loop(count: int, length: int, mode: Loop) -> Array:
+    """Return which of `count` frames of an emotion source goes with each of `length` frames.
 
-    restart: 0 1 2 0 1 2 ..., the release's. to-and-fro: 0 1 2 2 1 0 ..., without a jump.
+    restart: 0 1 2 0 1 2 ..., the release's. ping-pong: 0 1 2 2 1 0 ..., without a jump.
     """
-    return palindrome(count, length) if loop == "to-and-fro" else np.arange(length) % count
+    return ping_pong(count, length) if mode == "ping-pong" else np.arange(length) % count
 
 
-def blended(features: Sequence[Tensor], weight: float, length: int, loop: Loop) -> Tensor:
+def blended(features: Sequence[Tensor], weight: float, length: int, mode: Loop) -> Tensor:
     """Return the emotion features (T, E) of one source, or (1 - w) a + w b of two."""
-    filled = [each[filling(len(each), length, loop)] for each in features]
-    if len(filled) == 1:
-        return filled[0]
-    first, second = filled
+    looped = [each[loop(len(each), length, mode)] for each in features]
+    if len(looped) == 1:
+        return looped[0]
+    first, second = looped
     return (1 - weight) * first + weight * second
 
 

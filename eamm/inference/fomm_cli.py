@@ -2,14 +2,12 @@
 
 import argparse
 import typing as tp
-from dataclasses import dataclass
 from pathlib import Path
 
-from affekt.media.faces.detector import DetectorName
 from affekt.runtime.manifest import Column
 from eamm.fomm.animate import Drawing
 from eamm.fomm.fast.fast import Precision
-from eamm.inference.inputs import Framing
+from eamm.inference.fomm_pipeline import FommJob, FommPipeline, RenderOptions
 
 HELP = "a portrait moves as the head in a video does"
 USAGE = """generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]
@@ -24,45 +22,18 @@ and held alike. The video has 25 frames a second and the driving video's sound.
 
 A manifest's columns are clip_id, source and pose (the driving video); see generate.py --help.
 """
-COLUMNS = (Column("source"), Column("pose", option="driving"))
-SINGLE = ("beside",)  # options that --manifest does not go with
-
-
-@dataclass(frozen=True)
-class Look:
-    """How pictures are cut, found and shown."""
-
-    crop: Framing  # of the portrait
-    paste: bool  # write the whole portrait, not its crop alone
-    size: int | None  # pixels a side of the written crop; None: as the networks draw it
-    beside: bool  # also write OUT_beside.mp4
-    detector: DetectorName
-    device: str
-    drawing: Drawing
-
-
-@dataclass(frozen=True)
-class FommJob:
-    """One re-enactment to make."""
-
-    fomm: Path
-    source: Path
-    driving: Path
-    out: Path
-    relative: bool
-    adapt_scale: bool
-    best_frame: bool
-    driving_crop: Framing
-    look: Look
+COLUMNS: tuple[Column, ...] = (Column("source"), Column("pose", option="driving"))
+SINGLE: tuple[str, ...] = ("beside",)  # options that --manifest does not go with
+open_pipeline = FommPipeline.for_jobs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
+    """Add the options of `generate.py fomm`."""
     parser.add_argument(
         "--fomm", type=Path, required=True, help="a run of train_fomm.py, or imported weights"
     )
     parser.add_argument("--source", type=Path, help="a portrait; any picture file")
-    parser.add_argument("--driving", type=Path, help="the video whose motion it is")
+    parser.add_argument("--driving", type=Path, help="the video whose motion is taken")
     parser.add_argument(
         "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
     )
@@ -82,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --relative: start from the driving frame that resembles the portrait most, "
         "instead of the first",
     )
-    add_look(parser)
+    add_render_options(parser)
     parser.add_argument(
         "--driving-crop",
         choices=("eamm", "none"),
@@ -92,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def job_of(args: argparse.Namespace) -> FommJob:
-    """Return what is wanted."""
+    """Return the job that the options describe."""
     return FommJob(
         fomm=args.fomm,
         source=args.source,
@@ -102,12 +73,12 @@ def job_of(args: argparse.Namespace) -> FommJob:
         adapt_scale=args.adapt_scale,
         best_frame=args.best_frame,
         driving_crop=args.driving_crop,
-        look=look_of(args),
+        options=render_options(args),
     )
 
 
-def add_look(parser: argparse.ArgumentParser) -> None:
-    """Describe how pictures are cut and shown, which every system here shares."""
+def add_render_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how pictures are cut, rendered and written, which FOMM and EAMM share."""
     parser.add_argument(
         "--crop",
         choices=("eamm", "none"),
@@ -122,7 +93,7 @@ def add_look(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=int,
         metavar="N",
-        help="pixels a side of the written crop, such as those of a truth; default: as it is drawn",
+        help="pixels a side of the written crop, such as a truth's; default: as rendered",
     )
     parser.add_argument(
         "--beside", action="store_true", help="also write OUT_beside.mp4: inputs and results"
@@ -132,24 +103,25 @@ def add_look(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
-        "--precision", choices=tp.get_args(Precision), default="float32", help="of the drawing"
+        "--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering"
     )
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes that draw, 1 GB each at 256 px; CPU only"
+        "--workers",
+        type=int,
+        default=1,
+        help="rendering processes, 1 GB each at 256 px; CPU only",
     )
     parser.add_argument(
         "--compile", action="store_true", help="torch.compile: for long videos on CUDA"
     )
 
 
-def look_of(args: argparse.Namespace) -> Look:
-    """Return how pictures are cut and shown.
+def render_options(args: argparse.Namespace) -> RenderOptions:
+    """Return how pictures are cut, rendered and written.
 
     Raises:
         ValueError: no worker, or a size that no video can have.
     """
-    if args.size is not None and (args.size < 2 or args.size % 2):
-        raise ValueError(f"--size is {args.size}, wanted an even number of pixels")
     drawing = Drawing(args.precision, args.workers, args.compile)
-    shown = args.crop, args.paste, args.size, args.beside
-    return Look(*shown, args.detector, args.device, drawing)
+    pictures = args.crop, args.paste, args.size, args.beside
+    return RenderOptions(*pictures, args.detector, args.device, drawing)

@@ -1,59 +1,113 @@
-"""A FOMM, read once, and the re-enactments that it makes."""
+"""FOMM inference: a portrait re-enacts the head motion of a driving video (arXiv:2003.00196).
+
+    pipeline = FommPipeline.for_jobs([job])
+    pipeline.run(job)
+
+Order: portrait and driving video are cut -> keypoints of each driving frame, absolute or relative
+to the initial frame -> the portrait rendered at those keypoints -> the video file.
+"""
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
-from affekt.media.faces.detector import Detector
-from affekt.media.video.result import Watch, outputs, sound_if_any, unwatched, write_pictures
+from affekt.media.faces.detector import Detector, DetectorName, make_detector
+from affekt.media.video.result import (
+    Progress,
+    no_progress,
+    output_paths,
+    read_audio_if_any,
+    write_videos,
+)
 from affekt.media.video.video import probe
 from affekt.runtime.run import pick_device
-from eamm.fomm.animate import Animator, Transfer
+from eamm.fomm.animate import Animator, Drawing, Transfer
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.model import load_fomm
-from eamm.inference.compose import Frame, reenacted
-from eamm.inference.fomm_cli import FommJob
-from eamm.inference.inputs import load_driving, load_portrait
+from eamm.inference.compose import Frame, reenacted_rows
+from eamm.inference.inputs import Framing, load_driving, load_portrait
 
 log = logging.getLogger(__name__)
 
 
-class FommStudio:
-    """Makes portraits move as driving videos do."""
+@dataclass(frozen=True)
+class RenderOptions:
+    """How pictures are cut, rendered and written; shared with EAMM."""
 
-    def __init__(self, jobs: Sequence[FommJob], detector: Detector) -> None:
-        """Read the FOMM of jobs that share it.
+    crop: Framing = "eamm"  # of the portrait
+    paste: bool = False  # write the whole portrait, not its crop alone
+    size: int | None = None  # pixels a side of the written crop; None: as the networks render it
+    beside: bool = False  # also write OUT_beside.mp4: inputs and results
+    detector: DetectorName = "mediapipe"
+    device: str = "auto"
+    drawing: Drawing = field(default_factory=Drawing)
 
-        Args:
-            jobs: at least one; all name the same FOMM and drawing.
-            detector: finds faces.
+    def __post_init__(self) -> None:
+        if self.size is not None and (self.size < 2 or self.size % 2):
+            raise ValueError(f"--size is {self.size}, wanted an even number of pixels")
+
+
+@dataclass(frozen=True)
+class FommJob:
+    """One re-enactment to make."""
+
+    fomm: Path  # a run of train_fomm.py, or imported weights
+    source: Path  # the portrait
+    driving: Path  # the video whose motion is taken
+    out: Path
+    relative: bool = False
+    adapt_scale: bool = False
+    best_frame: bool = False
+    driving_crop: Framing = "eamm"
+    options: RenderOptions = field(default_factory=RenderOptions)
+
+
+class FommPipeline:
+    """A trained FOMM that animates portraits with driving videos."""
+
+    def __init__(self, fomm: Path, detector: Detector, options: RenderOptions) -> None:
+        """Load a FOMM.
 
         Raises:
             FileNotFoundError: there is no such FOMM.
         """
+        self.detector, drawing = detector, options.drawing
+        self.fomm = load_fomm(fomm, pick_device(options.device))
+        self.engine = FastFomm(self.fomm, drawing.precision, compiled=drawing.compiled)
+
+    @classmethod
+    def for_jobs(cls, jobs: Sequence[FommJob]) -> Self:
+        """Load what jobs need that share FOMM, detector and device; see `__init__`."""
         job = jobs[0]
         for option, given in (("adapt-scale", job.adapt_scale), ("best-frame", job.best_frame)):
             if given and not job.relative:
                 log.warning("--%s changes nothing without --relative", option)
-        self.detector, drawing = detector, job.look.drawing
-        self.fomm = load_fomm(job.fomm, pick_device(job.look.device))
-        self.engine = FastFomm(self.fomm, drawing.precision, compiled=drawing.compiled)
+        return cls(job.fomm, make_detector(job.options.detector), job.options)
 
-    def make(self, job: FommJob, watch: Watch = unwatched) -> list[Path]:
-        """Write a portrait that moves as a driving video does.
+    def run(self, job: FommJob, progress: Progress = no_progress) -> list[Path]:
+        """Write the video of a portrait that moves as a driving video does; return its files.
 
         Raises:
             MediaError: the portrait or the driving video cannot be used.
         """
-        size, look = self.fomm.config.size, job.look
-        portrait = load_portrait(job.source, size, self.detector, look.crop)
+        size, options = self.fomm.config.size, job.options
+
+        # Inputs
+        portrait = load_portrait(job.source, size, self.detector, options.crop)
         like = portrait.landmarks if job.best_frame else None
         driving = load_driving(job.driving, size, self.detector, job.driving_crop, like)
-        animator = Animator(self.fomm, portrait.stored, look.drawing, self.engine)
+
+        # Keypoints and frames, as a stream
+        animator = Animator(self.fomm, portrait.stored, options.drawing, self.engine)
         transfer = Transfer(job.relative, job.adapt_scale, driving.initial)
-        moved = animator.follow(driving.frames(), transfer)
-        rows = reenacted(moved, portrait, Frame(portrait, look.paste, look.size), look.beside)
-        outs = outputs(job.out, {"beside": look.beside})
+        pairs = animator.follow(driving.frames(), transfer)
+
+        # Video files
+        frame = Frame(portrait, options.paste, options.size)
+        rows = reenacted_rows(pairs, portrait, frame, options.beside)
+        paths = output_paths(job.out, {"beside": options.beside})
         count = probe(job.driving).frames
-        write_pictures(outs, watch(rows, count), sound_if_any(job.driving))
-        return outs
+        write_videos(paths, progress(rows, count), read_audio_if_any(job.driving))
+        return paths

@@ -41,7 +41,7 @@ class Portrait:
     picture: Image  # (H, W, 3), upright
     crop: Crop
     stored: Image  # (S, S, 3)
-    landmarks: Array | None  # (68, 2), pixels of `picture`; None where nobody looked for a face
+    landmarks: Array | None  # (68, 2), pixels of `picture`; None where no face was found
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ def load_driving(
     return Driving(path, crop, None if like is None else _best(path, crop, detector, like))
 
 
-def steadied(path: Path, landmarks: Array, size: int) -> Iterator[Image]:
+def align_per_frame(path: Path, landmarks: Array, size: int) -> Iterator[Image]:
     """Yield a video's frames, (S, S, 3), each cut on its own: the face stays on the template.
 
     Args:

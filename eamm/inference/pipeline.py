@@ -1,72 +1,256 @@
-"""EAMM's trained parts, read once, and the talking portraits that they make."""
+"""EAMM inference: a portrait talks, with the head pose and the emotion of other videos (Fig. 2).
+
+    job = EammJob(EammRuns.in_folder(Path("runs/demo/eamm")), source, audio, out, ...)
+    pipeline = EammPipeline.for_jobs([job])
+    pipeline.run(job)                   # audio from a file
+    pipeline.run(job, samples=samples)  # or from an array: of a text-to-speech voice, say
+
+Order: audio windows, portrait, emotion sources and head pose are read -> A2FD's neutral keypoints
+(Sec. 3.2) -> keypoints displaced by the emotion (Sec. 3.3) -> the portrait rendered at both -> the
+video files.
+
+Letters: T frames of the audio, N frames of a pose or emotion source, K keypoints, S pixels a side.
+"""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
+from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import sound_windows
-from affekt.media.faces.detector import Detector
-from affekt.media.video.result import Watch, driving_sound, outputs, unwatched, write_pictures
+from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.crop import EAMM_SIZE, Crop
+from affekt.media.faces.detector import make_detector
+from affekt.media.faces.track import FaceTrack, FaceTracker, FramesConfig
+from affekt.media.video.container import MediaError
+from affekt.media.video.pictures import is_picture
+from affekt.media.video.result import (
+    Progress,
+    no_progress,
+    output_paths,
+    read_driving_audio,
+    write_videos,
+)
 from affekt.runtime.run import pick_device
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import FastFomm
-from eamm.inference.cli import EammJob
-from eamm.inference.compose import Frame, talking
-from eamm.inference.drive import load_networks
-from eamm.inference.emotion import shown_sources
-from eamm.inference.inputs import load_portrait
-from eamm.inference.talk import Faces, Found, emotion_clips, talking_keypoints
+from eamm.fomm.keypoints import Keypoints
+from eamm.inference.compose import Frame, talking_rows
+from eamm.inference.emotion import (
+    EmotionClip,
+    EmotionSource,
+    emotional_keypoints,
+    read_emotion,
+    source_frames,
+)
+from eamm.inference.fomm_pipeline import RenderOptions
+from eamm.inference.inputs import Driving, Portrait, align_per_frame, load_portrait
+from eamm.inference.keypoints import (
+    KEYPOINT_FILTER,
+    EammRuns,
+    Part,
+    audio_to_keypoints,
+    load_networks,
+    relative_to_neutral,
+    smoothed,
+)
+from eamm.inference.pose import (
+    Square,
+    fitted_pose,
+    is_pose_file,
+    pose_for,
+    read_pose_file,
+    relative_pose,
+)
 
 
-class EammStudio:
-    """Makes portraits talk."""
+@dataclass(frozen=True)
+class PoseSource:
+    """Where the head pose comes from."""
+
+    path: Path | None = None  # a video, picture or .npy file; None: the portrait's own pose, held
+    relative: bool = False  # the portrait's own pose, changed as the source's changes
+    square: Square = "clip"
+
+
+@dataclass(frozen=True)
+class EammJob:
+    """One talking portrait to make."""
+
+    runs: EammRuns
+    source: Path  # the portrait
+    audio: Path
+    out: Path
+    pose: PoseSource = field(default_factory=PoseSource)
+    emotion: EmotionSource = field(default_factory=EmotionSource)
+    audio_gain: float = 1.0
+    smooth: frozenset[Part] = frozenset()
+    relative: bool = False  # move the portrait's own keypoints, not take A2FD's as they are
+    neutral: bool = True  # where there is an emotion, also write OUT_neutral.mp4 without it
+    options: RenderOptions = field(default_factory=RenderOptions)
+
+
+class EammPipeline:
+    """Trained EAMM networks that make portraits talk."""
 
     def __init__(
-        self,
-        jobs: Sequence[EammJob],
-        detector: Detector,
-        analyse: Callable[[Path, int], Found],
+        self, runs: EammRuns, tracker: FaceTracker, options: RenderOptions, *, emotion: bool = True
     ) -> None:
-        """Read the parts that jobs of one set of runs need.
+        """Load the networks; the displacement learner only where an emotion is wanted.
+
+        Raises:
+            FileNotFoundError: a network is not trained yet; the message names it.
+            ConfigError: networks that were not trained together.
+        """
+        self.tracker, drawing = tracker, options.drawing
+        self.networks = load_networks(runs, emotion, pick_device(options.device))
+        self.engine = FastFomm(self.networks.fomm, drawing.precision, compiled=drawing.compiled)
+
+    @classmethod
+    def for_jobs(cls, jobs: Sequence[EammJob]) -> Self:
+        """Load what jobs need that share runs, detector and device; see `__init__`."""
+        options = jobs[0].options
+        tracker = FaceTracker(make_detector(options.detector))
+        emotion = any(job.emotion.paths for job in jobs)
+        return cls(jobs[0].runs, tracker, options, emotion=emotion)
+
+    def run(
+        self, job: EammJob, progress: Progress = no_progress, samples: Array | None = None
+    ) -> list[Path]:
+        """Write the videos of a talking portrait, with and (where `job.neutral`) without emotion.
 
         Args:
-            jobs: at least one; all name the same runs and drawing.
-            detector: finds faces in pictures.
-            analyse: finds the face in every frame of a video and its crop of profile `eamm`, whose
-                side is the second argument.
+            job: what is wanted.
+            progress: wraps the rows of frames, for a progress bar.
+            samples: audio to use instead of the file `job.audio`, mono 16 kHz.
 
         Raises:
-            FileNotFoundError: a part is not trained yet; the message names it.
-            ConfigError: parts that do not belong together.
-        """
-        job = jobs[0]
-        emotion, drawing = any(each.emotion.paths for each in jobs), job.look.drawing
-        self.networks = load_networks(job.runs, emotion, pick_device(job.look.device))
-        self.engine = FastFomm(self.networks.fomm, drawing.precision, compiled=drawing.compiled)
-        size = self.networks.size
-        self.faces = Faces(detector, lambda path: analyse(path, size))
-
-    def make(self, job: EammJob, watch: Watch = unwatched) -> list[Path]:
-        """Write a portrait that says a sound, with and (where `job.neutral`) without emotion.
-
-        Raises:
-            MediaError: portrait, sound, pose or emotion source cannot be used.
+            MediaError: portrait, audio, pose or emotion source cannot be used.
             ValueError: a pose file that cannot be used.
             FileNotFoundError: no face model to measure poses with.
         """
-        networks, faces, look = self.networks, self.faces, job.look
-        samples = driving_sound(job.audio)
-        heard = sound_windows(samples)
-        portrait = load_portrait(job.source, networks.size, faces.detector, look.crop)
-        animator = Animator(networks.fomm, portrait.stored, look.drawing, self.engine)
+        networks, options = self.networks, job.options
+
+        # Inputs
+        samples = read_driving_audio(job.audio) if samples is None else samples
+        windows = sound_windows(samples)
+        portrait = self.load_portrait(job)
+        animator = Animator(networks.fomm, portrait.stored, options.drawing, self.engine)
         with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
-            clips = emotion_clips(job, networks, faces, Path(folder))
-            keypoints = talking_keypoints(job, networks, portrait, heard, faces, clips)
-            results = animator.play(*keypoints if job.neutral else keypoints[:1])
-            sources = shown_sources(clips, len(heard), job.emotion.loop)
-            frame = Frame(portrait, look.paste, look.size)
-            rows = talking(results, sources, portrait, frame, look.beside)
-            more = {"neutral": bool(clips) and job.neutral, "beside": look.beside}
-            outs = outputs(job.out, more)
-            write_pictures(outs, watch(rows, len(heard)), samples)
-        return outs
+            clips = self.emotion_clips(job, Path(folder))
+
+            # Keypoints (T, K): neutral, and displaced by the emotion
+            neutral = self.neutral_keypoints(job, portrait, windows)
+            wanted = [neutral]
+            if clips:
+                emotional = self.emotional_keypoints(job, clips, neutral)
+                wanted = [emotional, neutral] if job.neutral else [emotional]
+
+            # Frames, as a stream, and video files
+            results = animator.play(*wanted)
+            sources = source_frames(clips, len(windows), job.emotion.loop)
+            frame = Frame(portrait, options.paste, options.size)
+            rows = talking_rows(results, sources, portrait, frame, options.beside)
+            more = {"neutral": bool(clips) and job.neutral, "beside": options.beside}
+            paths = output_paths(job.out, more)
+            write_videos(paths, progress(rows, len(windows)), samples)
+        return paths
+
+    def load_portrait(self, job: EammJob) -> Portrait:
+        """Read the portrait and cut it as the networks take it."""
+        size, detector = self.networks.size, self.tracker.detector
+        return load_portrait(job.source, size, detector, job.options.crop)
+
+    def neutral_keypoints(self, job: EammJob, portrait: Portrait, windows: Array) -> Keypoints:
+        """Return A2FD's keypoints (T, K) of audio windows (T, 28, 12) and the job's head pose.
+
+        Raises:
+            MediaError, ValueError, FileNotFoundError: the pose source cannot be used.
+        """
+        pose = self.head_pose(job, portrait, len(windows))
+        picture = portrait.stored
+        neutral = audio_to_keypoints(self.networks.a2fd, picture, windows, pose, job.audio_gain)
+        if job.relative:
+            own = self._own_pose(job, portrait)
+            neutral = relative_to_neutral(self.networks, picture, own, neutral)
+        return smoothed(neutral, KEYPOINT_FILTER) if "keypoints" in job.smooth else neutral
+
+    def emotional_keypoints(
+        self, job: EammJob, clips: list[EmotionClip], neutral: Keypoints
+    ) -> Keypoints:
+        """Return neutral keypoints (T, K) displaced by the emotion of one or two clips."""
+        model, description = self.networks.emotional
+        smooth = "displacement" in job.smooth
+        return emotional_keypoints(model, description, clips, job.emotion, neutral, smooth)
+
+    def emotion_clips(self, job: EammJob, folder: Path) -> list[EmotionClip]:
+        """Read the emotion sources and their features; their frames are kept in `folder`.
+
+        Raises:
+            MediaError: a source is unreadable, or shows no face.
+        """
+        return [
+            read_emotion(
+                *self.networks.emotional,
+                self._emotion_frames(path, job.emotion.align),
+                folder / str(number),
+            )
+            for number, path in enumerate(job.emotion.paths)
+        ]
+
+    def head_pose(self, job: EammJob, portrait: Portrait, length: int) -> Array:
+        """Return the head pose of each of `length` frames, (length, 6), the release's convention.
+
+        Raises:
+            MediaError: the pose source is unreadable, or shows no face.
+            ValueError: a pose file of another width, or with NaN.
+            FileNotFoundError: no such file, or no face model to measure poses with.
+        """
+        if job.pose.path is None:
+            return pose_for(length, self._own_pose(job, portrait))
+        own = self._own_pose(job, portrait) if job.pose.relative else None
+        poses = self._source_pose(job, job.pose.path)
+        if own is not None:
+            poses = relative_pose(own[0], poses)
+        return pose_for(length, poses, "pose" in job.smooth)
+
+    def _own_pose(self, job: EammJob, portrait: Portrait) -> Array:
+        """Return the pose in which the portrait is held, (1, 6).
+
+        Raises:
+            MediaError: no face was found in it.
+        """
+        if portrait.landmarks is None:
+            raise MediaError("no_face", f"{job.source}: no face was found, so its pose is unknown")
+        return _measured_pose(job, portrait.landmarks[None], portrait.crop)
+
+    def _source_pose(self, job: EammJob, path: Path) -> Array:
+        """Return the poses (N, 6) of a pose file, a picture or a video."""
+        if is_pose_file(path):
+            return read_pose_file(path)
+        if is_picture(path):
+            picture = load_portrait(path, EAMM_SIZE, self.tracker.detector, "eamm")
+            assert picture.landmarks is not None
+            return _measured_pose(job, picture.landmarks[None], picture.crop)
+        track = self._track(path)
+        return _measured_pose(job, track.landmarks, track.crop)
+
+    def _emotion_frames(self, path: Path, align: str) -> Iterable[Image]:
+        """Return the frames of an emotion source, (S, S, 3) each, cut as profile `eamm`."""
+        size = self.networks.size
+        if is_picture(path):
+            return [load_portrait(path, size, self.tracker.detector, "eamm").stored]
+        track = self._track(path)
+        if align == "clip":
+            return Driving(path, track.crop).frames()
+        return align_per_frame(path, track.landmarks, size)
+
+    def _track(self, path: Path) -> FaceTrack:
+        return self.tracker.track(path, FramesConfig("eamm", self.networks.size))
+
+
+def _measured_pose(job: EammJob, landmarks: Array, crop: Crop) -> Array:
+    """Return the poses (N, 6) of landmarks (N, 68, 2), fitted with the run's face model."""
+    return fitted_pose(load_face_model(job.runs.face_model), landmarks, crop, job.pose.square)

@@ -45,6 +45,7 @@ from affekt.media.face3d.model import FaceModel
 from affekt.media.faces import geometry
 from affekt.media.faces.crop import EAMM_SIZE, EAMM_TEMPLATE, Crop
 from affekt.media.faces.one_euro import one_euro
+from affekt.media.video.result import ping_pong
 from affekt.runtime.files import save_npy
 
 Square = tp.Literal["clip", "face"]
@@ -61,6 +62,7 @@ FACE_UNIT = 77.0  # pixels of the 256 px crop between them, of a face that lies 
 ORIGIN = (60.9, 69.0)  # tx, ty of a frontal face on the template: the release's at angles of 0
 DEPTH = 0.65  # the release's origin behind ours, face model units: how tx grows with yaw
 
+NPY = b"\x93NUMPY"  # the first bytes of numpy.save's files
 SMOOTHING = {"mincutoff": 0.004, "beta": 0.7, "freq": 100.0}  # EAMM release, demo
 
 
@@ -118,7 +120,7 @@ def fitted_pose(model: FaceModel, landmarks: Array, crop: Crop, square: Square =
     return to_release(fit_clip(model, landmarks).pose, crop, square)
 
 
-def moved_from(start: Array, poses: Array) -> Array:
+def relative_pose(start: Array, poses: Array) -> Array:
     """Return poses (T, 6) that begin at `start` (6,) and change as `poses` do (EAMM release).
 
     What two sources of poses differ by as a convention falls away.
@@ -129,11 +131,11 @@ def moved_from(start: Array, poses: Array) -> Array:
 def pose_for(length: int, poses: Array, smooth: bool = False) -> Array:
     """Return `length` poses made of those given (N, 6) (EAMM release).
 
-    One pose is held. Fewer than `length` are repeated to and fro (0 1 2 2 1 0 0 1 ...), more are
-    cut off.
+    One pose is held. Fewer than `length` are repeated forwards and backwards (0 1 2 2 1 0 0 1 ...),
+    more are cut off.
 
     Args:
-        length: frames of the sound.
+        length: frames of the audio.
         poses: (N, 6), N >= 1.
         smooth: with the release's One-Euro filter, before repeating. In its settings a scale, of
             5e-4, cannot change fast enough to move the cutoff: it all but keeps its first value.
@@ -146,9 +148,15 @@ def pose_for(length: int, poses: Array, smooth: bool = False) -> Array:
         raise ValueError(f"poses of shape {poses.shape} cannot fill {length} frames")
     if smooth:
         poses = one_euro(poses, **SMOOTHING)
-    last = len(poses) - 1
-    place = np.arange(length) % (2 * len(poses))
-    return poses[np.where(place > last, 2 * last + 1 - place, place)]
+    return poses[ping_pong(len(poses), length)]
+
+
+def is_pose_file(path: Path) -> bool:
+    """Return whether a file is an array of numpy.save, by its name or its first bytes."""
+    if path.suffix == ".npy" or not path.is_file():
+        return path.suffix == ".npy"
+    with path.open("rb") as file:
+        return file.read(len(NPY)) == NPY
 
 
 def read_pose_file(path: Path) -> Array:

@@ -41,7 +41,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import write_png
-from affekt.media.video.result import driving_sound
+from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
 from affekt.metrics.probes import correlation
 from affekt.runtime.command import CommandParser, user_errors
@@ -112,7 +112,7 @@ def show_blend(
         FileNotFoundError: the emotion codes are not computed yet.
         ValueError: an unknown speaker or label, or one without training clips.
     """
-    speaker, samples = parts.renderer.speaker, driving_sound(sound)
+    speaker, samples = parts.renderer.speaker, read_driving_audio(sound)
     codes = load_codes(parts.run)
     ends = codes.of(labels[0], speaker), codes.of(labels[1], speaker)
     truth = _truth(parts, labels)
@@ -140,7 +140,7 @@ def show_track(parts: Parts, sound: Path, target: Clip, path: Path, out: Path) -
         FileNotFoundError: no such schedule, or the emotion codes are not computed yet.
         ValueError: an unknown speaker or label, or a schedule that is none.
     """
-    speaker, samples, track = parts.renderer.speaker, driving_sound(sound), read_track(path)
+    speaker, samples, track = parts.renderer.speaker, read_driving_audio(sound), read_track(path)
     codes, content = load_codes(parts.run), parts.content(samples)
     means = np.stack([codes.of(label, speaker) for label in track.labels])
     T = len(content)

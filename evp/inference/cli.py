@@ -1,23 +1,19 @@
 """The command line of `generate.py evp`."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from affekt.media.faces.detector import DetectorName
 from affekt.runtime.manifest import Column
-from evp.inference.emotion_options import COLUMNS as EMOTION_COLUMNS
-from evp.inference.emotion_options import add_emotion, emotion_of
 from evp.inference.landmarks import Emotion
-from evp.inference.portrait import Alignment, Paste
+from evp.inference.pipeline import EvpJob, EvpPipeline, EvpRuns
 from evp.inference.postprocess import Retouch
 from evp.inference.silence import THRESHOLDS, Measure, PauseRule
 
-HELP = "one person says your sound in any emotion"
+HELP = "a known person talks with your audio in any emotion"
 USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]
        generate.py evp --run RUN --manifest CSV --out FOLDER [options]"""
-DESCRIPTION = """One person says your sound in your emotion, in a video of that person.
+DESCRIPTION = """A known person talks with your audio in your emotion, in a video of that person.
 
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
         --emotion happy --out happy.mp4
@@ -26,75 +22,57 @@ DESCRIPTION = """One person says your sound in your emotion, in a video of that 
 
 RUN holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz, as
 demo.py lays them out; each can be named on its own. Without an --emotion option the emotion is
-that of the driving sound. Frames of the target are repeated to and fro where the sound is longer.
+that of the driving audio. Frames of the target are repeated forwards and backwards where the audio
+is longer.
 
 A manifest's columns are clip_id, audio, target, one of emotion (a label), emotion_audio,
 emotion_blend and emotion_track, and intensity; see generate.py --help.
 """
-COLUMNS = (Column("audio"), Column("target"), *EMOTION_COLUMNS)
-SINGLE = ("landmarks",)  # options that --manifest does not go with
+SINGLE: tuple[str, ...] = ("landmarks",)  # options that --manifest does not go with
+open_pipeline = EvpPipeline.for_jobs
+
+SOURCES = ("emotion", "emotion_audio", "emotion_blend", "emotion_track", "face")
 
 
-@dataclass(frozen=True)
-class EvpRuns:
-    """Where the trained parts are, and what they run on."""
-
-    audio2lm: Path
-    edge2video: Path
-    face_model: Path
-    device: str = "auto"
-    speaker: str = ""  # whose neutral face; none: the renderer's
-    first_frames: Path | None = None  # a renderer for the frames before the first; none: real ones
+def _column(name: str, is_file: bool) -> Column:
+    """Return the column of a source; its cell sets aside what the command line says of others."""
+    others = tuple(source for source in SOURCES if source != name)
+    return Column(name, needed=False, is_file=is_file, instead_of=others)
 
 
-@dataclass(frozen=True)
-class EvpJob:
-    """One video to make."""
-
-    runs: EvpRuns
-    audio: Path
-    target: Path
-    out: Path
-    emotion: Emotion
-    face: Path | None  # a video of the person whose face moves this way, instead of the sound
-    pauses: PauseRule | None  # where the mouth closes; none: it stays as predicted
-    alignment: Alignment
-    retouch: Retouch
-    frame: Literal["full", "crop"]  # the target's frame, or the generator's picture alone
-    paste: Paste
-    landmarks: Path | None  # a preview of the predicted landmarks goes there
-    detector: DetectorName  # the one that the corpus was prepared with
+EMOTION_COLUMNS = (  # of a manifest; a row has a cell in one of the first four at most
+    _column("emotion", is_file=False),
+    _column("emotion_audio", is_file=True),
+    _column("emotion_blend", is_file=False),
+    _column("emotion_track", is_file=True),
+    Column("intensity", needed=False, is_file=False),
+)
+COLUMNS: tuple[Column, ...] = (Column("audio"), Column("target"), *EMOTION_COLUMNS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Describe the command line."""
+    """Add the options of `generate.py evp`."""
     _add_inputs(parser)
-    add_emotion(parser)
+    _add_emotion(parser)
     _add_retouch(parser)
     _add_look(parser)
     _add_parts(parser)
 
 
 def job_of(args: argparse.Namespace) -> EvpJob:
-    """Return what is wanted.
+    """Return the job that the options describe.
 
     Raises:
         ValueError: the emotion comes from more than one place, or options do not go together.
     """
-    runs = EvpRuns(
-        args.audio2lm or args.run / "audio2lm",
-        args.edge2video or args.run / "edge2video",
-        args.face_model or args.run / "face_model.npz",
-        args.device,
-        args.speaker,
-        args.first_frames,
-    )
+    runs = EvpRuns.in_folder(args.run)
+    named = {field: getattr(args, field) for field in vars(runs) if getattr(args, field)}
     return EvpJob(
-        runs=runs,
+        runs=replace(runs, **named),
         audio=args.audio,
         target=args.target,
         out=args.out,
-        emotion=emotion_of(args),
+        emotion=_emotion_of(args),
         face=args.face,
         pauses=_pauses_of(args),
         alignment=args.alignment,
@@ -108,7 +86,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the trained parts")
-    parser.add_argument("--audio", type=Path, help="what is said; any sound file")
+    parser.add_argument("--audio", type=Path, help="the speech; any audio file")
     parser.add_argument("--target", type=Path, help="a video of the person")
     parser.add_argument(
         "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
@@ -125,6 +103,56 @@ def _pauses_of(args: argparse.Namespace) -> PauseRule | None:
     measure: Measure = "sum" if args.silence_by is None else args.silence_by
     threshold = args.silence_threshold
     return PauseRule(measure, THRESHOLDS[measure] if threshold is None else threshold)
+
+
+def _add_emotion(parser: argparse.ArgumentParser) -> None:
+    """Add the sources of emotion, of which at most one can be given."""
+    emotion = parser.add_mutually_exclusive_group()
+    emotion.add_argument("--emotion", help="the mean code of a label, such as happy")
+    emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this sound")
+    emotion.add_argument(
+        "--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3"
+    )
+    emotion.add_argument(
+        "--emotion-track",
+        type=Path,
+        metavar="FILE",
+        help="a schedule over time, .json or .csv (columns time, in seconds, and labels)",
+    )
+    emotion.add_argument(
+        "--face",
+        type=Path,
+        metavar="VIDEO",
+        help="the face moves as in this video of the person, not as the sound says",
+    )
+    parser.add_argument(
+        "--intensity",
+        default="1",
+        metavar="W",
+        help="of the emotion, wherever it comes from: 0 neutral to 1 as it is (the default)",
+    )
+
+
+def _emotion_of(args: argparse.Namespace) -> Emotion:
+    """Return the emotion that is wanted.
+
+    Raises:
+        ValueError: it comes from more than one place, an intensity outside 0 to 1, or one for a
+            face that is filmed.
+    """
+    intensity = _number(args.intensity)
+    if args.face is not None and intensity != 1:
+        raise ValueError("--intensity does not go with --face: a filmed face is shown as it is")
+    return Emotion(
+        args.emotion, args.emotion_audio, args.emotion_blend, args.emotion_track, intensity
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"the intensity is {text!r}, wanted a number from 0 to 1") from None
 
 
 def _add_retouch(parser: argparse.ArgumentParser) -> None:

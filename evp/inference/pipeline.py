@@ -1,99 +1,154 @@
-"""EVP's trained parts, read once, and the videos that they make (Fig. 2 from sound to pictures)."""
+"""EVP inference: a known person talks with a wanted emotion, in a video of that person (Fig. 2).
 
-from collections.abc import Callable, Sequence
+    job = EvpJob(EvpRuns.in_folder(Path("runs/demo")), audio, target, out, Emotion("happy"))
+    pipeline = EvpPipeline.for_jobs([job])
+    pipeline.run(job)                   # audio from a file
+    pipeline.run(job, samples=samples)  # or from an array: of a text-to-speech voice, say
+
+Order: audio windows and emotion code -> aligned landmarks (Sec. 3.2) -> mouth closed in pauses ->
+faces placed in the target's pose, edge maps, rendered frames (Sec. 3.3) -> the video file.
+
+Letters: T frames of the audio.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Self
 
 import numpy as np
 
 from affekt.arrays import Array, Image
 from affekt.media.face3d.model import load_face_model
-from affekt.media.faces.crop import Crop
+from affekt.media.faces.detector import DetectorName, make_detector
 from affekt.media.faces.edges import sketch
 from affekt.media.faces.geometry import FACE_SIZE, align_2d, align_3d
-from affekt.media.video.result import Watch, driving_sound, unwatched, write_pictures
+from affekt.media.faces.track import FaceTrack, FaceTracker
+from affekt.media.video.result import Progress, no_progress, read_driving_audio, write_videos
 from affekt.media.video.video import write_video
-from evp.inference.cli import EvpJob
-from evp.inference.landmarks import speaking_face
-from evp.inference.portrait import EditedFrame, edit
+from evp.inference.landmarks import Emotion, speaking_face
+from evp.inference.portrait import Alignment, EditedFrame, Paste, edit
+from evp.inference.postprocess import Retouch
 from evp.inference.renderer import Target, load_renderer
-from evp.inference.silence import mouth_closed
+from evp.inference.silence import PauseRule, mouth_closed
 from evp.networks.audio2lm import load_predictor
 
 
-class Found(Protocol):
-    """The faces of a video."""
+@dataclass(frozen=True)
+class EvpRuns:
+    """Where the trained networks are, and the device that they run on."""
 
-    @property
-    def landmarks(self) -> Array:
-        """(N, 68, 2), pixels of the video."""
+    audio2lm: Path
+    edge2video: Path
+    face_model: Path
+    device: str = "auto"
+    speaker: str = ""  # whose neutral face; none: the renderer's
+    first_frames: Path | None = None  # a renderer for the frames before the first; none: real ones
 
-    @property
-    def landmarks3d(self) -> Array | None:
-        """(N, 68, 3), the same with depth, where the detector gives it."""
-
-    @property
-    def crop(self) -> Crop:
-        """The part that is drawn, of profile `portrait`."""
+    @classmethod
+    def in_folder(cls, folder: Path) -> Self:
+        """Return the runs of a folder that is laid out as demo.py does."""
+        return cls(folder / "audio2lm", folder / "edge2video", folder / "face_model.npz")
 
 
-class EvpStudio:
-    """Makes videos of one person."""
+@dataclass(frozen=True)
+class EvpJob:
+    """One video to make."""
 
-    def __init__(self, jobs: Sequence[EvpJob], analyse: Callable[[Path], Found]) -> None:
-        """Read the parts that jobs of one set of runs need.
+    runs: EvpRuns
+    audio: Path
+    target: Path  # a video of the person
+    out: Path
+    emotion: Emotion = field(default_factory=Emotion)
+    face: Path | None = None  # a video of the person whose face moves this way, not by the audio
+    pauses: PauseRule | None = None  # where the mouth closes; none: it stays as predicted
+    alignment: Alignment = "3d"
+    retouch: Retouch = field(default_factory=Retouch)
+    frame: Literal["full", "crop"] = "full"  # the target's frame, or the generated crop alone
+    paste: Paste = "face"
+    landmarks: Path | None = None  # a preview of the predicted landmarks goes there
+    detector: DetectorName = "mediapipe"  # the one that the corpus was prepared with
+
+
+class EvpPipeline:
+    """Trained EVP networks that make videos of one person."""
+
+    def __init__(
+        self, runs: EvpRuns, tracker: FaceTracker, *, align: bool = True, predict: bool = True
+    ) -> None:
+        """Load the networks.
 
         Args:
-            jobs: at least one; all name the same runs.
-            analyse: finds the face in every frame of a video.
+            runs: where they are.
+            tracker: finds the faces of target videos.
+            align: load the face model, for jobs of alignment `3d`.
+            predict: load the audio-to-landmark network, for jobs without `face`.
 
         Raises:
-            FileNotFoundError: a part is not trained yet; the message names it.
+            FileNotFoundError: a network is not trained yet; the message names it.
         """
-        runs = jobs[0].runs
-        self.analyse = analyse
+        self.runs, self.tracker = runs, tracker
         self.renderer = load_renderer(runs.edge2video, runs.device, runs.first_frames)
-        in_3d = any(job.alignment == "3d" for job in jobs)
-        self.model = load_face_model(runs.face_model) if in_3d else None
-        heard = any(job.face is None for job in jobs)
-        self.predictor = load_predictor(runs.audio2lm) if heard else None
+        self.face_model = load_face_model(runs.face_model) if align else None
+        self.predictor = load_predictor(runs.audio2lm) if predict else None
 
-    def make(self, job: EvpJob, watch: Watch = unwatched) -> list[Path]:
-        """Write one edited target video, and its landmark preview where one is wanted.
+    @classmethod
+    def for_jobs(cls, jobs: Sequence[EvpJob]) -> Self:
+        """Load what jobs need that share runs and detector; see `__init__`."""
+        return cls(
+            jobs[0].runs,
+            FaceTracker(make_detector(jobs[0].detector)),
+            align=any(job.alignment == "3d" for job in jobs),
+            predict=any(job.face is None for job in jobs),
+        )
+
+    def run(
+        self, job: EvpJob, progress: Progress = no_progress, samples: Array | None = None
+    ) -> list[Path]:
+        """Write the edited target video, and its landmark preview where one is wanted.
+
+        Args:
+            job: what is wanted.
+            progress: wraps the rows of frames, for a progress bar.
+            samples: audio to use instead of the file `job.audio`, mono 16 kHz.
 
         Raises:
-            MediaError: the sound or the target cannot be used.
+            MediaError: the audio or the target cannot be used.
             FileNotFoundError: the emotion codes are not computed yet.
             ValueError: an unknown speaker, label or blend.
         """
-        samples = driving_sound(job.audio)
-        face = self._face(job, samples)
+        # Aligned landmarks (T, 68, 2), from the audio or from a video of the face
+        samples = read_driving_audio(job.audio) if samples is None else samples
+        face = self._landmarks(job, samples)
         if job.pauses is not None:
             face = mouth_closed(face, samples, job.pauses)
         if job.landmarks is not None:
             write_video(job.landmarks, map(landmark_preview, face), samples)
-        found = self.analyse(job.target)
-        target = Target(job.target, found.landmarks, found.crop)
-        edited = edit(self.renderer, target, face, self.model, job.alignment, job.retouch)
+
+        # Faces in the target's pose, edge maps, frames, as a stream
+        track = self.tracker.track(job.target)
+        target = Target(job.target, track.landmarks, track.crop)
+        edited = edit(self.renderer, target, face, self.face_model, job.alignment, job.retouch)
+
+        # Video file
         rows = ([finished(frame, job)] for frame in edited)
-        write_pictures([job.out], watch(rows, len(face)), samples)
+        write_videos([job.out], progress(rows, len(face)), samples)
         return [job.out]
 
-    def _face(self, job: EvpJob, samples: Array) -> Array:
-        """Return the aligned face of every frame, (T, 68, 2): heard, or filmed."""
+    def _landmarks(self, job: EvpJob, samples: Array) -> Array:
+        """Return the aligned face of every frame, (T, 68, 2)."""
         if job.face is not None:
-            return filmed_face(self.analyse(job.face))
+            return aligned_track(self.tracker.track(job.face))
         assert self.predictor is not None
-        runs = job.runs
-        speaker = runs.speaker or self.renderer.speaker
-        return speaking_face(self.predictor, runs.audio2lm, samples, speaker, job.emotion)
+        speaker = self.runs.speaker or self.renderer.speaker
+        return speaking_face(self.predictor, self.runs.audio2lm, samples, speaker, job.emotion)
 
 
-def filmed_face(found: Found) -> Array:
-    """Return a video's own face, aligned (T, 68, 2): what a perfect landmark network would say."""
-    if found.landmarks3d is None:
-        return align_2d(found.landmarks)
-    return align_3d(found.landmarks3d)
+def aligned_track(track: FaceTrack) -> Array:
+    """Return a video's own face, aligned (T, 68, 2): what a perfect landmark network predicts."""
+    if track.landmarks3d is None:
+        return align_2d(track.landmarks)
+    return align_3d(track.landmarks3d)
 
 
 def landmark_preview(landmarks: Array) -> Image:

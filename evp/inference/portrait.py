@@ -21,9 +21,10 @@ from affekt.media.face3d.fit import FitConfig, fit_clip, replace_pose
 from affekt.media.face3d.model import FaceModel
 from affekt.media.faces.crop import Crop, cut
 from affekt.media.faces.geometry import apply, similarity
-from affekt.media.faces.paste import border_mask, face_mask, palindrome, paste
+from affekt.media.faces.paste import border_mask, face_mask, paste
 from affekt.media.faces.points import RIGID
 from affekt.media.video.frames import open_frames, write_frames
+from affekt.media.video.result import ping_pong
 from affekt.media.video.video import read_video
 from evp.data.portraits import guidance_maps, scaled
 from evp.inference.drawing import Drawing
@@ -74,7 +75,7 @@ def edit(
         alignment: see `place_faces`.
         retouch: what happens to the faces in their places.
     """
-    order = palindrome(len(target.landmarks), len(face))
+    order = ping_pong(len(target.landmarks), len(face))
     replaced = target.landmarks[order]
     placed = place_faces(face, replaced, model, alignment)
     placed = retouched(placed, replaced, target.crop.source_size[1], retouch)

@@ -9,10 +9,10 @@ import pytest
 
 from affekt.media.corpus import Corpus
 from affekt.media.faces.detector import make_detector
+from affekt.media.faces.track import FramesConfig
 from affekt.media.video.video import write_video
 from affekt.runtime.files import read_json, write_json
 from data_prep.clips import workers
-from data_prep.clips.clip import FramesConfig
 from data_prep.clips.layouts import CorpusConfig
 from data_prep.clips.splits import SplitConfig
 from data_prep.inspect import CELL, HEAD, MARGIN, contact_sheet, counts, draw_landmarks, main, state

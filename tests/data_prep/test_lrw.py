@@ -11,9 +11,9 @@ import pytest
 from affekt.media.audio.mfcc import clip_mfcc, mfcc, windows
 from affekt.media.corpus import Corpus
 from affekt.media.faces.detector import make_detector
+from affekt.media.faces.track import FramesConfig
 from affekt.media.video.video import write_video
 from data_prep.clips import workers
-from data_prep.clips.clip import FramesConfig
 from data_prep.clips.layouts import CorpusConfig, find_sources
 from data_prep.clips.splits import SplitConfig, splits_of
 from data_prep.prepare import Config, prepare

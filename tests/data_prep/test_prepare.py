@@ -15,12 +15,14 @@ import soundfile
 
 from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.corpus import Corpus
+from affekt.media.faces import track as track_module
 from affekt.media.faces.detector import make_detector
+from affekt.media.faces.track import FramesConfig, track_face
 from affekt.media.video.video import MediaError, write_video
 from data_prep import prepare as prepare_module
 from data_prep.clips import clip as clip_module
 from data_prep.clips import workers
-from data_prep.clips.clip import FramesConfig, analyse_video, cropped_frames
+from data_prep.clips.clip import cropped_frames
 from data_prep.clips.layouts import CorpusConfig, Source, find_sources
 from data_prep.clips.splits import SplitConfig, split_of, splits_of
 from data_prep.prepare import Config, main, prepare
@@ -251,7 +253,7 @@ def test_short_gaps_are_filled_by_straight_lines_and_named(tmp_path, one_detecto
     for k in (0, 1, 8, 9, 10, 19):
         faces[k] = blank
     write_video(tmp_path / "a.mp4", faces, tone(20))
-    found = analyse_video(tmp_path / "a.mp4", one_detector)
+    found = track_face(tmp_path / "a.mp4", one_detector)
     assert found.filled == (0, 1, 8, 9, 10, 19)
     points = found.landmarks
     np.testing.assert_array_equal(points[0], points[2])
@@ -259,7 +261,7 @@ def test_short_gaps_are_filled_by_straight_lines_and_named(tmp_path, one_detecto
     np.testing.assert_allclose(points[9], (points[7] + points[11]) / 2, atol=1e-3)
     np.testing.assert_allclose(found.landmarks3d[..., :2], points, atol=1e-3)
     written = []
-    analyse_video(tmp_path / "a.mp4", one_detector, FramesConfig(size=64), written.append)
+    track_face(tmp_path / "a.mp4", one_detector, FramesConfig(size=64), written.append)
     assert len(written) == 20
 
 
@@ -267,15 +269,15 @@ def test_a_video_is_analysed_as_a_stream(tmp_path, one_detector, monkeypatch):
     """Frames are handed on while the video is read: none but the current one is kept."""
     talking_clip(tmp_path / "a.mp4", 30, SIZE)
     events = []
-    original = clip_module.read_video
+    original = track_module.read_video
 
     def watched(path):
         for k, frame in enumerate(original(path)):
             events.append(f"read {k}")
             yield frame
 
-    monkeypatch.setattr(clip_module, "read_video", watched)
-    analyse_video(
+    monkeypatch.setattr(track_module, "read_video", watched)
+    track_face(
         tmp_path / "a.mp4", one_detector, FramesConfig(size=64), lambda frame: events.append("cut")
     )
     assert events == [event for k in range(30) for event in (f"read {k}", "cut")]
@@ -569,13 +571,13 @@ def test_real_edge_cases_are_refused_for_the_right_reason(media_root, tmp_path):
 @pytest.mark.data
 def test_a_1080p_clip_of_mead_is_prepared(media_root, tmp_path, one_detector):
     source = media_root / "mead_av/W023_level_2_surprised_010.mp4"
-    found = analyse_video(source, one_detector, FramesConfig(size=256))
+    found = track_face(source, one_detector, FramesConfig(size=256))
     assert found.filled == ()
     assert found.landmarks.shape == (73, 68, 2)
     inside = found.crop.to_stored(found.landmarks)
     assert 20 < inside.min() < inside.max() < 236
     with pytest.raises(MediaError) as error:
-        analyse_video(media_root / "edge/no_face.mp4", one_detector)
+        track_face(media_root / "edge/no_face.mp4", one_detector)
     assert error.value.reason == "no_face"
 
 

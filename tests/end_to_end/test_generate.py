@@ -82,8 +82,8 @@ def loud_and_open(tmp_path, monkeypatch):
         "evp.inference.pipeline.load_predictor": lambda _: object(),
         "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
         "evp.inference.pipeline.load_face_model": lambda _: None,
-        "generate.analyse_video": lambda *_: analysis,
-        "generate.make_detector": lambda _: None,
+        "affekt.media.faces.track.track_face": lambda *_: analysis,
+        "evp.inference.pipeline.make_detector": lambda _: None,
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(name, fake)
@@ -148,8 +148,8 @@ def faces_given(tmp_path, monkeypatch):
         "evp.inference.pipeline.load_predictor": lambda _: object(),
         "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
         "evp.inference.pipeline.load_face_model": lambda _: None,
-        "generate.analyse_video": lambda *_: analysis,
-        "generate.make_detector": lambda _: None,
+        "affekt.media.faces.track.track_face": lambda *_: analysis,
+        "evp.inference.pipeline.make_detector": lambda _: None,
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(name, fake)
@@ -191,7 +191,7 @@ def test_a_manifests_clips_are_retouched_too(faces_given, tmp_path):
 )
 def test_each_measure_of_silence_has_a_threshold_of_its_own(tmp_path, more, rule):
     args = generate.parse(arguments(tmp_path, *more))
-    assert generate.COMMANDS["evp"].job_of(args).pauses == rule
+    assert generate.PIPELINES["evp"].job_of(args).pauses == rule
 
 
 @pytest.mark.parametrize(

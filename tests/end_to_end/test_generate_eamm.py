@@ -10,14 +10,11 @@ from PIL import Image
 import generate
 from affekt.media.audio.mfcc import clip_mfcc, windows
 from affekt.media.audio.reader import read_audio, write_wav
-from affekt.media.faces.detector import make_detector
 from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import probe, read_frames, write_video
 from eamm.inference.cli import job_of
-from eamm.inference.drive import load_networks
-from eamm.inference.inputs import load_portrait
+from eamm.inference.pipeline import EammPipeline
 from eamm.inference.pose import read_pose_file, write_pose_file
-from eamm.inference.talk import Faces, talking_keypoints
 from tests.corpora.drawn_face import draw_face, talking_clip, tone
 from tests.corpora.tiny_eamm import write_tiny_runs
 from tests.corpora.tiny_fomm import SIZE, write_tiny_fomm
@@ -94,7 +91,7 @@ def test_the_same_files_give_the_same_pictures(inputs, tmp_path, monkeypatch):
     def keep(_paths, rows, samples):
         seen.append([*(picture.tobytes() for row in rows for picture in row), samples.tobytes()])
 
-    monkeypatch.setattr("eamm.inference.pipeline.write_pictures", keep)
+    monkeypatch.setattr("eamm.inference.pipeline.write_videos", keep)
     paths = {"pose": inputs / "head.mp4", "emotion": inputs / "happy.mp4"}
     for _ in range(2):
         assert generate.main(command(inputs, tmp_path / "out.mp4", "--beside", **paths)) == 0
@@ -115,7 +112,7 @@ def test_colours_are_the_portraits_and_edges_are_not_black(inputs, tmp_path):
 
 
 def test_beside_shows_what_the_videos_show(inputs, tmp_path):
-    options = ("--beside", "--emotion-loop=to-and-fro", "--emotion-align=clip")
+    options = ("--beside", "--emotion-loop=ping-pong", "--emotion-align=clip")
     emotional = made(inputs, tmp_path / "out.mp4", *options, emotion=inputs / "happy.mp4")
     sides = read_frames(tmp_path / "out_beside.mp4").astype(int)
     source, neutral, shown = np.split(sides, 3, axis=2)
@@ -319,16 +316,12 @@ def test_relative_motion_leaves_a_silent_portrait_as_it_is(inputs, tmp_path):
             command(inputs, tmp_path / "out.mp4", "--relative", "--pose=still", audio=silence)
         )
     )
-    networks = load_networks(job.runs, False, "cpu")
-    detector = make_detector()
-    portrait = load_portrait(job.source, networks.size, detector, "eamm")
-    heard = windows(clip_mfcc(np.zeros(640, np.float32), 1))
-    faces = Faces(detector, lambda path: None)
-    (moved,) = talking_keypoints(job, networks, portrait, heard, faces, [])
-    (as_they_are,) = talking_keypoints(
-        replace(job, relative=False), networks, portrait, heard, faces, []
-    )
-    own = networks.fomm.detector(to_tensor(portrait.stored[None]))
+    pipeline = EammPipeline.for_jobs([job])
+    portrait = pipeline.load_portrait(job)
+    silent = windows(clip_mfcc(np.zeros(640, np.float32), 1))
+    moved = pipeline.neutral_keypoints(job, portrait, silent)
+    as_they_are = pipeline.neutral_keypoints(replace(job, relative=False), portrait, silent)
+    own = pipeline.networks.fomm.detector(to_tensor(portrait.stored[None]))
     torch.testing.assert_close(moved.value, own.value, atol=1e-5, rtol=0)
     torch.testing.assert_close(moved.jacobian, own.jacobian, atol=1e-4, rtol=0)
     assert (as_they_are.value - own.value).abs().max() > 1e-3

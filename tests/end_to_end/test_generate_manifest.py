@@ -11,12 +11,12 @@ from PIL import Image
 
 import generate
 from affekt.media.audio.reader import write_wav
+from affekt.media.faces import track
 from affekt.media.video.video import write_video
 from affekt.runtime.batch import Batch, Fingerprints
 from affekt.runtime.files import read_jsonl
 from affekt.runtime.manifest import read_manifest, write_manifest_file
-from eamm.inference import fomm_pipeline as fomm_studio
-from eamm.inference import pipeline as eamm_studio
+from eamm.inference import fomm_pipeline, pipeline
 from tests.corpora.drawn_face import draw_face, talking_clip, tone
 from tests.corpora.tiny_eamm import write_tiny_runs
 
@@ -40,13 +40,14 @@ def inputs(tmp_path_factory):
 def calls(monkeypatch):
     """Counts of what is read or looked for."""
     counts = {}
-    places = {
-        "load_networks": eamm_studio,
-        "load_fomm": fomm_studio,
-        "make_detector": generate,
-        "analyse_video": generate,
-    }
-    for name, module in places.items():
+    places = [
+        (pipeline, "load_networks"),
+        (fomm_pipeline, "load_fomm"),
+        (pipeline, "make_detector"),
+        (fomm_pipeline, "make_detector"),
+        (track, "track_face"),
+    ]
+    for module, name in places:
         monkeypatch.setattr(module, name, counted(name, getattr(module, name), counts))
     return counts
 
@@ -90,7 +91,7 @@ def contents(folder):
 def test_clips_are_those_of_single_commands_byte_for_byte_in_any_order(inputs, tmp_path, calls):
     assert run(inputs, tmp_path / "all", None, "--pose-relative") == 0
     # Two clips see the same video, one of them as pose and as emotion.
-    assert calls == {"load_networks": 1, "make_detector": 1, "analyse_video": 1}
+    assert calls == {"load_networks": 1, "make_detector": 1, "track_face": 1}
     assert run(inputs, tmp_path / "reversed", eamm_rows(inputs)[::-1], "--pose-relative") == 0
     alone = tmp_path / "alone"
     for row in eamm_rows(inputs):
@@ -194,7 +195,7 @@ def test_a_full_disk_stops_all(inputs, tmp_path, capsys, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(eamm_studio, "write_pictures", full)
+    monkeypatch.setattr(pipeline, "write_videos", full)
     assert run(inputs, tmp_path / "out") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("generate.py: ")
@@ -264,7 +265,7 @@ def test_evp_takes_labels_and_reads_its_networks_once(inputs, tmp_path, monkeypa
             "renderer", lambda *_: SimpleNamespace(speaker="s"), counts
         ),
         "evp.inference.pipeline.load_face_model": counted("face model", lambda _: None, counts),
-        "generate.analyse_video": counted("analysis", lambda *_: found, counts),
+        "affekt.media.faces.track.track_face": counted("analysis", lambda *_: found, counts),
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(name, fake)

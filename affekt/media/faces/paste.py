@@ -17,21 +17,6 @@ MARGIN = 0.12  # face widths around the face that are redrawn too: the chin move
 FEATHER = 0.06  # face widths over which the generated picture fades into the frame
 
 
-def palindrome(count: int, length: int) -> Array:
-    """Return `length` frame numbers that run through 0 ... count-1 to and fro.
-
-    How EVP's release makes a target video last as long as the sound: 0 1 2 2 1 0 0 1 ...
-
-    Raises:
-        ValueError: there is no frame to repeat.
-    """
-    if count < 1:
-        raise ValueError("a target video without frames cannot be repeated")
-    once = np.arange(count)
-    turn = np.concatenate([once, once[::-1]])
-    return np.resize(turn, length)
-
-
 def face_mask(faces: tp.Sequence[Array], size: int) -> Array:
     """Return (S, S) float32 in [0, 1]: 1 on every face given, fading out around them.
 

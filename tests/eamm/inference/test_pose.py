@@ -15,9 +15,9 @@ from benchmarks.made_up_faces import made_up_clip, made_up_model
 from eamm.inference.pose import (
     ORIGIN,
     fitted_pose,
-    moved_from,
     pose_for,
     read_pose_file,
+    relative_pose,
     release_pose,
     to_release,
     write_pose_file,
@@ -188,7 +188,7 @@ def test_smoothing_is_the_releases_and_comes_before_repeating():
 
 def test_poses_move_from_a_start():
     start, poses = np.array([5, 0, 0, 5e-4, 60, 70.0]), sequence(4)
-    moved = moved_from(start, poses)
+    moved = relative_pose(start, poses)
     np.testing.assert_allclose(moved[0], start, rtol=1e-6)
     np.testing.assert_allclose(np.diff(moved, axis=0), np.diff(poses, axis=0), rtol=1e-6)
 

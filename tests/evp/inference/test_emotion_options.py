@@ -17,7 +17,7 @@ def options(tmp_path, *more):
 
 def emotion(tmp_path, *more):
     args = generate.parse(options(tmp_path, *more))
-    return generate.COMMANDS["evp"].job_of(args).emotion
+    return generate.PIPELINES["evp"].job_of(args).emotion
 
 
 def test_every_source_of_emotion_has_an_intensity(tmp_path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from affekt.media.faces.crop import Crop
-from affekt.media.faces.paste import border_mask, face_mask, palindrome, paste
+from affekt.media.faces.paste import border_mask, face_mask, paste
+from affekt.media.video.result import ping_pong
 
 
 def crop(scale=0.5, shift=(-10.0, -20.0), size=64):
@@ -11,11 +12,11 @@ def crop(scale=0.5, shift=(-10.0, -20.0), size=64):
 
 
 def test_palindrome_by_hand():
-    assert palindrome(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
-    assert palindrome(1, 3).tolist() == [0, 0, 0]
-    assert palindrome(5, 2).tolist() == [0, 1]
+    assert ping_pong(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
+    assert ping_pong(1, 3).tolist() == [0, 0, 0]
+    assert ping_pong(5, 2).tolist() == [0, 1]
     with pytest.raises(ValueError, match="without frames"):
-        palindrome(0, 3)
+        ping_pong(0, 3)
 
 
 def test_what_was_cut_out_goes_back_where_it_was():

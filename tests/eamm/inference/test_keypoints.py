@@ -10,7 +10,6 @@ from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.tensors import to_tensor
 from eamm.augment import mouth_box
 from eamm.fomm.keypoints import Keypoints
-from eamm.inference.drive import DISPLACEMENT_FILTER, KEYPOINT_FILTER, neutral_keypoints, smoothed
 from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
@@ -18,11 +17,17 @@ from eamm.inference.emotion import (
     displacements,
     emotion_features,
     emotional_keypoints,
-    filling,
+    loop,
     parse_blend,
     read_emotion,
-    shown_sources,
+    source_frames,
     with_emotion,
+)
+from eamm.inference.keypoints import (
+    DISPLACEMENT_FILTER,
+    KEYPOINT_FILTER,
+    audio_to_keypoints,
+    smoothed,
 )
 from tests.corpora.drawn_face import draw_face, talking
 from tests.corpora.tiny_eamm import DESCRIPTION, GAINS, MOVED, tiny_a2fd, tiny_displacement
@@ -41,7 +46,7 @@ def source():
 
 @pytest.fixture(scope="module")
 def neutral(source):
-    return neutral_keypoints(tiny_a2fd(), source, WINDOWS, POSE)
+    return audio_to_keypoints(tiny_a2fd(), source, WINDOWS, POSE)
 
 
 def test_in_chunks_a2fd_says_what_it_says_at_once(source):
@@ -50,7 +55,7 @@ def test_in_chunks_a2fd_says_what_it_says_at_once(source):
         wanted, _ = model(
             to_tensor(source[None]), torch.from_numpy(WINDOWS[None]), torch.from_numpy(POSE[None])
         )
-    found = neutral_keypoints(model, source, WINDOWS, POSE)
+    found = audio_to_keypoints(model, source, WINDOWS, POSE)
     for ours, theirs in zip(found, wanted, strict=True):
         torch.testing.assert_close(ours, theirs[0], rtol=1e-4, atol=1e-5)
     with torch.no_grad():
@@ -60,7 +65,7 @@ def test_in_chunks_a2fd_says_what_it_says_at_once(source):
             torch.from_numpy(POSE[None]),
             audio_gain=1.6,
         )
-    found = neutral_keypoints(model, source, WINDOWS, POSE, audio_gain=1.6)
+    found = audio_to_keypoints(model, source, WINDOWS, POSE, audio_gain=1.6)
     torch.testing.assert_close(found.value, louder.value[0], rtol=1e-4, atol=1e-5)
     assert (louder.value - wanted.value).abs().max() > 1e-3
 
@@ -68,9 +73,9 @@ def test_in_chunks_a2fd_says_what_it_says_at_once(source):
 def test_sound_pose_and_source_all_count(source, neutral):
     model = tiny_a2fd()
     for changed in (
-        neutral_keypoints(model, source, WINDOWS[::-1], POSE),
-        neutral_keypoints(model, source, WINDOWS, POSE[::-1]),
-        neutral_keypoints(model, draw_face(SIZE, center=(0.4, 0.6)), WINDOWS, POSE),
+        audio_to_keypoints(model, source, WINDOWS[::-1], POSE),
+        audio_to_keypoints(model, source, WINDOWS, POSE[::-1]),
+        audio_to_keypoints(model, draw_face(SIZE, center=(0.4, 0.6)), WINDOWS, POSE),
     ):
         assert (changed.value - neutral.value).abs().max() > 1e-3
 
@@ -100,10 +105,10 @@ def test_the_mouth_of_an_emotion_source_is_not_seen():
 
 
 def test_a_source_that_is_too_short_starts_again_or_runs_to_and_fro():
-    assert filling(3, 8, "restart").tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
-    assert filling(3, 8, "to-and-fro").tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
-    assert filling(9, 4, "restart").tolist() == filling(9, 4, "to-and-fro").tolist() == [0, 1, 2, 3]
-    assert filling(1, 3, "restart").tolist() == [0, 0, 0]
+    assert loop(3, 8, "restart").tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert loop(3, 8, "ping-pong").tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
+    assert loop(9, 4, "restart").tolist() == loop(9, 4, "ping-pong").tolist() == [0, 1, 2, 3]
+    assert loop(1, 3, "restart").tolist() == [0, 0, 0]
 
 
 def test_a_blend_is_between_its_sources():
@@ -149,9 +154,9 @@ def test_the_emotion_of_a_clip_is_joined_from_its_parts(tmp_path, neutral):
     folder.mkdir()
     clip = read_emotion(model, DESCRIPTION, frames, folder)
     assert np.abs(clip.frames[4].astype(int) - frames[4]).mean() < 3  # kept as JPEG
-    wanted = EmotionSource((Path("made up"),), intensity=0.7, loop="to-and-fro")
+    wanted = EmotionSource((Path("made up"),), intensity=0.7, loop="ping-pong")
     found = emotional_keypoints(model, DESCRIPTION, [clip], wanted, neutral, smooth=True)
-    features = clip.features[filling(9, T, "to-and-fro")]
+    features = clip.features[loop(9, T, "ping-pong")]
     moved = smoothed(displacements(model, features, neutral), DISPLACEMENT_FILTER)
     by_hand = with_emotion(model, neutral, moved, GAINS, 0.7)
     torch.testing.assert_close(found, by_hand)
@@ -167,9 +172,9 @@ def test_the_pictures_shown_are_those_of_each_frame():
         EmotionClip(Numbers([f"{name}{k}" for k in range(n)]), None)
         for name, n in (("a", 2), ("b", 9))
     ]
-    shown = list(shown_sources(clips, 4, "restart"))
+    shown = list(source_frames(clips, 4, "restart"))
     assert shown == [("a0", "b0"), ("a1", "b1"), ("a0", "b2"), ("a1", "b3")]
-    assert list(shown_sources([], 2, "restart")) == [(), ()]
+    assert list(source_frames([], 2, "restart")) == [(), ()]
 
 
 def test_a_blend_is_parsed_whatever_its_files_are_called(tmp_path, monkeypatch):

@@ -1,17 +1,20 @@
-"""What drives a portrait: sound and head pose to its neutral keypoints (EAMM; filters of its
-release's demo). eamm/inference/emotion.py displaces them.
+"""Neutral keypoints of a portrait from audio and head pose by A2FD (EAMM Sec. 3.2), and the
+temporal filters of the release's demo. eamm/inference/emotion.py displaces them.
 
-Letters: T frames of the sound, K keypoints, S pixels of a side.
+Letters: T frames of the audio, K keypoints, S pixels of a side.
 """
 
+import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
 from affekt.arrays import Array, Image
+from affekt.media.audio.mfcc import clip_mfcc
+from affekt.media.audio.mfcc import windows as windows_of_mfcc
+from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
@@ -19,8 +22,9 @@ from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
+from eamm.fomm.transfer import relative
 
-Part = Literal["pose", "keypoints", "displacement"]
+Part = tp.Literal["pose", "keypoints", "displacement"]
 
 CHUNK = 32  # frames that a network sees at once
 # One-Euro filters of the release's demo: what values and jacobians are multiplied by first, and the
@@ -31,17 +35,23 @@ DISPLACEMENT_FILTER = (100.0, {"mincutoff": 1.0, "beta": 0.2})
 
 @dataclass(frozen=True)
 class EammRuns:
-    """Where the trained parts are: runs, or folders that eamm.released.importer wrote."""
+    """Where the trained networks are: runs, or folders that eamm.released.importer wrote."""
 
     fomm: Path
     a2fd: Path
     displacement: Path
     face_model: Path  # read only where a pose is measured
 
+    @classmethod
+    def in_folder(cls, folder: Path) -> tp.Self:
+        """Return the runs of a folder that is laid out as demo.py does."""
+        names = ("fomm", "a2fd", "displacement", "face_model.npz")
+        return cls(*(folder / name for name in names))
+
 
 @dataclass(frozen=True)
 class Networks:
-    """The trained parts, in evaluation mode on one device."""
+    """The trained networks, in evaluation mode on one device."""
 
     fomm: Fomm
     a2fd: A2fd
@@ -53,9 +63,16 @@ class Networks:
         """Pixels of a side of the pictures, S."""
         return self.fomm.config.size
 
+    @property
+    def emotional(self) -> tuple[Displacement, DisplacementDescription]:
+        """The displacement learner and its description; loaded where an emotion is wanted."""
+        assert self.displacement is not None
+        assert self.description is not None
+        return self.displacement, self.description
+
 
 def load_networks(runs: EammRuns, emotion: bool, device: torch.device | str) -> Networks:
-    """Read the trained parts; the displacement learner only where emotion is wanted.
+    """Load the trained networks; the displacement learner only where emotion is wanted.
 
     Raises:
         FileNotFoundError: a part is not trained yet; the message names it.
@@ -81,23 +98,45 @@ def load_networks(runs: EammRuns, emotion: bool, device: torch.device | str) -> 
     return Networks(fomm, a2fd, displacement, description)
 
 
-def neutral_keypoints(
-    a2fd: A2fd, source: Image, windows: Array, pose: Array, audio_gain: float = 1.0
+def audio_to_keypoints(
+    a2fd: A2fd, portrait: Image, windows: Array, pose: Array, audio_gain: float = 1.0
 ) -> Keypoints:
-    """Return A2FD's keypoints (T, K) of a sound of any length.
+    """Return A2FD's neutral keypoints (T, K) for audio of any length.
 
     Args:
         a2fd: in evaluation mode.
-        source: the portrait (S, S, 3).
+        portrait: (S, S, 3).
         windows: audio windows (T, 28, 12).
         pose: (T, 6), the release's convention, see eamm/inference/pose.py.
         audio_gain: see A2fd.forward.
     """
     device = next(a2fd.parameters()).device
-    heard, held = (
+    windows_1T, pose_1T = (
         torch.from_numpy(np.array(each, np.float32))[None].to(device) for each in (windows, pose)
     )
-    return a2fd.of_clip(to_tensor(source[None]).to(device), heard, held, audio_gain)
+    return a2fd.of_clip(to_tensor(portrait[None]).to(device), windows_1T, pose_1T, audio_gain)
+
+
+@torch.no_grad()
+def relative_to_neutral(
+    networks: Networks, portrait: Image, pose: Array, keypoints: Keypoints
+) -> Keypoints:
+    """Return the portrait's own keypoints, moved as A2FD's move from silence, (T, K).
+
+    Silence is A2FD's keypoints of no sound in the portrait's own pose. Ours: what A2FD gets wrong
+    about a face unlike those it was trained on is in both, and cancels. (The release takes A2FD's
+    keypoints as they are.)
+
+    Args:
+        networks: trained.
+        portrait: (S, S, 3).
+        pose: (1, 6), its own.
+        keypoints: A2FD's (T, K).
+    """
+    silence = windows_of_mfcc(clip_mfcc(np.zeros(SAMPLES_PER_FRAME, np.float32), 1))
+    rest = audio_to_keypoints(networks.a2fd, portrait, silence, pose)
+    picture = to_tensor(portrait[None]).to(keypoints.value.device)
+    return relative(networks.fomm.detector(picture), keypoints, rest)
 
 
 def smoothed(keypoints: Keypoints, settings: tuple[float, dict[str, float]]) -> Keypoints:
@@ -108,6 +147,6 @@ def smoothed(keypoints: Keypoints, settings: tuple[float, dict[str, float]]) -> 
     unit, filtering = settings
     parts = []
     for each in keypoints:
-        calm = one_euro(unit * each.detach().cpu().numpy().astype(np.float64), **filtering) / unit
-        parts.append(torch.from_numpy(calm).to(each))
+        values = unit * each.detach().cpu().numpy().astype(np.float64)
+        parts.append(torch.from_numpy(one_euro(values, **filtering) / unit).to(each))
     return Keypoints(*parts)
