@@ -36,7 +36,7 @@ from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.points import eye_opening, mouth_opening
 from affekt.media.video.result import ping_pong
-from affekt.metrics.probes import correlation
+from affekt.metrics.landmark import correlation
 from affekt.runtime.command import CommandParser, user_errors
 from benchmarks.harness import table
 from evp.inference.landmarks import Emotion, speaking_face

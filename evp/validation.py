@@ -11,7 +11,7 @@ from torch import nn
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
-from affekt.metrics.probes import mouth_correlation, point_distance
+from affekt.metrics.landmark import mouth_correlation, point_distance
 from evp.data.speech import clips_of
 from evp.landmark_space import LandmarkSpace, unflatten
 from evp.networks.encoders import encode

@@ -17,6 +17,10 @@ figure is read with its convention beside it:
     eamm        EAMM's M-LMD and F-LMD: its crop of the whole clip by the first frame, 256 px, then
                 as atvg.
 
+To add a metric to a table: compute it in `_scores` under a new name (LandmarkMeasure of
+affekt/evaluation/measures.py passes on every name), and name it as a column in
+affekt/evaluation/tables/papers.yaml.
+
 Letters: T frames of a clip, N landmarks, D 2 or 3 coordinates. Raw landmarks are pixels of the
 video, (T, 68, D); a frame without a face is NaN.
 """
@@ -25,17 +29,26 @@ import typing as tp
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from affekt.arrays import Array
 from affekt.media.faces.crop import EAMM_TEMPLATE
 from affekt.media.faces.geometry import View, align_2d, align_3d, apply, similarity
-from affekt.media.faces.points import COUNT, MOUTH, MOUTH_CORNERS, RIGID
+from affekt.media.faces.points import (
+    COUNT,
+    EMOTION,
+    MOUTH,
+    MOUTH_CORNERS,
+    RIGID,
+    mouth_opening,
+)
 
 Scores = dict[str, float]
 Convention = tp.Literal["evp", "atvg", "eat", "makeittalk", "eamm"]
 
 FACE = tuple(range(COUNT))
 PARTS = {"m": MOUTH, "f": FACE}
+STILL = 1e-6  # of a standard deviation; a track that moves less has no correlation
 OUTER_EYE_CORNERS = (36, 45)  # their distance is what landmark papers call inter-ocular
 
 
@@ -178,6 +191,45 @@ def centred(points: Array) -> Array:
 def shared_frames(result: Array, truth: Array) -> Array:
     """Return which frames of landmarks (T, 68, D) have a face on both sides, (T,) bool."""
     return _whole(result) & _whole(truth)
+
+
+def correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Return the correlation of two tracks (T,), NaN where one is still.
+
+    Only times at which both are known (not NaN) count. NaN rather than 0: a track that never moves
+    says nothing; take the median over clips without NaN.
+    """
+    a, b = np.asarray(first, float), np.asarray(second, float)
+    known = ~(np.isnan(a) | np.isnan(b))
+    if not known.any() or min(a[known].std(), b[known].std()) < STILL:
+        return float("nan")
+    return float(np.corrcoef(a[known], b[known])[0, 1])
+
+
+def mouth_correlation(first: Array, second: Array) -> float:
+    """Return the correlation of the mouth openings of two clips (T, 68, 2); see `correlation`."""
+    return correlation(mouth_opening(first), mouth_opening(second))
+
+
+def point_distance(first: Array, second: Array, points: tuple[int, ...] = MOUTH) -> float:
+    """Return the mean Euclidean distance of the named points of (..., 68, 2) landmarks."""
+    chosen = list(points)
+    return float(np.linalg.norm(first[..., chosen, :] - second[..., chosen, :], axis=-1).mean())
+
+
+def moved_toward(swapped: Array, source_mean: Array, target_mean: Array) -> bool:
+    """Return whether a clip's face is nearer the target emotion than the source emotion.
+
+    Compared is the clip's mean over time of brows, lids and mouth corners, by the mean distance
+    of these points to the true mean face of either emotion.
+
+    Args:
+        swapped: the predicted clip under the target emotion, (T, 68, 2).
+        source_mean: true mean face (68, 2) of the speaker in the clip's own emotion.
+        target_mean: the same in the emotion that was asked for.
+    """
+    face = swapped.mean(axis=0)
+    return point_distance(face, target_mean, EMOTION) < point_distance(face, source_mean, EMOTION)
 
 
 def _scores(

@@ -28,13 +28,8 @@ from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import GROUPS, MOUTH, mouth_opening
 from affekt.media.faces.track import track_face
 from affekt.metrics.image import psnr, ssim
-from affekt.metrics.probes import (
-    mouth_correlation,
-    moved_toward,
-    nearest_mean_accuracy,
-    point_distance,
-    probe_accuracy,
-)
+from affekt.metrics.landmark import mouth_correlation, moved_toward, point_distance
+from affekt.metrics.probes import nearest_mean_accuracy, probe_accuracy
 from affekt.metrics.temporal import loudness, opening_lag
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json

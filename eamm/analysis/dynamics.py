@@ -23,7 +23,7 @@ from affekt.media.corpus import Clip
 from affekt.media.faces.points import eye_opening
 from affekt.media.plots import beside, enlarged, tracks, write_png
 from affekt.media.video.video import write_video
-from affekt.metrics.probes import correlation
+from affekt.metrics.landmark import correlation
 from eamm.analysis.networks import Figures, Made, Studio, brow_height, coverage, summary
 from eamm.displacement.figures import align_faces
 from eamm.displacement.validation import Pair

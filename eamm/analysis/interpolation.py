@@ -16,7 +16,7 @@ import numpy as np
 from affekt.arrays import Array, Image
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import beside, enlarged, write_png
-from affekt.metrics.probes import correlation, point_distance
+from affekt.metrics.landmark import correlation, point_distance
 from eamm.analysis.networks import (
     Figures,
     Made,

@@ -21,7 +21,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.points import BROWS
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
-from affekt.metrics.probes import point_distance
+from affekt.metrics.landmark import point_distance
 from eamm.a2fd.network import A2fd
 from eamm.displacement.data import clip_motion, read_frames
 from eamm.displacement.figures import EXPRESSION, align_faces, render_clip

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from affekt.arrays import Array
 from affekt.media.corpus import Clip
 from affekt.metrics.intervals import Interval, clustered_difference, clustered_mean, clustered_share
-from affekt.metrics.probes import hits_across, nearest_mean, read_linearly, silhouettes
+from affekt.metrics.probes import leave_one_group_out_hits, linear_probe, nearest_mean, silhouettes
 
 Entry = dict[str, Any]
 Scores = dict[str, Array]  # figure -> a score for each clip, (N,)
@@ -36,7 +36,7 @@ Stacks = dict[Where, Scores]  # the same of every run, (R, N)
 What = Literal["emotion", "sentence", "speaker"]
 
 MIN_UNITS = 5  # fewer say next to nothing of how units differ
-READERS = {"nearest_mean": nearest_mean, "probe": read_linearly}
+READERS = {"nearest_mean": nearest_mean, "probe": linear_probe}
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def score(codes_ND: Array, labels: Labels) -> dict[Where, Scores]:
     A silhouette needs two classes; a reader two groups, and a class that two of them have.
     """
     hits = {
-        figure.name: hits_across(
+        figure.name: leave_one_group_out_hits(
             codes_ND, labels.of(figure.what), labels.of(figure.across), READERS[figure.kind]
         )
         for figure in FIGURES

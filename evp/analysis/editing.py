@@ -43,7 +43,7 @@ from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
-from affekt.metrics.probes import correlation
+from affekt.metrics.landmark import correlation
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from evp.analysis.editing_pictures import (

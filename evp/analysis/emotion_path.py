@@ -21,7 +21,7 @@ from affekt.arrays import Array
 from affekt.media.corpus import Corpus
 from affekt.media.faces.geometry import View
 from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
-from affekt.metrics.probes import correlation
+from affekt.metrics.landmark import correlation
 from evp.networks.audio2lm import Predictor, faces_under
 
 Faces = dict[tuple[str, str], Array]  # by speaker and label

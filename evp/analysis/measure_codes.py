@@ -21,9 +21,9 @@ import numpy as np
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.metrics.probes import (
+    leave_one_group_out_accuracy,
     nearest_mean_accuracy,
     probe_accuracy,
-    probe_accuracy_across,
     silhouette,
 )
 from affekt.runtime.command import CommandParser, user_errors
@@ -65,7 +65,7 @@ def measures(
         "spread": float(test_ND.std(axis=0).mean()),
     }
     if told_apart:
-        figures["sentence"] = probe_accuracy_across(test_ND, sentences, speakers)
+        figures["sentence"] = leave_one_group_out_accuracy(test_ND, sentences, speakers)
     return figures
 
 

@@ -29,8 +29,8 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
 from affekt.media.faces.points import COUNT, EMOTION
-from affekt.metrics.landmark import landmark_scores
-from affekt.metrics.probes import mouth_correlation, nearest_mean_accuracy
+from affekt.metrics.landmark import landmark_scores, mouth_correlation
+from affekt.metrics.probes import nearest_mean_accuracy
 from affekt.runtime.files import load_npy, read_json
 
 Scores = dict[str, float]

@@ -7,7 +7,14 @@ import pytest
 from affekt.media.faces.geometry import RIGID_TEMPLATE
 from affekt.media.faces.points import RIGID
 from affekt.media.video.video import read_video
-from affekt.metrics.temporal import flicker, jitter, true_motion, warp_errors
+from affekt.metrics.temporal import (
+    flicker,
+    jitter,
+    loudness,
+    opening_lag,
+    true_motion,
+    warp_errors,
+)
 
 
 def texture(seed=0, size=(96, 128), blur=3.0):
@@ -281,3 +288,30 @@ def test_frames_without_a_face_break_jitter_into_pieces():
         jitter(points)
     with pytest.raises(ValueError, match="no 4 frames in a row of 3"):
         jitter(face(3))
+
+
+def sound_and_mouth(shift, frames=60):
+    rng = np.random.default_rng(0)
+    syllables = np.convolve(rng.normal(size=frames + 20), np.ones(3) / 3, "same")
+    level = syllables[10 : 10 + frames]
+    mouth = syllables[10 - shift : 10 - shift + frames]
+    return mouth, level
+
+
+@pytest.mark.parametrize("shift", [-4, -1, 0, 1, 7])
+def test_a_known_delay_is_found(shift):
+    mouth, level = sound_and_mouth(shift)
+    assert opening_lag(mouth, level) == shift
+
+
+def test_loudness_by_hand():
+    samples = np.concatenate([np.full(640, 0.5), np.zeros(640), np.full(100, 1.0)])
+    np.testing.assert_allclose(loudness(samples), [np.log(0.5), np.log(1e-4)], atol=1e-6)
+
+
+def test_what_has_no_lag_is_refused():
+    mouth, level = sound_and_mouth(0)
+    with pytest.raises(ValueError, match="60 frames and loudness 59"):
+        opening_lag(mouth, level[1:])
+    with pytest.raises(ValueError, match="never moves"):
+        opening_lag(np.zeros(60), level)

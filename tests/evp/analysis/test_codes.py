@@ -5,7 +5,7 @@ import pytest
 
 from affekt.media.plots import MARKS, OKABE_ITO, clouds
 from affekt.metrics.intervals import clustered_share
-from affekt.metrics.probes import fit_probe, hits_across, nearest_mean, silhouettes
+from affekt.metrics.probes import fit_probe, leave_one_group_out_hits, nearest_mean, silhouettes
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
 from evp.analysis.code_figures import (
@@ -87,7 +87,7 @@ def test_hits_across_by_hand():
     codes = np.array([[0.0], [10.0], [1.0], [4.0]])
     labels, groups = ["low", "high", "low", "high"], ["a", "a", "b", "b"]
     # by b's means 1 and 4: 0 low, 10 high; by a's means 0 and 10: 1 low, 4 low
-    hits = hits_across(codes, labels, groups, nearest_mean)
+    hits = leave_one_group_out_hits(codes, labels, groups, nearest_mean)
     np.testing.assert_array_equal(hits, [True, True, True, False])
 
 

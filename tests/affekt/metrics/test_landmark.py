@@ -7,17 +7,21 @@ import pytest
 
 from affekt.media.faces.crop import EAMM_TEMPLATE
 from affekt.media.faces.geometry import RIGID_TEMPLATE, align_2d, apply, similarity
-from affekt.media.faces.points import MOUTH, RIGID
+from affekt.media.faces.points import BROWS, MOUTH, RIGID
 from affekt.metrics.landmark import (
     aligned,
     atvg,
     centred,
+    correlation,
     distance,
     eat,
     evp,
     landmark_distances,
     landmark_scores,
     makeittalk,
+    mouth_correlation,
+    moved_toward,
+    point_distance,
     shared_frames,
 )
 
@@ -286,3 +290,40 @@ def test_what_cannot_be_compared_is_refused():
         landmark_distances(truth, truth[:, :20])
     with pytest.raises(ValueError, match="unknown landmark convention 'lmd'; known: evp, atvg"):
         landmark_distances(truth, truth, "lmd")
+
+
+def face(opening=0.0, brows=0.0, frames=8):
+    landmarks = np.random.default_rng(0).uniform(60, 190, (68, 2)) + np.zeros((frames, 1, 1))
+    landmarks[:, (61, 62, 63)] = landmarks[:, (67, 66, 65)]
+    landmarks[:, (67, 66, 65), 1] += np.reshape(opening, (-1, 1))
+    landmarks[:, BROWS, 1] -= brows
+    return landmarks
+
+
+def test_mouth_correlation_is_of_openings_and_unknown_for_a_still_mouth():
+    opening = np.array([0, 3, 6, 2, 1, 5, 4, 0.0])
+    assert mouth_correlation(face(opening), face(2 * opening)) == pytest.approx(1)
+    assert mouth_correlation(face(opening), face(10 - opening)) == pytest.approx(-1)
+    assert math.isnan(mouth_correlation(face(opening), face(0)))
+
+
+def test_point_distance_is_the_mean_over_the_named_points():
+    first = face()
+    second = first.copy()
+    second[:, 48] += (3, 4)
+    assert point_distance(first, second, (48, 49)) == pytest.approx(2.5)
+
+
+def test_a_swap_counts_when_it_ends_nearer_the_target():
+    source, target = face(brows=0)[0], face(brows=10)[0]
+    assert moved_toward(face(opening=7, brows=6), source, target)
+    assert not moved_toward(face(opening=7, brows=4), source, target)
+
+
+def test_correlation_is_of_what_both_know_and_unknown_for_a_still_track():
+    nan = float("nan")
+    first = [0, 1, 2, 3, nan, 100]
+    second = [0, -2, -4, -6, 50, nan]
+    assert correlation(first, second) == pytest.approx(-1)
+    assert math.isnan(correlation(first, np.ones(6)))
+    assert math.isnan(correlation([nan, nan], [1, 2]))
