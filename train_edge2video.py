@@ -26,7 +26,7 @@ from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from evp.data.portraits import PortraitClips, VideoDataConfig, training_clips
-from evp.inference.drawing import RendererDescription, make_generator, save_description
+from evp.inference.renderer import RendererDescription, make_generator, save_description
 from evp.losses import (
     VGG_WEIGHTS,
     VideoLossConfig,

@@ -4,7 +4,7 @@
 
 Recordings of Emo-DB are joined in pairs of one speaker, with 1.2 s between them that hold the first
 one's own noise, of before or after what is said, to and fro. Syllable times say where somebody
-speaks. The table, for each measure and threshold of evp/inference/silence.py:
+speaks. The table, for each measure and threshold of evp/inference/postprocess.py:
     found    share of the pauses that are silent in 8 of 10 frames; their first and last three are
              left out, because the last syllable dies away in them
     shut     share of the frames between first and last syllable of either recording that are taken
@@ -27,7 +27,7 @@ from affekt.media.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
 from affekt.runtime.command import CommandParser, user_errors
 from benchmarks.alignment import MEDIA
 from benchmarks.harness import table
-from evp.inference.silence import Measure, PauseRule, silent_frames
+from evp.inference.postprocess import Measure, PauseRule, silent_frames
 
 RULES: tuple[tuple[Measure, float], ...] = (
     *(("sum", threshold) for threshold in (0.1, 0.3, 1.0, 3.0)),

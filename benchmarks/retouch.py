@@ -39,11 +39,17 @@ from affekt.media.video.result import ping_pong
 from affekt.metrics.landmark import correlation
 from affekt.runtime.command import CommandParser, user_errors
 from benchmarks.harness import table
-from evp.inference.landmarks import Emotion, speaking_face
+from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.inference.portrait import EditedFrame, edit, place_faces
-from evp.inference.postprocess import Retouch, retouched
+from evp.inference.postprocess import (
+    FADE,
+    PauseRule,
+    Retouch,
+    mouth_closed,
+    retouched,
+    silent_frames,
+)
 from evp.inference.renderer import Renderer, Target, load_renderer
-from evp.inference.silence import FADE, PauseRule, mouth_closed, silent_frames
 from evp.networks.audio2lm import Predictor, load_predictor
 
 RETOUCHES = {
@@ -73,7 +79,7 @@ class Parts:
     def face(self, samples: Array, emotion: Emotion) -> Array:
         """Return the person saying this, (T, 68, 2) aligned."""
         speaker = self.renderer.speaker
-        return speaking_face(self.predictor, self.folder, samples, speaker, emotion)
+        return audio_to_landmarks(self.predictor, self.folder, samples, speaker, emotion)
 
 
 def read_parts(run: Path, said: Path, lively: Path) -> Parts:

@@ -15,7 +15,7 @@ from affekt.media.corpus import Clip
 from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
 from evp.data.portraits import OpenClip, VideoDataConfig, nearest_frames, speaker_clips
-from evp.inference.drawing import First, render
+from evp.inference.renderer import InitialFrames, render
 from evp.networks.generator import GuidanceConfig
 
 IN_A_ROW = 8  # frames that a temporal generator draws before it is given true ones again
@@ -38,7 +38,7 @@ class Measured:
     frames: Image  # (N, H, W, 3)
     guidance: Image  # (N, C, H, W)
     nearest: Image  # (N, H, W, 3), the training frames whose landmarks lie nearest
-    firsts: tuple[First, ...] = ()  # what came before each run of frames; none: they stand alone
+    firsts: tuple[InitialFrames, ...] = ()  # of each run of frames; none: no history
 
 
 def measured_frames(
@@ -69,7 +69,7 @@ def measured_frames(
             read.append(opened.read(chosen))
             nearest += _looked_up(train, clip, chosen)
         if previous:
-            firsts += [First(*opened.read(range(at - previous, at))) for at in places]
+            firsts += [InitialFrames(*opened.read(range(at - previous, at))) for at in places]
     looked_up = [resized(clip.store().read([frame]), guidance.size) for clip, frame in nearest]
     frames, maps = (np.concatenate(part) for part in zip(*read, strict=True))
     return Measured(frames, maps, np.concatenate(looked_up), tuple(firsts))

@@ -36,9 +36,8 @@ from affekt.runtime.files import write_json
 from affekt.runtime.run import restore
 from affekt.showcase.thresholds import Results, without_nan
 from evp.data.portraits import OpenClip, nearest_frames
-from evp.inference.drawing import render
 from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes
-from evp.inference.renderer import Renderer, load_renderer
+from evp.inference.renderer import Renderer, load_renderer, render
 from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces
 from evp.networks.encoders import ContentEncoder, load_description

@@ -42,7 +42,7 @@ from affekt.metrics.temporal import warp_errors
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from evp.data.portraits import OpenClip, VideoDataConfig, speaker_clips
-from evp.inference.drawing import First, RendererDescription, load_generator, render
+from evp.inference.renderer import InitialFrames, RendererDescription, load_generator, render
 
 Figures = dict[str, Any]
 
@@ -123,7 +123,7 @@ def rendered(
     """Return a clip's frames after the first ones, and each generator's video of them."""
     previous = description.generator.previous
     frames, maps = OpenClip(clip, description.guidance).read(range(clip.frames))
-    first = First(frames[:previous], maps[:previous])
+    first = InitialFrames(frames[:previous], maps[:previous])
     videos = {name: render(each, maps[previous:], first) for name, each in generators.items()}
     return frames[previous:], videos
 

@@ -38,7 +38,7 @@ from eamm.displacement.validation import (
 )
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import load_fomm
-from evp.inference.landmarks import Emotion, speaking_face
+from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.inference.portrait import Alignment, EditedFrame, edit
 from evp.inference.renderer import Target, load_renderer
 from evp.networks.audio2lm import load_predictor
@@ -73,7 +73,7 @@ class EvpVideos:
     def face(self, clip: Clip, emotion: Emotion) -> Array:
         """Return the person with the clip's sound in an emotion, (T, 68, 2) aligned."""
         run, speaker = self.runs / "audio2lm", self.renderer.speaker
-        return speaking_face(self.predictor, run, clip.audio(), speaker, emotion)
+        return audio_to_landmarks(self.predictor, run, clip.audio(), speaker, emotion)
 
     def edited(self, face: Array, alignment: Alignment = "3d") -> Iterable[EditedFrame]:
         """Return the target's frames with this face."""

@@ -7,8 +7,7 @@ from pathlib import Path
 from affekt.runtime.manifest import Column
 from evp.inference.landmarks import Emotion
 from evp.inference.pipeline import EvpJob, EvpPipeline, EvpRuns
-from evp.inference.postprocess import Retouch
-from evp.inference.silence import THRESHOLDS, Measure, PauseRule
+from evp.inference.postprocess import THRESHOLDS, Measure, PauseRule, Retouch
 
 HELP = "a known person talks with your audio in any emotion"
 USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]
@@ -109,7 +108,7 @@ def _add_emotion(parser: argparse.ArgumentParser) -> None:
     """Add the sources of emotion, of which at most one can be given."""
     emotion = parser.add_mutually_exclusive_group()
     emotion.add_argument("--emotion", help="the mean code of a label, such as happy")
-    emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this sound")
+    emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this recording")
     emotion.add_argument(
         "--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3"
     )
@@ -123,7 +122,7 @@ def _add_emotion(parser: argparse.ArgumentParser) -> None:
         "--face",
         type=Path,
         metavar="VIDEO",
-        help="the face moves as in this video of the person, not as the sound says",
+        help="the face moves as in this video of the person, not by the audio",
     )
     parser.add_argument(
         "--intensity",
@@ -142,7 +141,7 @@ def _emotion_of(args: argparse.Namespace) -> Emotion:
     """
     intensity = _number(args.intensity)
     if args.face is not None and intensity != 1:
-        raise ValueError("--intensity does not go with --face: a filmed face is shown as it is")
+        raise ValueError("--intensity does not go with --face: a filmed face is taken as it is")
     return Emotion(
         args.emotion, args.emotion_audio, args.emotion_blend, args.emotion_track, intensity
     )
@@ -223,11 +222,11 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")
     parser.add_argument("--edge2video", type=Path, help="default: RUN/edge2video")
     parser.add_argument(
-        "--first-frames",
+        "--image-generator",
         type=Path,
         metavar="RUN",
-        help="a run of edge2video with generator.previous=0, which draws the frames that a "
-        "temporal one sees before its first; default: the target's own",
+        help="a run of edge2video with generator.previous=0, which renders the initial history "
+        "of a temporal one; default: the target's own frames",
     )
     parser.add_argument("--face-model", type=Path, help="default: RUN/face_model.npz")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""From sound and a wanted emotion to a speaker's moving landmarks (EVP Sec. 3.3 and 4.2).
+"""Landmarks of a speaker from audio and a wanted emotion (EVP Sec. 3.2 and 4.2).
 
 Letters: T video frames, E channels of an emotion code.
 """
@@ -22,14 +22,12 @@ from evp.networks.encoders import encode
 
 @dataclass(frozen=True)
 class Emotion:
-    """Where the emotion comes from: at most one of these; none: from the driving sound itself."""
+    """Where the emotion comes from: at most one of these; none: from the driving audio itself."""
 
     label: str | None = None  # the mean code of a class
     audio: Path | None = None  # the mean code of another recording
     blend: str | None = None  # "a:b:w", (1 - w) a + w b of two mean codes
-    track: Path | None = (
-        None  # a schedule of mean codes over time, see evp/inference/emotion_track.py
-    )
+    track: Path | None = None  # a schedule of mean codes over time, see emotion_track.py
     # How much of it, 0 (neutral) to 1. More is refused: codes are never negative (E_e ends in a
     # ReLU), and beyond the emotion's own some channels would be, which no training sound has shown.
     intensity: float = 1.0
@@ -57,14 +55,14 @@ def emotion_code(
         predictor: of the audio-to-landmark run in `run_dir`, whose mean codes are read.
         emotion: what is wanted.
         speaker: whose mean codes are preferred.
-        own: audio windows (T, 28, 12) of the driving sound.
+        own: audio windows (T, 28, 12) of the driving audio.
 
     Raises:
         FileNotFoundError: the mean codes are not computed yet; the message names the command.
         ValueError: an unknown label, a blend that is not a:b:w, or a schedule that is none.
     """
-    if emotion == Emotion(audio=emotion.audio):  # no mean code has a part in it
-        return _heard_code(predictor, emotion, own)
+    if emotion == Emotion(audio=emotion.audio):  # no mean code is needed
+        return _audio_code(predictor, emotion, own)
     codes = load_codes(run_dir)
     code = _wanted_code(predictor, codes, emotion, speaker, own)
     if emotion.intensity == 1:
@@ -83,7 +81,7 @@ def _wanted_code(
     if emotion.blend is not None:
         return codes.blend(emotion.blend, speaker)
     if emotion.track is None:
-        return _heard_code(predictor, emotion, own)
+        return _audio_code(predictor, emotion, own)
     track = read_track(emotion.track)
     try:
         means = np.stack([codes.of(label, speaker) for label in track.labels])
@@ -92,24 +90,24 @@ def _wanted_code(
     return track.codes(means, len(own))
 
 
-def _heard_code(predictor: Predictor, emotion: Emotion, own: Array) -> Array:
-    """Return the mean code of the other recording, or of the driving sound."""
-    heard = own if emotion.audio is None else sound_windows(read_audio(emotion.audio))
+def _audio_code(predictor: Predictor, emotion: Emotion, own: Array) -> Array:
+    """Return the mean code of the other recording, or of the driving audio."""
+    windows = own if emotion.audio is None else sound_windows(read_audio(emotion.audio))
     device = next(predictor.encoders.parameters()).device
-    codes = encode(predictor.encoders.emotion, torch.from_numpy(np.array(heard)).to(device))
+    codes = encode(predictor.encoders.emotion, torch.from_numpy(np.array(windows)).to(device))
     return codes.mean(dim=0).cpu().numpy()
 
 
-def speaking_face(
+def audio_to_landmarks(
     predictor: Predictor, run_dir: Path, samples: Array, speaker: str, emotion: Emotion
 ) -> Array:
-    """Return the speaker's aligned landmarks saying this sound, (T, 68, 2), pixels of 256.
+    """Return the speaker's aligned landmarks for this audio, (T, 68, 2), pixels of 256.
 
     Raises:
         ValueError: a speaker that the run was not trained on.
         ValueError: see `sound_windows` and `emotion_code`.
     """
-    heard = sound_windows(samples)
-    code = emotion_code(predictor, run_dir, emotion, speaker, heard)
+    windows = sound_windows(samples)
+    code = emotion_code(predictor, run_dir, emotion, speaker, windows)
     neutral = unflatten(predictor.space.neutral_of(speaker))
-    return predict_landmarks(predictor.model, predictor.encoders, heard, code, neutral)
+    return predict_landmarks(predictor.model, predictor.encoders, windows, code, neutral)

@@ -26,11 +26,10 @@ from affekt.media.faces.geometry import FACE_SIZE, align_2d, align_3d
 from affekt.media.faces.track import FaceTrack, FaceTracker
 from affekt.media.video.result import Progress, no_progress, read_driving_audio, write_videos
 from affekt.media.video.video import write_video
-from evp.inference.landmarks import Emotion, speaking_face
+from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.inference.portrait import Alignment, EditedFrame, Paste, edit
-from evp.inference.postprocess import Retouch
+from evp.inference.postprocess import PauseRule, Retouch, mouth_closed
 from evp.inference.renderer import Target, load_renderer
-from evp.inference.silence import PauseRule, mouth_closed
 from evp.networks.audio2lm import load_predictor
 
 
@@ -43,7 +42,7 @@ class EvpRuns:
     face_model: Path
     device: str = "auto"
     speaker: str = ""  # whose neutral face; none: the renderer's
-    first_frames: Path | None = None  # a renderer for the frames before the first; none: real ones
+    image_generator: Path | None = None  # a run that renders the initial frames; none: real ones
 
     @classmethod
     def in_folder(cls, folder: Path) -> Self:
@@ -88,7 +87,7 @@ class EvpPipeline:
             FileNotFoundError: a network is not trained yet; the message names it.
         """
         self.runs, self.tracker = runs, tracker
-        self.renderer = load_renderer(runs.edge2video, runs.device, runs.first_frames)
+        self.renderer = load_renderer(runs.edge2video, runs.device, runs.image_generator)
         self.face_model = load_face_model(runs.face_model) if align else None
         self.predictor = load_predictor(runs.audio2lm) if predict else None
 
@@ -141,7 +140,7 @@ class EvpPipeline:
             return aligned_track(self.tracker.track(job.face))
         assert self.predictor is not None
         speaker = self.runs.speaker or self.renderer.speaker
-        return speaking_face(self.predictor, self.runs.audio2lm, samples, speaker, job.emotion)
+        return audio_to_landmarks(self.predictor, self.runs.audio2lm, samples, speaker, job.emotion)
 
 
 def aligned_track(track: FaceTrack) -> Array:

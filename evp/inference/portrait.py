@@ -1,5 +1,5 @@
-"""From predicted faces to an edited target video: EVP's Target-Adaptive Face Synthesis, applied
-(paper Sec. 3.3, Fig. 2).
+"""Target-Adaptive Face Synthesis: predicted faces placed in a target video and rendered there (EVP
+Sec. 3.3, Fig. 2).
 
 Letters: T frames of the result, 25 per second; S pixels a side of a generated picture; H, W pixels
 of the target's full frames.
@@ -27,16 +27,14 @@ from affekt.media.video.frames import open_frames, write_frames
 from affekt.media.video.result import ping_pong
 from affekt.media.video.video import read_video
 from evp.data.portraits import guidance_maps, scaled
-from evp.inference.drawing import Drawing
 from evp.inference.postprocess import Retouch, retouched
-from evp.inference.renderer import Renderer, Target, frames_before
+from evp.inference.renderer import FrameRenderer, Renderer, Target, initial_frames
 from evp.networks.generator import GuidanceConfig
 
 Alignment = tp.Literal["3d", "none"]
 Paste = tp.Literal["face", "crop"]
 
-BATCH = 8  # frames read and drawn at once
-AS_PLACED = Retouch()
+BATCH = 8  # frames read and rendered at once
 
 
 @dataclass(frozen=True)
@@ -63,25 +61,28 @@ def edit(
     face: Array,
     model: FaceModel | None,
     alignment: Alignment = "3d",
-    retouch: Retouch = AS_PLACED,
+    retouch: Retouch | None = None,
 ) -> Iterator[EditedFrame]:
     """Yield the frames of a target video with another face, `BATCH` at a time through the network.
 
     Args:
         renderer: the person's edge-to-video network.
-        target: its frames are repeated to and fro where the face moves for longer.
+        target: its frames are repeated forwards and backwards where the face is longer.
         face: (T, 68, 2), aligned landmarks in 256 px.
         model: see `place_faces`.
         alignment: see `place_faces`.
-        retouch: what happens to the faces in their places.
+        retouch: how the placed faces are post-processed; None: not at all.
     """
     order = ping_pong(len(target.landmarks), len(face))
     replaced = target.landmarks[order]
     placed = place_faces(face, replaced, model, alignment)
-    placed = retouched(placed, replaced, target.crop.source_size[1], retouch)
-    drawing = renderer.begin(frames_before(renderer, target, placed, replaced))
+    placed = retouched(placed, replaced, target.crop.source_size[1], retouch or Retouch())
+    initial = initial_frames(renderer, target, placed, replaced)
+    frame_renderer = FrameRenderer(renderer.generator, initial)
     with frames_in_order(target.path, order) as frames:
-        yield from _drawn(drawing, renderer.guidance, frames, target.crop, placed, replaced)
+        yield from _rendered(
+            frame_renderer, renderer.guidance, frames, target.crop, placed, replaced
+        )
 
 
 def place_faces(
@@ -109,9 +110,9 @@ def place_faces(
 
 @contextlib.contextmanager
 def frames_in_order(path: Path, order: NDArray[np.int_]) -> Iterator[Iterable[Image]]:
-    """Give a video's frames, at 25 fps, in the order asked for.
+    """Yield a video's frames, at 25 fps, in the order asked for.
 
-    A video that is long enough is read as a stream; one that runs to and fro is kept in a
+    A video that is long enough is read as a stream; one that runs back and forth is kept in a
     temporary file of JPEG pictures, so that memory does not grow with its length.
     """
     if (np.diff(order) == 1).all():
@@ -123,8 +124,8 @@ def frames_in_order(path: Path, order: NDArray[np.int_]) -> Iterator[Iterable[Im
         yield (store[int(k)] for k in order)
 
 
-def _drawn(
-    drawing: Drawing,
+def _rendered(
+    frame_renderer: FrameRenderer,
     guidance: GuidanceConfig,
     frames: Iterable[Image],
     crop: Crop,
@@ -137,7 +138,7 @@ def _drawn(
     while group := list(itertools.islice(rows, BATCH)):
         stored = np.stack([cut(frame, crop) for frame, _, _ in group])
         new, old = (np.stack([row[k] for row in group]) for k in (1, 2))
-        pictures = drawing.draw(guidance_maps(stored, new, guidance, old))
+        pictures = frame_renderer.render(guidance_maps(stored, new, guidance, old))
         for k, picture in enumerate(pictures):
             faces_there = scaled(new[k], ratio), scaled(old[k], ratio)
             yield EditedFrame(group[k][0], crop, picture, *faces_there)

@@ -1,25 +1,144 @@
-"""What happens to predicted faces once they stand in the target's frames, before they are drawn.
+"""Post-process predicted landmarks: mouth closed in pauses, smoothing, the target's eyes.
 
-Smoothing is the filter of EVP's release (stage 2); eyes of the target are ours: the release's
-portraits never blink, which its users asked for.
+Pauses and smoothing are rules of EVP's release (its stages 1 and 2, not in the paper); eyes of the
+target are ours: the release's portraits never blink, which its users asked for.
 
-Letters: T frames of the result, 25 per second; landmarks are in pixels of the target's full frame.
+The release decides frame by frame whether the audio is silent, and fades the predicted faces of
+long pauses to the one whose lips are closest. What differs here, all ours:
+
+    points   the release replaces every point, which stops brows and lids and, with an emotion that
+             changes over time, shows that of another moment; here mouth and jaw go together, and
+             the rest stays as predicted
+    chance   in a pause the release keeps a share of the prediction drawn from U(0, 0.1) for each
+             frame, unseeded; here it is the mean, 0.05
+    lips     the release takes the frame whose lower lip is highest against the upper one; here the
+             one where they are closest, which is another only where predicted lips cross
+    edges    the fade lies within the pause, so that speech stays exactly as it was; where the
+             audio begins or ends in silence there is none (the release's can pass the last frame)
+    measure  the release's sum of samples is no energy: it is small in vowels, and large in a pause
+             with hum or an offset. It finds digital silence and no other; the audio's level is
+             a choice (`PauseRule.measure`), with the release's rules of length
+
+Letters: T frames of the result, 25 per second. Smoothing and eyes take landmarks placed in the
+target's full frame, pixels.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from affekt.arrays import Array
+from affekt.media.audio.reader import fitted
+from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.faces.geometry import apply, similarity
 from affekt.media.faces.one_euro import one_euro
+from affekt.media.faces.points import JAW, MOUTH
 
+Mask = NDArray[np.bool_]
 Eyes = Literal["predicted", "target"]
+Measure = Literal["sum", "level"]
 
+# Up to where a frame is silent: |sum of its 640 samples|, full scale 1 (release); dB below loud
+# speech (ours; benchmarks/pauses.py).
+THRESHOLDS: dict[Measure, float] = {"sum": 0.1, "level": 25.0}
+LOUD = 95  # percentile of the frames' levels: taken for loud speech
+SHORTEST = 20  # frames, 0.8 s: shorter silences are part of speech (release)
+FADE = np.array([0.8, 0.6, 0.4, 0.2])  # of the prediction, from speech into a pause (release)
+KEPT = 0.05  # of the prediction inside a pause: the mean of the release's 1 - r, r ~ U(0.9, 1)
+CLOSING = np.array(JAW + MOUTH)  # the chin follows the lips
+UPPER_LIP, LOWER_LIP = 62, 66  # the middle of the inner lips; 98 and 102 of the release's 106
 LANDMARK_FILTER = {"mincutoff": 0.01, "beta": 0.7, "dcutoff": 1.0, "freq": 100.0}  # the release's
 RELEASE_HEIGHT = 1080  # pixels; of MEAD's videos, in whose pixels the release filters
 # Corners and lids of both eyes, in the image's order.
 CORNERS = ((36, 39), (42, 45))
 LIDS = ((37, 38, 40, 41), (43, 44, 46, 47))
+
+
+@dataclass(frozen=True)
+class PauseRule:
+    """What counts as silence."""
+
+    measure: Measure = "sum"
+    threshold: float = THRESHOLDS["sum"]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < float("inf"):
+            raise ValueError(f"the silence threshold is {self.threshold}, wanted 0 or more")
+
+
+def mouth_closed(face: Array, samples: Array, rule: PauseRule) -> Array:
+    """Return faces (T, 68, 2) with a closed mouth in the long pauses of their audio.
+
+    Args:
+        face: (T, 68, 2), aligned landmarks with y down.
+        samples: the audio, 16 kHz, full scale 1; frame k begins at sample 640 k.
+        rule: what a pause is.
+    """
+    return closed_where(face, silent_frames(samples, len(face), rule))
+
+
+def silent_frames(samples: Array, count: int, rule: PauseRule) -> Mask:
+    """Return which of `count` frames lie in a long pause, (T,) (EVP release).
+
+    Silences shorter than `SHORTEST` are taken for speech, and then a single frame of speech between
+    two that are left for silence. After the end of the audio it is silent.
+    """
+    audio = fitted(np.asarray(samples, np.float64), count * SAMPLES_PER_FRAME)
+    silent = _quiet(audio.reshape(count, SAMPLES_PER_FRAME), rule)
+    for start, stop in _runs(silent):
+        silent[start:stop] = stop - start >= SHORTEST
+    silent[1:-1] |= silent[:-2] & silent[2:]
+    return silent
+
+
+def _quiet(audio: Array, rule: PauseRule) -> Mask:
+    """Return which frames (T, 640) are silent on their own, (T,).
+
+    `sum`: the absolute sum of the samples, a stand-in for energy, is not above the threshold.
+    `level`: the RMS, without the frame's mean, is that many dB or more below the `LOUD`
+    percentile of all frames'.
+    """
+    if rule.measure == "sum":
+        loudness, limit = np.abs(audio.sum(axis=1)), rule.threshold
+    else:
+        loudness = audio.std(axis=1)
+        limit = float(np.percentile(loudness, LOUD)) * 10 ** (-rule.threshold / 20)
+    return loudness <= limit
+
+
+def closed_where(face: Array, silent: Mask) -> Array:
+    """Return faces (T, 68, 2) whose jaw and mouth are those of the closest lips where silent (T,).
+
+    Frames that are not silent, and all other points, are the very same.
+    """
+    result = face.copy()
+    lips_apart = np.abs(face[:, LOWER_LIP, 1] - face[:, UPPER_LIP, 1])
+    closed = face[int(lips_apart.argmin()), CLOSING]
+    share = _share_of_speech(silent)[silent, None, None]
+    rows = np.flatnonzero(silent)[:, None]
+    result[rows, CLOSING] = share * face[rows, CLOSING] + (1 - share) * closed
+    return result
+
+
+def _share_of_speech(silent: Mask) -> Array:
+    """Return the share of the prediction (T,): 1 in speech, fading within pauses beside speech."""
+    share = np.where(silent, KEPT, 1.0)
+    for start, stop in _runs(silent):
+        pause = share[start:stop]
+        fade = FADE[: len(pause)]
+        if start > 0:
+            pause[: len(fade)] = fade
+        if stop < len(silent):
+            pause[::-1][: len(fade)] = np.maximum(pause[::-1][: len(fade)], fade)
+    return share
+
+
+def _runs(silent: Mask) -> list[tuple[int, int]]:
+    """Return first frame and end of every run of silent frames."""
+    edges = np.flatnonzero(np.diff(silent, prepend=False, append=False))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from affekt.media.video.video import probe, read_frames, write_video
 from affekt.metrics.temporal import loudness, opening_lag
 from evp.inference.landmarks import Emotion
 from evp.inference.portrait import EditedFrame
-from evp.inference.postprocess import Retouch
-from evp.inference.silence import PauseRule
+from evp.inference.postprocess import PauseRule, Retouch
 
 FRAMES = 75
 
@@ -64,7 +63,7 @@ def loud_and_open(tmp_path, monkeypatch):
     write_wav(tmp_path / "audio", samples)
     crop = Crop(np.eye(2, 3), (64, 64), (64, 64))
 
-    def speaking_face(_predictor, _run, heard, _speaker, _emotion):
+    def audio_to_landmarks(_predictor, _run, heard, _speaker, _emotion):
         face = np.zeros((len(heard) // 640, 68, 2))
         face[:, 65:68, 1] = 40 * np.exp(loudness(heard))[:, None]
         return face
@@ -77,7 +76,7 @@ def loud_and_open(tmp_path, monkeypatch):
 
     analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
     fakes = {
-        "evp.inference.pipeline.speaking_face": speaking_face,
+        "evp.inference.pipeline.audio_to_landmarks": audio_to_landmarks,
         "evp.inference.pipeline.edit": edit,
         "evp.inference.pipeline.load_predictor": lambda _: object(),
         "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
@@ -130,7 +129,7 @@ def faces_given(tmp_path, monkeypatch):
     crop = Crop(np.eye(2, 3), (64, 64), (64, 64))
     given = []
 
-    def speaking_face(*_):
+    def audio_to_landmarks(*_):
         face = np.zeros((FRAMES, 68, 2))
         face[:, 66, 1] = 10.0
         face[3, 66, 1] = 2.0
@@ -143,7 +142,7 @@ def faces_given(tmp_path, monkeypatch):
 
     analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
     fakes = {
-        "evp.inference.pipeline.speaking_face": speaking_face,
+        "evp.inference.pipeline.audio_to_landmarks": audio_to_landmarks,
         "evp.inference.pipeline.edit": edit,
         "evp.inference.pipeline.load_predictor": lambda _: object(),
         "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),

@@ -248,7 +248,7 @@ def test_fomm_moves_many_portraits(inputs, tmp_path, calls):
 def test_evp_takes_labels_and_reads_its_networks_once(inputs, tmp_path, monkeypatch):
     counts, heard = {}, []
 
-    def speaking_face(_predictor, _run, samples, _speaker, emotion):
+    def audio_to_landmarks(_predictor, _run, samples, _speaker, emotion):
         heard.append(emotion)
         return np.zeros((len(samples) // 640, 68, 2))
 
@@ -258,7 +258,7 @@ def test_evp_takes_labels_and_reads_its_networks_once(inputs, tmp_path, monkeypa
 
     found = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=None)
     fakes = {
-        "evp.inference.pipeline.speaking_face": speaking_face,
+        "evp.inference.pipeline.audio_to_landmarks": audio_to_landmarks,
         "evp.inference.pipeline.edit": edit,
         "evp.inference.pipeline.load_predictor": counted("predictor", lambda _: object(), counts),
         "evp.inference.pipeline.load_renderer": counted(

@@ -17,7 +17,7 @@ from evp.data.portraits import (
     VideoDataConfig,
     training_clips,
 )
-from evp.inference.drawing import load_generator, render
+from evp.inference.renderer import load_generator, render
 from evp.losses import VideoLossConfig
 from evp.networks.discriminators import DiscriminatorConfig
 from evp.networks.generator import GeneratorConfig, GuidanceConfig

@@ -11,7 +11,7 @@ from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from evp.data.portraits import PortraitClips, VideoDataConfig, speaker_clips, training_clips
-from evp.inference.drawing import load_generator, make_generator
+from evp.inference.renderer import load_generator, make_generator
 from evp.losses import VideoLossConfig
 from evp.networks.discriminators import (
     DiscriminatorConfig,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from affekt.media.corpus import Corpus
 from affekt.runtime.config import ConfigError
 from evp.data.portraits import OpenClip, VideoDataConfig, nearest_frames
-from evp.inference.drawing import render
+from evp.inference.renderer import render
 from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
 from evp.networks.temporal_generator import TemporalGenerator
 from evp.validation_frames import (

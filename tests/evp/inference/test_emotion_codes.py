@@ -135,7 +135,7 @@ def test_saved_codes_come_back(corpus, run_dir):
 
 
 def test_codes_not_computed_yet_name_the_command(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"run python -m evp\.emotion_codes"):
+    with pytest.raises(FileNotFoundError, match=r"run python -m evp\.inference\.emotion_codes"):
         load_codes(tmp_path)
 
 

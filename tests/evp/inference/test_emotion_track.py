@@ -9,7 +9,7 @@ from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import write_wav
 from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
 from evp.inference.emotion_track import frame_times, read_track, track_of
-from evp.inference.landmarks import Emotion, emotion_code, speaking_face
+from evp.inference.landmarks import Emotion, audio_to_landmarks, emotion_code
 from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
 from tests.evp.inference.test_predict import make_run
@@ -173,7 +173,7 @@ def sound():
 
 
 def face(run, sound, **emotion):
-    return speaking_face(load_predictor(run), run, sound, SPEAKER, Emotion(**emotion))
+    return audio_to_landmarks(load_predictor(run), run, sound, SPEAKER, Emotion(**emotion))
 
 
 def test_a_constant_schedule_is_the_label(run, sound, tmp_path):

@@ -9,7 +9,7 @@ from affekt.media.faces.crop import Crop
 from affekt.media.faces.geometry import align_3d
 from affekt.media.video.video import VideoWriter
 from benchmarks.made_up_faces import made_up_clip, made_up_model
-from evp.inference.portrait import AS_PLACED, edit, frames_in_order, place_faces
+from evp.inference.portrait import edit, frames_in_order, place_faces
 from evp.inference.postprocess import Retouch, smoothed
 from evp.inference.renderer import Renderer, Target
 from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
@@ -83,7 +83,7 @@ def drawn(model, tmp_path):
     renderer = Renderer(Generator(1, sizes).eval(), guidance, "s")
     target = Target(tmp_path / "v.mp4", landmarks, crop)
 
-    def draw(retouch=AS_PLACED):
+    def draw(retouch=None):
         return list(edit(renderer, target, frontal(model, clip), model, "3d", retouch))
 
     return draw

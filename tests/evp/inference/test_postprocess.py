@@ -1,11 +1,23 @@
-"""Faces in their places: smoothed as in the release, and with the eyes of the target."""
+"""Predicted faces: closed mouths in long pauses, smoothing as in the release, the target's eyes."""
 
 import numpy as np
 import pytest
 
 from affekt.media.faces.one_euro import one_euro
+from affekt.media.faces.points import BROWS, EYES, JAW, MOUTH, NOSE
+from benchmarks.pauses import Said, pairs_of
 from benchmarks.retouch import blinks, delay
-from evp.inference.postprocess import LANDMARK_FILTER, Retouch, retouched, smoothed, with_eyes_of
+from evp.inference.postprocess import (
+    LANDMARK_FILTER,
+    PauseRule,
+    Retouch,
+    closed_where,
+    mouth_closed,
+    retouched,
+    silent_frames,
+    smoothed,
+    with_eyes_of,
+)
 
 T = 30
 LIDS = [37, 38, 40, 41, 43, 44, 46, 47]
@@ -99,3 +111,174 @@ def test_blinks_and_delays_are_counted_as_the_measurement_says():
     assert blinks(np.full(30, 0.1)) == 0
     track = np.random.default_rng(0).normal(size=60)
     assert [delay(np.roll(track, shift), track) for shift in (0, 1, 4)] == [0, 1, 4]
+
+
+FRAME = 640  # samples
+RULE = PauseRule()
+
+
+def sound(*parts):
+    """Samples of runs of frames: (how many, what the samples of each add up to)."""
+    return np.concatenate([np.full(count * FRAME, total / FRAME) for count, total in parts])
+
+
+def silent(*parts):
+    samples = sound(*parts)
+    return silent_frames(samples, len(samples) // FRAME, RULE).tolist()
+
+
+def test_a_frame_is_silent_by_the_sum_of_its_samples():
+    assert silent((20, 0.099), (3, 0.101)) == [True] * 20 + [False] * 3
+    assert silent((3, -0.101), (20, -0.099)) == [False] * 3 + [True] * 20
+    wave = np.tile([0.5, -0.5], 20 * FRAME // 2)  # loud, and yet it adds up to nothing
+    assert silent_frames(wave, 20, RULE).all()
+
+
+def test_the_threshold_is_a_setting():
+    noise = sound((25, 0.3))
+    assert not silent_frames(noise, 25, RULE).any()
+    assert silent_frames(noise, 25, PauseRule("sum", 0.3 + 1e-9)).all()
+
+
+def test_the_level_finds_pauses_with_noise_and_an_offset():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, 85 * FRAME)
+    gain = np.repeat([0.2, 0.2 / 10 ** (26 / 20), 0.2, 0.2 / 10 ** (24 / 20)], [30, 20, 15, 20])
+    recorded = noise * gain.repeat(FRAME) + 0.05
+    assert not silent_frames(recorded, 85, RULE).any()
+    quiet = silent_frames(recorded, 85, PauseRule("level", 25.0))
+    assert np.flatnonzero(quiet).tolist() == list(range(30, 50))
+    more = silent_frames(recorded, 85, PauseRule("level", 22.0))
+    assert np.flatnonzero(more).tolist() == [*range(30, 50), *range(65, 85)]
+    louder = silent_frames(7 * recorded, 85, PauseRule("level", 25.0))
+    np.testing.assert_array_equal(louder, quiet)
+
+
+def test_the_level_of_no_sound_at_all_is_silent():
+    assert silent_frames(np.zeros(25 * FRAME), 25, PauseRule("level", 25.0)).all()
+
+
+def test_loud_speech_is_what_five_in_a_hundred_frames_exceed():
+    levels = np.ones(100)
+    levels[:4] = 100.0  # a bang is no speech: not so many that they would make speech a pause
+    tone = levels.repeat(FRAME) * np.tile([1.0, -1.0], 50 * FRAME)
+    assert not silent_frames(tone, 100, PauseRule("level", 25.0)).any()
+    levels[:6] = 100.0
+    tone = levels.repeat(FRAME) * np.tile([1.0, -1.0], 50 * FRAME)
+    assert silent_frames(tone, 100, PauseRule("level", 25.0)).tolist() == [False] * 6 + [True] * 94
+
+
+def test_a_short_silence_is_speech():
+    assert silent((5, 1), (19, 0), (5, 1)) == [False] * 29
+    assert silent((5, 1), (20, 0), (5, 1)) == [False] * 5 + [True] * 20 + [False] * 5
+    assert silent((19, 0), (5, 1), (19, 0)) == [False] * 43
+
+
+def test_a_single_frame_of_speech_between_pauses_is_silent_two_are_not():
+    assert silent((20, 0), (1, 1), (20, 0)) == [True] * 41
+    assert silent((20, 0), (2, 1), (20, 0)) == [True] * 20 + [False] * 2 + [True] * 20
+    # Short silences are speech first, so that a click does not join them.
+    assert silent((15, 0), (1, 1), (15, 0)) == [False] * 31
+    assert silent((1, 1), (20, 0)) == [False] + [True] * 20  # at the edge it stays
+
+
+def test_the_sound_lasts_as_long_as_the_face():
+    assert silent_frames(sound((3, 1)), 30, RULE).tolist() == [False] * 3 + [True] * 27
+    assert silent_frames(sound((30, 1)), 3, RULE).tolist() == [False] * 3
+    part = sound((4, 1))[: 3 * FRAME + 65]  # 65 samples of the last frame add up to 0.102
+    assert silent_frames(part, 24, RULE).tolist() == [False] * 4 + [True] * 20
+
+
+def faces(gaps):
+    """Faces that differ in every point and frame, and whose lips are apart by these gaps."""
+    result = np.random.default_rng(0).uniform(0, 256, (len(gaps), 68, 2))
+    result[:, 66, 1] = result[:, 62, 1] + gaps
+    return result
+
+
+def test_a_pause_fades_to_the_closest_lips_and_back():
+    face = np.zeros((28, 68, 2))
+    face[:, 66, 1] = 10.0
+    face[1, 66, 1] = 2.0  # the closest lips, while something is said
+    mask = np.array([False] * 4 + [True] * 20 + [False] * 4)
+    gap = closed_where(face, mask)[:, 66, 1]
+    # 2 + 8 x the share of the prediction: 0.8, 0.6, 0.4, 0.2, then 0.05.
+    fade = [8.4, 6.8, 5.2, 3.6]
+    expected = [10, 2, 10, 10, *fade, *[2.4] * 12, *fade[::-1], 10, 10, 10, 10]
+    np.testing.assert_allclose(gap, expected, rtol=1e-12)
+
+
+def test_at_the_ends_of_the_sound_there_is_no_fade():
+    face = np.zeros((60, 68, 2))
+    face[:, 66, 1] = 10.0
+    face[30, 66, 1] = 2.0
+    mask = np.array([True] * 20 + [False] * 20 + [True] * 20)
+    gap = closed_where(face, mask)[:, 66, 1]
+    fade = [8.4, 6.8, 5.2, 3.6]
+    np.testing.assert_allclose(gap[:20], [2.4] * 16 + fade[::-1], rtol=1e-12)
+    np.testing.assert_allclose(gap[40:], fade + [2.4] * 16, rtol=1e-12)
+
+
+@pytest.mark.parametrize("length", range(1, 10))
+def test_a_pause_of_any_length_can_be_closed(length):
+    face = np.zeros((length + 2, 68, 2))
+    face[:, 66, 1] = 10.0
+    face[0, 66, 1] = 0.0
+    mask = np.array([False] + [True] * length + [False])
+    share = closed_where(face, mask)[1:-1, 66, 1] / 10
+    np.testing.assert_allclose(share, share[::-1], rtol=1e-12)
+    assert share[0] == 0.8
+    assert (share < 1).all()
+
+
+def test_only_mouth_and_jaw_of_silent_frames_change():
+    face = faces(np.linspace(3, 40, 50)).astype(np.float32)
+    before = face.copy()
+    mask = np.zeros(50, bool)
+    mask[20:45] = True
+    closed = closed_where(face, mask)
+    np.testing.assert_array_equal(face, before)
+    assert closed.dtype == np.float32
+    np.testing.assert_array_equal(closed[~mask], face[~mask])
+    still = list(BROWS + NOSE + EYES)
+    np.testing.assert_array_equal(closed[:, still], face[:, still])
+    assert (closed[mask][:, list(JAW + MOUTH)] != face[mask][:, list(JAW + MOUTH)]).all()
+    inside = face[30, 50] + 0.95 * (face[0, 50] - face[30, 50])
+    np.testing.assert_allclose(closed[30, 50], inside, rtol=1e-5)
+
+
+def test_lips_that_cross_are_not_closer_than_lips_that_meet():
+    face = faces(np.full(30, 9.0))
+    face[3, 66] = face[3, 62] - [0, 5.0]
+    face[7, 66] = face[7, 62] + [0, 1.0]
+    closed = closed_where(face, np.ones(30, bool))
+    np.testing.assert_allclose(closed[20, 66], 0.05 * face[20, 66] + 0.95 * face[7, 66])
+
+
+def test_a_sound_without_a_long_pause_changes_nothing():
+    face = faces(np.linspace(3, 40, 40))
+    short = sound((10, 1), (19, 0), (11, 1))
+    np.testing.assert_array_equal(mouth_closed(face, short, RULE), face)
+    long = sound((10, 1), (20, 0), (10, 1))
+    np.testing.assert_array_equal(
+        mouth_closed(face, long, RULE), closed_where(face, silent_frames(long, 40, RULE))
+    )
+    assert (mouth_closed(face, long, RULE) != face).any()
+
+
+@pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])
+def test_a_threshold_that_is_no_threshold_is_refused(threshold):
+    with pytest.raises(ValueError, match=r"silence threshold is .*, wanted 0 or more"):
+        PauseRule("level", threshold)
+
+
+def test_measured_pauses_lie_between_what_two_recordings_say():
+    rng = np.random.default_rng(0)
+    speech = [rng.normal(0, 0.2, 10 * FRAME + 100) for _ in range(2)]
+    noise = 0.005 * rng.normal(size=2_000)
+    first, second = (Said("03", samples, 2 * FRAME, noise) for samples in speech)
+    (pair,) = pairs_of([first, second, Said("08", speech[0], 0, noise)])
+    assert np.flatnonzero(pair.pause).tolist() == list(range(13, 37))
+    assert np.flatnonzero(pair.speech).tolist() == [*range(3, 9), *range(43, 50)]
+    quiet = silent_frames(pair.samples, len(pair.pause), PauseRule("level", 25.0))
+    assert np.flatnonzero(quiet).tolist() == list(range(10, 40))

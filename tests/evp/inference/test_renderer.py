@@ -1,4 +1,4 @@
-"""What a sequential renderer sees before a video's first frame, and how its videos are drawn."""
+"""Rendering frames in order, each after those before it, and a generator's files."""
 
 from dataclasses import replace
 
@@ -12,10 +12,159 @@ from affekt.media.video.video import VideoWriter, read_frames
 from affekt.nets.ema import make_ema
 from affekt.runtime import checkpoint
 from evp.data.portraits import guidance_maps, scaled
-from evp.inference.drawing import RendererDescription, make_generator, render, save_description
 from evp.inference.portrait import edit
-from evp.inference.renderer import Renderer, Target, frames_before, load_renderer
-from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.inference.renderer import (
+    FrameRenderer,
+    InitialFrames,
+    Renderer,
+    RendererDescription,
+    Target,
+    grey_levels,
+    history_length,
+    initial_frames,
+    load_generator,
+    load_renderer,
+    make_generator,
+    render,
+    save_description,
+)
+from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.networks.temporal_generator import TemporalGenerator
+
+SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=2, enhancers=1, enhancer_blocks=1)
+SEEING = replace(SMALL, previous=2)
+
+
+def moving():
+    """Return a temporal generator whose flow is not at its beginning, zero."""
+    generator = TemporalGenerator(1, SEEING).eval()
+    torch.nn.init.normal_(generator.heads[1].flow.weight, std=0.02)
+    return generator
+
+
+def some_maps(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 1, 16, 16)).astype(np.uint8)
+
+
+def some_initial(count=2):
+    frames = np.random.default_rng(1).integers(0, 256, (count, 16, 16, 3)).astype(np.uint8)
+    return InitialFrames(frames, some_maps(count, seed=2))
+
+
+def test_a_temporal_generator_goes_on_from_its_own_frames():
+    generator, first, maps = moving(), some_initial(), some_maps(5)
+    frames = [torch.from_numpy(frame).permute(2, 0, 1) / 127.5 - 1 for frame in first.frames]
+    seen = torch.from_numpy(np.concatenate([first.guidance, maps])) / 255
+    with torch.no_grad():
+        for t in range(5):
+            before = torch.stack(frames[t : t + 2])
+            frames.append(generator(seen[None, t : t + 3], before[None]).frame[0])
+    wanted = grey_levels(torch.stack(frames[2:]))
+    found = render(generator, maps, first)
+    assert found.shape == (5, 16, 16, 3)
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - wanted).max() <= 1  # of rounding
+
+
+@pytest.mark.parametrize("generator", [moving, lambda: Generator(1, SMALL).eval()])
+def test_a_video_in_two_calls_is_the_video_in_one(generator):
+    torch.manual_seed(0)
+    generator, maps = generator(), some_maps(11)
+    first = some_initial() if history_length(generator) else None
+    frames = FrameRenderer(generator, first)
+    parts = [frames.render(maps[:1]), frames.render(maps[1:4]), frames.render(maps[4:])]
+    whole = render(generator, maps, first)
+    assert np.abs(np.concatenate(parts).astype(int) - whole).max() <= 1
+    assert not any(frame.requires_grad for frame in frames.history)  # no graph grows with it
+    again = render(generator, maps, first)  # a new video begins anew
+    np.testing.assert_array_equal(again, whole)
+
+
+def test_what_was_before_counts():
+    generator, maps, first = moving(), some_maps(3), some_initial()
+    base = render(generator, maps, first).astype(int)
+    for name in ("frames", "guidance"):
+        for number in range(2):
+            other = getattr(first, name).copy()
+            other[number] = 255 - other[number]
+            touched = render(generator, maps, replace(first, **{name: other}))
+            assert np.abs(touched[0] - base[0]).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (None, "0 frames before the first one, wanted 2"),
+        (some_initial(1), "1 frames before the first one, wanted 2"),
+        (some_initial(3), "3 frames before the first one, wanted 2"),
+        (InitialFrames(some_initial().frames, some_maps(1)), "1 guidance maps .*, wanted 2"),
+    ],
+)
+def test_a_temporal_generator_wants_the_frames_before_the_first(first, message):
+    with pytest.raises(ValueError, match=message):
+        FrameRenderer(moving(), first)
+
+
+def test_each_kind_of_generator_says_how_many_frames_it_sees():
+    for previous in (0, 1, 3):
+        config = replace(SMALL, previous=previous)
+        generator = make_generator(GuidanceConfig("plain", 16), config)
+        assert isinstance(generator, TemporalGenerator if previous else Generator)
+        assert history_length(generator) == previous
+        assert history_length(make_ema(generator, 0.5)) == previous
+
+
+def test_grey_levels_are_rounded_and_stay_in_their_range():
+    values = torch.tensor([-1.2, -1, -0.997, 0, 0.5, 1, 1.2])
+    levels = grey_levels(values[:, None, None, None].expand(7, 3, 1, 1))
+    assert levels[:, 0, 0, 0].tolist() == [0, 0, 0, 128, 191, 255, 255]
+
+
+def test_a_saved_temporal_generator_is_loaded_as_it_was(tmp_path):
+    generator = moving()
+    average = make_ema(generator, 0.5)
+    average.update_parameters(generator)
+    description = RendererDescription(SEEING, GuidanceConfig("plain", 16), "M901")
+    save_description(tmp_path, description)
+    checkpoint.save(tmp_path / "checkpoints", 1, {"average": average})
+    loaded, found = load_generator(tmp_path)
+    assert found == description
+    assert not loaded.training
+    inputs = some_maps(4), some_initial()
+    np.testing.assert_array_equal(render(loaded, *inputs), render(generator, *inputs))
+
+
+def test_render_returns_the_grey_levels_of_the_frames():
+    generator = Generator(1, SMALL).eval()
+    maps = np.random.default_rng(0).integers(0, 256, (11, 1, 16, 16)).astype(np.uint8)
+    with torch.no_grad():
+        wanted = 127.5 * (generator(torch.from_numpy(maps).float() / 255) + 1)
+    pictures = render(generator, maps)
+    assert pictures.shape == (11, 16, 16, 3)
+    assert pictures.dtype == np.uint8
+    assert np.abs(pictures - wanted.permute(0, 2, 3, 1).numpy()).max() <= 0.5 + 1e-3
+
+
+def test_a_saved_generator_is_loaded_as_it_was(tmp_path):
+    generator = Generator(1, SMALL)
+    average = make_ema(generator, 0.5)
+    average.update_parameters(generator)
+    description = RendererDescription(SMALL, GuidanceConfig("plain", 16), "M901")
+    save_description(tmp_path, description)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        load_generator(tmp_path)
+    checkpoint.save(tmp_path / "checkpoints", 1, {"average": average})
+    loaded, found = load_generator(tmp_path)
+    assert found == description
+    assert not loaded.training
+    maps = torch.rand(1, 1, 16, 16)
+    torch.testing.assert_close(loaded(maps), generator.eval()(maps))
+
+
+def test_a_folder_of_no_run_says_which_command_makes_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"train_edge2video\.py"):
+        load_generator(tmp_path)
+
 
 PLAIN = GuidanceConfig("plain", 32)
 ALONE = GeneratorConfig(channels=2, downsamplings=1, blocks=1, enhancers=0, outer_kernel=3)
@@ -35,42 +184,42 @@ def target(tmp_path):
     return Target(tmp_path / "v.mp4", face + np.arange(6)[:, None, None] * [2, 0], CROP)
 
 
-def renderer(config, opener=None):
+def renderer(config, other=None):
     torch.manual_seed(0)
     made = [
-        None if each is None else make_generator(PLAIN, each).eval() for each in (config, opener)
+        None if each is None else make_generator(PLAIN, each).eval() for each in (config, other)
     ]
     return Renderer(made[0], PLAIN, "s", made[1])
 
 
 def test_the_targets_own_frames_come_before_mirrored_in_time(target):
-    first = frames_before(renderer(BEFORE), target, target.landmarks + 3, target.landmarks)
+    first = initial_frames(renderer(BEFORE), target, target.landmarks + 3, target.landmarks)
     stored = np.stack([cut(frame, CROP) for frame in read_frames(target.path)[[2, 1]]])
     np.testing.assert_array_equal(first.frames, resized(stored, 32))
     own = CROP.to_stored(target.landmarks[[2, 1]])
     np.testing.assert_array_equal(first.guidance, guidance_maps(stored, own, PLAIN))
 
 
-def test_an_opener_draws_the_new_face_in_them(target):
+def test_an_image_generator_draws_the_new_face_in_them(target):
     faces = target.landmarks + 3
     both = renderer(BEFORE, ALONE)
-    first = frames_before(both, target, faces, target.landmarks)
+    first = initial_frames(both, target, faces, target.landmarks)
     stored = np.stack([cut(frame, CROP) for frame in read_frames(target.path)[[2, 1]]])
     new, old = (CROP.to_stored(each[[2, 1]]) for each in (faces, target.landmarks))
     np.testing.assert_array_equal(first.guidance, guidance_maps(stored, new, PLAIN, old))
-    np.testing.assert_array_equal(first.frames, render(both.opener, first.guidance))
+    np.testing.assert_array_equal(first.frames, render(both.image_generator, first.guidance))
 
 
 def test_a_target_that_is_shorter_than_what_is_seen_gives_its_last_frame_again(target):
     long = renderer(replace(ALONE, previous=4))
-    first = frames_before(long, target, target.landmarks[:3], target.landmarks[:3])
+    first = initial_frames(long, target, target.landmarks[:3], target.landmarks[:3])
     np.testing.assert_array_equal(first.frames[0], first.frames[1])  # frame 2 for 4, 3 and 2
     np.testing.assert_array_equal(first.frames[1], first.frames[2])
     assert (first.frames[2] != first.frames[3]).any()
 
 
 def test_a_renderer_of_single_frames_sees_nothing_before(target):
-    assert frames_before(renderer(ALONE), target, target.landmarks, target.landmarks) is None
+    assert initial_frames(renderer(ALONE), target, target.landmarks, target.landmarks) is None
 
 
 def test_an_edited_video_is_one_sequence_however_many_frames_are_read_at_once(target, monkeypatch):
@@ -92,14 +241,14 @@ def saved(folder, config, guidance=PLAIN, speaker="s"):
     return folder
 
 
-def test_runs_are_loaded_with_an_opener_that_fits(tmp_path):
-    run, opener = saved(tmp_path / "run", BEFORE), saved(tmp_path / "opener", ALONE)
-    assert load_renderer(run, "cpu").opener is None
-    assert load_renderer(run, "cpu", opener).opener is not None
+def test_runs_are_loaded_with_an_image_generator_that_fits(tmp_path):
+    run, still = saved(tmp_path / "run", BEFORE), saved(tmp_path / "still", ALONE)
+    assert load_renderer(run, "cpu").image_generator is None
+    assert load_renderer(run, "cpu", still).image_generator is not None
     with pytest.raises(ValueError, match=r"generator.previous=0 there, and one with 1 or more"):
         load_renderer(run, "cpu", run)
     with pytest.raises(ValueError, match=r"generator.previous=0 there, and one with 1 or more"):
-        load_renderer(opener, "cpu", opener)
+        load_renderer(still, "cpu", still)
     small = saved(tmp_path / "small", ALONE, replace(PLAIN, size=16))
     with pytest.raises(ValueError, match=r"has guidance .*size=16"):
         load_renderer(run, "cpu", small)
@@ -108,14 +257,14 @@ def test_runs_are_loaded_with_an_opener_that_fits(tmp_path):
         load_renderer(run, "cpu", other)
 
 
-def test_the_frames_before_are_of_the_faces_that_are_drawn(target, monkeypatch):
+def test_the_initial_frames_are_of_the_faces_that_are_drawn(target, monkeypatch):
     seen = []
 
     def noted(*given):
         seen.append(given)
-        return frames_before(*given)
+        return initial_frames(*given)
 
-    monkeypatch.setattr("evp.inference.portrait.frames_before", noted)
+    monkeypatch.setattr("evp.inference.portrait.initial_frames", noted)
     face = np.random.default_rng(1).uniform(80, 170, (6, 68, 2))
     edited = list(edit(renderer(BEFORE, ALONE), target, face, None, "none"))
     (_, whose, faces, replaced) = seen[0]

@@ -15,7 +15,7 @@ from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.schemes import SENSE106, to_ibug68
 from affekt.runtime.run import restore
 from evp.inference.emotion_codes import load_codes
-from evp.inference.landmarks import Emotion, speaking_face
+from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.landmark_space import load_space, unflatten
 from evp.networks.audio2lm import (
     Audio2Landmark,
@@ -229,7 +229,7 @@ def test_an_imported_speaker_speaks_with_the_68_points_of_the_pipeline(everythin
     run = folder / "out" / "audio2lm"
     predictor = load_predictor(run)
     sound = np.random.default_rng(0).normal(0, 0.1, 640 * 12).astype(np.float32)
-    face = speaking_face(predictor, run, sound, "M003", Emotion(label="happy"))
+    face = audio_to_landmarks(predictor, run, sound, "M003", Emotion(label="happy"))
     assert face.shape == (12, 68, 2)
     basis, mean = _faces(folder)
     state = audio2lm_file()
@@ -239,10 +239,10 @@ def test_an_imported_speaker_speaks_with_the_68_points_of_the_pipeline(everythin
         wanted = released.landmarks(state, content, happy, mean, mean, basis)
     wanted = to_ibug68(255 * wanted.numpy().reshape(12, 106, 2))
     np.testing.assert_allclose(face, wanted, atol=0.01)  # pixels
-    sad = speaking_face(predictor, run, sound, "M003", Emotion(label="sad"))
+    sad = audio_to_landmarks(predictor, run, sound, "M003", Emotion(label="sad"))
     assert np.abs(sad - face).max() > 1e-3
     with pytest.raises(ValueError, match="M030"):
-        speaking_face(predictor, run, sound, "M030", Emotion(label="happy"))
+        audio_to_landmarks(predictor, run, sound, "M030", Emotion(label="happy"))
 
 
 def test_faces_of_another_scheme_do_not_fit_the_network(everything):
