@@ -40,7 +40,7 @@ Syllables = list[tuple[float, str]]
 MEDIA = Path(__file__).parent.parent.parent / "shared" / "media"  # where AFFEKT_MEDIA is not set
 CHOSEN_ON = ("03", "08", "10", "11")
 PAUSE = "("  # a label of its own in Emo-DB; "." is the sentence's end
-QUIET = 0.001  # of full scale, as data_prep.emodb trims
+QUIET = 0.001  # of full scale, as configs/real/emodb.yaml trims
 FIRST_ROW = (FRAME_LENGTH / 2 - PADDING) / SAMPLE_RATE  # seconds; a row stands for its middle
 ROWS_PER_SECOND = SAMPLE_RATE / FRAME_STEP
 

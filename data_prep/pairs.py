@@ -4,6 +4,7 @@
     python -m data_prep.pairs data/mine --table sentences.csv
     python -m data_prep.pairs data/mead --reference neutral --max-cost 0.6
     python -m data_prep.pairs data/mead --aligner dtw --no-energy --max-cost 150
+    python -m data_prep.pairs data/mead --aligner dtw --backend dtw-python
 
 For every speaker and sentence the MFCC of each emotion's clips are warped to the reference
 emotion's clip: by data_prep.alignment.speech, which passes over pauses and stops where one
@@ -41,7 +42,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import EMOTIONS
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
-from data_prep.alignment.dtw import Metric, dtw_path, warp
+from data_prep.alignment.dtw import Backend, Metric, dtw_path, warp
 from data_prep.alignment.speech import align_speech
 from data_prep.sentences.groups import Group, Take, emotion_order, sentence_groups
 
@@ -64,6 +65,11 @@ class PairsConfig:
     energy: bool = True  # the distance sees column 0, the log energy, too
     table: Path | None = None  # CSV: which file numbers are the same sentence
     max_cost: float | None = None  # per step of the path; None keeps every pair
+    backend: Backend = "numba"  # of `dtw`: dtw-python finds the same path and cost, slower
+
+    def __post_init__(self) -> None:
+        if self.backend != "numba" and self.aligner != "dtw":
+            raise ValueError(f"--backend {self.backend} computes plain DTW: add --aligner dtw")
 
 
 class Warped(tp.NamedTuple):
@@ -234,7 +240,7 @@ def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> Warped:
         path, cost, (_, matched) = align_speech(mfcc, reference)
         return Warped(warp(mfcc, path, length), cost, min(max(matched, WINDOW_ROWS), length))
     first = 0 if config.energy else 1
-    path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.metric)
+    path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.metric, config.backend)
     return Warped(warp(mfcc, path, length), cost / len(path), length)
 
 
@@ -251,10 +257,22 @@ def _config_from_argv() -> tuple[Path, PairsConfig]:
     parser.add_argument("--no-energy", action="store_true", help="dtw: 12 columns, not all 13")
     parser.add_argument("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
     parser.add_argument("--max-cost", type=float, help="leave out pairs above it, per step")
-    args = parser.parse_args()
-    return args.corpus, PairsConfig(
-        args.aligner, args.reference, args.metric, not args.no_energy, args.table, args.max_cost
+    parser.add_argument(
+        "--backend", choices=tp.get_args(Backend), default="numba", help="dtw: the same path"
     )
+    args = parser.parse_args()
+    try:
+        return args.corpus, PairsConfig(
+            args.aligner,
+            args.reference,
+            args.metric,
+            not args.no_energy,
+            args.table,
+            args.max_cost,
+            args.backend,
+        )
+    except ValueError as error:
+        parser.error(str(error))
 
 
 def main() -> None:

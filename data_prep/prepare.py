@@ -3,11 +3,15 @@
     python -m data_prep.prepare configs/data/mini.yaml
     python -m data_prep.prepare configs/data/mead.yaml corpus.root=/data/MEAD workers=8
     python -m data_prep.prepare configs/data/folder.yaml corpus.root=/data/clips out=data/mine
+    python -m data_prep.prepare configs/real/emodb.yaml corpus.root=/data/emodb
 
-Reads any container and frame rate, finds 68 landmarks in every frame, cuts the pictures out, and
-computes the MFCC. Writes corpus.json, manifest.jsonl, quarantine.jsonl and
-clips/<speaker>/<clip id>/ (see docs and affekt/media/corpus.py, which reads them), and clip.json in
-each: the frames whose landmarks were filled in, and the state of the source.
+Reads any container and frame rate, finds 68 landmarks in every frame, crops the frames, and
+computes the MFCC; of a corpus without pictures (layout: emodb), the MFCC alone. Writes corpus.json,
+manifest.jsonl, quarantine.jsonl and clips/<speaker>/<clip id>/ (see docs/formats.md), and clip.json
+in each: the frames whose landmarks were filled in, and the state of the source.
+
+`mfcc.backend=python_speech_features` and `audio.reader=librosa` use the libraries of the papers'
+releases, slower and equal but for rounding; detector.name=face_alignment their kind of landmarks.
 
 The same command again prepares what is missing and what changed in the source. A source that was
 refused is tried again when it changed, or with retry=true. A corpus is of one setting: other
@@ -39,7 +43,8 @@ from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
-from data_prep.clips.layouts import CorpusConfig, Source, find_sources
+from data_prep.clips.clip import AudioConfig, ClipConfig, MfccConfig
+from data_prep.clips.layouts import EMODB_TEXTS, CorpusConfig, Source, find_sources
 from data_prep.clips.splits import SplitConfig, splits_of
 from data_prep.clips.workers import (
     DetectorConfig,
@@ -63,10 +68,26 @@ class Config:
     split: SplitConfig = field(default_factory=SplitConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     frames: FramesConfig = field(default_factory=FramesConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    mfcc: MfccConfig = field(default_factory=MfccConfig)
     out: Path = Path("data/prepared")
     workers: int = 2  # processes; 0: none but this one
     retry: bool = False  # try refused sources again, though they did not change
     progress: bool = True  # a bar
+
+    def __post_init__(self) -> None:
+        if not self.corpus.sound_only:
+            if self.audio.trim_below:
+                raise ValueError(
+                    "audio.trim_below would shift sound against its pictures; it is for corpora "
+                    "without them"
+                )
+            return
+        unknown = sorted(set(self.split.test_sentences) - set(EMODB_TEXTS))
+        if unknown:
+            raise ValueError(
+                f"split.test_sentences has unknown texts {unknown}; known: {EMODB_TEXTS}"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,12 +117,7 @@ def prepare(config: Config) -> Result:
             for source in listing.sources
             if not _is_ready(config.out, source) and not _is_settled(source, refused)
         ]
-        job = Job(
-            config.out,
-            config.frames,
-            config.detector,
-            config.corpus.sound == "required",
-        )
+        job = Job(config.out, _clip_config(config), config.detector)
         made = 0
         try:
             for outcome in _shown(outcomes(todo, job, config.workers), len(todo), config):
@@ -160,9 +176,21 @@ def settings(config: Config) -> Row:
     for name in ("out", "workers", "retry", "progress"):
         del values[name]
     del values["corpus"]["root"]  # a corpus may move
-    del values["detector"]["device"], values["detector"]["weights"]
-    values["detector"]["version"] = detector_version(config.detector.name)
+    if config.corpus.sound_only:
+        del values["frames"], values["detector"]
+    else:
+        del values["detector"]["device"], values["detector"]["weights"]
+        values["detector"]["version"] = detector_version(config.detector.name)
+    # Defaults are left out, so that a corpus prepared before the option came remains the same.
+    for name, default in (("audio", AudioConfig()), ("mfcc", MfccConfig())):
+        if values[name] == plain(default):
+            del values[name]
     return values
+
+
+def _clip_config(config: Config) -> ClipConfig:
+    frames = None if config.corpus.sound_only else config.frames
+    return ClipConfig(frames, config.corpus.sound == "required", config.audio, config.mfcc)
 
 
 def _claim(config: Config) -> None:
@@ -182,15 +210,20 @@ def _claim(config: Config) -> None:
 
 
 def _corpus_record(config: Config, values: Row) -> Row:
+    pictures: Row = {"detector": None}
+    if not config.corpus.sound_only:
+        pictures = {
+            "profile": config.frames.profile,
+            "size": config.frames.size,
+            "store": config.frames.store,
+            "detector": values["detector"]["version"],
+        }
     return {
         "schema": SCHEMA,
         "fps": FRAME_RATE,
         "sample_rate": SAMPLE_RATE,
         "emotions": list(config.corpus.classes),
-        "profile": config.frames.profile,
-        "size": config.frames.size,
-        "store": config.frames.store,
-        "detector": values["detector"]["version"],
+        **pictures,
         "settings_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         "settings": values,
     }

@@ -32,6 +32,7 @@ from affekt.media.corpus import Clip
 from affekt.media.faces.detector import (
     Detection,
     Detector,
+    DetectorDevice,
     DetectorName,
     detector_version,
     make_detector,
@@ -51,6 +52,7 @@ class Job:
     tools: Tools
     cache: Path  # folder of found landmarks and features
     with_controls: bool = True
+    detector_device: DetectorDevice = "auto"  # of face_alignment
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,13 @@ class Outcome:
 class LazyDetector:
     """A detector that is loaded when the first face is looked for."""
 
-    def __init__(self, name: DetectorName) -> None:
-        self.name = name
+    def __init__(self, name: DetectorName, device: DetectorDevice = "auto") -> None:
+        self.name, self.device = name, device
         self.version = detector_version(name)
 
     @cached_property
     def _loaded(self) -> Detector:
-        return make_detector(self.name)
+        return make_detector(self.name, self.device)
 
     def detect(self, picture: NDArray[np.uint8]) -> Detection | None:
         """Return the face of a picture (H, W, 3) uint8 RGB, or None where there is none."""
@@ -233,7 +235,7 @@ def _start(job: Job, detector: Detector | None) -> None:
     cv2.setNumThreads(1)  # clips run side by side, by processes
     torch.set_num_threads(1)
     _job = job
-    detector = detector or LazyDetector(job.protocol.landmarks.detector)
+    detector = detector or LazyDetector(job.protocol.landmarks.detector, job.detector_device)
     _finder = FaceFinder(detector, job.cache / "faces")
     _measures = measures_of(job.protocol, job.tools, job.cache, detector)
 

@@ -67,7 +67,7 @@ def evaluate(
     Raises:
         ValueError: no clip could be measured.
     """
-    seeing = detector or LazyDetector(job.protocol.landmarks.detector)
+    seeing = detector or LazyDetector(job.protocol.landmarks.detector, job.detector_device)
     finder = FaceFinder(seeing, job.cache / "faces")
     measures = measures_of(job.protocol, job.tools, job.cache, seeing)
     cache = Cache(out / "cache.jsonl")

@@ -3,7 +3,9 @@
 EVP (CVPR 2021) Sec. 3.2, eq. 1: among the paths from (0, 0) to the ends of both sequences, whose
 steps are (1, 0), (0, 1) and (1, 1) with equal weight, take the one with the least sum of distances.
 That is dtw-python's `symmetric1`, and path and cost equal that library's bit by bit: distances are
-summed in the same order, in float64, and ties go to the step that it prefers.
+summed in the same order, in float64, and ties go to the step that it prefers. The library itself is
+the backend `dtw-python` (GPL, 12 to 20 times slower, imported only where it is chosen): for a check
+of the kernel, or where numba does not run.
 
 Letters: n, m lengths of the two sequences; d features of a row. `a` is the sequence to be warped
 (index i), `b` the reference (index j).
@@ -22,13 +24,17 @@ from affekt.arrays import Array
 from affekt.media.compiled import compiled
 
 Metric = tp.Literal["l1", "l2"]
+Backend = tp.Literal["numba", "dtw-python"]
+LIBRARY_METRICS = {"l1": "cityblock", "l2": "euclidean"}
 
 ROWS = 4  # rows that advance together; 2 bits of each fill the byte of a step
 # A step is coded as (diagonal > other) + 2 * (left > up), so an even code is the diagonal.
 LEFT, UP = 1, 3  # come from (i, j - 1), from (i - 1, j)
 
 
-def dtw_path(a: ArrayLike, b: ArrayLike, metric: Metric = "l1") -> tuple[Array, float]:
+def dtw_path(
+    a: ArrayLike, b: ArrayLike, metric: Metric = "l1", backend: Backend = "numba"
+) -> tuple[Array, float]:
     """Return the best path from `a` (n, d) to `b` (m, d) and its cost.
 
     The path is (k, 2) int64: pairs (i, j) from (0, 0) to (n - 1, m - 1). The cost is the sum of
@@ -39,12 +45,16 @@ def dtw_path(a: ArrayLike, b: ArrayLike, metric: Metric = "l1") -> tuple[Array, 
     """
     if metric not in ("l1", "l2"):
         raise ValueError(f"unknown metric {metric!r}; known: l1, l2")
+    if backend not in ("numba", "dtw-python"):
+        raise ValueError(f"unknown backend {backend!r}; known: numba, dtw-python")
     first, second = _checked(a, "first"), _checked(b, "second")
     if first.shape[1] != second.shape[1]:
         raise ValueError(
             f"the first sequence has {first.shape[1]} features a row, the second "
             f"{second.shape[1]}; both need the same"
         )
+    if backend == "dtw-python":
+        return _library_path(first, second, metric)
     path, cost = _best_path(first, np.ascontiguousarray(second.T), metric == "l2")
     return path, float(cost)
 
@@ -64,6 +74,14 @@ def warp(values: Array, path: Array, length: int) -> Array:
         raise ValueError(f"the path leads from {found}, wanted (0, 0) to {ends}")
     last_of_column = np.append(path[1:, 1] != path[:-1, 1], True)
     return values[path[last_of_column, 0]]
+
+
+def _library_path(a: Array, b: Array, metric: Metric) -> tuple[Array, float]:
+    """Return dtw-python's path (k, 2) int64 and cost; it needs two rows or more of either."""
+    import dtw
+
+    found = dtw.dtw(a, b, dist_method=LIBRARY_METRICS[metric], step_pattern="symmetric1")
+    return np.stack([found.index1, found.index2], axis=1).astype(np.int64), float(found.distance)
 
 
 def _checked(sequence: ArrayLike, name: str) -> Array:

@@ -12,6 +12,10 @@ lrw     <WORD>/<train|val|test>/<WORD>_<nnnnn>.mp4, words cut from broadcasts: 2
         published are kept: train and val by name, test as `test_speaker`. The same people may be
         heard in all three. The sentence is the word, the emotion neutral. `pattern` can choose
         words: '(ABOUT|AFTER)_.*'. The .txt beside a clip, which times the word in it, is not read.
+emodb   wav/<speaker><text><emotion><version>.wav (03a01Fa: speaker 03, text a01, F happy, version
+        a), acted German emotional speech (Burkhardt et al. 2005) without pictures: the prepared
+        clips have audio.wav and mfcc.npy alone, which emotion pretraining and disentanglement need.
+        The sentence is the text; intensities there are none. `classes` lists its seven emotions.
 """
 
 import csv
@@ -28,6 +32,17 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mpg", ".mpeg", ".avi", ".mkv", ".webm", ".m4
 SOUND_SUFFIXES = (".wav", ".m4a", ".mp3", ".flac", ".ogg", ".aac", ".aif", ".aiff", ".mov", ".mp4")
 LIST_COLUMNS = ("video", "audio", "speaker", "emotion", "level", "sentence")
 FRONT = "front"
+EMODB_NAME = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[A-Z])(?P<version>[a-z])")
+EMODB_TEXTS = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
+EMODB_EMOTIONS = {
+    "W": "angry",  # Wut
+    "L": "bored",  # Langeweile
+    "E": "disgusted",  # Ekel
+    "A": "fear",  # Angst
+    "F": "happy",  # Freude
+    "N": "neutral",
+    "T": "sad",  # Trauer
+}
 LRW_SPLITS = {"train": "train", "val": "val", "test": "test_speaker"}  # LRW's name: the project's
 
 
@@ -35,7 +50,7 @@ LRW_SPLITS = {"train": "train", "val": "val", "test": "test_speaker"}  # LRW's n
 class CorpusConfig:
     """What is read, and how its names are understood."""
 
-    layout: tp.Literal["mead", "folder", "list", "lrw"]
+    layout: tp.Literal["mead", "folder", "list", "lrw", "emodb"]
     root: Path  # a folder; of the layout list, the CSV file
     views: tuple[str, ...] = (FRONT,)  # mead: camera folders
     speakers: tuple[str, ...] = ()  # empty: all
@@ -65,12 +80,17 @@ class CorpusConfig:
                 "sentence"
             )
 
+    @property
+    def sound_only(self) -> bool:
+        """Whether the corpus has no pictures."""
+        return self.layout == "emodb"
+
 
 @dataclass(frozen=True)
 class Source:
     """One clip as published."""
 
-    video: Path
+    video: Path  # of a corpus without pictures, the sound
     audio: Path | None  # None: the video's own sound
     speaker: str
     emotion: str  # of the corpus's classes
@@ -106,7 +126,13 @@ def find_sources(config: CorpusConfig) -> Listing:
     root = config.root
     if not root.exists():
         raise FileNotFoundError(f"corpus.root {root} does not exist")
-    finders = {"mead": _find_mead, "folder": _find_folder, "list": _find_list, "lrw": _find_lrw}
+    finders = {
+        "mead": _find_mead,
+        "folder": _find_folder,
+        "list": _find_list,
+        "lrw": _find_lrw,
+        "emodb": _find_emodb,
+    }
     unmatched: list[Path] = []
     sources = list(finders[config.layout](config, unmatched))
     sources = list(_with_sentences(_chosen(sources, config), config.sentence_table))
@@ -207,6 +233,27 @@ def _find_lrw(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
             number=number,
             sentence=word,
             split=LRW_SPLITS[part],
+        )
+
+
+def _find_emodb(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
+    files = _files(config.root.glob("wav/*"), (".wav",))
+    if not files:
+        folder = config.root / "wav"
+        raise FileNotFoundError(f"no wav files in {folder}; set corpus.root to Emo-DB's folder")
+    for path in files:
+        name = EMODB_NAME.fullmatch(path.stem)
+        if name is None or name["emotion"] not in EMODB_EMOTIONS:
+            unmatched.append(path)
+            continue
+        yield Source(
+            video=path,
+            audio=None,
+            speaker=name["speaker"],
+            emotion=_class_of(EMODB_EMOTIONS[name["emotion"]], path, config),
+            level=1,
+            number=name["text"] + name["version"],
+            sentence=name["text"],
         )
 
 

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import cv2
 
-from affekt.media.faces.detector import Detector, DetectorName, make_detector
-from affekt.media.faces.track import FramesConfig
+from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
 from affekt.media.video.container import MediaError, is_disk_error
 from affekt.runtime.files import replacing_folder, write_json
 from affekt.runtime.parallel import each
-from data_prep.clips.clip import prepare_clip
+from data_prep.clips.clip import ClipConfig, prepare_clip
 from data_prep.clips.layouts import Source
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ class DetectorConfig:
     """Which detector finds the landmarks, and where it runs."""
 
     name: DetectorName = "mediapipe"
-    device: str = "cpu"  # of face_alignment: cpu, cuda
+    device: DetectorDevice = "auto"  # of face_alignment; mediapipe runs on the CPU
     # Folder of face_alignment's files where $AFFEKT_WEIGHTS names none; null: ./weights.
     weights: Path | None = None
 
@@ -52,9 +51,8 @@ class Job:
     """What every clip of a corpus is prepared with."""
 
     out: Path
-    frames: FramesConfig
+    clip: ClipConfig
     detector: DetectorConfig
-    sound_required: bool
 
 
 @dataclass(frozen=True)
@@ -117,10 +115,10 @@ def _start(job: Job) -> None:
     _job, _detector = job, None
 
 
-def _loaded_detector() -> Detector:
+def _loaded_detector() -> Detector | None:
     """Load the detector, once in every process; what is wrong with it concerns all clips."""
     global _detector
-    if _detector is None:
+    if _detector is None and _job.clip.frames is not None:
         config = _job.detector
         _detector = make_detector(config.name, config.device, config.weights)
     return _detector
@@ -132,7 +130,7 @@ def _prepare(source: Source) -> Outcome:
     known = stamp(source)
     try:
         with replacing_folder(folder) as temporary:
-            record = prepare_clip(source, temporary, detector, _job.frames, _job.sound_required)
+            record = prepare_clip(source, temporary, detector, _job.clip)
             write_json(temporary / "clip.json", record | {"stamp": known})
     except MediaError as error:
         reason, message = str(error.reason), error.message

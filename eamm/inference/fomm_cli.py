@@ -101,6 +101,12 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector", choices=("mediapipe", "face_alignment"), default="mediapipe", help="of faces"
     )
+    parser.add_argument(
+        "--detector-device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="of face_alignment; mediapipe runs on the CPU",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering"
@@ -124,4 +130,4 @@ def render_options(args: argparse.Namespace) -> RenderOptions:
     """
     drawing = Drawing(args.precision, args.workers, args.compile)
     pictures = args.crop, args.paste, args.size, args.beside
-    return RenderOptions(*pictures, args.detector, args.device, drawing)
+    return RenderOptions(*pictures, args.detector, args.detector_device, args.device, drawing)

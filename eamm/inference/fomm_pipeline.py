@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from affekt.media.faces.detector import Detector, DetectorName, make_detector
+from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
 from affekt.media.video.result import (
     Progress,
     no_progress,
@@ -41,6 +41,7 @@ class RenderOptions:
     size: int | None = None  # pixels a side of the written crop; None: as the networks render it
     beside: bool = False  # also write OUT_beside.mp4: inputs and results
     detector: DetectorName = "mediapipe"
+    detector_device: DetectorDevice = "auto"
     device: str = "auto"
     drawing: Drawing = field(default_factory=Drawing)
 
@@ -84,7 +85,9 @@ class FommPipeline:
         for option, given in (("adapt-scale", job.adapt_scale), ("best-frame", job.best_frame)):
             if given and not job.relative:
                 log.warning("--%s changes nothing without --relative", option)
-        return cls(job.fomm, make_detector(job.options.detector), job.options)
+        return cls(
+            job.fomm, make_detector(job.options.detector, job.options.detector_device), job.options
+        )
 
     def run(self, job: FommJob, progress: Progress = no_progress) -> list[Path]:
         """Write the video of a portrait that moves as a driving video does; return its files.

@@ -80,6 +80,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
         paste=args.paste,
         landmarks=args.landmarks,
         detector=args.detector,
+        detector_device=args.detector_device,
     )
 
 
@@ -217,6 +218,12 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
         choices=("mediapipe", "face_alignment"),
         default="mediapipe",
         help="of landmarks; take the one that the training corpus was prepared with",
+    )
+    parser.add_argument(
+        "--detector-device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="of face_alignment; mediapipe runs on the CPU",
     )
     parser.add_argument("--speaker", default="", help="whose neutral face; default: the renderer's")
     parser.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")

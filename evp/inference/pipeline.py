@@ -20,7 +20,7 @@ import numpy as np
 
 from affekt.arrays import Array, Image
 from affekt.media.face3d.model import load_face_model
-from affekt.media.faces.detector import DetectorName, make_detector
+from affekt.media.faces.detector import DetectorDevice, DetectorName, make_detector
 from affekt.media.faces.edges import sketch
 from affekt.media.faces.geometry import FACE_SIZE, align_2d, align_3d
 from affekt.media.faces.track import FaceTrack, FaceTracker
@@ -67,6 +67,7 @@ class EvpJob:
     paste: Paste = "face"
     landmarks: Path | None = None  # a preview of the predicted landmarks goes there
     detector: DetectorName = "mediapipe"  # the one that the corpus was prepared with
+    detector_device: DetectorDevice = "auto"
 
 
 class EvpPipeline:
@@ -96,7 +97,7 @@ class EvpPipeline:
         """Load what jobs need that share runs and detector; see `__init__`."""
         return cls(
             jobs[0].runs,
-            FaceTracker(make_detector(jobs[0].detector)),
+            FaceTracker(make_detector(jobs[0].detector, jobs[0].detector_device)),
             align=any(job.alignment == "3d" for job in jobs),
             predict=any(job.face is None for job in jobs),
         )

@@ -56,9 +56,9 @@ def test_path_and_cost_are_the_librarys_at_speech_length(metric, n, m):
     a = rng.standard_normal((n, 13)).cumsum(axis=0)
     b = a[np.sort(rng.integers(0, n, m))] + rng.standard_normal((m, 13))
     path, cost = dtw_path(a, b, metric)
-    library_path, library_cost = library(a, b, metric)
-    np.testing.assert_array_equal(path, library_path)
-    assert cost == library_cost
+    for found in (library(a, b, metric), dtw_path(a, b, metric, "dtw-python")):
+        np.testing.assert_array_equal(path, found[0])
+        assert cost == found[1]
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -159,6 +159,7 @@ def test_bad_input_is_refused_by_name():
         ((good, np.zeros(3)), r"second sequence has shape \(3,\)"),
         ((good, np.zeros((4, 2))), "3 features a row, the second 2"),
         ((good, good, "l3"), "unknown metric 'l3'"),
+        ((good, good, "l1", "dtw"), "unknown backend 'dtw'"),
     ):
         with pytest.raises(ValueError, match=message):
             dtw_path(*arguments)

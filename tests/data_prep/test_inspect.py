@@ -108,7 +108,7 @@ def test_a_corpus_of_sounds_has_counts_and_no_sheet(corpus, tmp_path, capsys):
     del info["profile"]
     write_json(copy / "corpus.json", info)
     for path in copy.rglob("clip.json"):
-        path.unlink()  # data_prep.emodb writes none
+        path.unlink()  # a corpus without pictures has none
     (copy / "contact_sheet.png").unlink(missing_ok=True)
     assert main([str(copy)]) == 0
     assert "clips" in capsys.readouterr().out

@@ -59,8 +59,9 @@ def rows_of(root):
     return read_jsonl(root / "pairs/pairs.jsonl")
 
 
-def test_by_plain_dtw_all_emotions_of_a_sentence_take_the_first_labels_timing(root):
-    make_pairs(root, PairsConfig(aligner="dtw"), progress=False)
+@pytest.mark.parametrize("backend", ["numba", "dtw-python"])
+def test_by_plain_dtw_all_emotions_of_a_sentence_take_the_first_labels_timing(root, backend):
+    make_pairs(root, PairsConfig(aligner="dtw", backend=backend), progress=False)
     rows = [row for row in rows_of(root) if row["speaker"] == "M901"]
     assert [row["emotion"] for row in rows] == ["angry", "happy", "sad"]
     assert {row["reference"] for row in rows} == {"angry"}
@@ -75,6 +76,17 @@ def test_by_plain_dtw_all_emotions_of_a_sentence_take_the_first_labels_timing(ro
         assert row["cost"] == pytest.approx(cost / len(path))
     assert rows[0]["cost"] == 0
     assert (root / "pairs/M901/001/sad.npy").is_file()
+
+
+def test_a_library_is_imported_only_where_it_is_chosen():
+    optional = {"dtw", "librosa", "python_speech_features", "face_alignment"}
+    program = (
+        f"import sys, data_prep.pairs, data_prep.prepare; print({optional} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == "set()", run.stderr
+    with pytest.raises(ValueError, match="add --aligner dtw"):
+        PairsConfig(backend="dtw-python")
 
 
 def test_an_aligned_clip_is_nearer_to_the_reference_than_the_clip_itself(root):

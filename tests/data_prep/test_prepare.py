@@ -22,7 +22,7 @@ from affekt.media.video.video import MediaError, write_video
 from data_prep import prepare as prepare_module
 from data_prep.clips import clip as clip_module
 from data_prep.clips import workers
-from data_prep.clips.clip import cropped_frames
+from data_prep.clips.clip import AudioConfig, ClipConfig, MfccConfig, cropped_frames
 from data_prep.clips.layouts import CorpusConfig, Source, find_sources
 from data_prep.clips.splits import SplitConfig, split_of, splits_of
 from data_prep.prepare import Config, main, prepare
@@ -164,6 +164,21 @@ def test_other_settings_are_refused_and_named(raw, prepared):
         prepare(config)
     renamed = dataclasses.replace(config, frames=FramesConfig(size=64), workers=0, retry=True)
     assert prepare(renamed).made == 0  # retry and workers are no settings
+
+
+@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated")  # librosa's audioread
+def test_the_libraries_of_the_releases_can_be_chosen_and_give_the_same_corpus(
+    raw, tmp_path, prepared
+):
+    by_library = {"audio": AudioConfig("librosa"), "mfcc": MfccConfig("python_speech_features")}
+    prepare(folder_config(raw, tmp_path / "out", **by_library))
+    for mine, other in zip(Corpus(tmp_path / "out").clips(), prepared[1].clips(), strict=True):
+        np.testing.assert_allclose(mine.mfcc(), other.mfcc(), atol=1e-4)
+    assert "mfcc" not in prepared[1].info["settings"]  # corpora from before the option stay valid
+    with pytest.raises(
+        ValueError, match=r"mfcc = \{'backend': 'python_speech_features'\}, now None"
+    ):
+        prepare(folder_config(raw, tmp_path / "out", audio=by_library["audio"]))
 
 
 def bad_clips(root):
@@ -513,7 +528,7 @@ class DeadlySource(Source):
 
 
 def test_a_clip_that_kills_its_process_is_refused_and_the_others_are_made(raw, tmp_path):
-    job = workers.Job(tmp_path, FramesConfig(size=64), workers.DetectorConfig(), True)
+    job = workers.Job(tmp_path, ClipConfig(FramesConfig(size=64)), workers.DetectorConfig())
     sources = find_sources(folder_config(raw, tmp_path).corpus).sources
     deadly = DeadlySource(**vars(sources[0]), parent=os.getpid())
     found = list(workers.outcomes([deadly, *sources[1:]], job, 1))

@@ -82,7 +82,7 @@ def loud_and_open(tmp_path, monkeypatch):
         "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
         "evp.inference.pipeline.load_face_model": lambda _: None,
         "affekt.media.faces.track.track_face": lambda *_: analysis,
-        "evp.inference.pipeline.make_detector": lambda _: None,
+        "evp.inference.pipeline.make_detector": lambda *_: None,
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(name, fake)
@@ -98,6 +98,16 @@ def test_the_sound_of_the_written_video_is_in_step_with_its_pictures(loud_and_op
     opening = (read_frames(out)[:, :, 0, 0] > 128).sum(axis=1)
     assert opening_lag(opening, loudness(read_audio(out))[:FRAMES]) == 0
     assert probe(preview).frames == FRAMES
+
+
+def test_the_chosen_detector_is_loaded_on_the_chosen_device(loud_and_open, tmp_path, monkeypatch):
+    asked = []
+    loading = "evp.inference.pipeline.make_detector"
+    monkeypatch.setattr(loading, lambda *given: asked.append(given))
+    chosen = ("--detector=face_alignment", "--detector-device=cpu")
+    for more in ((), chosen):
+        assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0
+    assert asked == [("mediapipe", "auto"), ("face_alignment", "cpu")]
 
 
 def test_a_videos_own_sound_gives_as_many_frames_as_the_video(loud_and_open, tmp_path):
@@ -148,7 +158,7 @@ def faces_given(tmp_path, monkeypatch):
         "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
         "evp.inference.pipeline.load_face_model": lambda _: None,
         "affekt.media.faces.track.track_face": lambda *_: analysis,
-        "evp.inference.pipeline.make_detector": lambda _: None,
+        "evp.inference.pipeline.make_detector": lambda *_: None,
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(name, fake)

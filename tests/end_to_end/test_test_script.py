@@ -37,7 +37,7 @@ def load_script():
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.setattr(evaluate, "make_detector", lambda name: BarDetector())
+    monkeypatch.setattr(evaluate, "make_detector", lambda name, device: BarDetector())
     monkeypatch.setattr(evaluate, "detector_version", lambda name: BarDetector.version)
     return load_script()
 
@@ -95,6 +95,15 @@ def test_the_truth_against_itself_is_perfect_and_the_controls_are_not(script, fo
     assert "ssim" not in rows["mean face"]
     assert "another speaker" not in rows  # a folder of videos does not say whose they are
     assert "coverage: 100.0% of the clips, 100.0% of their frames" in capsys.readouterr().err
+
+
+def test_the_chosen_detector_is_loaded_on_the_chosen_device(script, folders, monkeypatch):
+    asked = []
+    detector = BarDetector()
+    monkeypatch.setattr(evaluate, "make_detector", lambda *given: asked.append(given) or detector)
+    chosen = ("--detector-device=cpu", "landmarks.detector=face_alignment")
+    assert run(script, folders, *chosen) == 0
+    assert asked == [("face_alignment", "cpu")] * len(asked) != []
 
 
 def test_the_figures_stand_on_what_the_record_says(script, folders):

@@ -84,6 +84,12 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
         default="cpu",
         help="of networks and picture metrics (default: cpu)",
     )
+    parser.add_argument(
+        "--detector-device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="of landmarks.detector=face_alignment; mediapipe runs on the CPU (default: auto)",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="of the protocol")
 
 
@@ -110,7 +116,8 @@ def measured(
         "sync": args.syncnet,
     }
     tools = choose_tools(protocol, runs, str(pick_device(args.device)))
-    job = Job(protocol, tools, args.cache or args.out.parent / "cache", controls)
+    faces = args.cache or args.out.parent / "cache"
+    job = Job(protocol, tools, faces, controls, args.detector_device)
     if args.limit is not None:
         pairing = replace(pairing, cases=pairing.cases[: args.limit], missing=[], extra=[])
     with tqdm(total=len(pairing.cases), desc="measure", unit="clip") as bar:

@@ -3,9 +3,13 @@
 (EAMM's release names WAV files .mov.) soundfile reads what is not compressed, PyAV the rest: AAC in
 .m4a and .mp4, the sound of a video. Time zero of a file is that of affekt/media/video/video.py, so
 a sound that starts later than its pictures begins with zeros.
+
+The reader `fast` averages channels and resamples by soxr; `librosa` calls librosa.load and
+librosa.resample, as both releases read their sound, and is imported only where it is chosen.
 """
 
 import math
+import typing as tp
 from pathlib import Path
 
 import av
@@ -18,13 +22,14 @@ from affekt.media.constants import SAMPLE_RATE
 from affekt.media.video.container import MediaError, decoded, open_media, start_time
 from affekt.runtime.files import replacing
 
-QUALITY = "HQ"  # of soxr: what librosa.load does, which both releases used; its import takes 2 s
+AudioReader = tp.Literal["fast", "librosa"]
+QUALITY = "HQ"  # of soxr: librosa's default, without the 2 s that its import takes
 
 
-def read_audio(path: Path) -> Array:
+def read_audio(path: Path, reader: AudioReader = "fast") -> Array:
     """Return the sound of an audio or video file, (samples,) float32 in [-1, 1], 16 kHz mono.
 
-    Channels are averaged; other rates are resampled.
+    Channels are averaged; other rates are resampled. The two readers agree to 1e-6.
 
     Raises:
         MediaError: missing, empty, truncated, damaged, no_audio.
@@ -33,14 +38,13 @@ def read_audio(path: Path) -> Array:
         if not container.streams.audio:
             raise MediaError("no_audio", f"{path} holds no sound")
         plain = container.format.name in ("wav", "flac", "aiff", "w64")
-        samples, rate = _plain(path) if plain else _compressed(container, path)
+        samples, rate = _plain(path, reader) if plain else _compressed(container, path)
     if not samples.size:
         raise MediaError("no_audio", f"{path} has a sound stream without a single sample")
     if not np.isfinite(samples).all():
         raise MediaError("damaged", f"{path} holds samples that are NaN or infinite")
     if rate != SAMPLE_RATE:
-        length = math.ceil(len(samples) * SAMPLE_RATE / rate)
-        samples = fitted(soxr.resample(samples, rate, SAMPLE_RATE, quality=QUALITY), length)
+        samples = _resampled(samples, rate, reader)
     return np.clip(samples, -1, 1).astype(np.float32)
 
 
@@ -61,12 +65,27 @@ def fitted(samples: Array, length: int) -> Array:
     return result
 
 
-def _plain(path: Path) -> tuple[Array, int]:
+def _plain(path: Path, reader: AudioReader) -> tuple[Array, int]:
     try:
+        if reader == "librosa":
+            import librosa
+
+            with soundfile.SoundFile(path) as file:
+                loaded, rate = librosa.load(file, sr=None)
+            return loaded, int(rate)
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise MediaError("damaged", f"{path} cannot be read: {error}") from None
     return samples.mean(axis=1), rate
+
+
+def _resampled(samples: Array, rate: int, reader: AudioReader) -> Array:
+    if reader == "librosa":
+        import librosa
+
+        return np.asarray(librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE))
+    length = math.ceil(len(samples) * SAMPLE_RATE / rate)
+    return fitted(soxr.resample(samples, rate, SAMPLE_RATE, quality=QUALITY), length)
 
 
 def _compressed(container: av.container.InputContainer, path: Path) -> tuple[Array, int]:

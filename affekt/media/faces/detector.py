@@ -31,6 +31,7 @@ from affekt.arrays import Array, Image
 from affekt.runtime.weights import registry as weights_files
 
 DetectorName = tp.Literal["mediapipe", "face_alignment"]
+DetectorDevice = tp.Literal["auto", "cpu", "cuda"]  # of face_alignment; auto: cuda if there is one
 
 # The vertices of mediapipe's mesh that lie where iBUG puts its points; ours, placed by eye on
 # pictures. Two vertices: the point between them (a brow's line lies between its two edges).
@@ -72,18 +73,18 @@ class Detector(tp.Protocol):
 
 
 def make_detector(
-    name: DetectorName = "mediapipe", device: str = "cpu", weights: Path | None = None
+    name: DetectorName = "mediapipe", device: DetectorDevice = "auto", weights: Path | None = None
 ) -> Detector:
     """Load a detector.
 
     Args:
         name: which one.
-        device: where face-alignment runs ("cpu", "cuda"); mediapipe runs on the CPU.
+        device: where face-alignment runs; mediapipe runs on the CPU.
         weights: folder of face-alignment's files where $AFFEKT_WEIGHTS names none; None: ./weights.
 
     Raises:
         FileNotFoundError: weights are missing; the message says which, and where to put them.
-        ValueError: unknown name, or weights that are not the published ones.
+        ValueError: unknown name, no such device, or weights that are not the published ones.
     """
     if name == "mediapipe":
         return _MediapipeDetector()
@@ -173,14 +174,15 @@ class _MediapipeDetector:
 
 
 class _FaceAlignmentDetector:
-    def __init__(self, device: str, weights: Path | None) -> None:
+    def __init__(self, device: DetectorDevice, weights: Path | None) -> None:
         paths = weights_files.find_all(FACE_ALIGNMENT_WEIGHTS, weights)
+        place = _torch_device(device)
         from face_alignment import FaceAlignment, LandmarksType
 
         with _hub_of(paths["fa_2dfan4"].parent):
             self._network = FaceAlignment(
                 LandmarksType.TWO_D,
-                device=device,
+                device=place,
                 face_detector_kwargs={"path_to_detector": str(paths["fa_s3fd"])},
                 compile=False,
             )
@@ -229,10 +231,22 @@ def cut_square(picture: Image, left: int, top: int, side: int) -> Image:
     return square.astype(np.uint8, copy=False)
 
 
+def _torch_device(name: DetectorDevice) -> str:
+    import torch  # comes with face_alignment; mediapipe does without, and starts 2 s sooner
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "the detector's device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu'"
+        )
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
 @contextlib.contextmanager
 def _hub_of(folder: Path) -> Iterator[None]:
     """Let torch.hub, where face-alignment looks for its files, be a link to the weights folder."""
-    import torch  # comes with face_alignment; mediapipe does without, and starts 2 s sooner
+    import torch
 
     before = torch.hub.get_dir()
     with tempfile.TemporaryDirectory() as hub:

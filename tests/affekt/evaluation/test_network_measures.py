@@ -77,7 +77,7 @@ def small_pictures(network, frames):
 @pytest.fixture
 def judged(tmp_path, monkeypatch):
     """Truth with sound, results that are copies, tiny judges; returns a function that measures."""
-    monkeypatch.setattr(evaluate, "make_detector", lambda name: WideDetector())
+    monkeypatch.setattr(evaluate, "make_detector", lambda *_: WideDetector())
     monkeypatch.setattr(evaluate, "detector_version", lambda name: "wide bar")
     monkeypatch.setattr(network_measures, "load_arcface", lambda path: Session())
     monkeypatch.setattr(network_measures, "load_inception", lambda path, device: Colours())

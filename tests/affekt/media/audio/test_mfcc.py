@@ -40,6 +40,16 @@ def test_equals_the_library_at_any_length_and_level_with_pauses(length, seed, ga
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10)
 
 
+def test_the_library_itself_can_be_chosen_and_refuses_the_same_input():
+    samples = noise(640 * 12)
+    np.testing.assert_array_equal(mfcc(samples, "python_speech_features"), library(samples))
+    fast, chosen = (clip_mfcc(samples, 12, name) for name in ("fast", "python_speech_features"))
+    np.testing.assert_allclose(chosen, fast, atol=1e-5)
+    samples[4000] = np.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        mfcc(samples, "python_speech_features")
+
+
 @pytest.mark.parametrize("length", [0, 1, 159, 160, 161, 400, 640 * 25, 64 * 160 - 3440, 100_001])
 def test_rows_are_one_every_ten_milliseconds_of_the_padded_signal(length):
     rows = 1 + int(np.ceil((length + 3840 - 400) / 160))

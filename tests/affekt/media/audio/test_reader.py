@@ -16,11 +16,13 @@ def speechlike(rate, seconds=1.0):
     return 0.5 * envelope * np.sin(2 * np.pi * 200 * t) + 0.1 * np.sin(2 * np.pi * 1500 * t)
 
 
-def test_48_khz_stereo_is_averaged_and_resampled_as_librosa_does(tmp_path):
+@pytest.mark.parametrize("reader", ["fast", "librosa"])
+@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated")  # librosa's audioread
+def test_48_khz_stereo_is_averaged_and_resampled_as_librosa_does(tmp_path, reader):
     path = tmp_path / "stereo.wav"
     left = speechlike(48_000)
     soundfile.write(path, np.stack([left, 0.2 * left[::-1]], axis=1), 48_000, subtype="PCM_16")
-    samples = read_audio(path)
+    samples = read_audio(path, reader)
     stored, rate = soundfile.read(path, dtype="float32")  # librosa.load, without its warnings
     wanted = librosa.resample(librosa.to_mono(stored.T), orig_sr=rate, target_sr=16_000)
     assert samples.dtype == np.float32
