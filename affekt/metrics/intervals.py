@@ -60,6 +60,11 @@ class Interval:
         """Half the width of the interval: what stands behind the plus-minus sign."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
+    def scaled(self, factor: float) -> "Interval":
+        """Return the interval in another unit; `factor` is positive."""
+        low, high = (None if each is None else factor * each for each in (self.low, self.high))
+        return Interval(factor * self.value, low, high)
+
     @property
     def excludes_zero(self) -> bool:
         """Whether both bounds lie on the same side of zero."""

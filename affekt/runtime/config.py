@@ -41,6 +41,17 @@ def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T
             value = {key: value}
         data = _merge(data, value)
         source = f"{path} with {' '.join(overrides)}"
+    return from_mapping(cls, data, source)
+
+
+def from_mapping(cls: type[T], data: tp.Any, source: str) -> T:
+    """Return `cls` filled from a mapping that a file holds; `source` names it in messages.
+
+    Raises:
+        ConfigError: no mapping, a key is unknown or missing, a value does not fit.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source} holds {type(data).__name__}, not a mapping of keys to values")
     try:
         return build(cls, data)
     except ConfigError as error:

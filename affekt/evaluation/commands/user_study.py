@@ -1,27 +1,28 @@
-"""`test.py user-study`: forms that people fill in, and what their answers say."""
+"""`test.py user-study`: write the forms of a user study, and count its answers."""
 
 import argparse
 import sys
-from dataclasses import asdict
+import typing as tp
 from pathlib import Path
 
-from affekt.evaluation.pairing import Case, find_videos, pair
-from affekt.evaluation.user_study.answers import figures, read_sheets
+from affekt.evaluation.pairing import find_videos, pair
+from affekt.evaluation.tables.table import render
+from affekt.evaluation.user_study.answers import confusions, read_sheets, study_table
 from affekt.evaluation.user_study.design import (
     PROTOCOLS,
     REAL,
-    SCHEMA,
     choose_clips,
     choose_examples,
-    make_key,
-    seen_by_method,
+    make_study,
+    read_key,
 )
-from affekt.evaluation.user_study.files import Footage, read_key, write_study
-from affekt.evaluation.user_study.report import draw, markdown
+from affekt.evaluation.user_study.export import write_study
+from affekt.media.emotions import EMOTIONS
 from affekt.runtime.files import write_json, write_text
+from affekt.runtime.markdown import markdown_table
 
-HELP = "make the forms of a user study; count its answers"
-DESCRIPTION = """Ask people: EVP's Figure 6 or Xu et al.'s Table 2, as a folder of forms, and count.
+HELP = "write the forms of a user study; count its answers"
+DESCRIPTION = """Run EVP's Figure 6 or Xu et al.'s Table 2: a folder of forms, and what they answer.
 
     python test.py user-study export --results ours=runs/evp/videos --results other=videos/other \\
         --truth data/mead --out studies/first --participants 50
@@ -29,9 +30,9 @@ DESCRIPTION = """Ask people: EVP's Figure 6 or Xu et al.'s Table 2, as a folder 
 
 Export writes STUDY/public, which participants get (put it on any web server, or hand it over as a
 folder; participant N opens index.html?p=N), and STUDY/private/key.json, which they must not see.
-Nothing public tells which method made a video. Speakers and emotions come from a prepared corpus,
-or from a --manifest. Import reads the answers files that the forms saved; what does not fit is
-listed and left out. It writes results.json, results.md and results.png.
+Nothing public names the method of a video. Speakers and emotions come from a prepared corpus, or
+from a --manifest. Import reads the answers files that the forms saved; what does not fit is listed
+and left out. It writes results.json, results.md and results.tex.
 """
 
 
@@ -39,36 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     actions = parser.add_subparsers(dest="action", required=True)
     export = actions.add_parser("export", help="write the forms of a study")
-    export.add_argument(
-        "--results",
-        action="append",
-        required=True,
-        metavar="NAME=DIR",
-        help="a method and its folder of videos, named by clip id; once for each",
-    )
-    export.add_argument(
-        "--truth", type=Path, required=True, help="folder of true videos, or a prepared corpus"
-    )
-    export.add_argument("--out", type=Path, required=True, help="folder of the study, a new one")
-    export.add_argument("--protocol", choices=sorted(PROTOCOLS), default="evp-fig6")
-    export.add_argument("--participants", type=int, default=50)
-    export.add_argument(
-        "--each", type=int, help="videos that a participant sees in each part; default: all"
-    )
-    export.add_argument(
-        "--clips", type=int, help="of each speaker and emotion; default: the protocol's"
-    )
-    export.add_argument("--manifest", type=Path, help="CSV: clip_id, speaker, label, source")
-    export.add_argument("--split", default="test_sentence", help="of a prepared corpus")
-    export.add_argument("--seed", type=int, default=0, help="keep it secret, like the key")
-    export.add_argument("--unbalanced", action="store_true", help="go on though clips are missing")
+    add = export.add_argument
+    add("--results", action="append", required=True, metavar="NAME=DIR",
+        help="a method and its folder of videos, named by clip id; once for each")  # fmt: skip
+    add("--truth", type=Path, required=True, help="folder of true videos, or a prepared corpus")
+    add("--out", type=Path, required=True, help="folder of the study, a new one")
+    add("--protocol", choices=sorted(PROTOCOLS), default="evp-fig6")
+    add("--participants", type=int, default=50)
+    add("--each", type=int, help="videos of each part that a participant sees; default: all")
+    add("--clips", type=int, help="of each speaker and emotion; default: the protocol's")
+    add("--manifest", type=Path, help="CSV: clip_id, speaker, label, source")
+    add("--split", default="test_sentence", help="of a prepared corpus")
+    add("--seed", type=int, default=0, help="of clips, numbers and order; keep it with the key")
+    add("--unbalanced", action="store_true", help="go on though clips are missing")
     counted = actions.add_parser("import", help="count the answers")
     counted.add_argument("--study", type=Path, required=True, help="the folder that export wrote")
     counted.add_argument("--answers", type=Path, required=True, help="folder of answers (*.json)")
     counted.add_argument("--out", type=Path, required=True, help="folder for the figures")
-    counted.add_argument(
-        "--incomplete", action="store_true", help="count sheets with answers missing too"
-    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -84,24 +72,30 @@ def _export(args: argparse.Namespace) -> int:
     protocol = PROTOCOLS[args.protocol]
     truths = {case.id: case for case in pair(None, args.truth, args.split, args.manifest).cases}
     results = {name: find_videos(folder) for name, folder in _named(args.results).items()}
+    # The clips of the study, as many of each speaker and emotion.
     have = {name: set(videos) for name, videos in results.items()}
     wanted = protocol.clips if args.clips is None else args.clips
     chosen, gaps = choose_clips(list(truths.values()), have, wanted, args.seed)
-    for gap in gaps:
-        sys.stderr.write(f"not balanced: {gap}\n")
+    _warn(f"not balanced: {gap}" for gap in gaps)
     if gaps and not args.unbalanced:
         raise ValueError(
             f"{len(gaps)} speakers and emotions have too few clips, see above; make the missing "
             "videos, ask for fewer by --clips, or go on with --unbalanced"
         )
-    examples = _examples(list(truths.values()), chosen, args) if protocol.emotion else {}
+    # The clips that show the emotions before they are asked.
+    everything = list(truths.values()) if protocol.emotion else []
+    examples = choose_examples(everything, chosen, args.seed)
+    both = sorted(set(examples.values()) & {case.id for case in chosen})
+    _warn(f"shown as an example and asked about too: {clip}" for clip in both)
+    # Numbers and orders, and the folder.
     methods = [REAL, *results]
-    key = make_key(protocol, methods, chosen, examples, args.participants, args.each, args.seed)
-    write_study(args.out, key, Footage(truths, results))
-    seen = [count for counts in seen_by_method(key) for count in counts.values()]
+    study = make_study(
+        args.protocol, methods, chosen, examples, args.participants, args.each, args.seed
+    )
+    write_study(args.out, study, truths, results)
     sys.stdout.write(
-        f"study {key.study}: {len(chosen)} clips of {len(methods)} methods; each of "
-        f"{args.participants} participants sees {min(seen)} to {max(seen)} videos of a method\n"
+        f"study {study.id}: {len(chosen)} clips of {len(methods)} methods; each of "
+        f"{args.participants} participants rates {len(study.participants[0].rate)} videos\n"
         f"hand out {args.out / 'public'}: index.html?p=1 to ?p={args.participants}\n"
         f"keep {args.out / 'private'} to yourself\n"
     )
@@ -109,28 +103,26 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
-    key = read_key(args.study)
-    sheets, refused = read_sheets(args.answers, key, args.incomplete)
-    for each in refused:
-        sys.stderr.write(f"not counted: {each.file}: {each.reason}\n")
+    study = read_key(args.study)
+    sheets, refused = read_sheets(args.answers, study)
+    _warn(f"not counted: {file}: {reason}" for file, reason in refused.items())
     if not sheets:
         raise ValueError(f"none of the {len(refused)} files of {args.answers} counts")
-    found = figures(sheets, key)
-    record = {"schema": SCHEMA, **found, "refused": [asdict(each) for each in refused]}
-    write_json(args.out / "results.json", record)
-    write_text(args.out / "results.md", markdown(found, key, refused))
-    draw(args.out / "results.png", found)
-    sys.stdout.write(markdown(found, key, refused))
+    table, counts = study_table(sheets, study), confusions(sheets, study)
+    text = render(table, "md")
+    for method, rows in counts.items():
+        cells = [[true, *map(str, row)] for true, row in zip(EMOTIONS, rows, strict=True)]
+        text += f"\n{markdown_table([f'{method}: true, chosen', *EMOTIONS], cells)}\n"
+    record = table.as_json() | {"participants": len(sheets), "refused": refused}
+    write_json(args.out / "results.json", record | {"emotions": EMOTIONS, "confusion": counts})
+    write_text(args.out / "results.md", text)
+    write_text(args.out / "results.tex", render(table, "tex"))
+    sys.stdout.write(text)
     return 0
 
 
-def _examples(truths: list[Case], chosen: list[Case], args: argparse.Namespace) -> dict[str, str]:
-    """Return the clips that show the emotions, and say which of them are asked about too."""
-    examples = choose_examples(truths, chosen, args.seed)
-    asked = sorted(set(examples.values()) & {case.id for case in chosen})
-    if asked:
-        sys.stderr.write(f"shown as examples and asked about too: {', '.join(asked)}\n")
-    return examples
+def _warn(lines: tp.Iterable[str]) -> None:
+    sys.stderr.writelines(f"{line}\n" for line in lines)
 
 
 def _named(pairs: list[str]) -> dict[str, Path]:

@@ -153,8 +153,7 @@ def _share_cell(correct: Sequence[float], clips: Sequence[str], evaluation: Eval
         wilson_interval(int(sum(correct)), len(correct)),
         _speakers_of(clips, evaluation),
     )
-    low, high = (None if each is None else PERCENT * each for each in (share.low, share.high))
-    by_clip = Interval(PERCENT * share.value, low, high)
+    by_clip = share.scaled(PERCENT)
     percent = [PERCENT * each for each in correct]
     by_speaker = mean_interval(percent, speakers) if speakers else None
     return Cell(by_clip.value, by_clip, by_speaker, count=len(correct))

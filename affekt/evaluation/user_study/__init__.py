@@ -1,1 +1,1 @@
-"""User studies as the papers ran them: blind forms out, checked answers in."""
+"""User studies as the papers ran them: blind forms, and means of the answers by method."""

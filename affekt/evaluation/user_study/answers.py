@@ -1,67 +1,46 @@
-"""The answers of a user study's participants: read, checked, and counted by method.
+"""Answers of a user study: read and checked, means by method with 95 % intervals.
 
-A file that does not fit is listed with its reason and never stops the others. Intervals are 95 %:
-of a mean by bootstrap over participants, since one person's ratings are alike; of an accuracy
-Wilson's, which takes answers for independent, and by participants beside it.
+A file that does not fit is listed with its reason and never stops the others. Means have a
+bootstrap over participants, since one person's ratings are alike; accuracies have Wilson's
+interval, which takes answers for independent, and one over participants beside it.
 """
 
-import typing as tp
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from affekt.evaluation.user_study.design import (
-    HIGHEST,
-    LOWEST,
-    PROTOCOLS,
-    SCHEMA,
-    Key,
-    StudyProtocol,
-    Task,
-)
+from affekt.evaluation.tables.table import Cell, Table, TableColumn, TableRow
+from affekt.evaluation.user_study.design import HIGHEST, LOWEST, PROTOCOLS, Item, Study
 from affekt.media.emotions import EMOTIONS
-from affekt.metrics.intervals import Interval, mean_interval, wilson_interval
+from affekt.metrics.intervals import mean_interval, wilson_interval
+from affekt.runtime.config import from_mapping
 from affekt.runtime.files import read_json
 
-LARGEST = 4 * 2**20  # bytes of an answers file; 1,000 answers take 0.2 MB
-TOP = {"schema", "study", "participant", "answers"}
-FIELDS: dict[Task, str] = {"rate": "ratings", "choose": "emotion"}
+ACCURACY = TableColumn("emotion_accuracy", "emotion accuracy, %", "higher", 1, 1, False)
+PERCENT = 100.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one person said of one video."""
+    """One person's answer to one video."""
 
-    item: str
-    ratings: dict[str, int]  # by question; empty in the second task
-    emotion: str  # empty in the first task
+    video: int  # its number
+    ratings: tuple[int, ...] = ()  # in the order of the questions; empty in the second task
+    emotion: str = ""  # empty in the first task
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What one person said."""
+    """One person's answers."""
 
+    study: str
     participant: int  # from 1
-    answers: list[Answer]
+    answers: tuple[Answer, ...]
 
 
-@dataclass(frozen=True)
-class Refused:
-    """A file that does not count, and why."""
-
-    file: str
-    reason: str
-
-
-def read_sheets(
-    folder: Path, key: Key, incomplete: bool = False
-) -> tuple[list[Sheet], list[Refused]]:
-    """Return the answers of a folder's JSON files, by participant, and the files refused.
-
-    Args:
-        incomplete: whether sheets with answers missing count.
+def read_sheets(folder: Path, study: Study) -> tuple[list[Sheet], dict[str, str]]:
+    """Return the answers of a folder's JSON files by participant, and why others are refused.
 
     Raises:
         FileNotFoundError: no folder, or no JSON file in it.
@@ -70,147 +49,121 @@ def read_sheets(
     if not paths:
         raise FileNotFoundError(f"{folder} holds no answers (*.json)")
     sheets: dict[int, Sheet] = {}
-    names: dict[int, str] = {}
-    refused = []
+    refused = {}
     for path in paths:
         try:
-            sheet = checked(_read(path), key, incomplete)
+            sheet = from_mapping(Sheet, read_json(path), "the sheet")
+            check_sheet(sheet, study)
             if sheet.participant in sheets:
-                first = names[sheet.participant]
-                raise ValueError(f"participant {sheet.participant} has answered in {first}")
+                raise ValueError(f"participant {sheet.participant} has answered in another file")
         except (OSError, ValueError, RecursionError) as error:
-            refused.append(Refused(path.name, str(error) or type(error).__name__))
+            refused[path.name] = str(error)
         else:
-            sheets[sheet.participant], names[sheet.participant] = sheet, path.name
+            sheets[sheet.participant] = sheet
     return [sheets[number] for number in sorted(sheets)], refused
 
 
-def checked(raw: tp.Any, key: Key, incomplete: bool = False) -> Sheet:
-    """Return a sheet from what its file holds.
+def check_sheet(sheet: Sheet, study: Study) -> None:
+    """Refuse a sheet that is not one of the study's, or not whole.
 
     Raises:
-        ValueError: another schema, study or participant; an answer that does not fit, is given
-            twice, is not this participant's to give, or is missing.
+        ValueError: another study or participant; an answer that does not fit, is given twice, is
+            of a video that this participant does not see, or is missing.
     """
-    if not isinstance(raw, dict) or set(raw) != TOP:
-        raise ValueError(f"not a sheet of answers: wanted an object with {', '.join(sorted(TOP))}")
-    if raw["schema"] != SCHEMA or raw["study"] != key.study:
+    people = len(study.participants)
+    if sheet.study != study.id:
+        raise ValueError(f"of study {sheet.study!r}, wanted {study.id!r}")
+    if not 1 <= sheet.participant <= people:
+        raise ValueError(f"participant {sheet.participant}; there are 1 to {people}")
+    order = study.participants[sheet.participant - 1]
+    wanted, given = {*order.rate, *order.choose}, [answer.video for answer in sheet.answers]
+    for answer in sheet.answers:
+        if answer.video not in wanted:
+            raise ValueError(f"video {answer.video} is none that this participant sees")
+        if given.count(answer.video) > 1:
+            raise ValueError(f"video {answer.video} is answered twice")
+        _check_answer(answer, study)
+    if len(given) < len(wanted):
+        raise ValueError(f"{len(wanted) - len(given)} of {len(wanted)} answers are missing")
+
+
+def study_table(sheets: Sequence[Sheet], study: Study) -> Table:
+    """Return by method the ratings' means (over participants) and the emotions' accuracy."""
+    protocol = PROTOCOLS[study.protocol]
+    columns = [TableColumn(key, key, "higher", 2, 2, False) for key in protocol.questions]
+    columns += [ACCURACY] if protocol.emotion else []
+    rows = []
+    for method in study.methods:
+        given = [each for each in _given(sheets, study) if each[2].method == method]
+        rated = [(person, answer.ratings) for person, answer, _ in given if answer.ratings]
+        cells = {}
+        for k, key in enumerate(protocol.questions) if rated else ():
+            mean = mean_interval([r[k] for _, r in rated], [person for person, _ in rated])
+            cells[key] = Cell(mean.value, mean, count=len(rated))
+        right = [(p, float(a.emotion == item.emotion)) for p, a, item in given if a.emotion]
+        if right:
+            cells[ACCURACY.key] = _accuracy([p for p, _ in right], [value for _, value in right])
+        rows.append(TableRow(method, "result", cells, method))
+    return Table(
+        study.protocol, f"{protocol.title}: user study", columns, rows, _notes(sheets, study)
+    )
+
+
+def confusions(sheets: Sequence[Sheet], study: Study) -> dict[str, list[list[int]]]:
+    """Return, by method, counts of answers: a row a true emotion, a column a chosen one."""
+    counts = Counter(
+        (item.method, item.emotion, answer.emotion) for _, answer, item in _given(sheets, study)
+    )
+    return {
+        method: [[counts[method, true, chosen] for chosen in EMOTIONS] for true in EMOTIONS]
+        for method in study.methods
+        if PROTOCOLS[study.protocol].emotion
+    }
+
+
+def _check_answer(answer: Answer, study: Study) -> None:
+    if study.items[answer.video - 1].task == "choose":
+        if answer.ratings or answer.emotion not in EMOTIONS:
+            raise ValueError(f"video {answer.video}: {answer.emotion!r} is none of the emotions")
+        return
+    wanted = len(PROTOCOLS[study.protocol].questions)
+    in_range = all(LOWEST <= rating <= HIGHEST for rating in answer.ratings)
+    if answer.emotion or len(answer.ratings) != wanted or not in_range:
         raise ValueError(
-            f"of study {raw['study']!r}, schema {raw['schema']!r}; "
-            f"wanted {key.study!r}, schema {SCHEMA}"
+            f"video {answer.video}: ratings are {list(answer.ratings)}, wanted {wanted} from "
+            f"{LOWEST} to {HIGHEST}"
         )
-    number, given = raw["participant"], raw["answers"]
-    if type(number) is not int or not 1 <= number <= len(key.participants):
-        raise ValueError(f"participant {number!r}; there are 1 to {len(key.participants)}")
-    if not isinstance(given, list):
-        raise ValueError(f"answers are {type(given).__name__}, wanted a list")
-    order = key.participants[number - 1]
-    allowed = {token: task for task, tokens in order.items() for token in tokens}
-    answers: dict[str, Answer] = {}
-    for place, entry in enumerate(given, 1):
-        answer = _answer(entry, place, allowed, PROTOCOLS[key.protocol])
-        if answer.item in answers:
-            raise ValueError(f"answer {place}: {answer.item} is answered twice")
-        answers[answer.item] = answer
-    if len(answers) < len(allowed) and not incomplete:
-        raise ValueError(f"{len(allowed) - len(answers)} of {len(allowed)} answers are missing")
-    return Sheet(number, list(answers.values()))
 
 
-def figures(sheets: Sequence[Sheet], key: Key) -> dict[str, tp.Any]:
-    """Return, by method, the ratings' means and the emotions' accuracy and confusion, as JSON data.
-
-    A figure is {"value", "low", "high", "answers"}; a bound that one participant cannot give, and
-    the value of what nobody answered, is None. "confusion" counts answers: a row for each true
-    emotion, a column for each chosen one, in the order of "emotions".
-
-    Raises:
-        ValueError: no sheet.
-    """
-    if not sheets:
-        raise ValueError("no sheet of answers counts")
-    protocol = PROTOCOLS[key.protocol]
-    methods = {}
-    for method in key.methods:
-        given = [
-            (sheet.participant, answer)
-            for sheet in sheets
-            for answer in sheet.answers
-            if key.items[answer.item].method == method
-        ]
-        methods[method] = {"ratings": _ratings(given, protocol)}
-        if protocol.emotion:
-            methods[method]["emotion"] = _emotion(given, key)
-    return {
-        "study": key.study,
-        "protocol": key.protocol,
-        "participants": len(sheets),
-        "questions": [question.key for question in protocol.questions],
-        "emotions": list(EMOTIONS) if protocol.emotion else [],
-        "methods": methods,
-    }
+def _given(sheets: Sequence[Sheet], study: Study) -> list[tuple[str, Answer, Item]]:
+    """Return participant, answer and video of every answer."""
+    return [
+        (str(sheet.participant), answer, study.items[answer.video - 1])
+        for sheet in sheets
+        for answer in sheet.answers
+    ]
 
 
-def _read(path: Path) -> tp.Any:
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise ValueError(f"{size} bytes are no sheet of answers")
-    return read_json(path)
+def _accuracy(people: Sequence[str], right: Sequence[float]) -> Cell:
+    """Return a share in percent: Wilson's interval over answers, a bootstrap over participants."""
+    wilson = wilson_interval(int(sum(right)), len(right)).scaled(PERCENT)
+    by_person = mean_interval([PERCENT * each for each in right], people)
+    return Cell(wilson.value, wilson, by_person, count=len(right))
 
 
-def _answer(
-    entry: tp.Any, place: int, allowed: Mapping[str, Task], protocol: StudyProtocol
-) -> Answer:
-    item = entry.get("item") if isinstance(entry, dict) else None
-    if not isinstance(item, str) or item not in allowed:
-        raise ValueError(f"answer {place}: {item!r} is no video that this participant sees")
-    task = allowed[item]
-    if set(entry) != {"item", "task", FIELDS[task]} or entry["task"] != task:
-        raise ValueError(f"answer {place}: wanted item, task {task!r} and {FIELDS[task]}")
-    value = entry[FIELDS[task]]
-    if task == "choose":
-        if value not in EMOTIONS:
-            raise ValueError(f"answer {place}: {value!r} is none of the emotions")
-        return Answer(item, {}, value)
-    wanted = {question.key for question in protocol.questions}
-    if not isinstance(value, dict) or set(value) != wanted:
-        raise ValueError(f"answer {place}: wanted ratings of {', '.join(sorted(wanted))}")
-    for name, rating in value.items():
-        if type(rating) is not int or not LOWEST <= rating <= HIGHEST:
-            raise ValueError(f"answer {place}: {name} is {rating!r}, wanted {LOWEST} to {HIGHEST}")
-    return Answer(item, dict(value), "")
-
-
-def _ratings(given: Sequence[tuple[int, Answer]], protocol: StudyProtocol) -> dict[str, tp.Any]:
-    rated = [(person, answer.ratings) for person, answer in given if answer.ratings]
-    people = [str(person) for person, _ in rated]
-    found = {}
-    for question in protocol.questions:
-        values = [ratings[question.key] for _, ratings in rated]
-        interval = mean_interval(values, people) if values else None
-        found[question.key] = _figure(interval, len(values))
-    return found
-
-
-def _emotion(given: Sequence[tuple[int, Answer]], key: Key) -> dict[str, tp.Any]:
-    chosen = [(person, answer) for person, answer in given if answer.emotion]
-    confusion = np.zeros((len(EMOTIONS), len(EMOTIONS)), int)
-    for _, answer in chosen:
-        true = EMOTIONS.index(key.items[answer.item].emotion)
-        confusion[true, EMOTIONS.index(answer.emotion)] += 1
-    right = [float(key.items[answer.item].emotion == answer.emotion) for _, answer in chosen]
-    people = [str(person) for person, _ in chosen]
-    accuracy = wilson_interval(int(sum(right)), len(right)) if right else None
-    by_person = mean_interval(right, people) if right else None
-    return {
-        "accuracy": _figure(accuracy, len(right)),
-        "accuracy_by_participant": _figure(by_person, len(right)),
-        "confusion": confusion.tolist(),
-    }
-
-
-def _figure(interval: Interval | None, answers: int) -> dict[str, tp.Any]:
-    if interval is None:
-        return {"value": None, "low": None, "high": None, "answers": answers}
-    bounds = {"low": interval.low, "high": interval.high}
-    return {"value": interval.value, **bounds, "answers": answers}
+def _notes(sheets: Sequence[Sheet], study: Study) -> list[str]:
+    protocol, clips = PROTOCOLS[study.protocol], {item.clip for item in study.items}
+    notes = [
+        f"Study {study.id}: {len(sheets)} of {len(study.participants)} participants, {len(clips)} "
+        f"clips of each method, ratings from {LOWEST} (worst) to {HIGHEST} (best).",
+        "Intervals are 95 %: of means by bootstrap over participants; of accuracies Wilson's, and "
+        "after the slash by bootstrap over participants.",
+        *(f"{key}: {text}" for key, text in protocol.questions.items()),
+    ]
+    shown = sorted({clip for _, clip in study.examples} & clips)
+    if shown:
+        notes.append(
+            f"{len(shown)} of the recordings that showed the emotions are asked about too, for "
+            f"want of others: the accuracy of the real videos may be too high ({', '.join(shown)})."
+        )
+    return notes

@@ -1,52 +1,44 @@
-"""What people are asked: the user studies of EVP (CVPR 2021, Sec. 4.1, Fig. 6) and of Xu et al.
+"""Design of a user study: its questions, its clips, and each participant's videos in order.
 
-    evp-fig6    3 clips of each of 8 emotions and 3 speakers, 72 of each method, the real ones among
-                them. First: is the video realistic, do face and speech go together, 1 to 5, with
-                sound. Then real clips of every emotion are shown without sound, and the emotion of
-                each silent clip is chosen among the eight. 50 people took part.
+    evp-fig6    EVP (CVPR 2021), Sec. 4.1, Fig. 6: 3 clips of each of 8 emotions and 3 speakers, 72
+                of each method, the real ones among them. First: is the video realistic, do face and
+                speech go together, 1 to 5, with sound. Then real clips of every emotion are shown
+                without sound, and the emotion of each silent clip is chosen among the eight. 50
+                people took part.
     xu-table2   Xu et al. (CVPR 2023), supplement 2.2, Table 2: lip synchronisation, accuracy and
                 realness of the expression, quality, likeness to the source, 1 to 5. 15 people rated
                 50 videos of one speaker. The wanted emotion and the source stand beside the video,
                 since two of the questions are about them. (Real videos are shown too: ours.)
 
-Which clip of which method a person sees, and when, is drawn from the seed. Nobody can tell methods
-apart by a name: what is public are tokens (see affekt.evaluation.user_study.files).
+The study is blind: a video is known by a number that the seed draws, another one in each task.
 """
 
 import hashlib
 import json
 import random
 import typing as tp
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from affekt.evaluation.pairing import Case
 from affekt.media.emotions import EMOTIONS, canonical
+from affekt.runtime.config import from_mapping
+from affekt.runtime.files import read_json
 
-REAL = "real"  # the row of the true videos
-SCHEMA = 1  # of key.json and of the answers
-TOKEN_BITS = 64
+REAL = "real"  # the method of the true videos
 LOWEST, HIGHEST = 1, 5  # of a rating: worst and best
 
+ProtocolName = tp.Literal["evp-fig6", "xu-table2"]
 Task = tp.Literal["rate", "choose"]  # with sound, or the emotion of a silent clip
 
 
 @dataclass(frozen=True)
-class Question:
-    """A rating from 1 (worst) to 5 (best)."""
-
-    key: str
-    text: str
-
-
-@dataclass(frozen=True)
 class StudyProtocol:
-    """What a study asks."""
+    """The questions of a study and how its clips are shown."""
 
-    id: str
     title: str
-    questions: tuple[Question, ...]
+    questions: dict[str, str]  # key: text; answered by 1 (worst) to 5 (best)
     emotion: bool  # whether the emotion of the silent clip is asked afterwards
     reference: bool  # whether wanted emotion and source picture stand beside a video
     clips: int | None  # of each speaker and emotion; None: all there are
@@ -54,57 +46,57 @@ class StudyProtocol:
 
 @dataclass(frozen=True)
 class Item:
-    """One video in one task; only its token is public."""
+    """One video in one task."""
 
-    token: str
     task: Task
     method: str
     clip: str
-    speaker: str
     emotion: str
 
 
 @dataclass(frozen=True)
-class Key:
-    """The whole study: what the tokens stand for, and who sees which, in what order."""
+class Order:
+    """The numbers of the videos that a participant sees, in order."""
 
-    study: str  # named by its content
-    protocol: str
-    seed: int
+    rate: tuple[int, ...]
+    choose: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """The key of a study: what each video is, and who sees which."""
+
+    id: str  # a hash of the content
+    protocol: ProtocolName
     methods: tuple[str, ...]
-    items: dict[str, Item]  # by token
-    participants: tuple[dict[Task, list[str]], ...]  # participant 1 first
-    examples: dict[str, str]  # emotion: clip whose true video shows it before the second task
+    items: tuple[Item, ...]  # video 1 first
+    participants: tuple[Order, ...]  # participant 1 first
+    examples: tuple[tuple[str, str], ...]  # emotion, and the true clip that shows it before task 2
 
 
-PROTOCOLS = {
-    protocol.id: protocol
-    for protocol in (
-        StudyProtocol(
-            "evp-fig6",
-            "EVP, Figure 6",
-            (
-                Question("quality", "How realistic is the talking face?"),
-                Question("sync", "How well do the face's motion and the speech go together?"),
-            ),
-            emotion=True,
-            reference=False,
-            clips=3,
-        ),
-        StudyProtocol(
-            "xu-table2",
-            "Xu et al., supplement, Table 2",
-            (
-                Question("lip_sync", "How well do lips and speech go together?"),
-                Question("expression", "How accurate and real is the expression, as wanted?"),
-                Question("quality", "How good is the video as a whole?"),
-                Question("identity", "How much is it the person of the source picture?"),
-            ),
-            emotion=False,
-            reference=True,
-            clips=None,
-        ),
-    )
+PROTOCOLS: dict[ProtocolName, StudyProtocol] = {
+    "evp-fig6": StudyProtocol(
+        "EVP, Figure 6",
+        {
+            "quality": "How realistic is the talking face?",
+            "sync": "How well do the face's motion and the speech go together?",
+        },
+        emotion=True,
+        reference=False,
+        clips=3,
+    ),
+    "xu-table2": StudyProtocol(
+        "Xu et al., supplement, Table 2",
+        {
+            "lip_sync": "How well do lips and speech go together?",
+            "expression": "How accurate and real is the expression, as wanted?",
+            "quality": "How good is the video as a whole?",
+            "identity": "How much is it the person of the source picture?",
+        },
+        emotion=False,
+        reference=True,
+        clips=None,
+    ),
 }
 
 
@@ -113,8 +105,8 @@ def choose_clips(
 ) -> tuple[list[Case], list[str]]:
     """Return the clips of a study, by id, and what keeps it from being balanced.
 
-    A clip is in if every method has it. Of each speaker and emotion `clips` are drawn; what is
-    missing is said by name: the speaker, the emotion, how many, and which method lacks which clip.
+    A clip is in if every method has it. Of each speaker and emotion `clips` are drawn; a gap names
+    the speaker, the emotion, how many there are, and which method lacks which clip.
 
     Args:
         truths: every clip with speaker and emotion.
@@ -127,17 +119,13 @@ def choose_clips(
     rng = random.Random(f"{seed} clips")
     chosen, gaps = [], []
     for (speaker, emotion), cell in sorted(_cells(truths).items()):
+        lacking = {c.id: [name for name, ids in have.items() if c.id not in ids] for c in cell}
+        shared = [case for case in cell if not lacking[case.id]]
         wanted = len(cell) if clips is None else clips
-        shared = [case for case in cell if all(case.id in ids for ids in have.values())]
-        lacking = [
-            f"{method} lacks {case.id}"
-            for case in cell
-            for method, ids in have.items()
-            if case.id not in ids
-        ]
         if len(shared) < wanted:
             gap = f"{speaker}, {emotion}: {len(shared)} of {wanted} clips"
-            gaps.append("; ".join([gap, *lacking]))
+            names = [f"{name} lacks {clip}" for clip, by in lacking.items() for name in by]
+            gaps.append("; ".join([gap, *names]))
         chosen += rng.sample(shared, min(wanted, len(shared)))
     if not chosen:
         raise ValueError("no clip is there of every method")
@@ -145,7 +133,7 @@ def choose_clips(
 
 
 def choose_examples(truths: Sequence[Case], chosen: Sequence[Case], seed: int) -> dict[str, str]:
-    """Return the clip that shows each emotion, of those not asked about where there is another."""
+    """Return the clip that shows each emotion, not one of the study's where there is another."""
     rng = random.Random(f"{seed} examples")
     asked = {case.id for case in chosen}
     examples = {}
@@ -157,16 +145,16 @@ def choose_examples(truths: Sequence[Case], chosen: Sequence[Case], seed: int) -
     return examples
 
 
-def make_key(
-    protocol: StudyProtocol,
+def make_study(
+    protocol: ProtocolName,
     methods: Sequence[str],
     clips: Sequence[Case],
     examples: Mapping[str, str],
     participants: int,
     each: int | None,
     seed: int,
-) -> Key:
-    """Draw the tokens and every participant's order.
+) -> Study:
+    """Draw the videos' numbers and every participant's order.
 
     Args:
         methods: names, the real videos among them.
@@ -178,39 +166,47 @@ def make_key(
         ValueError: no participant, or more videos each than there are.
     """
     count = len(methods) * len(clips)
-    if participants < 1 or not 1 <= (count if each is None else each) <= count:
+    size = count if each is None else each
+    if participants < 1 or not 1 <= size <= count:
         raise ValueError(f"{participants} participants with {each} of {count} videos each")
-    rng = random.Random(f"{seed} tokens")
-    tasks: tuple[Task, ...] = ("rate", "choose") if protocol.emotion else ("rate",)
+    tasks: tuple[Task, ...] = ("rate", "choose") if PROTOCOLS[protocol].emotion else ("rate",)
     dealt = _dealt(clips, methods, seed)
-    tokens: dict[tuple[Task, str, str], str] = {}
-    items = {}
-    for task in tasks:
-        for clip, method in dealt:
-            token = f"{rng.getrandbits(TOKEN_BITS):016x}"
-            tokens[task, clip.id, method] = token
-            emotion = canonical(clip.emotion)
-            items[token] = Item(token, task, method, clip.id, clip.speaker, emotion)
+    # Every video of every task, in an order that says nothing of its method.
+    items = [
+        Item(task, method, clip.id, canonical(clip.emotion))
+        for task in tasks
+        for clip, method in dealt
+    ]
+    random.Random(f"{seed} numbers").shuffle(items)
+    number = {(item.task, item.clip, item.method): k for k, item in enumerate(items, 1)}
+    # Each participant's hand of videos, shuffled anew in each task.
     orders = []
     for person in range(participants):
-        size = count if each is None else each
         hand = [dealt[(person * size + k) % count] for k in range(size)]
-        order: dict[Task, list[str]] = {}
+        shuffled = {}
         for task in tasks:
-            order[task] = [tokens[task, clip.id, method] for clip, method in hand]
-            random.Random(f"{seed} {task} {person}").shuffle(order[task])
-        orders.append(order)
-    by_token = dict(sorted(items.items()))
-    content = [protocol.id, [asdict(item) for item in by_token.values()], orders, dict(examples)]
-    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    return Key(name, protocol.id, seed, tuple(methods), by_token, tuple(orders), dict(examples))
+            numbers = [number[task, clip.id, method] for clip, method in hand]
+            random.Random(f"{seed} {task} {person}").shuffle(numbers)
+            shuffled[task] = tuple(numbers)
+        orders.append(Order(shuffled["rate"], shuffled.get("choose", ())))
+    study = Study(
+        "", protocol, tuple(methods), tuple(items), tuple(orders), tuple(examples.items())
+    )
+    content = json.dumps(asdict(study)).encode()
+    return replace(study, id=hashlib.sha256(content).hexdigest()[:16])
 
 
-def seen_by_method(key: Key) -> list[Counter[str]]:
-    """Return, for each participant, how many videos of each method there are to rate."""
-    return [
-        Counter(key.items[token].method for token in order["rate"]) for order in key.participants
-    ]
+def read_key(folder: Path) -> Study:
+    """Read STUDY/private/key.json.
+
+    Raises:
+        FileNotFoundError: no study there.
+        ValueError: damaged; the message names the key.
+    """
+    path = folder / "private" / "key.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; `test.py user-study export` writes it")
+    return from_mapping(Study, read_json(path), str(path))
 
 
 def _cells(truths: Sequence[Case]) -> dict[tuple[str, str], list[Case]]:
