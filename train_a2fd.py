@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.validation import ValConfig, evenly_spread
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.checkpoint import Stateful
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from eamm.a2fd.data import A2fdDataConfig, DrivenClips, driven_clips, pose_standard
-from eamm.a2fd.initialisation import even_out
+from eamm.a2fd.data import A2fdDataConfig, DrivenClips, driven_clips, pose_stats
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths
 from eamm.a2fd.losses import Reduction, imitation
 from eamm.a2fd.network import (
@@ -35,21 +35,16 @@ from eamm.a2fd.network import (
     config_for,
     fingerprint,
     load_a2fd,
+    lsuv_init,
     save_a2fd_description,
 )
-from eamm.a2fd.teacher import source_standard, taught_frames
-from eamm.a2fd.validation import (
-    HeldOut,
-    driven_from_first,
-    keypoint_figures,
-    sample_picture,
-    spread,
-)
+from eamm.a2fd.teacher import cache_targets, source_stats
+from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set, sample_picture
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import perceptual
 from eamm.fomm.model import Fomm, ImagePyramid, load_fomm, save_fomm_description
 
-EVENED = 64  # items that first weights are evened out on
+INIT_ITEMS = 64  # training items whose inputs `init: lsuv` normalises activations on
 
 Batch = dict[str, Tensor]
 Learner = tuple[nn.Module, torch.optim.Optimizer, OptimConfig]
@@ -79,52 +74,52 @@ class Config:
     # fomm: the heads begin as the detector's; frozen: they stay it, ours; fresh: random weights.
     # The release trains heads of A2FD's own; paper and release do not say how they begin.
     heads: Literal["fomm", "frozen", "fresh"] = "fomm"
-    first_weights: Literal["torch", "even"] = "torch"  # even: see eamm/a2fd/initialisation.py
-    teacher: Literal["loop", "cached"] = "loop"  # cached: once for all frames, without jitter
+    init: Literal["torch", "lsuv"] = "torch"  # of the encoders and the LSTM's input weights
+    # Compute the detector's keypoints of all frames before the first step, which needs data.jitter
+    # 0, instead of those of each batch.
+    cache_targets: bool = False
     data: A2fdDataConfig = field(default_factory=A2fdDataConfig)
     model: A2fdWidths = field(default_factory=A2fdWidths)
     vgg: VggConfig = field(default_factory=VggConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     generator_optim: OptimConfig = field(default_factory=OptimConfig)
-    held_out: HeldOut = field(default_factory=HeldOut)
+    val: ValConfig = field(default_factory=lambda: ValConfig("test_speaker", clips=24))
 
     def __post_init__(self) -> None:
-        if self.teacher == "cached" and self.data.jitter:
-            raise ValueError("a cached teacher sees unchanged colours; set data.jitter=0")
+        if self.cache_targets and self.data.jitter:
+            raise ValueError("cached targets are of unchanged colours; set data.jitter=0")
         if self.generator == "finetune" and not self.loss.perceptual:
             raise ValueError("the generator learns from the perceptual term, whose weight is 0")
 
 
 def train(cfg: Config) -> None:
+    # Data, and the frozen FOMM whose detector is imitated
     corpus = Corpus(cfg.corpus)
     clips = driven_clips(corpus, "train", cfg.data.emotion)
     fomm = load_fomm(cfg.fomm)
     config = model_config(cfg, fomm, clips)
-    held_out = cfg.held_out.split != "none" and spread(
-        driven_clips(corpus, cfg.held_out.split, cfg.data.emotion), cfg.held_out.clips
-    )
+    val = val_clips_of(corpus, cfg)
 
     run = Run(cfg)
     device = run.device
     fomm = fomm.to(device).requires_grad_(False)
-    taught = (
-        taught_frames(fomm, clips, cfg.run.out / "teacher") if cfg.teacher == "cached" else None
-    )
-    pictures = taught is None or cfg.loss.perceptual > 0
-    items = DrivenClips(clips, cfg.data, fomm.config.size, cfg.run.seed, taught, pictures)
-    measured = driven_from_first(fomm, held_out) if held_out else None
+    targets = cache_targets(fomm, clips, cfg.run.out / "teacher") if cfg.cache_targets else None
+    pictures = targets is None or cfg.loss.perceptual > 0
+    items = DrivenClips(clips, cfg.data, fomm.config.size, cfg.run.seed, targets, pictures)
+    val_set = keypoint_val_set(fomm, val) if val else None
 
+    # Networks and their optimizers
     model = first_model(cfg, config, fomm)
-    if cfg.first_weights == "even" and cfg.start_from is None:
-        even_out(model, *(torch.stack(part) for part in first_inputs(items)))
+    if cfg.init == "lsuv" and cfg.start_from is None:
+        lsuv_init(model, *(torch.stack(part) for part in first_inputs(items)))
     model = model.to(device)
-    optimizer = make_optimizer(learned(model), cfg.optim)
+    optimizer = make_optimizer(trainable(model), cfg.optim)
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
     learners: list[Learner] = [(model, optimizer, cfg.optim)]
     if cfg.generator == "finetune":
         fomm.generator.requires_grad_(True)
-        generator_optimizer = make_optimizer(learned(fomm.generator), cfg.generator_optim)
+        generator_optimizer = make_optimizer(trainable(fomm.generator), cfg.generator_optim)
         learners.append((fomm.generator, generator_optimizer, cfg.generator_optim))
         parts |= {"detector": fomm.detector, "generator": fomm.generator}
         parts |= {"generator_optimizer": generator_optimizer}
@@ -139,30 +134,42 @@ def train(cfg: Config) -> None:
             set_learning_rate(each, optim, run.step, cfg.run.steps)
         model.train()
         fomm.generator.train(cfg.generator == "finetune")
+
+        # Keypoints against the detector's, and every few frames the picture drawn from them
         keypoints, heatmap = model(batch["source"], batch["windows"], batch["pose"])
-        terms = imitation((keypoints, heatmap), teacher_of(fomm, batch), cfg.loss.reduction)
+        terms = imitation((keypoints, heatmap), targets_of(fomm, batch), cfg.loss.reduction)
         if vgg is not None:
             prediction, truth = rendered(fomm, keypoints, batch, cfg.loss.perceptual_every)
             terms["perceptual"] = perceptual(vgg, pyramid(prediction), pyramid(truth))
         total = torch.stack([getattr(cfg.loss, name) * term for name, term in terms.items()]).sum()
 
+        # One step of A2FD and, where it is fine-tuned, of the generator
         for _, each, _ in learners:
             each.zero_grad(set_to_none=True)
         total.backward()
         norms = [
-            nn.utils.clip_grad_norm_(learned(network), optim.clip_norm)
+            nn.utils.clip_grad_norm_(trainable(network), optim.clip_norm)
             for network, _, optim in learners
         ]
         for _, each, _ in learners:
             each.step()
 
+        # Metrics of the step, and of the validation clips when due
         run.log(**terms, total=total, grad_norm=norms[0])
-        if measured is not None and run.due(cfg.held_out.every):
+        if val_set is not None and run.due(cfg.val.every):
             model.eval()
             fomm.eval()
-            figures = keypoint_figures(model, measured)
-            run.log_now(**{f"held_out_{name}": figure for name, figure in figures.items()})
-            run.picture("held_out", sample_picture(model, fomm, measured[0]))
+            metrics = keypoint_metrics(model, val_set)
+            run.log_now(**{f"held_out_{name}": value for name, value in metrics.items()})
+            run.picture("held_out", sample_picture(model, fomm, val_set[0]))
+
+
+def val_clips_of(corpus: Corpus, cfg: Config) -> list[Clip]:
+    """Return the validation clips of the training clips' emotion; none for the split "none"."""
+    if cfg.val.split == "none":
+        return []
+    clips = driven_clips(corpus, cfg.val.split, cfg.data.emotion)
+    return evenly_spread(clips, cfg.val.clips or len(clips))
 
 
 def model_config(cfg: Config, fomm: Fomm, clips: list[Clip]) -> A2fdConfig:
@@ -172,10 +179,10 @@ def model_config(cfg: Config, fomm: Fomm, clips: list[Clip]) -> A2fdConfig:
         ConfigError: the run folder or `start_from` holds an A2FD of other widths or another FOMM.
     """
     config = config_for(cfg.model, fomm.config, fingerprint(fomm.detector))
-    if cfg.data.pose == "standardised":
-        config = replace(config, pose=pose_standard(clips))
+    if cfg.data.pose == "normalized":
+        config = replace(config, pose=pose_stats(clips))
     if cfg.model.residual:
-        config = replace(config, source=source_standard(fomm, clips))
+        config = replace(config, source=source_stats(fomm, clips))
     for folder in (cfg.start_from, cfg.run.out):
         if folder is not None and (folder / DESCRIPTION).is_file():
             known = load_config(A2fdConfig, folder / DESCRIPTION)
@@ -199,18 +206,18 @@ def first_model(cfg: Config, config: A2fdConfig, fomm: Fomm) -> A2fd:
 
 def first_inputs(items: DrivenClips) -> tuple[list[Tensor], list[Tensor]]:
     """Return windows and poses of some items."""
-    drawn = [items[draw] for draw in range(EVENED)]
+    drawn = [items[draw] for draw in range(INIT_ITEMS)]
     return [item["windows"] for item in drawn], [item["pose"] for item in drawn]
 
 
-def learned(network: nn.Module) -> list[nn.Parameter]:
+def trainable(network: nn.Module) -> list[nn.Parameter]:
     """Return what an optimizer may change of a network."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 @torch.no_grad()
-def teacher_of(fomm: Fomm, batch: Batch) -> tuple[Keypoints, Tensor]:
-    """Return what the frozen detector sees in the driving frames, from the batch if it is there."""
+def targets_of(fomm: Fomm, batch: Batch) -> tuple[Keypoints, Tensor]:
+    """Return the frozen detector's keypoints and heatmaps of the driving frames."""
     if "heatmap" in batch:
         return Keypoints(batch["value"], batch["jacobian"]), batch["heatmap"]
     B, T = batch["frames"].shape[:2]

@@ -1,4 +1,4 @@
-"""EAMM stage 3: how an emotion source moves A2FD's neutral keypoints (supplement A.1, A.2).
+"""EAMM stage 3: an emotion source displaces A2FD's neutral keypoints (supplement A.1, A.2).
 
     python train_emotion_displacement.py configs/eamm/displacement.yaml
     python train_emotion_displacement.py configs/demo/eamm/displacement.yaml run.out=runs/again
@@ -6,8 +6,8 @@
 Needs a corpus prepared with frame profile eamm and its poses (data_prep.prepare, data_prep.pose), a
 run of train_fomm.py and one of train_a2fd.py on it, both of which stay as they are. Which keypoints
 move with emotion depends on that FOMM: run python -m eamm.displacement.keypoint_choice first and
-name its file as `measured`, or give indices as `model.moved`. The same command continues a stopped
-run.
+name its file as `keypoint_choice`, or give indices as `model.keypoint_ids`. The same command
+continues a stopped run.
 """
 
 import sys
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from affekt.media.corpus import Corpus
+from affekt.media.validation import ValConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
@@ -37,10 +38,9 @@ from eamm.displacement.network import (
     select,
 )
 from eamm.displacement.validation import (
-    HeldOutEmotions,
-    displacement_figures,
-    held_out_pairs,
+    displacement_metrics,
     prepare,
+    val_pairs,
 )
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
@@ -52,7 +52,7 @@ class LossConfig:
 
     value: float = 1.0
     jacobian: float = 1.0
-    reduction: Reduction = "frame"  # see displacement_losses.keypoint_terms
+    reduction: Reduction = "frame"  # see eamm/displacement/losses.py
     classification: float = 0.0  # cross entropy of the emotion feature; needs model.classes
 
 
@@ -64,26 +64,27 @@ class Config:
     corpus: Path = Path("data/mead_eamm")
     fomm: Path = Path("runs/eamm/fomm")  # whose detector is the teacher
     a2fd: Path = Path("runs/eamm/a2fd")  # that gives the neutral keypoints
-    measured: Path | None = (
-        None  # a file of eamm.displacement.keypoint_choice; decides over model.moved
-    )
+    # A file of eamm.displacement.keypoint_choice; its keypoints replace model.keypoint_ids.
+    keypoint_choice: Path | None = None
     model: DisplacementConfig = field(default_factory=DisplacementConfig)
-    gains: tuple[float, ...] = ()  # of the moved keypoints when the run is used; empty: 1
+    keypoint_gains: tuple[float, ...] = ()  # of the displacements at inference; empty: 1
     data: DisplacementDataConfig = field(default_factory=DisplacementDataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    held_out: HeldOutEmotions = field(default_factory=HeldOutEmotions)
+    val: ValConfig = field(default_factory=lambda: ValConfig("test_speaker", clips=28))
 
 
 def train(cfg: Config) -> None:
+    # Data, and the frozen networks whose keypoints are displaced and wanted
     corpus = Corpus(cfg.corpus)
     fomm, a2fd = load_fomm(cfg.fomm), load_a2fd(cfg.a2fd)
     check_fomm(a2fd.config, fomm.config, fomm.detector)
     sizes = model_config(cfg, fomm, corpus.emotions)
     clips = EmotionClips(corpus, cfg.data, cfg.augment, fomm.config.size, cfg.run.seed)
-    pairs = held_out_pairs(corpus, cfg.held_out)
+    pairs = val_pairs(corpus, cfg.val)
 
+    # The network and its optimizer; the run folder describes it for inference
     run = Run(cfg)
     for network in (fomm, a2fd):
         freeze(network).to(run.device)
@@ -92,7 +93,7 @@ def train(cfg: Config) -> None:
     description = DisplacementDescription(
         sizes,
         fomm.config.size,
-        cfg.gains,
+        cfg.keypoint_gains,
         cfg.augment.mouth,
         corpus.emotions if sizes.classes else (),
         fingerprint(fomm.detector),
@@ -100,18 +101,25 @@ def train(cfg: Config) -> None:
     refuse_other_teacher(cfg.run.out, description)
     run.register(model=model, optimizer=optimizer)
     save_displacement_description(cfg.run.out, description)
-    keep_choice(cfg.run.out, cfg.measured)
+    keep_choice(cfg.run.out, cfg.keypoint_choice)
     if cfg.data.cached_pictures:
         clips.cache = cached_keypoints(cfg.run.out / "keypoints", clips, fomm, a2fd)
-    measured = [prepare(fomm, a2fd, pair) for pair in pairs]
+    val_set = [prepare(fomm, a2fd, pair) for pair in pairs]
 
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+
+        # A2FD's keypoints, displaced by the emotion frames
         neutral, teacher = keypoints_of(batch, fomm, a2fd)
         features = model.extractor(batch["emotion"].flatten(0, 1))
-        moved = apply_displacement(neutral, model.predict(features, neutral), sizes.moved)
+        displaced = apply_displacement(
+            neutral, model.predict(features, neutral), sizes.keypoint_ids
+        )
 
-        ours, still, truth = (select(each, sizes.moved) for each in (moved, neutral, teacher))
+        # Losses of the displaced keypoints and, where it has a weight, of the emotion's class
+        ours, still, truth = (
+            select(each, sizes.keypoint_ids) for each in (displaced, neutral, teacher)
+        )
         terms = keypoint_terms(ours, truth, cfg.loss.reduction)
         total = cfg.loss.value * terms["value"] + cfg.loss.jacobian * terms["jacobian"]
         if cfg.loss.classification:
@@ -124,11 +132,12 @@ def train(cfg: Config) -> None:
         grad_norm = nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
         optimizer.step()
 
+        # Metrics of the step, and of the validation clips when due
         ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}
         run.log(**terms, **ratios, total=total, grad_norm=grad_norm)
-        if measured and run.due(cfg.held_out.every):
-            held_out = displacement_figures(model, description, measured)
-            run.log_now(**{f"held_out_{name}": each for name, each in held_out.items()})
+        if val_set and run.due(cfg.val.every):
+            metrics = displacement_metrics(model, description, val_set)
+            run.log_now(**{f"held_out_{name}": each for name, each in metrics.items()})
 
 
 def model_config(cfg: Config, fomm: Fomm, emotions: tuple[str, ...]) -> DisplacementConfig:
@@ -144,20 +153,20 @@ def model_config(cfg: Config, fomm: Fomm, emotions: tuple[str, ...]) -> Displace
         raise ConfigError(
             f"model.classes is {cfg.model.classes}, {cfg.corpus} has {len(emotions)} emotions"
         )
-    if cfg.measured is None:
+    if cfg.keypoint_choice is None:
         return cfg.model
-    moved = read_choice(cfg.measured, fomm.detector)
+    ids = read_choice(cfg.keypoint_choice, fomm.detector)
     try:
-        return replace(cfg.model, moved=moved)
+        return replace(cfg.model, keypoint_ids=ids)
     except ValueError as error:
-        raise ConfigError(f"{cfg.measured} does not fit model: {error}") from None
+        raise ConfigError(f"{cfg.keypoint_choice} does not fit model: {error}") from None
 
 
 def refuse_other_teacher(run_dir: Path, wanted: DisplacementDescription) -> None:
     """Refuse to go on with a run whose FOMM or choice of keypoints is another one since.
 
     Raises:
-        ConfigError: the folder's displacement belongs to another detector, or moves others.
+        ConfigError: the folder's displacement belongs to another detector, or displaces others.
     """
     path = run_dir / DESCRIPTION
     if not path.is_file():
@@ -165,14 +174,14 @@ def refuse_other_teacher(run_dir: Path, wanted: DisplacementDescription) -> None
     known = load_config(DisplacementDescription, path)
     if known.teacher != wanted.teacher:
         raise ConfigError(
-            f"{run_dir} moves the keypoints of detector {known.teacher}, this FOMM's is "
+            f"{run_dir} displaces the keypoints of detector {known.teacher}, this FOMM's is "
             f"{wanted.teacher}; give this run another run.out, or delete that folder"
         )
-    before, now = known.displacement.moved, wanted.displacement.moved
+    before, now = known.displacement.keypoint_ids, wanted.displacement.keypoint_ids
     if before != now:
         raise ConfigError(
-            f"{run_dir} moves the keypoints {list(before)}, now {list(now)} were chosen; give this "
-            "run another run.out, or delete that folder"
+            f"{run_dir} displaces the keypoints {list(before)}, now {list(now)} were chosen; give "
+            "this run another run.out, or delete that folder"
         )
 
 

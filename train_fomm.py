@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
@@ -25,18 +26,18 @@ from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.losses import (
     Pyramid,
-    anchors,
     discriminator_loss,
     equivariance_jacobian,
     equivariance_value,
     generator_loss,
-    near,
+    keypoint_weights,
+    landmark_distance,
     perceptual,
     pixels,
 )
 from eamm.fomm.model import Fomm, FommConfig, ImagePyramid, save_fomm_description
-from eamm.fomm.transform import TransformConfig, draw_transform
-from eamm.fomm.validation import HeldOutConfig, held_out_clips, measure, sample_picture
+from eamm.fomm.transform import TransformConfig, random_transform
+from eamm.fomm.validation import frame_val_set, reenactment_metrics, sample_picture
 
 RELEASE = OptimConfig(lr=2e-4, betas=(0.5, 0.999))  # of all three networks
 
@@ -49,8 +50,8 @@ class LossConfig:
     pixels: float = 0.0  # of every scale; ours
     equivariance_value: float = 10.0
     equivariance_jacobian: float = 10.0
-    anchors: float = 0.0  # ours: draws the keypoints to data.anchors
-    pixels_at_anchors: float = 0.0  # ours: how much more than others the pixels there count
+    landmarks: float = 0.0  # ours: keypoints against data.landmarks
+    pixels_at_landmarks: float = 0.0  # ours: how much more than others the pixels there count
     gan: float = 0.0  # vox-adv: 1
     feature_matching: float = 10.0  # where gan is not 0
     scales: tuple[int, ...] = (1, 2, 4, 8)  # by how much the compared pictures are made smaller
@@ -72,14 +73,18 @@ class Config:
     discriminator_optim: OptimConfig = RELEASE
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
     channels_last: bool = False  # memory order of pictures and convolutions; faster on CUDA
-    held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+    val: ValConfig = field(default_factory=lambda: ValConfig("test_speaker", clips=100))
+    val_frames: int = 4  # driving frames of a validation clip, evenly spread behind the first
 
 
 def train(cfg: Config) -> None:
     check_sizes(cfg)
-    pairs = FramePairs(cfg.data, cfg.fomm.size, cfg.run.seed)
-    held_out = held_out_clips(cfg.data, cfg.held_out, cfg.fomm.size)
 
+    # Data
+    pairs = FramePairs(cfg.data, cfg.fomm.size, cfg.run.seed)
+    val_set = frame_val_set(cfg.data, cfg.val, cfg.val_frames, cfg.fomm.size)
+
+    # Networks and their optimizers
     run = Run(cfg)
     order = torch.channels_last if cfg.channels_last else torch.contiguous_format
     fomm = Fomm(cfg.fomm).to(run.device, memory_format=order)  # type: ignore[call-overload]
@@ -105,25 +110,30 @@ def train(cfg: Config) -> None:
         set_learning_rate(detector_optimizer, cfg.detector_optim, run.step, cfg.run.steps)
         set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
         source, driving = (batch[name].to(memory_format=order) for name in ("source", "driving"))
-        transform = draw_transform(len(driving), cfg.transform, driving)
+        transform = random_transform(len(driving), cfg.transform, driving)
 
+        # Reconstruction of the driving frames, equivariance of their keypoints
         with autocast:
             source_keypoints, keypoints = fomm.detector(source), fomm.detector(driving)
             generated = fomm.generator(source, source_keypoints, keypoints)
             warped = fomm.detector(transform.frames(driving, cfg.fomm.align_corners))
             made, real = pyramid(generated.prediction), pyramid(driving)
-            places = batch.get("driving_anchors")
+            places = batch.get("driving_landmarks")
             terms = reconstruction_terms(cfg.loss, vgg, made, real, places)
             terms["equivariance_value"] = equivariance_value(keypoints, warped, transform)
             terms["equivariance_jacobian"] = equivariance_jacobian(keypoints, warped, transform)
-            if cfg.loss.anchors:
-                terms["anchors"] = anchors(source_keypoints, batch["source_anchors"])
-                terms["anchors"] = terms["anchors"] + anchors(keypoints, batch["driving_anchors"])
-            if cfg.loss.gan:
+            if cfg.loss.landmarks:
+                terms["landmarks"] = landmark_distance(source_keypoints, batch["source_landmarks"])
+                terms["landmarks"] = terms["landmarks"] + landmark_distance(
+                    keypoints, batch["driving_landmarks"]
+                )
+            if cfg.loss.gan:  # generator's part of the adversarial game
                 discriminator.requires_grad_(False)
                 place = keypoints.value.detach()
                 fake = discriminator(made, place)
                 terms |= generator_loss(discriminator(real, place), fake)
+
+        # One step of generator and detector
         terms["total"] = weighted(terms, cfg.loss)
         generator_optimizer.zero_grad(set_to_none=True)
         detector_optimizer.zero_grad(set_to_none=True)
@@ -133,6 +143,7 @@ def train(cfg: Config) -> None:
         generator_optimizer.step()
         detector_optimizer.step()
 
+        # One step of the discriminator
         if cfg.loss.gan:
             discriminator.requires_grad_(True)
             with autocast:
@@ -145,11 +156,13 @@ def train(cfg: Config) -> None:
             discriminator_optimizer.step()
 
         run.log(**terms)
-        if held_out and run.due(cfg.held_out.every):
+
+        # Metrics of the validation clips when due
+        if val_set and run.due(cfg.val.every):
             fomm.eval()
-            figures = measure(fomm, held_out, cfg.held_out.view)
-            run.log_now(**{f"held_out_{name}": value for name, value in figures.items()})
-            run.picture("held_out", sample_picture(fomm, held_out))
+            metrics = reenactment_metrics(fomm, val_set)
+            run.log_now(**{f"held_out_{name}": value for name, value in metrics.items()})
+            run.picture("held_out", sample_picture(fomm, val_set))
             fomm.train()
 
 
@@ -161,7 +174,8 @@ def reconstruction_terms(
     if vgg is not None:
         terms["perceptual"] = perceptual(vgg, made, real)
     if config.pixels:
-        weights = None if places_BK2 is None else near(places_BK2, real, config.pixels_at_anchors)
+        extra = config.pixels_at_landmarks
+        weights = None if places_BK2 is None else keypoint_weights(places_BK2, real, extra)
         terms["pixels"] = pixels(made, real, weights)
     return terms
 
@@ -183,9 +197,9 @@ def check_sizes(cfg: Config) -> None:
         ConfigError: which network, its size and the multiple that is wanted.
     """
     sizes = cfg.fomm
-    found, count = len(cfg.data.anchors), sizes.keypoints.count
-    if cfg.loss.anchors and found != count:
-        raise ConfigError(f"data.anchors has {found} groups for {count} keypoints")
+    found, count = len(cfg.data.landmarks), sizes.keypoints.count
+    if cfg.loss.landmarks and found != count:
+        raise ConfigError(f"data.landmarks has {found} groups for {count} keypoints")
     wanted = {
         "keypoints": sizes.keypoints.downscale << sizes.keypoints.hourglass.blocks,
         "motion": sizes.motion.downscale << sizes.motion.hourglass.blocks,

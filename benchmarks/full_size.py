@@ -57,7 +57,8 @@ class Material:
     def command(self, name: str) -> list[str]:
         """Return the command line of a stage's two steps."""
         program, config, data = self._evp(name) if name in EVP else self._eamm(name)
-        run = (*RUN, f"run.out={self.runs / name}", "held_out.split=none")
+        val = "held_out.split=none" if name in EVP else "val.split=none"
+        run = (*RUN, f"run.out={self.runs / name}", val)
         return [sys.executable, program, config, *data, *run]
 
     def _evp(self, name: str) -> tuple[str, str, tuple[str, ...]]:
@@ -88,7 +89,7 @@ class Material:
         if name == "a2fd":
             data: tuple[str, ...] = (batch, random, corpus, fomm)
             return "train_a2fd.py", "configs/eamm/a2fd.yaml", data
-        data = (batch, corpus, fomm, a2fd, "measured=null", "model.moved=[1,4,6]")
+        data = (batch, corpus, fomm, a2fd, "keypoint_choice=null", "model.keypoint_ids=[1,4,6]")
         return "train_emotion_displacement.py", "configs/eamm/displacement.yaml", data
 
 

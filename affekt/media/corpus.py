@@ -19,6 +19,7 @@ from affekt.media.video.flow_store import MAKE as FLOW
 from affekt.media.video.flow_store import FlowStore, open_flow
 from affekt.media.video.frames import FrameStore, open_frames
 from affekt.media.video.packed import check
+from affekt.runtime.config import ConfigError
 from affekt.runtime.files import load_npy, read_json, read_jsonl
 
 SCHEMA = 1  # of the prepared corpus; data_prep writes it into corpus.json
@@ -118,6 +119,19 @@ class Corpus:
         self._clips = [
             Clip(**row, folder=self.root / "clips" / row["speaker"] / row["id"]) for row in rows
         ]
+
+    def check_profile(self, profile: str) -> None:
+        """Refuse a corpus whose frames are cut in another way than `profile`.
+
+        Raises:
+            ConfigError: the message names the command.
+        """
+        found = self.info.get("profile")
+        if found != profile:
+            raise ConfigError(
+                f"{self.root} stores frame profile {found!r}, wanted {profile!r}; {PREPARE} with "
+                f"frames.profile={profile} into another folder"
+            )
 
     @property
     def emotions(self) -> tuple[str, ...]:

@@ -22,14 +22,14 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import enlarged
+from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
 from affekt.showcase.thresholds import Results, without_nan
 from eamm.a2fd.network import A2fd, load_a2fd
-from eamm.a2fd.validation import a2fd_figures
-from eamm.displacement.data import neutral_keypoints, read_frames
-from eamm.displacement.figures import (
+from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set
+from eamm.analysis.landmarks import (
     EmotionFigures,
     align_faces,
     clip_figures,
@@ -37,18 +37,18 @@ from eamm.displacement.figures import (
     render_clip,
     summary,
 )
+from eamm.displacement.data import neutral_keypoints, read_frames
 from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
 from eamm.displacement.validation import (
-    HeldOutEmotions,
-    displacement_figures,
-    held_out_pairs,
+    displacement_metrics,
     prepare,
+    val_pairs,
     with_emotion,
 )
 from eamm.fomm.data import FrameDataConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
-from eamm.fomm.validation import HeldOutConfig, held_out_clips, measure
+from eamm.fomm.validation import frame_val_set, reenactment_metrics
 
 TEST = "test_speaker"
 DETECTED = 256  # pixels a side at which faces are looked for in generated frames
@@ -95,7 +95,7 @@ def emotional_clips(
 ) -> tuple[list[EmotionFigures], list[MouthFigures], dict[str, float]]:
     """Return the emotion's effect on faces, mouths against the truth, and keypoint errors."""
     fomm, a2fd, model, description = networks
-    pairs = held_out_pairs(corpus, HeldOutEmotions(clips=count))
+    pairs = val_pairs(corpus, ValConfig("test_speaker", clips=count))
     measured = [prepare(fomm, a2fd, pair) for pair in pairs]
     faces, mouths = [], []
     for each in tqdm(measured, "emotional speech", unit="clip"):
@@ -106,7 +106,7 @@ def emotional_clips(
         name = (clip.id, clip.emotion)
         faces.append(clip_figures(name, without, emotional, truth, source.landmarks()))
         mouths.append(mouth_figures(emotional, truth[::STRIDE]))
-    return faces, mouths, displacement_figures(model, description, measured)
+    return faces, mouths, displacement_metrics(model, description, measured)
 
 
 def faces_of(fomm: Fomm, picture: Tensor, keypoints: Keypoints, detector: Detector) -> Array:
@@ -128,8 +128,9 @@ def measure_runs(runs: Path, corpus: Corpus, clips: int) -> Results:
     neutral = corpus.clips(TEST, emotion=NEUTRAL)
     calm = [clip for clip in neutral if not clip.id.endswith("lively")]
     frames = FrameDataConfig((corpus.root,))
-    reenacted = measure(fomm, held_out_clips(frames, HeldOutConfig(), fomm.config.size))
-    learned = a2fd_figures(a2fd, fomm, calm)
+    val = ValConfig("test_speaker", clips=100)
+    reenacted = reenactment_metrics(fomm, frame_val_set(frames, val, 4, fomm.config.size))
+    learned = keypoint_metrics(a2fd, keypoint_val_set(fomm, calm))
     without = neutral_mouths(fomm, a2fd, calm, detector)
     networks = (fomm, a2fd, model, description)
     faces, emotional, moved = emotional_clips(networks, corpus, detector, clips)

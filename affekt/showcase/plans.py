@@ -200,7 +200,7 @@ def _eamm_training(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
     speech = (f"corpus={demo.corpus}", f"fomm={fomm}")
     corpora = f"data.corpora=[{demo.corpus}]"
     where = (f"--fomm={fomm}", f"--corpus={demo.corpus}", f"--count={demo.moved}")
-    chosen = (f"a2fd={out / 'a2fd'}", f"measured={fomm / 'face_keypoints.json'}")
+    chosen = (f"a2fd={out / 'a2fd'}", f"keypoint_choice={fomm / 'face_keypoints.json'}")
     emotion, displacement = "train_emotion_displacement.py", configs / "displacement.yaml"
     return [
         Stage(

@@ -21,19 +21,19 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.face3d.model import load_face_model
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import beside, enlarged, tracks, write_png
+from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import read_frames, write_video
 from affekt.runtime.command import CommandParser
 from eamm.a2fd.network import load_a2fd
 from eamm.a2fd.teacher import teacher_keypoints
+from eamm.analysis.landmarks import render_clip
 from eamm.displacement.data import read_frames as clip_frames
-from eamm.displacement.figures import render_clip
 from eamm.displacement.network import load_displacement
 from eamm.displacement.validation import (
-    HeldOutEmotions,
     Prepared,
-    held_out_pairs,
     prepare,
+    val_pairs,
     with_emotion,
 )
 from eamm.fomm.keypoints import Keypoints
@@ -137,7 +137,7 @@ class EammVideos:
         self.corpus, self.media = corpus, runs / "media"
         self.fomm, self.a2fd = load_fomm(runs / "fomm"), load_a2fd(runs / "a2fd")
         self.displacement, self.description = load_displacement(runs / "displacement")
-        self.pairs = held_out_pairs(corpus, HeldOutEmotions(clips=10_000))
+        self.pairs = val_pairs(corpus, ValConfig("test_speaker"))
 
     def write(self) -> None:
         """Write every video."""

@@ -1,4 +1,5 @@
-"""Training clips of Audio2Facial-Dynamics: a source, and what sounds, moves and shows after it.
+"""Training items of Audio2Facial-Dynamics: a source picture, and the audio windows, poses and
+frames that follow it (EAMM, supplement A.2).
 
 Sampling as in EAMM's release: of a clip of T' frames, frame r is the source and frames r + 1 ...
 r + T are driving, 3 <= r <= T' - 6 - T. A clip too short for the margins is used whole.
@@ -21,8 +22,8 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
-from eamm.a2fd.layers import Standard
-from eamm.a2fd.teacher import TeacherFrames
+from eamm.a2fd.layers import NormStats
+from eamm.a2fd.teacher import CachedTargets
 from eamm.augment import colour_jitter
 from eamm.inference.pose import release_pose
 
@@ -40,9 +41,9 @@ class A2fdDataConfig:
     # of a random neutral clip of the speaker, as for MEAD (supplement A.2).
     source: Literal["before", "neutral"] = "before"
     jitter: float = 0.1  # strength of each colour change of the driving frames; not of the source
-    # raw: degrees and crop units, the paper's; standardised (ours): see `pose_standard`, which a
-    # network needs that is to learn within minutes.
-    pose: Literal["raw", "standardised"] = "raw"
+    # raw: degrees and crop units, the paper's; normalized (ours, to learn within minutes): by the
+    # constants of `pose_stats`.
+    pose: Literal["raw", "normalized"] = "raw"
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.jitter < 0:
@@ -50,11 +51,11 @@ class A2fdDataConfig:
 
 
 class DrivenClips(Dataset[dict[str, Tensor]]):
-    """Every clip is an item, float32, with other frames at each draw:
+    """Every clip is an item, float32, with other frames at each index:
 
     source (3, S, S) in [0, 1], windows (T, 28, 12), pose (T, 6) as eamm/inference/pose.py gives it,
-    and frames (T, 3, S, S) in [0, 1] where they are wanted, and the cached teacher's value (T, K,
-    2), jacobian (T, K, 2, 2) and heatmap (T, K, h, w) where there is one.
+    and frames (T, 3, S, S) in [0, 1] where they are wanted, and the cached targets' value (T, K,
+    2), jacobian (T, K, 2, 2) and heatmap (T, K, h, w) where there are any.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
         config: A2fdDataConfig,
         size: int,
         seed: int = 0,
-        teacher: TeacherFrames | None = None,
+        targets: CachedTargets | None = None,
         pictures: bool = True,
     ) -> None:
         """Keep the clips that are long enough; they are read when asked for.
@@ -76,15 +77,15 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
         if not self.clips:
             raise ConfigError(f"none of the {len(clips)} clips has {config.frames + 1} frames")
         self.config, self.size, self.seed = config, size, seed
-        self.teacher, self.pictures = teacher, pictures
+        self.targets, self.pictures = targets, pictures
         self.neutral = _neutral_clips(clips) if config.source == NEUTRAL else {}
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        clip = self.clips[draw % len(self)]
-        rng = np.random.default_rng((self.seed, draw))
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        clip = self.clips[index % len(self)]
+        rng = np.random.default_rng((self.seed, index))
         first = source_frame(clip.frames, self.config.frames, rng)
         driving = slice(first + 1, first + 1 + self.config.frames)
         item = {
@@ -95,8 +96,8 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
         if self.pictures:
             frames = resized(clip.store()[driving], self.size)
             item["frames"] = to_tensor(colour_jitter(frames, (self.config.jitter,) * 4, rng))
-        if self.teacher is not None:
-            item |= self.teacher.of(clip, driving)
+        if self.targets is not None:
+            item |= self.targets.of(clip, driving)
         return item
 
     def _source(self, clip: Clip, first: int, rng: np.random.Generator) -> Tensor:
@@ -126,24 +127,19 @@ def driven_clips(corpus: Corpus, split: str, emotion: str | None) -> list[Clip]:
         ConfigError: the corpus stores another frame profile, or has no such clip.
         FileNotFoundError: it has no poses yet; the message names the command.
     """
-    profile = corpus.info.get("profile")
-    if profile != PROFILE:
-        raise ConfigError(
-            f"{corpus.root} stores frame profile {profile!r}, wanted {PROFILE!r}; run python "
-            "-m data_prep.prepare with frames.profile=eamm into another folder"
-        )
+    corpus.check_profile(PROFILE)
     found = corpus.clips(split=split, emotion=emotion)
     if not found:
         kind = "" if emotion is None else f" of emotion {emotion!r}"
         raise ConfigError(f"{corpus.root} has no {split!r} clip{kind}")
-    found[0].pose()
+    found[0].pose()  # raises where there are none yet
     return found
 
 
-def pose_standard(clips: Sequence[Clip]) -> Standard:
-    """Return the mean of the clips' poses, and the deviation that is usual within a clip.
+def pose_stats(clips: Sequence[Clip]) -> NormStats:
+    """Return the mean of the clips' poses, and the median over clips of their deviations.
 
-    The median over clips, since a few clips of lively heads would make the calm ones' motion small.
+    The median, since a few clips of lively heads would make the calm ones' motion small.
 
     Raises:
         ConfigError: one of the six never changes, so that nothing can be divided by it.
@@ -152,7 +148,7 @@ def pose_standard(clips: Sequence[Clip]) -> Standard:
     deviation = np.median([pose.std(axis=0) for pose in poses], axis=0)
     if not deviation.all():
         raise ConfigError(f"number {int(deviation.argmin())} of the poses never changes: raw poses")
-    return Standard(tuple(np.concatenate(poses).mean(axis=0).tolist()), tuple(deviation.tolist()))
+    return NormStats(tuple(np.concatenate(poses).mean(axis=0).tolist()), tuple(deviation.tolist()))
 
 
 def _neutral_clips(clips: Sequence[Clip]) -> dict[str, list[Clip]]:

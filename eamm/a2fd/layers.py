@@ -32,18 +32,18 @@ class A2fdWidths:
     layers: int = 3  # of the LSTM
     decoder_first: int = 256  # channels of the decoder's first map
     decoder: int = 128  # channels of its further maps
-    # Add the decoder's map to the one that the detector computes from the source, and tell the LSTM
-    # the source's keypoints. Ours: a fresh network leaves the source as it is, an unknown face
-    # begins with its own keypoints; how far to move follows from where they are and the pose.
+    # Add the decoder's map to the one that the detector computes from the source, and condition the
+    # LSTM on the source's keypoints. Ours: a fresh network leaves the source as it is, an unknown
+    # face begins with its own keypoints; how far to move follows from where they are and the pose.
     residual: bool = False
 
 
 @dataclass(frozen=True)
-class Standard:
-    """What is taken from numbers before a network sees them, and what they are divided by."""
+class NormStats:
+    """Constants that inputs of a network are normalised with: (input - mean) / scale."""
 
-    mean: tuple[float, ...] = ()  # one a number; none: 0
-    scale: tuple[float, ...] = ()  # one a number; none: 1
+    mean: tuple[float, ...] = ()  # one an input; none: 0
+    scale: tuple[float, ...] = ()  # one an input; none: 1
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.scale) or 0 in self.scale:
@@ -57,8 +57,8 @@ class A2fdConfig:
     widths: A2fdWidths = field(default_factory=A2fdWidths)
     size: int = 256  # pixels a side of the source
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
-    pose: Standard = Standard()  # of the six numbers of a pose; as it is: raw, the paper's
-    source: Standard = Standard()  # of the 6 K numbers of the source's keypoints, where residual
+    pose: NormStats = NormStats()  # of the six numbers of a pose; as it is: raw, the paper's
+    source: NormStats = NormStats()  # of the 6 K numbers of the source's keypoints, where residual
     teacher: str | None = None  # `fingerprint` of the detector that was imitated; None: unknown
 
     def __post_init__(self) -> None:
@@ -95,15 +95,15 @@ class A2fdConfig:
         return self.keypoints.hourglass.channels + 3
 
 
-class Standardise(nn.Module):
-    """Numbers less their mean, by their scale; constants that are no weights."""
+class Normalize(nn.Module):
+    """(input - mean) / scale, with constants that no state dict holds."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, standard: Standard) -> None:
+    def __init__(self, stats: NormStats) -> None:
         super().__init__()
-        mean, scale = standard.mean or (0.0,), standard.scale or (1.0,)
+        mean, scale = stats.mean or (0.0,), stats.scale or (1.0,)
         self.register_buffer("mean", torch.tensor(mean), persistent=False)
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
 

@@ -1,9 +1,9 @@
 """Audio2Facial-Dynamics: keypoints of a talking face from one picture, sound and head pose (EAMM,
 supplement A.1; layers and sizes of its release).
 
-Identity, audio and pose encoder say what a frame should show; an LSTM reads them frame by frame;
-transposed convolutions make of each frame the feature map that FOMM's keypoint detector would have
-computed from a picture, and the detector's two heads read keypoints from it. The release's
+Identity, audio and pose are encoded and go through an LSTM frame by frame; transposed convolutions
+decode each of its outputs to the feature map that FOMM's keypoint detector would have computed from
+a picture, and the detector's two heads turn that into keypoints. The release's
 checkpoints hold a second, StyleGAN-like decoder of 3.47 M parameters that nothing uses; it is left
 out here. Batch norm sees all frames of a batch at once, where the release normalises frame by
 frame; in evaluation mode there is no difference.
@@ -28,19 +28,19 @@ from eamm.a2fd.layers import (
     POSE_SIZE,
     A2fdConfig,
     A2fdWidths,
-    Standardise,
+    Normalize,
     audio_encoder,
     decoder,
     identity_encoder,
     source_features,
 )
 from eamm.fomm.keypoints import KeypointDetector, KeypointHeads, Keypoints
-from eamm.fomm.model import FommConfig
-from eamm.fomm.stored import read_description, read_weights
+from eamm.fomm.model import FommConfig, read_description, read_weights
 
 DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs to know, in a run folder or beside weights
 WEIGHTS = "a2fd.safetensors"  # of an imported model
 AUDIO_GAIN = 1.6  # by which the release multiplies the audio feature in its demo
+LEAST_DEVIATION = 1e-3  # of a unit, by which `lsuv_init` divides
 AT_ONCE = 64  # frames that `of_clip` decodes in one go
 
 
@@ -69,8 +69,8 @@ class A2fd(nn.Module):
             nn.Linear(widths.pose_hidden, widths.pose_dim),
             nn.ReLU(),
         )
-        told = 6 * config.keypoints.count if widths.residual else 0
-        code = widths.identity_dim + widths.audio_dim + widths.pose_dim + told
+        conditioning = 6 * config.keypoints.count if widths.residual else 0
+        code = widths.identity_dim + widths.audio_dim + widths.pose_dim + conditioning
         self.lstm = nn.LSTM(code, widths.hidden, widths.layers, batch_first=True)
         self.decoder = decoder(config)
         self.heads = KeypointHeads(config.features, config.keypoints)
@@ -78,8 +78,8 @@ class A2fd(nn.Module):
         if self.source_features is not None:
             for parameter in self.decoder[-1].parameters():
                 nn.init.zeros_(parameter)  # a fresh network leaves the source as it is
-        self.pose_standard = Standardise(config.pose)
-        self.source_standard = Standardise(config.source)
+        self.pose_norm = Normalize(config.pose)
+        self.source_norm = Normalize(config.source)
 
     def forward(
         self,
@@ -104,7 +104,7 @@ class A2fd(nn.Module):
         still_BChw = self._still(source_BCHW)
         audio_BTA = audio_gain * self._audio_feature(windows_BTRC)
         hidden_BTF = self._hidden(source_BCHW, still_BChw, audio_BTA, pose_BTP)
-        keypoints, heatmap = self._read(hidden_BTF.flatten(0, 1), still_BChw)
+        keypoints, heatmap = self._keypoints(hidden_BTF.flatten(0, 1), still_BChw)
         value, jacobian, heatmap = (part.unflatten(0, (B, T)) for part in (*keypoints, heatmap))
         return Keypoints(value, jacobian), heatmap
 
@@ -119,7 +119,7 @@ class A2fd(nn.Module):
         still = self._still(source_1CHW)
         audio = [self._audio_feature(part) for part in windows_1TRC.split(AT_ONCE, dim=1)]
         hidden = self._hidden(source_1CHW, still, audio_gain * torch.cat(audio, dim=1), pose_1TP)
-        found = [self._read(part, still)[0] for part in hidden[0].split(AT_ONCE)]
+        found = [self._keypoints(part, still)[0] for part in hidden[0].split(AT_ONCE)]
         return Keypoints(*(torch.cat(part) for part in zip(*found, strict=True)))
 
     def _audio_feature(self, windows_BTRC: Tensor) -> Tensor:
@@ -136,13 +136,13 @@ class A2fd(nn.Module):
     ) -> Tensor:
         """Return the LSTM's output at every frame, (B, T, F)."""
         T = audio_BTA.shape[1]
-        who = [self.identity(source_BCHW).flatten(1)]
-        codes = [audio_BTA, self.pose(self.pose_standard(pose_BTP))]
-        told = [] if still_BChw is None else [self._told(still_BChw)]
-        every = [[part[:, None].expand(-1, T, -1) for part in parts] for parts in (who, told)]
-        return self.lstm(torch.cat([*every[0], *codes, *every[1]], dim=2))[0]
+        identity_BTF = self.identity(source_BCHW).flatten(1)[:, None].expand(-1, T, -1)
+        codes = [identity_BTF, audio_BTA, self.pose(self.pose_norm(pose_BTP))]
+        if still_BChw is not None:
+            codes.append(self._conditioning(still_BChw)[:, None].expand(-1, T, -1))
+        return self.lstm(torch.cat(codes, dim=2))[0]
 
-    def _read(self, hidden_NF: Tensor, still_BChw: Tensor | None) -> tuple[Keypoints, Tensor]:
+    def _keypoints(self, hidden_NF: Tensor, still_BChw: Tensor | None) -> tuple[Keypoints, Tensor]:
         """Return keypoints and heatmaps of N = B T frames from the LSTM's output."""
         features_NChw = self.decoder(hidden_NF[:, :, None, None])
         if still_BChw is not None:
@@ -151,10 +151,10 @@ class A2fd(nn.Module):
         return self.heads(features_NChw)
 
     @torch.no_grad()
-    def _told(self, still_BChw: Tensor) -> Tensor:
-        """Return the numbers of the source's keypoints, (B, 6 K)."""
+    def _conditioning(self, still_BChw: Tensor) -> Tensor:
+        """Return the source's keypoints, normalised, (B, 6 K)."""
         keypoints, _ = self.heads(still_BChw)
-        return self.source_standard(flat(keypoints))
+        return self.source_norm(flat(keypoints))
 
     def train(self, mode: bool = True) -> "A2fd":
         """Set training or evaluation mode; what is the detector's stays in evaluation mode."""
@@ -170,6 +170,38 @@ class A2fd(nn.Module):
         if self.source_features is not None:
             parts = nn.Sequential(detector.down, detector.hourglass)
             self.source_features.load_state_dict(parts.state_dict())
+
+
+@torch.no_grad()
+def lsuv_init(model: A2fd, windows_BTRC: Tensor, pose_BTP: Tensor) -> None:
+    """Initialise the audio and pose encoders and the LSTM's input weights by LSUV (ours).
+
+    Every unit of the two encoders' linear layers gets mean 0 and deviation 1 before its ReLU, layer
+    by layer (LSUV; Mishkin and Matas, arXiv:1511.06422, with the mean taken off as well); the
+    LSTM's weights of n inputs get deviation 1 / sqrt(n). With torch's own initialisation the LSTM's
+    inputs hardly vary over a clip, which minutes of training do not mend.
+
+    Args:
+        model: on the CPU, fresh, in training mode: its batch norms follow this batch.
+        windows_BTRC: audio windows (B, T, 28, 12).
+        pose_BTP: poses (B, T, 6).
+    """
+    maps = model.audio(windows_BTRC.flatten(0, 1)[:, None]).flatten(1)
+    _unit_variance(model.audio_fc, maps)
+    _unit_variance(model.pose, model.pose_norm(pose_BTP).flatten(0, 1))
+    for layer in range(model.config.widths.layers):
+        weight = getattr(model.lstm, f"weight_ih_l{layer}")
+        nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+
+
+def _unit_variance(layers: nn.Sequential, numbers_NF: Tensor) -> None:
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            out = layer(numbers_NF)
+            deviation = out.std(dim=0).clamp(min=LEAST_DEVIATION)
+            layer.weight /= deviation[:, None]
+            layer.bias.copy_((layer.bias - out.mean(dim=0)) / deviation)
+        numbers_NF = layer(numbers_NF)
 
 
 def flat(keypoints: Keypoints) -> Tensor:

@@ -1,17 +1,16 @@
-"""How well Audio2Facial-Dynamics moves the keypoints of speakers that it has not seen.
+"""Keypoint error of Audio2Facial-Dynamics on validation clips, relative to two baselines.
 
-The source is the first frame of a held-out clip, sound and pose are the clip's own, and the truth
-is what FOMM's detector sees in its further frames (the self-driven protocol of supplement B.1,
-whose source is a random frame). The error is mean |x_a - x_v| + mean |J_a - J_v|. It is set against
-that of the source's own keypoints left where they are, and against what comes of another clip's
-sound: a network that only follows the pose would not notice.
+The source is the first frame of a clip, audio and pose are the clip's own, and the truth are the
+detector's keypoints of its further frames (the self-driven protocol of supplement B.1, whose source
+is a random frame). The error is mean |x_a - x_v| + mean |J_a - J_v|. The baselines are the source's
+own keypoints left where they are, and the prediction from another clip's audio, which a network
+that only follows the pose would match.
 
 Letters: T frames, K keypoints, S pixels of FOMM's pictures.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,16 +30,7 @@ from eamm.inference.pose import release_pose
 PICTURED = 4  # frames in a sample picture
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Which clips are measured beside training, and how often; nothing is chosen by the figures."""
-
-    split: Literal["val", "test_speaker", "none"] = "test_speaker"
-    every: int = 1_000  # steps
-    clips: int = 24  # at most, evenly spread over the split
-
-
-class Driven(NamedTuple):
+class ValItem(NamedTuple):
     """A clip to be predicted from its first frame; all tensors with a leading axis of 1."""
 
     source: Tensor  # (1, 3, S, S)
@@ -52,39 +42,33 @@ class Driven(NamedTuple):
     clip: Clip
 
 
-def spread(clips: Sequence[Clip], count: int) -> list[Clip]:
-    """Return at most `count` of the clips, evenly spread."""
-    chosen = np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int)
-    return [clips[i] for i in chosen]
-
-
-def driven_from_first(fomm: Fomm, clips: Sequence[Clip]) -> list[Driven]:
-    """Return what `keypoint_figures` measures on; a clip gets the sound of the next one.
+def keypoint_val_set(fomm: Fomm, clips: Sequence[Clip]) -> list[ValItem]:
+    """Return what `keypoint_metrics` measures on; the other audio is the next clip's.
 
     Raises:
-        ConfigError: there is no other clip whose sound could be taken, or a clip has one frame.
+        ConfigError: there is no other clip whose audio could be taken, or a clip has one frame.
     """
     if len(clips) < 2 or min(clip.frames for clip in clips) < 2:
         raise ConfigError(
-            f"{len(clips)} held-out clips, wanted 2 or more, of 2 frames or more each; set "
-            "held_out.split"
+            f"{len(clips)} validation clips, wanted 2 or more, of 2 frames or more each; set "
+            "val.split"
         )
     others = [*clips[1:], clips[0]]
-    return [_driven(fomm, clip, other) for clip, other in zip(clips, others, strict=True)]
+    return [_val_item(fomm, clip, other) for clip, other in zip(clips, others, strict=True)]
 
 
 @torch.no_grad()
-def keypoint_figures(model: A2fd, measured: Sequence[Driven]) -> dict[str, float]:
-    """Return the error of held-out keypoints and its ratios, sums over all clips.
+def keypoint_metrics(model: A2fd, val_set: Sequence[ValItem]) -> dict[str, float]:
+    """Return the error of the keypoints and its ratios, sums over all clips.
 
     error           mean |x_a - x_v| + mean |J_a - J_v| over the frames of all clips
     keypoint_ratio  error / that of the source's own keypoints at every frame
     value_ratio, jacobian_ratio  the same of either part
-    shuffled_ratio  error / that with another clip's sound and the right pose
+    shuffled_ratio  error / that with another clip's audio and the right pose
     """
     model.eval()
     found: dict[str, list[Tensor]] = {"ours": [], "still": [], "shuffled": []}
-    for one in measured:
+    for one in val_set:
         still = Keypoints(
             *(part[:, None].expand(-1, one.pose.shape[1], *part.shape[1:]) for part in one.still)
         )
@@ -104,13 +88,8 @@ def keypoint_figures(model: A2fd, measured: Sequence[Driven]) -> dict[str, float
     }
 
 
-def a2fd_figures(model: A2fd, fomm: Fomm, clips: Sequence[Clip]) -> dict[str, float]:
-    """Return `keypoint_figures` of held-out clips: what a report shows of a trained network."""
-    return keypoint_figures(model, driven_from_first(fomm, clips))
-
-
 @torch.no_grad()
-def sample_picture(model: A2fd, fomm: Fomm, one: Driven) -> Image:
+def sample_picture(model: A2fd, fomm: Fomm, one: ValItem) -> Image:
     """Return a few frames below each other: source, FOMM by A2FD, FOMM by its teacher, truth."""
     model.eval()
     T = one.pose.shape[1]
@@ -127,14 +106,14 @@ def sample_picture(model: A2fd, fomm: Fomm, one: Driven) -> Image:
     return np.concatenate(list(np.concatenate(columns, axis=2)), axis=0)
 
 
-def _driven(fomm: Fomm, clip: Clip, other: Clip) -> Driven:
+def _val_item(fomm: Fomm, clip: Clip, other: Clip) -> ValItem:
     device = next(fomm.parameters()).device
     frames = clip.store()[0 : clip.frames]
     keypoints, _ = teacher_keypoints(fomm, frames)
     repeated = np.resize(other.windows()[1:], (clip.frames - 1, *other.windows().shape[1:]))
     arrays = clip.windows()[1:], repeated, release_pose(clip)[1:]
     own, foreign, pose = (torch.from_numpy(np.array(one))[None].to(device) for one in arrays)
-    return Driven(
+    return ValItem(
         source=to_tensor(resized(frames[:1], fomm.config.size)).to(device),
         still=Keypoints(*(part[:1] for part in keypoints)),
         windows=own,

@@ -23,6 +23,7 @@ from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import beside, enlarged, write_png
+from eamm.analysis.landmarks import EXPRESSION, align_faces
 from eamm.analysis.networks import (
     Figures,
     Made,
@@ -34,7 +35,6 @@ from eamm.analysis.networks import (
     spread_frames,
     summary,
 )
-from eamm.displacement.figures import EXPRESSION, align_faces
 from eamm.displacement.validation import Pair
 from eamm.inference.pose import release_pose
 

@@ -32,8 +32,8 @@ from eamm.analysis.a2fd import emotional_inputs
 from eamm.analysis.clusters import clusters
 from eamm.analysis.dynamics import dynamic_sources
 from eamm.analysis.interpolation import Blend, interpolate
+from eamm.analysis.landmarks import detect_faces
 from eamm.analysis.networks import open_studio, unseen_pairs
-from eamm.displacement.figures import detect_faces
 
 BLENDS = ("angry:surprised", "disgusted:fear", "angry:happy")  # whose upper faces differ most
 ROWS = (  # of the table: key in analysis.json, what it says

@@ -24,8 +24,8 @@ from affekt.media.faces.points import eye_opening
 from affekt.media.plots import beside, enlarged, tracks, write_png
 from affekt.media.video.video import write_video
 from affekt.metrics.landmark import correlation
+from eamm.analysis.landmarks import align_faces
 from eamm.analysis.networks import Figures, Made, Studio, brow_height, coverage, summary
-from eamm.displacement.figures import align_faces
 from eamm.displacement.validation import Pair
 from eamm.inference.pose import release_pose
 

@@ -17,6 +17,7 @@ from affekt.arrays import Array, Image
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import beside, enlarged, write_png
 from affekt.metrics.landmark import correlation, point_distance
+from eamm.analysis.landmarks import SHAPE, align_faces
 from eamm.analysis.networks import (
     Figures,
     Made,
@@ -28,7 +29,6 @@ from eamm.analysis.networks import (
     spread_frames,
     summary,
 )
-from eamm.displacement.figures import SHAPE, align_faces
 from eamm.displacement.validation import Pair
 from eamm.inference.pose import release_pose
 

@@ -19,18 +19,19 @@ from torch import Tensor
 from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.points import BROWS
+from affekt.media.validation import ValConfig
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.metrics.landmark import point_distance
 from eamm.a2fd.network import A2fd
+from eamm.analysis.landmarks import EXPRESSION, align_faces, render_clip
 from eamm.displacement.data import clip_motion, read_frames
-from eamm.displacement.figures import EXPRESSION, align_faces, render_clip
 from eamm.displacement.network import (
     Displacement,
     DisplacementDescription,
     apply_displacement,
 )
-from eamm.displacement.validation import HeldOutEmotions, Pair, held_out_pairs
+from eamm.displacement.validation import Pair, val_pairs
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.inference.emotion import emotion_features
@@ -88,7 +89,7 @@ class Studio(NamedTuple):
         features_TE = features_TE.expand(len(neutral.value), -1)
         displacement = self.model.predict(features_TE, neutral)
         return apply_displacement(
-            neutral, displacement, self.model.config.moved, self.description.gains
+            neutral, displacement, self.model.config.keypoint_ids, self.description.keypoint_gains
         )
 
     def made(self, portrait_1CHW: Tensor, keypoints: Keypoints, chosen: Sequence[int]) -> Made:
@@ -120,7 +121,7 @@ def unseen_pairs(corpus: Corpus) -> dict[str, dict[str, Pair]]:
     eamm.displacement.validation.
     """
     found: dict[str, dict[str, Pair]] = {}
-    for pair in held_out_pairs(corpus, HeldOutEmotions(TEST, clips=ALL)):
+    for pair in val_pairs(corpus, ValConfig(TEST)):
         found.setdefault(pair.clip.speaker, {}).setdefault(pair.clip.emotion, pair)
     return found
 

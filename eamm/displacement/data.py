@@ -1,5 +1,5 @@
-"""What the emotion displacement learns from: emotional clips, their teacher keypoints, and what
-A2FD makes of their sound and pose from a neutral picture of the same speaker (supplement A.2).
+"""Training items of the emotion displacement: emotional clips, the detector's keypoints of their
+frames, and A2FD's from their audio, pose and a neutral picture of the speaker (supplement A.2).
 
 Letters: F consecutive frames of an item, T frames of a clip, K keypoints, S pixels of a side.
 """
@@ -42,7 +42,7 @@ class DisplacementDataConfig:
     longest: int | None = None
     neutral_clips: bool = False  # whether neutral clips are emotion sources too
     # Share of the items whose emotion frames come from another speaker's clip of the same emotion,
-    # so that the feature can tell nothing of who shows it. Ours; the release has none.
+    # so that the feature holds nothing of who shows it. Ours; the release has none.
     other_speaker: float = 0.0
     # Compute every clip's keypoints before the first step, from so many neutral pictures a clip,
     # instead of at every step from a new picture. 0: at every step, as the release does.
@@ -58,7 +58,7 @@ class DisplacementDataConfig:
 
 
 class ClipKeypoints(NamedTuple):
-    """What the frozen networks say of a clip."""
+    """Keypoints of a clip by the frozen networks."""
 
     teacher: Keypoints  # (N, K), of the N frames that are used, as they are
     neutral: Keypoints  # (P, N, K), A2FD's from P neutral pictures
@@ -105,10 +105,10 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((self.seed, draw))
-        clip, F = self.clips[draw % len(self)], self.config.frames
-        span = self.spans[draw % len(self)]
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        clip, F = self.clips[index % len(self)], self.config.frames
+        span = self.spans[index % len(self)]
         start = span.start + int(rng.integers(len(span) - F + 1))
         driving = read_frames(clip, start, start + F, self.size)
         shown = self._shown(clip, driving, rng)
@@ -145,12 +145,7 @@ def emotional_clips(corpus: Corpus, split: str, neutral_too: bool = False) -> li
     Raises:
         ConfigError: the corpus stores another frame profile, or there is none.
     """
-    profile = corpus.info.get("profile")
-    if profile != PROFILE:
-        raise ConfigError(
-            f"{corpus.root} stores frame profile {profile!r}, wanted {PROFILE!r}; run python -m "
-            "data_prep.prepare with frames.profile=eamm into another folder"
-        )
+    corpus.check_profile(PROFILE)
     clips = [each for each in corpus.clips(split) if neutral_too or each.emotion != NEUTRAL]
     if not any(clip.emotion != NEUTRAL for clip in clips):
         raise ConfigError(f"{corpus.root} has no emotional clip in split {split!r}")
@@ -194,7 +189,7 @@ def clip_motion(clip: Clip) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def neutral_keypoints(a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor, span: range) -> Keypoints:
-    """Return A2FD's keypoints (P, N, K) of some frames' sound and pose, from each picture."""
+    """Return A2FD's keypoints (P, N, K) of some frames' audio and pose, from each picture."""
     device, P = next(a2fd.parameters()).device, len(pictures_PCHW)
     motion = (each[span.start : span.stop] for each in clip_motion(clip))
     windows, pose = (each.expand(P, *each.shape).to(device) for each in motion)
@@ -205,11 +200,11 @@ def neutral_keypoints(a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor, span: range
 def clip_keypoints(
     fomm: Fomm, a2fd: A2fd, clip: Clip, pictures_PCHW: Tensor, span: range
 ) -> ClipKeypoints:
-    """Return what the frozen networks say of a clip's frames `span`.
+    """Return the frozen networks' keypoints of a clip's frames `span`.
 
     Args:
         fomm, a2fd: in evaluation mode.
-        clip: whose frames, sound and pose.
+        clip: whose frames, audio and pose.
         pictures_PCHW: of the clip's speaker, neutral, (P, 3, S, S).
         span: consecutive frames.
     """

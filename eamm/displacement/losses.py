@@ -1,6 +1,7 @@
-"""Losses and errors of the emotion displacement. Pure functions; weights live in the YAML.
+"""Losses and error ratios of the emotion displacement (EAMM, supplement A.2): pure functions, whose
+weights live in the configuration.
 
-Letters: N frames, M moved keypoints, E classes.
+Letters: N frames, M displaced keypoints, E classes.
 """
 
 from typing import Literal
@@ -26,7 +27,7 @@ def keypoint_terms(
             included), summed over keypoints; 1/2 and 1/4 of the former. Its weights are 10 and 10.
 
     Args:
-        predicted: the moved keypoints (N, M) only.
+        predicted: the displaced keypoints (N, M) only.
         teacher: the same ones of the detector.
         reduction: see above.
     """

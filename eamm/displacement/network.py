@@ -1,11 +1,13 @@
-"""EAMM's implicit emotion displacement learner: an emotion source moves A2FD's neutral keypoints
-(supplement A.1, Fig. 2; layers the supplement leaves open are those of the EAMM release).
+"""EAMM's implicit emotion displacement learner: displacements of A2FD's neutral keypoints from an
+emotion source (supplement A.1, Fig. 2; what it leaves open is as in the EAMM release).
 
-The emotion feature of a frame and the positionally encoded neutral keypoints give displacements of
-a few of the keypoints: those that emotion moves and speech does not, which depend on the FOMM at
-hand (eamm.displacement.keypoint_choice measures them).
+The emotion extractor E_e maps a frame to its emotion feature: FOMM's downsampling and hourglass,
+then a ResNet-18 without its 7x7 stem, 256 px -> 35 x 64 x 64 -> 64 x 32 x 32 -> 512 x 4 x 4 -> 512
+at the release's size. The predictor P_d maps that feature and the positionally encoded neutral
+keypoints to displacements of a few of the keypoints: those that emotion moves and speech does not,
+which depend on the FOMM at hand (eamm.displacement.keypoint_choice measures them).
 
-Letters: B frames, K keypoints, M moved keypoints, T frames of a clip, S pixels of a side.
+Letters: B frames, K keypoints, M displaced keypoints, T frames of a clip, S pixels of a side.
 """
 
 from collections.abc import Sequence
@@ -16,22 +18,76 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
 
 from affekt.arrays import Image
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import dump_config
 from eamm.augment import mask_mouth
-from eamm.displacement.extractor import EmotionExtractor, ExtractorConfig
+from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig
 from eamm.fomm.keypoints import Keypoints
-from eamm.fomm.stored import read_description, read_weights
+from eamm.fomm.model import read_description, read_weights
 
 DESCRIPTION = "displacement.yaml"  # what `load_displacement` needs to know
 WEIGHTS = "displacement.safetensors"  # of an imported model
 NUMBERS = 6  # of a keypoint: x, y, J00, J01, J10, J11
-RELEASED = (1, 4, 6, 8)  # the keypoints that the released weights move, of the released FOMM
+RELEASED = (1, 4, 6, 8)  # the keypoints that the released weights displace
 RELEASED_GAINS = (0.2, 1.0, 1.0, 0.0)  # by which the release's demo scales their displacements
 CHUNK = 32  # frames that `displaced` runs at once
+
+
+@dataclass(frozen=True)
+class ExtractorConfig:
+    """Sizes of the emotion extractor; the defaults are the release's."""
+
+    downscale: int = 4  # the picture is made this much smaller first
+    hourglass: HourglassConfig = field(default_factory=lambda: HourglassConfig(32))
+    widths: tuple[int, ...] = (64, 128, 256, 512)  # channels of the residual stages
+    blocks: int = 2  # residual blocks a stage
+    sigma: float = 1.5  # pixels, of the blur before `downscale`: fixed in the EAMM release
+
+    def __post_init__(self) -> None:
+        if not self.widths or self.blocks < 1:
+            raise ValueError(
+                f"widths are {self.widths} and blocks {self.blocks}, wanted one at least"
+            )
+
+    @property
+    def dim(self) -> int:
+        """Length of the emotion feature: 512 in the paper."""
+        return self.widths[-1]
+
+
+class EmotionExtractor(nn.Module):
+    """Frames (B, 3, S, S) in [0, 1] to emotion features (B, dim), which are not negative."""
+
+    def __init__(self, config: ExtractorConfig) -> None:
+        super().__init__()
+        self.down = AntiAlias(3, config.downscale, config.sigma)
+        self.hourglass = Hourglass(3, config.hourglass)
+        first = config.widths[0]
+        self.stem = nn.Sequential(
+            nn.Conv2d(self.hourglass.out_channels, first, 3, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+        )
+        ins = (first, *config.widths[:-1])
+        self.stages = nn.Sequential(
+            *(
+                _stage(*sizes, stride=1 + (number > 0), blocks=config.blocks)
+                for number, sizes in enumerate(zip(ins, config.widths, strict=True))
+            )
+        )
+        for part in (*self.stem.modules(), *self.stages.modules()):
+            if isinstance(part, nn.Conv2d):  # as torchvision's ResNet begins
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, frames_BCHW: Tensor) -> Tensor:
+        """Return the emotion feature of each frame."""
+        features: Tensor = self.stages(self.stem(self.hourglass(self.down(frames_BCHW))))
+        return features.mean(dim=(2, 3))
 
 
 @dataclass(frozen=True)
@@ -39,7 +95,7 @@ class DisplacementConfig:
     """Sizes; the defaults are the release's where it and the supplement agree."""
 
     keypoints: int = 10  # K
-    moved: tuple[int, ...] = RELEASED  # which of them, in this order
+    keypoint_ids: tuple[int, ...] = RELEASED  # which of them are displaced, in this order
     # mlp: the supplement's 4-layer MLP. release: three of its layers, then three one-dimensional
     # convolutions over the last one's 64 numbers, which give exactly 4 x 6.
     head: Literal["mlp", "release"] = "mlp"
@@ -51,15 +107,16 @@ class DisplacementConfig:
     classes: int = 0  # of the classification head on the emotion feature; 0: none
 
     def __post_init__(self) -> None:
-        wrong = [index for index in self.moved if not 0 <= index < self.keypoints]
-        if wrong or not self.moved or len(set(self.moved)) < len(self.moved):
+        ids = self.keypoint_ids
+        wrong = [index for index in ids if not 0 <= index < self.keypoints]
+        if wrong or not ids or len(set(ids)) < len(ids):
             raise ValueError(
-                f"moved is {self.moved}, wanted different indices from 0 to {self.keypoints - 1}"
+                f"keypoint_ids is {ids}, wanted different indices from 0 to {self.keypoints - 1}"
             )
-        if self.head == "release" and (len(self.moved), self.hidden[-1]) != (4, 64):
+        if self.head == "release" and (len(ids), self.hidden[-1]) != (4, 64):
             raise ValueError(
-                f"the head 'release' moves 4 keypoints from a last width of 64, not "
-                f"{len(self.moved)} from {self.hidden[-1]}; use the head 'mlp'"
+                f"the head 'release' displaces 4 keypoints from a last width of 64, not "
+                f"{len(ids)} from {self.hidden[-1]}; use the head 'mlp'"
             )
 
 
@@ -69,12 +126,10 @@ class DisplacementDescription:
 
     displacement: DisplacementConfig
     size: int = 256  # S of the emotion source
-    gains: tuple[float, ...] = ()  # of the moved keypoints' displacements; empty: 1
-    mask_mouth: bool = True  # whether the network has only seen hidden mouths
+    keypoint_gains: tuple[float, ...] = ()  # of the displacements; empty: 1
+    mask_mouth: bool = True  # whether mouths were hidden in training
     emotions: tuple[str, ...] = ()  # the classification head's classes
-    teacher: str | None = (
-        None  # eamm.a2fd.network.fingerprint of the detector whose keypoints it moves
-    )
+    teacher: str | None = None  # `fingerprint` of the detector whose keypoints it displaces
 
 
 def positional_encoding(numbers: Tensor, frequencies: int) -> Tensor:
@@ -90,7 +145,7 @@ def positional_encoding(numbers: Tensor, frequencies: int) -> Tensor:
 
 
 class DisplacementPredictor(nn.Module):
-    """P_d: emotion features and neutral keypoints to the displacements of the moved ones."""
+    """P_d: emotion features and neutral keypoints to displacements of the chosen keypoints."""
 
     def __init__(self, config: DisplacementConfig) -> None:
         super().__init__()
@@ -115,14 +170,14 @@ class DisplacementPredictor(nn.Module):
 
     def forward(self, emotion_BE: Tensor, keypoints: Keypoints) -> Keypoints:
         """Return the displacements, (B, M, 2) and (B, M, 2, 2)."""
-        B, M = len(emotion_BE), len(self.config.moved)
+        B, M = len(emotion_BE), len(self.config.keypoint_ids)
         numbers = torch.cat([keypoints.value, keypoints.jacobian.flatten(2)], dim=2)
         encoded = positional_encoding(numbers, self.config.frequencies).flatten(1)
         together = torch.cat([emotion_BE, self.projection(encoded)], dim=1)
         hidden = self.hidden(together)
         out = self.output(hidden[:, None]) if self.config.head == "release" else self.output(hidden)
-        moved = out.reshape(B, M, NUMBERS)
-        return Keypoints(moved[..., :2], moved[..., 2:].unflatten(2, (2, 2)))
+        numbers = out.reshape(B, M, NUMBERS)
+        return Keypoints(numbers[..., :2], numbers[..., 2:].unflatten(2, (2, 2)))
 
 
 class Displacement(nn.Module):
@@ -152,35 +207,35 @@ class Displacement(nn.Module):
 
 
 def apply_displacement(
-    keypoints: Keypoints, displacement: Keypoints, moved: Sequence[int], gains: Sequence[float] = ()
+    keypoints: Keypoints, displacement: Keypoints, ids: Sequence[int], gains: Sequence[float] = ()
 ) -> Keypoints:
-    """Return keypoints (..., K) with the moved ones displaced, each times its gain (1 if none).
+    """Return keypoints (..., K) with those of `ids` displaced, each times its gain (1 if none).
 
     Raises:
-        ValueError: another number of gains than of moved keypoints.
+        ValueError: another number of gains than of ids.
     """
-    if gains and len(gains) != len(moved):
-        raise ValueError(f"{len(gains)} gains for {len(moved)} moved keypoints {tuple(moved)}")
+    if gains and len(gains) != len(ids):
+        raise ValueError(f"{len(gains)} keypoint_gains for {len(ids)} keypoint_ids {tuple(ids)}")
     value, jacobian = displacement
-    index = torch.tensor(moved, device=value.device)
-    gain = value.new_tensor(gains or [1.0] * len(moved))
+    index = torch.tensor(ids, device=value.device)
+    gain = value.new_tensor(gains or [1.0] * len(ids))
     return Keypoints(
         keypoints.value.index_add(-2, index, gain[:, None] * value),
         keypoints.jacobian.index_add(-3, index, gain[:, None, None] * jacobian),
     )
 
 
-def select(keypoints: Keypoints, moved: Sequence[int]) -> Keypoints:
+def select(keypoints: Keypoints, ids: Sequence[int]) -> Keypoints:
     """Return some of the keypoints (..., K), in the order asked for."""
-    index = list(moved)
+    index = list(ids)
     return Keypoints(keypoints.value[..., index, :], keypoints.jacobian[..., index, :, :])
 
 
 def emotion_source(frames: Image, description: DisplacementDescription, seed: int = 0) -> Tensor:
     """Return an emotion source as the network expects it, (T, 3, S, S) float32 in [0, 1].
 
-    Resized, and its mouth hidden under noise where the network has only seen hidden mouths; nothing
-    else: unlike the release's demo, which applies the whole training augmentation at random.
+    Resized, and its mouth hidden under noise where it was in training; nothing else, unlike the
+    release's demo, which applies the whole training augmentation at random.
 
     Args:
         frames: (T, H, W, 3) RGB, squares cut as profile `eamm` does.
@@ -200,7 +255,7 @@ def displaced(
     neutral: Keypoints,
     gains: Sequence[float] = (),
 ) -> Keypoints:
-    """Return a clip's neutral keypoints (T, K) moved by an emotion source of as many frames."""
+    """Return a clip's neutral keypoints (T, K) displaced by an emotion source of as many frames."""
     parts = [
         model(frames, Keypoints(*chunk))
         for frames, *chunk in zip(
@@ -208,7 +263,7 @@ def displaced(
         )
     ]
     displacement = Keypoints(*(torch.cat(each) for each in zip(*parts, strict=True)))
-    return apply_displacement(neutral, displacement, model.config.moved, gains)
+    return apply_displacement(neutral, displacement, model.config.keypoint_ids, gains)
 
 
 def save_displacement_description(folder: Path, description: DisplacementDescription) -> None:
@@ -238,7 +293,7 @@ def load_displacement(
 
 def _dense(config: DisplacementConfig) -> nn.Module:
     """The MLP's fourth layer; it begins at no displacement (ours)."""
-    last = nn.Linear(config.hidden[-1], NUMBERS * len(config.moved))
+    last = nn.Linear(config.hidden[-1], NUMBERS * len(config.keypoint_ids))
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return last
@@ -254,3 +309,13 @@ def _convolutions() -> nn.Module:
         nn.ReLU(),
         nn.Conv1d(4, 4, 3),  # -> 6
     )
+
+
+def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
+    skip = None
+    if stride != 1 or inputs != outputs:
+        skip = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+        )
+    first = BasicBlock(inputs, outputs, stride, skip)
+    return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(blocks - 1)))

@@ -1,19 +1,18 @@
-"""How well emotion is moved onto speakers that were not learned from, by another person's emotion.
+"""Keypoint error of the emotion displacement on validation clips, with another person's emotion.
 
-For each emotional clip of a held-out split: sound and pose are its own, the picture is the first
-frame of the speaker's first neutral clip, and the emotion source is a clip of the same emotion of
+For each emotional clip of the split: audio and pose are its own, the picture is the first frame of
+the speaker's first neutral clip, and the emotion source is a clip of the same emotion of
 ANOTHER speaker of the split, the next one, saying the same sentence where there is one. The source
-is not augmented; its mouth is hidden if the network has only seen hidden mouths. (The paper makes
+is not augmented; its mouth is hidden if it was in training. (The paper makes
 its emotion source by driving another identity with the test video through FOMM, supplement B.1,
 so that source and truth agree frame by frame; here they agree in the emotion alone.) A source
 shorter than the clip begins again, as in the release.
 
-Letters: T frames, K keypoints, M moved ones, S pixels of a side.
+Letters: T frames, K keypoints, M displaced ones, S pixels of a side.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,10 +20,10 @@ from torch import Tensor
 
 from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from eamm.a2fd.network import A2fd
-from eamm.a2fd.validation import spread
 from eamm.displacement.data import clip_keypoints, emotional_clips, neutral_clips, read_frames
 from eamm.displacement.losses import error_ratios
 from eamm.displacement.network import (
@@ -38,17 +37,8 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 
 
-@dataclass(frozen=True)
-class HeldOutEmotions:
-    """Which clips are measured beside training, and how often; nothing is chosen by the figures."""
-
-    split: Literal["val", "test_speaker", "none"] = "test_speaker"
-    every: int = 1_000  # steps
-    clips: int = 28  # at most, evenly spread over the split
-
-
 class Pair(NamedTuple):
-    """A clip to be made, and what it is made from besides its own sound and pose."""
+    """A clip to be generated, and what from besides its own audio and pose."""
 
     clip: Clip
     source: Clip  # of the emotion: another speaker's
@@ -65,20 +55,20 @@ class Prepared(NamedTuple):
     source: Image  # (T, S, S, 3)
 
 
-def held_out_pairs(corpus: Corpus, held_out: HeldOutEmotions) -> list[Pair]:
+def val_pairs(corpus: Corpus, val: ValConfig) -> list[Pair]:
     """Return the pairs of a split, none for the split "none".
 
     Raises:
         ConfigError: no emotional clip, a speaker without neutral clip, or an emotion that one
             speaker alone shows.
     """
-    if held_out.split == "none":
+    if val.split == "none":
         return []
-    clips = emotional_clips(corpus, held_out.split)
-    neutral = neutral_clips(corpus, held_out.split, clips)
+    clips = emotional_clips(corpus, val.split)
+    neutral = neutral_clips(corpus, val.split, clips)
     return [
         Pair(clip, _other(clip, clips), neutral[clip.speaker][0])
-        for clip in spread(clips, held_out.clips)
+        for clip in evenly_spread(clips, val.clips or len(clips))
     ]
 
 
@@ -97,32 +87,32 @@ def prepare(fomm: Fomm, a2fd: A2fd, pair: Pair) -> Prepared:
 def with_emotion(
     model: Displacement, description: DisplacementDescription, prepared: Prepared
 ) -> Keypoints:
-    """Return the clip's keypoints (T, K), moved by the emotion source."""
+    """Return the clip's keypoints (T, K), displaced by the emotion source."""
     device = next(model.parameters()).device
     source = emotion_source(prepared.source, description).to(device)
     neutral = Keypoints(*(each.to(device) for each in prepared.neutral))
     was_training = model.training
-    moved = displaced(model.eval(), source, neutral, description.gains)
+    moved = displaced(model.eval(), source, neutral, description.keypoint_gains)
     model.train(was_training)
     return Keypoints(*(each.cpu() for each in moved))
 
 
-def displacement_figures(
-    model: Displacement, description: DisplacementDescription, measured: Sequence[Prepared]
+def displacement_metrics(
+    model: Displacement, description: DisplacementDescription, val_set: Sequence[Prepared]
 ) -> dict[str, float]:
-    """Return the error of the moved keypoints over that of no displacement, over all clips.
+    """Return the error of the displaced keypoints over that of no displacement, over all clips.
 
     value_ratio and jacobian_ratio (`error_ratios`), and the same over all keypoints' numbers, the
-    unmoved ones included: keypoint_ratio, sum of the two errors over sum of the two without.
+    others included: keypoint_ratio, sum of the two errors over sum of the two without.
     """
-    results = [with_emotion(model, description, each) for each in measured]
-    moved = model.config.moved
+    results = [with_emotion(model, description, each) for each in val_set]
+    ids = model.config.keypoint_ids
     ours, still, truth = (
-        joined([select(each, moved) for each in group])
+        joined([select(each, ids) for each in group])
         for group in (
             results,
-            [each.neutral for each in measured],
-            [each.teacher for each in measured],
+            [each.neutral for each in val_set],
+            [each.teacher for each in val_set],
         )
     )
     ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}
@@ -144,7 +134,7 @@ def _other(clip: Clip, clips: Sequence[Clip]) -> Clip:
     if not same:
         raise ConfigError(
             f"{clip.speaker} alone shows {clip.emotion!r} in split {clip.split!r}: there is no "
-            "other identity to take the emotion from; set held_out.split=none"
+            "other identity to take the emotion from; set val.split=none"
         )
     speakers = sorted({each.speaker for each in same})
     following = next((each for each in speakers if each > clip.speaker), speakers[0])

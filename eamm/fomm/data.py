@@ -1,5 +1,5 @@
-"""Pairs of frames of one person, from prepared corpora, as FOMM learns from them (arXiv:2003.00196,
-Sec. 3.3: source and driving are two frames of one video; sampling and augmentation of its release).
+"""FOMM's training items: pairs of frames of one person, source and driving, from prepared corpora
+(arXiv:2003.00196, Sec. 3.3; sampling and augmentation of its release).
 
 Letters: N frames, H, W pixels.
 """
@@ -52,8 +52,8 @@ class FrameDataConfig:
     # keeps one emotion, so that brows and lids hardly move; between clips everything does.
     across_clips: float = 0.0
     flips: bool = True  # time p .5, else left and right p .5
-    # Groups of iBUG landmarks, one a keypoint, whose means come along (see losses.anchors).
-    anchors: tuple[tuple[int, ...], ...] = ()
+    # Groups of iBUG landmarks, one a keypoint, whose means supervise it (losses.landmark_distance).
+    landmarks: tuple[tuple[int, ...], ...] = ()
     jitter: JitterConfig = field(default_factory=JitterConfig)
 
     def __post_init__(self) -> None:
@@ -61,8 +61,8 @@ class FrameDataConfig:
             raise ValueError("corpora is empty")
         if self.repeats < 1:
             raise ValueError(f"repeats is {self.repeats}, wanted at least 1")
-        if any(not 0 <= point < COUNT for group in self.anchors for point in group):
-            raise ValueError(f"anchors name landmarks outside 0 to {COUNT - 1}")
+        if any(not 0 <= point < COUNT for group in self.landmarks for point in group):
+            raise ValueError(f"landmarks has numbers outside 0 to {COUNT - 1}")
         if not 0 <= self.across_clips <= 1:
             raise ValueError(f"across_clips is {self.across_clips}, wanted 0 to 1")
 
@@ -70,9 +70,9 @@ class FrameDataConfig:
 class FramePairs(Dataset[dict[str, Tensor]]):
     """Pairs `source` and `driving`, float32 RGB (3, size, size) in [0, 1].
 
-    With anchors also `source_anchors` and `driving_anchors`, (K, 2), x and y in [-1, 1]. Within a
-    clip the source is the earlier frame until time is flipped. Every choice is drawn from
-    (seed, draw).
+    With landmark supervision also `source_landmarks` and `driving_landmarks`, (K, 2), x and y in
+    [-1, 1]. Within a clip the source is the earlier frame until time is flipped. Every choice is
+    drawn from (seed, index).
     """
 
     def __init__(self, data: FrameDataConfig, size: int, seed: int, split: str = "train") -> None:
@@ -90,16 +90,16 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         self.stores = {clip.folder: clip.store() for clip in clips}
         self.landmarks = (
             {clip.folder: clip.stored_landmarks().astype(np.float32) for clip in clips}
-            if data.anchors
+            if data.landmarks
             else {}
         )
 
     def __len__(self) -> int:
         return self.data.repeats * len(self.groups)
 
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((self.seed, draw))
-        places = self._places(self.groups[draw % len(self.groups)], rng)
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        places = self._places(self.groups[index % len(self.groups)], rng)
         flip_time, flip_sides = rng.random(2) < 0.5
         flip_time, flip_sides = (
             self.data.flips and flip_time,
@@ -111,12 +111,12 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         frames = np.concatenate([resized(frame, self.size) for frame in read])
         if flip_sides:
             frames = np.ascontiguousarray(frames[:, :, ::-1])
-        source, driving = to_tensor(jittered(frames, draw_jitter(self.data.jitter, rng)))
+        source, driving = to_tensor(jittered(frames, sample_jitter(self.data.jitter, rng)))
         item = {"source": source, "driving": driving}
-        if self.data.anchors:
+        if self.data.landmarks:
             for name, (clip, place) in zip(("source", "driving"), places, strict=True):
                 landmarks = self._landmarks(clip, place, bool(flip_sides))
-                item[f"{name}_anchors"] = anchors_of(landmarks, self.data.anchors)
+                item[f"{name}_landmarks"] = group_means(landmarks, self.data.landmarks)
         return item
 
     def _places(self, group: Sequence[Clip], rng: np.random.Generator) -> list[tuple[Clip, int]]:
@@ -136,7 +136,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         return points[list(FLIP)] * MIRROR if mirrored else points
 
 
-def anchors_of(landmarks: Points, groups: Sequence[Sequence[int]]) -> Tensor:
+def group_means(landmarks: Points, groups: Sequence[Sequence[int]]) -> Tensor:
     """Return the mean landmark of each group, (K, 2), of landmarks (68, 2)."""
     means = [landmarks[list(group)].mean(axis=0) for group in groups]
     return torch.from_numpy(np.stack(means).astype(np.float32))
@@ -150,13 +150,7 @@ def find_clips(data: FrameDataConfig, split: str) -> list[Clip]:
     """
     corpora = [Corpus(root) for root in data.corpora]
     for corpus in corpora:
-        profile = corpus.info.get("profile")
-        if profile != data.profile:
-            raise ConfigError(
-                f"{corpus.root} stores frame profile {profile!r}, wanted {data.profile!r}; run "
-                f"python -m data_prep.prepare with frames.profile={data.profile} into another "
-                "folder, or set data.profile"
-            )
+        corpus.check_profile(data.profile)
     return [clip for corpus in corpora for clip in corpus.clips(split=split)]
 
 
@@ -168,7 +162,7 @@ def grouped(clips: Sequence[Clip], by: Literal["identity", "clip"]) -> list[list
     return list(groups.values())
 
 
-def draw_jitter(config: JitterConfig, rng: np.random.Generator) -> list[tuple[str, float]]:
+def sample_jitter(config: JitterConfig, rng: np.random.Generator) -> list[tuple[str, float]]:
     """Return the operations in a random order, each with its random factor."""
     ranges = {
         "brightness": (1 - config.brightness, 1 + config.brightness),

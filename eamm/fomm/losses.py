@@ -48,8 +48,10 @@ def pixels(prediction: Pyramid, target: Pyramid, weights: Pyramid | None = None)
     return torch.stack(terms).sum()
 
 
-def near(places_BK2: Tensor, pictures: Pyramid, extra: float, variance: float = 0.01) -> Pyramid:
-    """Return weights that are 1 far from all places and 1 + `extra` at each, by scale. Ours."""
+def keypoint_weights(
+    places_BK2: Tensor, pictures: Pyramid, extra: float, variance: float = 0.01
+) -> Pyramid:
+    """Return pixel weights, 1 far from all places and 1 + `extra` at each, by scale. Ours."""
     bumps = {
         factor: gaussians(places_BK2, (frames.shape[2], frames.shape[3]), variance)
         for factor, frames in pictures.items()
@@ -89,10 +91,10 @@ def discriminator_loss(
     return 2 * gan.lsgan_discriminator(real, fake).sum()
 
 
-def anchors(keypoints: Keypoints, places_BK2: Tensor) -> Tensor:
-    """Return mean |p - a|: keypoints against the places that they are drawn to.
+def landmark_distance(keypoints: Keypoints, landmarks_BK2: Tensor) -> Tensor:
+    """Return mean |p - a|: keypoints against the landmark means that supervise them.
 
-    Ours, for the small setting. Left alone, keypoints begin in the middle of the picture and need
-    tens of thousands of steps to find the mouth; here landmarks show them where to look.
+    Ours, for the small setting. Without it keypoints begin in the middle of the picture and need
+    tens of thousands of steps to find the mouth.
     """
-    return (keypoints.value - places_BK2).abs().mean()
+    return (keypoints.value - landmarks_BK2).abs().mean()

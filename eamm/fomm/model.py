@@ -1,5 +1,6 @@
 """A whole FOMM: its sizes, and how a trained or imported one is read."""
 
+import typing as tp
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,12 +9,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from affekt.runtime.config import dump_config, load_config
+from affekt.runtime.run import restore
 from eamm.fomm.blocks import AntiAlias
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import Generated, Generator, GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector
 from eamm.fomm.motion import MotionConfig
-from eamm.fomm.stored import read_description, read_weights
+
+T = tp.TypeVar("T")
 
 DESCRIPTION = "fomm.yaml"  # what `load_fomm` needs to know, in a run folder or beside weights
 WEIGHTS = "fomm.safetensors"  # of an imported model
@@ -103,3 +106,33 @@ def load_discriminator(path: Path, device: torch.device | str = "cpu") -> Discri
     discriminator = Discriminator(count, load_config(DiscriminatorConfig, description))
     discriminator.load_state_dict(load_file(path / "discriminator.safetensors"))
     return discriminator.to(device).eval()
+
+
+def read_description(kind: type[T], folder: Path, name: str, script: str) -> T:
+    """Return what a folder says of its network, in its file `name`.
+
+    Raises:
+        FileNotFoundError: the folder is neither a run of `script` nor an import; both are named.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: {folder} is neither a run of {script} nor a folder that "
+            "python -m eamm.released.importer wrote"
+        )
+    return load_config(kind, path)
+
+
+def read_weights(folder: Path, name: str, network: nn.Module, **parts: nn.Module) -> None:
+    """Load a network's weights from the imported file `name`, or from the run's checkpoint.
+
+    Args:
+        folder: of the network.
+        name: of the file of imported weights, which hold the whole network.
+        network: gets them.
+        parts: of the network, as the run's checkpoint names them.
+    """
+    if (folder / name).is_file():
+        network.load_state_dict(load_file(folder / name))
+    else:
+        restore(folder, **parts)

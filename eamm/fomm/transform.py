@@ -1,4 +1,4 @@
-"""Random warps under which keypoints must move along: an affine map and a thin-plate spline
+"""Random warps of the equivariance constraint: an affine map and a thin-plate spline
 (FOMM, arXiv:2003.00196, Sec. 3.1, "Equivariance constraint"; constants of its release).
 
 Letters: B pictures, N points, P control points, H, W pixels.
@@ -19,8 +19,8 @@ EPSILON = 1e-6  # in the logarithm
 class TransformConfig:
     """How strong the warps are."""
 
-    affine: float = 0.05  # standard deviation of the affine map's six numbers
-    plate: float = 0.005  # of the control points' weights; 0 leaves the spline out
+    affine_sigma: float = 0.05  # standard deviation of the affine map's six numbers
+    tps_sigma: float = 0.005  # of the control points' weights; 0 leaves the spline out
     points: int = 5  # control points a side
 
 
@@ -63,10 +63,10 @@ class Transform:
         return (points_BN2[:, :, None] - self.control).abs().sum(dim=-1)
 
 
-def draw_transform(batch: int, config: TransformConfig, like: Tensor) -> Transform:
+def random_transform(batch: int, config: TransformConfig, like: Tensor) -> Transform:
     """Return a random warp for each picture, from torch's generator of that device."""
     normal = torch.randn((batch, 2, 3), dtype=like.dtype, device=like.device)
-    affine = torch.eye(2, 3, dtype=like.dtype, device=like.device) + config.affine * normal
+    affine = torch.eye(2, 3, dtype=like.dtype, device=like.device) + config.affine_sigma * normal
     control = coordinate_grid(config.points, config.points, like).reshape(-1, 2)
     weights = torch.randn((batch, len(control)), dtype=like.dtype, device=like.device)
-    return Transform(affine, control, config.plate * weights)
+    return Transform(affine, control, config.tps_sigma * weights)

@@ -90,7 +90,7 @@ def emotional_keypoints(
     displacement = displacements(model, features, neutral)
     if smooth:
         displacement = smoothed(displacement, DISPLACEMENT_FILTER)
-    return with_emotion(model, neutral, displacement, description.gains, wanted.intensity)
+    return with_emotion(model, neutral, displacement, description.keypoint_gains, wanted.intensity)
 
 
 def source_frames(
@@ -167,7 +167,7 @@ def with_emotion(
         gains: of the run's description; none: 1 each.
         intensity: 0 is neutral, 1 the emotion as it was learned.
     """
-    moved = model.config.moved
+    moved = model.config.keypoint_ids
     scaled = [intensity * gain for gain in gains or [1.0] * len(moved)]
     return apply_displacement(neutral, displacement, moved, scaled)
 

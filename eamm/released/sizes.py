@@ -8,8 +8,7 @@ import re
 
 from affekt.runtime.weights.foreign import State, rows
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths
-from eamm.displacement.extractor import ExtractorConfig
-from eamm.displacement.network import NUMBERS, DisplacementConfig
+from eamm.displacement.network import NUMBERS, DisplacementConfig, ExtractorConfig
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.discriminator import DiscriminatorConfig
 from eamm.fomm.generator import GeneratorConfig

@@ -136,12 +136,7 @@ def speaker_clips(data: VideoDataConfig, split: str) -> list[list[Clip]]:
     """
     corpora = [Corpus(root) for root in data.corpora]
     for corpus in corpora:
-        profile = corpus.info.get("profile")
-        if profile != PROFILE:
-            raise ConfigError(
-                f"{corpus.root} stores frame profile {profile!r}, wanted {PROFILE!r}; run python "
-                "-m data_prep.prepare with frames.profile=portrait into another folder"
-            )
+        corpus.check_profile(PROFILE)
     known = sorted({speaker for corpus in corpora for speaker in corpus.speakers})
     names = ", ".join(known)
     if data.speaker is None and len(known) > 1:

@@ -9,11 +9,11 @@ from eamm.a2fd import network as a2fd
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
 from eamm.displacement import network as displacement
-from eamm.displacement.extractor import ExtractorConfig
 from eamm.displacement.network import (
     Displacement,
     DisplacementConfig,
     DisplacementDescription,
+    ExtractorConfig,
     save_displacement_description,
 )
 from eamm.fomm.blocks import HourglassConfig
@@ -36,7 +36,7 @@ WIDTHS = A2fdWidths(
 MOVED, GAINS = (0, 2), (0.5, 1.0)
 DISPLACEMENT = DisplacementConfig(
     keypoints=CONFIG.keypoints.count,
-    moved=MOVED,
+    keypoint_ids=MOVED,
     projection=16,
     neutral=8,
     hidden=(16, 8, 8),

@@ -21,6 +21,7 @@ from eamm.analysis.a2fd import emotional_inputs, motion, pooled_share, typical_f
 from eamm.analysis.clusters import cluster_figures, clusters, some_clips
 from eamm.analysis.dynamics import alternating, dynamic_sources, motion_figures
 from eamm.analysis.interpolation import interpolate, path_figures
+from eamm.analysis.landmarks import LIDS, align_faces
 from eamm.analysis.networks import (
     Made,
     brow_height,
@@ -32,12 +33,11 @@ from eamm.analysis.networks import (
     summary,
     unseen_pairs,
 )
-from eamm.displacement.extractor import ExtractorConfig
-from eamm.displacement.figures import LIDS, align_faces
 from eamm.displacement.network import (
     Displacement,
     DisplacementConfig,
     DisplacementDescription,
+    ExtractorConfig,
     save_displacement_description,
 )
 from eamm.fomm.blocks import HourglassConfig
@@ -52,7 +52,7 @@ from tests.corpora.emotional_corpus import (
 FACE = align_faces(plain_face(64)[None])[0]
 MODEL = DisplacementConfig(
     keypoints=3,
-    moved=(1,),
+    keypoint_ids=(1,),
     frequencies=2,
     projection=16,
     neutral=16,

@@ -97,7 +97,7 @@ def test_emotion_displacements_are_the_definitions(released, imported):
     logits = model.classify(ours)
     torch.testing.assert_close(logits, linear(state, "classify.last_fc", feature), **CLOSE)
     moved = apply_displacement(
-        Keypoints(value, jacobian), found, model.config.moved, description.gains
+        Keypoints(value, jacobian), found, model.config.keypoint_ids, description.keypoint_gains
     )
     for mine, theirs in zip(moved, demo_keypoints((value, jacobian), wanted), strict=True):
         torch.testing.assert_close(mine, theirs, **CLOSE)

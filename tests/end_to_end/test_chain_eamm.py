@@ -34,7 +34,7 @@ def tiny_configs(folder):
         run = (
             f"run: {{steps: {steps}, log_every: 2, save_every: {steps}, batch_size: 2, threads: 1}}"
         )
-        text = f"base: {configs / name}.yaml\n{run}\nheld_out: {{clips: 2}}\n"
+        text = f"base: {configs / name}.yaml\n{run}\nval: {{clips: 2}}\n"
         (folder / f"{name}.yaml").write_text(text)
 
 

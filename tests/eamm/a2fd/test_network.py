@@ -8,8 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from affekt.runtime.config import ConfigError
-from eamm.a2fd.initialisation import even_out
-from eamm.a2fd.layers import A2fdConfig, A2fdWidths, Standard
+from eamm.a2fd.layers import A2fdConfig, A2fdWidths, NormStats
 from eamm.a2fd.losses import distance, imitation
 from eamm.a2fd.network import (
     A2fd,
@@ -17,6 +16,7 @@ from eamm.a2fd.network import (
     config_for,
     fingerprint,
     load_a2fd,
+    lsuv_init,
     save_a2fd_description,
 )
 from eamm.fomm.blocks import HourglassConfig
@@ -26,7 +26,7 @@ from eamm.fomm.model import FommConfig
 KEYPOINTS = KeypointConfig(4, HourglassConfig(8, 32, 2), downscale=2, kernel=3)
 NARROW = A2fdWidths(4, 32, (8, 8, 16, 16, 16), 32, 16, 16, 16, 24, 2, 16, 8)
 SMALL = A2fdConfig(NARROW, 32, KEYPOINTS)
-ONE = Standard((1.0,) * 6, (1.0,) * 6)
+ONE = NormStats((1.0,) * 6, (1.0,) * 6)
 
 
 def inputs(B=2, T=5, size=32):
@@ -153,7 +153,7 @@ def test_the_gain_multiplies_the_audio_feature():
 def test_pose_constants_are_taken_off_before_the_network():
     mean, scale = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (2.0,) * 6
     raw = A2fd(SMALL).eval()
-    constant = A2fd(replace(SMALL, pose=Standard(mean, scale))).eval()
+    constant = A2fd(replace(SMALL, pose=NormStats(mean, scale))).eval()
     constant.load_state_dict(raw.state_dict())  # they are no weights
     source, windows, pose = inputs(1, 3)
     given = pose * torch.tensor(scale) + torch.tensor(mean)
@@ -196,7 +196,7 @@ def test_the_heads_begin_as_the_detectors_if_wanted():
 def test_evened_weights_let_sound_and_pose_be_felt_from_the_start():
     windows, pose = 10 * torch.randn(6, 5, 28, 12), torch.randn(6, 5, 6) * torch.tensor([0.1] * 6)
     model = A2fd(SMALL)
-    even_out(model, windows, pose)
+    lsuv_init(model, windows, pose)
     maps = model.audio(windows.flatten(0, 1)[:, None]).flatten(1)
     for layers, given in ((model.audio_fc, maps), (model.pose, pose.flatten(0, 1))):
         first = layers[0](given)

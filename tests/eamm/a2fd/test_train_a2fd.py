@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from affekt.media.corpus import Corpus
+from affekt.media.validation import ValConfig
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.nets.perceptual import VggConfig
@@ -15,11 +16,11 @@ from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from eamm.a2fd.data import A2fdDataConfig, DrivenClips, pose_standard, source_frame
+from eamm.a2fd.data import A2fdDataConfig, DrivenClips, pose_stats, source_frame
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import load_a2fd
-from eamm.a2fd.teacher import taught_frames, teacher_keypoints
-from eamm.a2fd.validation import HeldOut, a2fd_figures, driven_from_first, keypoint_figures
+from eamm.a2fd.teacher import cache_targets, teacher_keypoints
+from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set
 from eamm.fomm.model import load_fomm
 from eamm.inference.pose import release_pose
 from tests.corpora.driven_corpus import FOMM, make_driven_corpus, make_fomm
@@ -58,7 +59,7 @@ def config(folder, tmp_path):
         model=WIDTHS,
         vgg=VggConfig("random", ("relu1_1",)),
         loss=LossConfig(perceptual=0.1, perceptual_every=2),
-        held_out=HeldOut("none"),
+        val=ValConfig("none"),
     )
 
 
@@ -75,14 +76,14 @@ def test_it_learns_to_move_a_face_that_it_has_not_seen(config):
     quick = replace(
         config,
         run=replace(config.run, steps=200, batch_size=16),
-        data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="standardised"),
-        teacher="cached",
+        data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="normalized"),
+        cache_targets=True,
         heads="frozen",
-        first_weights="even",
+        init="lsuv",
         model=replace(WIDTHS, residual=True),
         loss=LossConfig(heatmap=1.0, perceptual=0.0),
         optim=OptimConfig(lr=3e-3, schedule="linear"),
-        held_out=HeldOut(every=200),
+        val=ValConfig("test_speaker", 200),
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
@@ -90,7 +91,9 @@ def test_it_learns_to_move_a_face_that_it_has_not_seen(config):
     assert last["held_out_shuffled_ratio"] < 0.99
     assert list((config.run.out / "pictures").glob("held_out_*.png"))
     clips = Corpus(config.corpus).clips(split="test_speaker")
-    again = a2fd_figures(load_a2fd(config.run.out), load_fomm(config.fomm), clips)
+    again = keypoint_metrics(
+        load_a2fd(config.run.out), keypoint_val_set(load_fomm(config.fomm), clips)
+    )
     assert again["keypoint_ratio"] == pytest.approx(last["held_out_keypoint_ratio"], abs=1e-6)
 
 
@@ -101,10 +104,10 @@ def test_a_stopped_run_continues_exactly(config, phase):
         "second": replace(config, generator="finetune"),
         "small": replace(
             config,
-            data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="standardised"),
-            teacher="cached",
+            data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="normalized"),
+            cache_targets=True,
             heads="frozen",
-            first_weights="even",
+            init="lsuv",
             model=replace(WIDTHS, residual=True),
             loss=LossConfig(perceptual=0.0),
         ),
@@ -150,7 +153,7 @@ def test_a_fine_tuned_run_is_a_fomm_too(config):
 
 
 def test_the_second_phase_starts_from_the_first_ones_weights(config):
-    train(replace(config, data=replace(config.data, pose="standardised")))
+    train(replace(config, data=replace(config.data, pose="normalized")))
     second = replace(
         config,
         run=replace(config.run, out=config.run.out.with_name("second"), steps=1),
@@ -176,7 +179,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms(config):
 def test_a_cached_teacher_says_what_the_loop_says(config):
     still = replace(config, data=replace(config.data, jitter=0.0), loss=LossConfig(perceptual=0.0))
     train(still)
-    cached = replace(still, run=replace(config.run, out=config.run.out / "2"), teacher="cached")
+    cached = replace(still, run=replace(config.run, out=config.run.out / "2"), cache_targets=True)
     train(cached)
     for one, two in zip(rows_of(config.run.out), rows_of(cached.run.out), strict=True):
         assert one == pytest.approx(two, rel=2e-3)
@@ -185,17 +188,17 @@ def test_a_cached_teacher_says_what_the_loop_says(config):
 def test_cached_keypoints_are_used_again_for_the_same_detector_alone(config, tmp_path):
     clips = Corpus(config.corpus).clips("train")[:3]
     fomm = load_fomm(config.fomm)
-    first = taught_frames(fomm, clips, tmp_path)
+    first = cache_targets(fomm, clips, tmp_path)
     keypoints, heatmap = teacher_keypoints(fomm, clips[2].store()[5:9])
     part = first.of(clips[2], slice(5, 9))
     torch.testing.assert_close(part["value"], keypoints.value)
     torch.testing.assert_close(part["jacobian"], keypoints.jacobian)
     torch.testing.assert_close(part["heatmap"], heatmap, rtol=1e-3, atol=1e-6)
     written = (tmp_path / "value.npy").stat().st_mtime_ns
-    taught_frames(fomm, clips, tmp_path)
+    cache_targets(fomm, clips, tmp_path)
     assert (tmp_path / "value.npy").stat().st_mtime_ns == written
     fomm.detector.heads.kp.bias.data[0] += 1
-    taught_frames(fomm, clips, tmp_path)
+    cache_targets(fomm, clips, tmp_path)
     assert (tmp_path / "value.npy").stat().st_mtime_ns != written
 
 
@@ -256,9 +259,9 @@ def test_sources_are_drawn_from_the_releases_range(frames, allowed):
 def test_the_figures_are_those_of_keypoints_left_still_and_of_foreign_sound(config):
     clips = Corpus(config.corpus).clips("test_speaker")[:3]
     fomm = load_fomm(config.fomm)
-    measured = driven_from_first(fomm, clips)
+    measured = keypoint_val_set(fomm, clips)
     train(replace(config, model=replace(WIDTHS, residual=True), optim=OptimConfig(lr=0.0)))
-    still = keypoint_figures(load_a2fd(config.run.out), measured)
+    still = keypoint_metrics(load_a2fd(config.run.out), measured)
     for name in ("keypoint_ratio", "value_ratio", "jacobian_ratio", "shuffled_ratio"):
         assert still[name] == pytest.approx(1, abs=1e-5)
     errors = []
@@ -275,7 +278,7 @@ def test_the_figures_are_those_of_keypoints_left_still_and_of_foreign_sound(conf
 
 def test_poses_are_standardised_by_what_is_usual_within_a_clip(config):
     clips = Corpus(config.corpus).clips("train")
-    standard = pose_standard(clips)
+    standard = pose_stats(clips)
     poses = [(release_pose(clip) - standard.mean) / standard.scale for clip in clips]
     np.testing.assert_allclose(np.concatenate(poses).mean(axis=0), 0, atol=1e-3)
     np.testing.assert_allclose(np.median([p.std(axis=0) for p in poses], axis=0), 1, atol=1e-3)
@@ -321,7 +324,7 @@ def test_what_cannot_be_learned_from_is_refused(config, tmp_path):
 
 def test_choices_that_contradict_each_other_are_refused(config):
     with pytest.raises(ValueError, match=r"set data\.jitter=0"):
-        replace(config, teacher="cached")
+        replace(config, cache_targets=True)
     with pytest.raises(ValueError, match="the generator learns from the perceptual term"):
         replace(config, generator="finetune", loss=LossConfig(perceptual=0.0))
 

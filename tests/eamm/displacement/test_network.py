@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from affekt.media.video.tensors import to_tensor
-from eamm.displacement.extractor import EmotionExtractor, ExtractorConfig
 from eamm.displacement.losses import classification, error_ratios, keypoint_terms
 from eamm.displacement.network import (
     RELEASED_GAINS,
@@ -18,6 +17,8 @@ from eamm.displacement.network import (
     Displacement,
     DisplacementConfig,
     DisplacementDescription,
+    EmotionExtractor,
+    ExtractorConfig,
     apply_displacement,
     displaced,
     emotion_source,
@@ -32,7 +33,7 @@ from eamm.fomm.keypoints import Keypoints
 EXTRACTOR = ExtractorConfig(2, HourglassConfig(4, 16, 2), (8, 16), 1)
 SMALL = DisplacementConfig(
     keypoints=5,
-    moved=(3, 1),
+    keypoint_ids=(3, 1),
     frequencies=2,
     projection=16,
     neutral=8,
@@ -115,7 +116,7 @@ def test_the_mlp_begins_at_no_displacement():
 
 
 def test_the_releases_head_gives_position_first_then_the_jacobian_by_rows():
-    model = Displacement(replace(SMALL, moved=(0, 1, 2, 4), head="release")).eval()
+    model = Displacement(replace(SMALL, keypoint_ids=(0, 1, 2, 4), head="release")).eval()
     rows = torch.arange(24.0).reshape(1, 4, 6)
     model.predictor.output = Fixed(rows)
     value, jacobian = model(torch.rand(1, 3, 16, 16), keypoints(1))
@@ -227,7 +228,7 @@ def test_an_emotion_source_loses_its_mouth_only_where_the_network_never_saw_one(
 
 
 def test_a_long_clip_is_displaced_in_pieces_as_a_whole():
-    model = Displacement(replace(SMALL, moved=(0, 1, 2, 4), head="release")).eval()
+    model = Displacement(replace(SMALL, keypoint_ids=(0, 1, 2, 4), head="release")).eval()
     frames, neutral = torch.rand(70, 3, 16, 16), keypoints(70)
     pieces = displaced(model, frames, neutral, (1.0, 0.5, 0.0, 1.0))
     with torch.no_grad():

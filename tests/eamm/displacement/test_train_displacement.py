@@ -10,6 +10,7 @@ from torch import nn
 
 import train_emotion_displacement
 from affekt.media.corpus import Corpus
+from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
@@ -24,14 +25,17 @@ from eamm.displacement.data import (
     clip_motion,
     read_frames,
 )
-from eamm.displacement.extractor import ExtractorConfig
 from eamm.displacement.keypoint_choice import FILE
-from eamm.displacement.network import Displacement, DisplacementConfig, load_displacement
+from eamm.displacement.network import (
+    Displacement,
+    DisplacementConfig,
+    ExtractorConfig,
+    load_displacement,
+)
 from eamm.displacement.validation import (
-    HeldOutEmotions,
-    displacement_figures,
-    held_out_pairs,
+    displacement_metrics,
     prepare,
+    val_pairs,
     with_emotion,
 )
 from eamm.fomm.blocks import HourglassConfig
@@ -46,7 +50,7 @@ from train_emotion_displacement import Config, LossConfig, train
 
 MODEL = DisplacementConfig(
     keypoints=3,
-    moved=(1,),
+    keypoint_ids=(1,),
     frequencies=2,
     projection=16,
     neutral=16,
@@ -87,7 +91,7 @@ def config(made, tmp_path):
         model=MODEL,
         data=DisplacementDataConfig(frames=3),
         augment=GENTLE,
-        held_out=HeldOutEmotions("none"),
+        val=ValConfig("none"),
     )
 
 
@@ -97,7 +101,7 @@ def test_it_moves_the_brows_of_faces_it_has_not_seen_as_another_ones_emotion_say
         run=replace(config.run, steps=150, batch_size=4),
         data=replace(config.data, cached_pictures=1),
         optim=OptimConfig(lr=5e-3, schedule="one_cycle"),
-        held_out=HeldOutEmotions(every=150),
+        val=ValConfig("test_speaker", 150),
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
@@ -105,15 +109,15 @@ def test_it_moves_the_brows_of_faces_it_has_not_seen_as_another_ones_emotion_say
 
     corpus, fomm, a2fd = made
     model, description = load_displacement(config.run.out)
-    measured = [prepare(fomm, a2fd, p) for p in held_out_pairs(corpus, HeldOutEmotions())]
-    again = displacement_figures(model, description, measured)
+    measured = [prepare(fomm, a2fd, p) for p in val_pairs(corpus, ValConfig("test_speaker"))]
+    again = displacement_metrics(model, description, measured)
     assert again["value_ratio"] == pytest.approx(last["held_out_value_ratio"], abs=1e-6)
     swapped = [
         one._replace(source=next(o.source for o in measured if o.pair.clip.emotion != e))
         for one in measured
         for e in [one.pair.clip.emotion]
     ]
-    assert displacement_figures(model, description, swapped)["value_ratio"] > 1.2
+    assert displacement_metrics(model, description, swapped)["value_ratio"] > 1.2
 
     for one in measured:  # up for happy, down for angry; lips and eyes stay
         moved = with_emotion(model, description, one)
@@ -307,20 +311,20 @@ def test_a_cached_run_of_a_longer_clip_belongs_to_its_frames(made, tmp_path):
 
 
 def test_held_out_pairs_take_the_emotion_from_another_identity(made):
-    pairs = held_out_pairs(made[0], HeldOutEmotions())
+    pairs = val_pairs(made[0], ValConfig("test_speaker"))
     assert [pair.clip.speaker for pair in pairs] == ["M905"] * 2 + ["M906"] * 2
     for clip, source, picture in pairs:
         assert source.speaker not in (clip.speaker, "M901", "M902", "M903", "M904")
         assert source.emotion == clip.emotion != "neutral"
         assert picture.speaker == clip.speaker
         assert picture.emotion == "neutral"
-    assert len(held_out_pairs(made[0], HeldOutEmotions(clips=3))) == 3
-    assert held_out_pairs(made[0], HeldOutEmotions("none")) == []
+    assert len(val_pairs(made[0], ValConfig("test_speaker", clips=3))) == 3
+    assert val_pairs(made[0], ValConfig("none")) == []
 
 
 def test_a_source_that_is_too_short_begins_again(made):
     corpus, fomm, a2fd = made
-    pair = held_out_pairs(corpus, HeldOutEmotions())[0]
+    pair = val_pairs(corpus, ValConfig("test_speaker"))[0]
     short = replace(pair.source, frames=4)
     prepared = prepare(fomm, a2fd, pair._replace(source=short))
     frames = read_frames(pair.source, 0, 4, 32)
@@ -383,28 +387,28 @@ def test_a_run_whose_fomm_was_trained_anew_is_refused(config, tmp_path):
 def test_a_choice_of_keypoints_comes_from_its_file_and_is_kept_with_the_run(config, made, tmp_path):
     file = tmp_path / "measured.json"
     with pytest.raises(FileNotFoundError, match=r"run python -m eamm\.face_keypoints"):
-        train(replace(config, measured=file))
+        train(replace(config, keypoint_choice=file))
     write_json(file, {"moved": [2, 0], "detector": fingerprint(made[1].detector)})
-    train(replace(config, measured=file))
+    train(replace(config, keypoint_choice=file))
     _, description = load_displacement(config.run.out)
-    assert description.displacement.moved == (2, 0)
+    assert description.displacement.keypoint_ids == (2, 0)
     assert (config.run.out / FILE).read_text() == file.read_text()
     write_json(file, {"moved": [2, 0], "detector": "0" * 16})
     with pytest.raises(ConfigError, match="measured with the detector 0000"):
-        train(replace(config, measured=file))
+        train(replace(config, keypoint_choice=file))
 
 
 @pytest.mark.parametrize("moved", [[0, 2], [2]])
 def test_a_run_does_not_go_on_with_another_choice_of_keypoints(config, made, tmp_path, moved):
     file = tmp_path / "measured.json"
     write_json(file, {"moved": [2, 0], "detector": fingerprint(made[1].detector)})
-    train(replace(config, measured=file))
+    train(replace(config, keypoint_choice=file))
     write_json(file, {"moved": moved, "detector": fingerprint(made[1].detector)})
     with pytest.raises(ConfigError, match=r"moves the keypoints \[2, 0\], now"):
-        train(replace(config, measured=file))
+        train(replace(config, keypoint_choice=file))
 
 
 def test_an_emotion_that_one_speaker_alone_shows_has_no_other_source(tmp_path):
     make_emotional_corpus(tmp_path, speakers=2, held_out=1)
     with pytest.raises(ConfigError, match="M902 alone shows 'angry'"):
-        held_out_pairs(Corpus(tmp_path), HeldOutEmotions())
+        val_pairs(Corpus(tmp_path), ValConfig("test_speaker"))

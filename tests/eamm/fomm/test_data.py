@@ -18,8 +18,8 @@ from eamm.fomm.data import (
     FrameDataConfig,
     FramePairs,
     JitterConfig,
-    draw_jitter,
     jittered,
+    sample_jitter,
 )
 from tests.corpora.portrait_corpus import write_portraits
 
@@ -138,7 +138,7 @@ def test_draws_repeat_from_seed_and_number_alone(corpus):
 
 def test_anchors_are_mean_landmarks_and_are_mirrored_with_the_picture(corpus):
     groups = ((0, 16), (30,), (16,))
-    pairs = pairs_of(corpus, anchors=groups, repeats=20)
+    pairs = pairs_of(corpus, landmarks=groups, repeats=20)
     centre = lambda pixel: 2 * pixel / (SIZE - 1) - 1  # noqa: E731
     seen = set()
     for pair in map(pairs.__getitem__, range(len(pairs))):
@@ -150,16 +150,16 @@ def test_anchors_are_mean_landmarks_and_are_mirrored_with_the_picture(corpus):
             if mirrored
             else [centre(1), centre(30 / 8), centre(2)]
         )
-        assert pair["driving_anchors"][:, 0].tolist() == pytest.approx(x, abs=1e-5)
-        assert pair["source_anchors"][:, 1].tolist() == pytest.approx([centre(1)] * 3, abs=1e-5)
+        assert pair["driving_landmarks"][:, 0].tolist() == pytest.approx(x, abs=1e-5)
+        assert pair["source_landmarks"][:, 1].tolist() == pytest.approx([centre(1)] * 3, abs=1e-5)
     assert seen == {False, True}
-    assert "source_anchors" not in pairs_of(corpus)[0]
+    assert "source_landmarks" not in pairs_of(corpus)[0]
 
 
 def test_anchors_keep_their_place_when_the_picture_is_resized(corpus):
-    small = pairs_of(corpus, size=8, anchors=((30,),), flips=False)[0]
+    small = pairs_of(corpus, size=8, landmarks=((30,),), flips=False)[0]
     # pixel 3.75 of 16 is pixel 4.25 / 2 - 1/2 of 8
-    assert small["source_anchors"][0, 0].item() == pytest.approx(2 * 1.625 / 7 - 1, abs=1e-5)
+    assert small["source_landmarks"][0, 0].item() == pytest.approx(2 * 1.625 / 7 - 1, abs=1e-5)
 
 
 def test_frames_come_at_the_size_wanted(corpus):
@@ -214,7 +214,7 @@ def test_hue_is_torchvisions(photo, turns):
 
 def test_one_draw_recolours_both_frames_and_its_order_varies():
     rng = np.random.default_rng(0)
-    drawn = [draw_jitter(JitterConfig(), rng) for _ in range(400)]
+    drawn = [sample_jitter(JitterConfig(), rng) for _ in range(400)]
     assert len({tuple(name for name, _ in draw) for draw in drawn}) == 24
     factors = {name: [dict(draw)[name] for draw in drawn] for name, _ in drawn[0]}
     for name, middle in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0)):
@@ -227,7 +227,7 @@ def test_one_draw_recolours_both_frames_and_its_order_varies():
 
 
 def test_no_jitter_leaves_the_frames_as_they_are(photo):
-    still = draw_jitter(STILL, np.random.default_rng(0))
+    still = sample_jitter(STILL, np.random.default_rng(0))
     assert np.array_equal(jittered(photo[None], still)[0], photo)
 
 
@@ -243,7 +243,7 @@ def test_what_cannot_be_learned_from_is_refused_by_name(corpus, tmp_path):
         ({"corpora": ()}, "corpora is empty"),
         ({"repeats": 0}, "repeats is 0"),
         ({"across_clips": 1.5}, "across_clips is 1.5"),
-        ({"anchors": ((68,),)}, "landmarks outside 0 to 67"),
+        ({"landmarks": ((68,),)}, "landmarks has numbers outside 0 to 67"),
     ):
         with pytest.raises(ValueError, match=message):
             replace(base, **change)

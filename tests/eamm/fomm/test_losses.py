@@ -7,12 +7,12 @@ from torch import nn
 from affekt.nets.gan import DiscriminatorOutput
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import (
-    anchors,
     discriminator_loss,
     equivariance_jacobian,
     equivariance_value,
     generator_loss,
-    near,
+    keypoint_weights,
+    landmark_distance,
     perceptual,
     pixels,
 )
@@ -92,7 +92,7 @@ def test_feature_matching_sums_layers_and_scales():
 def test_anchors_draw_places_and_leave_local_frames_alone():
     jacobian = torch.randn(1, 2, 2, 2, requires_grad=True)
     value = torch.tensor([[[0.0, 1.0], [0.5, 0.5]]], requires_grad=True)
-    loss = anchors(Keypoints(value, jacobian), torch.tensor([[[0.5, 1.0], [0.5, -1.0]]]))
+    loss = landmark_distance(Keypoints(value, jacobian), torch.tensor([[[0.5, 1.0], [0.5, -1.0]]]))
     assert loss.item() == pytest.approx((0.5 + 1.5) / 4)
     loss.backward()
     assert jacobian.grad is None
@@ -100,7 +100,7 @@ def test_anchors_draw_places_and_leave_local_frames_alone():
 
 def test_pixels_near_a_place_count_more():
     pictures = {1: torch.zeros(1, 3, 9, 9), 2: torch.zeros(1, 3, 5, 5)}
-    weights = near(torch.tensor([[[0.0, 0.0], [1.0, -1.0]]]), pictures, extra=3.0)
+    weights = keypoint_weights(torch.tensor([[[0.0, 0.0], [1.0, -1.0]]]), pictures, extra=3.0)
     for factor, size in ((1, 9), (2, 5)):
         assert weights[factor].shape == (1, 1, size, size)
         assert weights[factor][0, 0, size // 2, size // 2].item() == pytest.approx(4)

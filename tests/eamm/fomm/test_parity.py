@@ -7,7 +7,7 @@ from affekt.nets.perceptual import Vgg, VggConfig
 from eamm.fomm.losses import equivariance_jacobian, equivariance_value
 from eamm.fomm.losses import perceptual as our_perceptual
 from eamm.fomm.model import ImagePyramid, load_discriminator, load_fomm
-from eamm.fomm.transform import TransformConfig, draw_transform
+from eamm.fomm.transform import TransformConfig, random_transform
 from eamm.released.importer import import_released
 from eamm.released.models import Options
 from tests.corpora.fomm_definition import (
@@ -131,7 +131,7 @@ def test_perceptual_loss_is_the_definitions():
 def test_equivariance_losses_are_the_definitions(imported, released):
     fomm, frames = load_fomm(imported), pictures()
     align_corners = fomm.config.align_corners
-    transform = draw_transform(2, TransformConfig(affine=0.1, plate=0.02), frames)
+    transform = random_transform(2, TransformConfig(affine_sigma=0.1, tps_sigma=0.02), frames)
     points = torch.rand(2, 40, 2) * 2 - 1
     for b in range(2):
         wanted = spline_map(points[b], transform.affine[b], transform.weights[b])

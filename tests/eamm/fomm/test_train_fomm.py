@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.validation import ValConfig
 from affekt.media.video.frames import write_frames
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.config import ConfigError
@@ -20,7 +21,7 @@ from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.model import FommConfig, load_fomm
 from eamm.fomm.motion import MotionConfig
-from eamm.fomm.validation import HeldOut, HeldOutConfig, held_out_clips, measure
+from eamm.fomm.validation import ValClip, frame_val_set, reenactment_metrics
 from tests.corpora.portrait_corpus import rows_of
 from train_fomm import Config, LossConfig, train
 
@@ -90,7 +91,7 @@ def config(tmp_path):
         discriminator=DiscriminatorConfig(4, 16, 2),
         vgg=VggConfig("random", ("relu1_1",)),
         loss=LossConfig(perceptual=0.0, pixels=10.0, scales=(1, 2)),
-        held_out=HeldOutConfig("none"),
+        val=ValConfig("none"),
     )
 
 
@@ -101,7 +102,7 @@ def test_it_learns_to_move_a_blob_that_it_has_not_seen(config):
         run=replace(config.run, steps=220, batch_size=4, log_every=220),
         generator_optim=fast,
         detector_optim=fast,
-        held_out=HeldOutConfig(every=220),
+        val=ValConfig("test_speaker", 220),
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
@@ -110,7 +111,7 @@ def test_it_learns_to_move_a_blob_that_it_has_not_seen(config):
     assert list((config.run.out / "pictures").glob("held_out_*.png"))
     fomm = load_fomm(config.run.out)
     assert not fomm.training
-    again = measure(fomm, held_out_clips(config.data, quick.held_out, SIZE))
+    again = reenactment_metrics(fomm, frame_val_set(config.data, quick.val, 4, SIZE))
     assert again["l1_ratio"] == pytest.approx(last["held_out_l1_ratio"], abs=1e-6)
 
 
@@ -184,14 +185,14 @@ def test_vgg_stays_as_it_is(config, monkeypatch):
 def test_anchors_draw_keypoints_to_the_landmarks(config, tmp_path):
     drawn = replace(
         config,
-        data=replace(config.data, anchors=((0,), (5, 6))),
-        loss=replace(config.loss, anchors=10.0, pixels_at_anchors=2.0),
+        data=replace(config.data, landmarks=((0,), (5, 6))),
+        loss=replace(config.loss, landmarks=10.0, pixels_at_landmarks=2.0),
         run=replace(config.run, steps=60, batch_size=4),
         detector_optim=OptimConfig(lr=4e-3),
     )
     train(drawn)
-    anchors = [row["anchors"] for row in rows_of(config.run.out)]
-    assert np.mean(anchors[-10:]) < 0.5 * anchors[0]
+    distances = [row["landmarks"] for row in rows_of(config.run.out)]
+    assert np.mean(distances[-10:]) < 0.5 * distances[0]
 
 
 @pytest.mark.parametrize("choice", [{"precision": "bfloat16"}, {"channels_last": True}])
@@ -203,11 +204,11 @@ def test_precision_and_memory_order_change_the_speed_and_hardly_the_loss(config,
 
 
 def test_a_frozen_source_has_ratio_one_and_the_driving_frame_zero(config):
-    held_out = held_out_clips(config.data, HeldOutConfig(per_clip=3), SIZE)
-    assert [len(each.driving) for each in held_out] == [3, 3]
+    val_set = frame_val_set(config.data, ValConfig("test_speaker"), 3, SIZE)
+    assert [len(each.driving) for each in val_set] == [3, 3]
     clip = Corpus(config.data.corpora[0]).clips(split="test_speaker")[0]
     first = torch.from_numpy(clip.store()[0].copy()).permute(2, 0, 1) / 255
-    assert torch.equal(held_out[0].source[0], first)
+    assert torch.equal(val_set[0].source[0], first)
 
     class Frozen(torch.nn.Linear):
         def forward(self, source, driving):
@@ -217,11 +218,11 @@ def test_a_frozen_source_has_ratio_one_and_the_driving_frame_zero(config):
         def forward(self, source, driving):
             return replace_prediction(driving)
 
-    frozen, perfect = (measure(kind(1, 1), held_out) for kind in (Frozen, Perfect))
+    frozen, perfect = (reenactment_metrics(kind(1, 1), val_set) for kind in (Frozen, Perfect))
     assert frozen["l1_ratio"] == frozen["l1_ratio_calm"] == frozen["l1_ratio_lively"] == 1
     assert perfect["l1_ratio"] == perfect["l1"] == 0
-    moving, still = held_out[1], HeldOut(held_out[0].clip, first[None], first[None])
-    both = measure(Frozen(1, 1), [moving, still])
+    moving, still = val_set[1], ValClip(val_set[0].clip, first[None], first[None])
+    both = reenactment_metrics(Frozen(1, 1), [moving, still])
     assert both["l1"] == pytest.approx((moving.driving - moving.source).abs().mean().item() / 2)
 
 
@@ -252,9 +253,9 @@ def test_what_does_not_fit_is_refused_by_name(config, tmp_path):
     with pytest.raises(ConfigError, match=r"profile 'portrait', wanted 'eamm'"):
         train(replace(config, data=FrameDataConfig((tmp_path / "portrait",))))
     with pytest.raises(ConfigError, match="no 'val' clip in"):
-        train(replace(config, held_out=HeldOutConfig("val")))
-    with pytest.raises(ConfigError, match=r"data\.anchors has 0 groups for 2 keypoints"):
-        train(replace(config, loss=replace(config.loss, anchors=1.0)))
+        train(replace(config, val=ValConfig("val")))
+    with pytest.raises(ConfigError, match=r"data\.landmarks has 0 groups for 2 keypoints"):
+        train(replace(config, loss=replace(config.loss, landmarks=1.0)))
     train(replace(config, run=replace(config.run, steps=1)))
     with pytest.raises(ConfigError, match="holds a run of another configuration"):
         train(replace(config, loss=replace(config.loss, pixels=1.0)))

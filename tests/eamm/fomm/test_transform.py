@@ -6,12 +6,12 @@ import torch
 from eamm.fomm.blocks import gaussians
 from eamm.fomm.keypoints import KeypointConfig, KeypointHeads
 from eamm.fomm.losses import equivariance_value
-from eamm.fomm.transform import Transform, TransformConfig, draw_transform
+from eamm.fomm.transform import Transform, TransformConfig, random_transform
 
 
 @pytest.fixture
 def transform():
-    return draw_transform(3, TransformConfig(plate=0.05), torch.zeros(1, dtype=torch.float64))
+    return random_transform(3, TransformConfig(tps_sigma=0.05), torch.zeros(1, dtype=torch.float64))
 
 
 def test_the_jacobian_is_autograds(transform):
@@ -55,7 +55,7 @@ def test_a_detector_that_follows_its_bump_is_equivariant():
     with torch.no_grad():
         heads.kp.weight.fill_(1)
     frames = gaussians(torch.rand(4, 1, 2) - 0.5, (65, 65), 0.02)
-    transform = draw_transform(4, TransformConfig(), frames)
+    transform = random_transform(4, TransformConfig(), frames)
     driving, warped = (heads(f)[0] for f in (frames, transform.frames(frames, True)))
     right = equivariance_value(driving, warped, transform)
     assert right < 5e-3
@@ -71,7 +71,7 @@ def test_frames_are_reflected_at_their_border():
 
 
 def test_draws_are_as_strong_as_configured():
-    drawn = draw_transform(4000, TransformConfig(), torch.zeros(1))
+    drawn = random_transform(4000, TransformConfig(), torch.zeros(1))
     difference = drawn.affine - torch.eye(2, 3)
     assert difference.std().item() == pytest.approx(0.05, rel=0.03)
     assert drawn.weights.std().item() == pytest.approx(0.005, rel=0.03)

@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 
 from eamm.a2fd.layers import A2fdConfig
 from eamm.a2fd.network import AUDIO_GAIN, fingerprint, load_a2fd
-from eamm.displacement.extractor import ExtractorConfig
-from eamm.displacement.network import RELEASED_GAINS, load_displacement
+from eamm.displacement.network import RELEASED_GAINS, ExtractorConfig, load_displacement
 from eamm.fomm.discriminator import DiscriminatorConfig
 from eamm.fomm.model import FommConfig, load_discriminator, load_fomm
 from eamm.released.importer import import_released, main
@@ -82,8 +81,8 @@ def test_sizes_of_the_published_a2fd_and_displacement_are_the_defaults(eamm):
     assert load_a2fd(folder).config == A2fdConfig(teacher=teacher)
     model, description = load_displacement(folder)
     assert model.config.extractor == ExtractorConfig()
-    assert (model.config.head, model.config.moved) == ("release", (1, 4, 6, 8))
-    assert (description.teacher, description.gains) == (teacher, RELEASED_GAINS)
+    assert (model.config.head, model.config.keypoint_ids) == ("release", (1, 4, 6, 8))
+    assert (description.teacher, description.keypoint_gains) == (teacher, RELEASED_GAINS)
     assert AUDIO_GAIN == 1.6
 
 

@@ -8,7 +8,7 @@ from affekt.media.faces.detector import Detection
 from affekt.media.faces.geometry import RIGID_TEMPLATE
 from affekt.media.faces.points import BROWS, JAW, RIGID
 from affekt.media.video.tensors import to_tensor
-from eamm.displacement.figures import (
+from eamm.analysis.landmarks import (
     EXPRESSION,
     SHAPE,
     align_faces,
