@@ -9,10 +9,17 @@ import tempfile
 import typing as tp
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 from affekt.arrays import Array
+
+BROKEN_ARRAY = (  # all that numpy was seen to raise on cut or altered .npy files
+    *(ValueError, OSError, EOFError, SyntaxError, TypeError, LookupError, AttributeError),
+    *(MemoryError, OverflowError, RecursionError, TokenError),
+)
 
 
 class DamagedFileError(ValueError):
@@ -102,8 +109,10 @@ def save_npy(path: Path, array: Array) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def load_npy(path: Path, shape: tuple[int | None, ...], what: str) -> Array:
-    """Read a finite .npy array of the given shape (None: any length); `what` says what makes it.
+def load_npy(path: Path, shape: tuple[int | None, ...] | None, what: str) -> Array:
+    """Read a finite .npy array of the given shape (None: any length, or any shape).
+
+    `what` names what makes it, for the message.
 
     Raises:
         FileNotFoundError: no such file; `what` is appended, so name the command that writes it.
@@ -111,14 +120,18 @@ def load_npy(path: Path, shape: tuple[int | None, ...], what: str) -> Array:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {what}")
+    with path.open("rb") as file:
+        if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
+            raise DamagedFileError(f"{path} is no numpy array; {what}")
     try:
         array: Array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error}); {what}") from None
-    fits = len(array.shape) == len(shape) and all(
-        wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
-    )
-    if not fits:
+    except BROKEN_ARRAY as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedFileError(f"{path} is damaged ({reason}); {what}") from None
+    if shape is not None and not (
+        len(array.shape) == len(shape)
+        and all(wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True))
+    ):
         wanted = tuple("any" if size is None else size for size in shape)
         raise DamagedFileError(f"{path} has shape {array.shape}, wanted {wanted}; {what}")
     if array.dtype.kind == "f" and not np.isfinite(array).all():

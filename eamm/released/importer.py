@@ -19,21 +19,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import save_file
+from torch import Tensor
 
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import dump_config
-from affekt.runtime.files import replacing_folder, sha256, write_json
-from affekt.runtime.weights.foreign import summary_lines, tensors
-from eamm.released.checkpoint import NETWORKS, read_checkpoint
-from eamm.released.models import Model, Options, Released, build_models
+from affekt.runtime.files import replacing_folder
+from affekt.runtime.weights.convert import ImportReport, check_out, read_torch, tensors
+from eamm.released.models import Options, Released, build_models
+from eamm.released.names import EXPECTED, NAMES
 
-REPORT = "import.json"
 COUNTERS = ("epoch", "step")
-WRITTEN = {REPORT} | {
+WRITTEN = [
     f"{name}.{suffix}"
     for name in ("fomm", "discriminator", "a2fd", "displacement")
     for suffix in ("yaml", "safetensors")
-}
+]
 PARTNERS = {  # what each network is of no use without
     "generator": "kp_detector",
     "kp_detector": "generator",
@@ -41,59 +41,62 @@ PARTNERS = {  # what each network is of no use without
     "audio_feature": "kp_detector_a",
     "kp_detector_a": "audio_feature",
 }
+FLAT = {  # first names of flat state dicts that people have beside these files
+    "con_encoder": "an EVP",
+    "emo_encoder": "an EVP",
+    "audio_eocder": "an ATVGnet or EVP",
+    "features": "a VGG",
+}
+OPTIMIZER = "state of the release's optimizers; a training here starts its own"
 
 
 def import_released(
     files: Sequence[Path], out: Path, options: Options | None = None
-) -> dict[str, tp.Any]:
-    """Write every model that the checkpoints hold into `out`; return what import.json says.
+) -> ImportReport:
+    """Write every model that the checkpoints hold into `out`; return what import.json holds.
 
     Raises:
         FileNotFoundError: a checkpoint is missing.
         ValueError: it is damaged or something else, has weights that fit no released network, or
             `out` holds what no import wrote.
     """
-    foreign = sorted(path.name for path in out.glob("*") if path.name not in WRITTEN)
-    if foreign or out.is_file():
-        raise ValueError(f"{out} holds {', '.join(foreign[:3])}, of no import; name another --out")
-    released, sources = read_released(files)
-    models = build_models(released, options or Options())
+    check_out(out, WRITTEN)
+    released = read_released(files)
+    models, report = build_models(released, options or Options()), released.report
     if not models:
         given = ", ".join(path.name for path in files)
-        reasons = "; ".join(
-            f"{', '.join(names)}: {why}" for why, names in released.left_out.items()
-        )
+        reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in report.left_out.items())
         raise ValueError(f"{given}: nothing to import ({reasons})")
-    accounts = {model.name: _account(model) for model in models}
-    report = {"sources": sources, "models": accounts, "left_out": released.left_out}
     with replacing_folder(out) as folder:
-        for model in models:
-            weights = folder / f"{model.name}.safetensors"
-            save_file(model.module.state_dict(), weights)
+        for name, (description, module) in models.items():
+            weights = folder / f"{name}.safetensors"
+            save_file(module.state_dict(), weights)
             weights.chmod(0o644)  # safetensors makes files that only their owner reads
-            dump_config(model.description, folder / f"{model.name}.yaml")
-        write_json(folder / REPORT, report)
+            dump_config(description, folder / f"{name}.yaml")
+        report.write(folder)
     return report
 
 
-def read_released(files: Sequence[Path]) -> tuple[Released, list[dict[str, tp.Any]]]:
-    """Read checkpoints, and say which; a network that several of them hold is the first one's.
+def read_released(files: Sequence[Path]) -> Released:
+    """Read the networks of checkpoints; one that several of them hold is the first one's.
 
     Raises:
-        FileNotFoundError, ValueError: see eamm.released.checkpoint.read_checkpoint.
+        FileNotFoundError, ValueError: see `import_released`.
     """
-    released = Released()
-    sources = []
+    report = ImportReport()
+    released = Released(report)
     for path in files:
         parts = read_checkpoint(path)
         counters = {name: int(parts.pop(name)) for name in COUNTERS if name in parts}
-        sources.append({"file": path.name, "sha256": sha256(path), **counters})
+        report.add_source(path, **counters)
         for name in parts:
-            if name not in NETWORKS:
-                released.leave_out(f"{name} of {path.name}", _unwanted(name))
+            if name not in NAMES:
+                strange = not name.startswith("optimizer")
+                reason = "not a network of the releases" if strange else OPTIMIZER
+                report.leave_out(f"{name} of {path.name}", reason)
             elif name in released.states:
                 first = released.files[name].name
-                released.leave_out(f"{name} of {path.name}", f"that of {first} was given first")
+                report.leave_out(f"{name} of {path.name}", f"that of {first} was given first")
             else:
                 released.states[name] = tensors(parts[name], name, path)
                 released.files[name] = path
@@ -101,25 +104,40 @@ def read_released(files: Sequence[Path]) -> tuple[Released, list[dict[str, tp.An
         partner = PARTNERS.get(name, name)
         if partner not in released.files:
             del released.states[name]
-            released.leave_out(name, f"of no use without {partner}: give its file as well")
-    return released, sources
+            report.leave_out(name, f"of no use without {partner}: give its file as well")
+    return released
 
 
-def _unwanted(name: str) -> str:
-    if name.startswith("optimizer"):
-        return "state of the release's optimizers; a training here starts its own"
-    return "not a network of the releases"
+def read_checkpoint(path: Path) -> dict[str, tp.Any]:
+    """Return the top level of a checkpoint that holds at least one of the releases' networks.
+
+    The releases' .pth.tar files are no tar archives but torch pickles, most of them in the format
+    that torch wrote before 1.6. Tensors and plain numbers are all that is unpickled.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: something else; the message names what, and which files were expected.
+    """
+    found = read_torch(path, EXPECTED)
+    if not isinstance(found, dict) or not found:
+        what = f"holds a {type(found).__name__}, no checkpoint"
+        raise ValueError(f"{path} is a torch file that {what}; {EXPECTED}")
+    if not any(name in found for name in NAMES):
+        raise ValueError(f"{path} is {_other_checkpoint(found)}; {EXPECTED}")
+    return found
 
 
-def _account(model: Model) -> dict[str, tp.Any]:
-    parameters = sum(parameter.numel() for parameter in model.module.parameters())
-    return {"parameters": parameters, "names": model.names}
-
-
-def summary(report: dict[str, tp.Any]) -> str:
-    """Return what an import did, for people."""
-    lines = [f"read {source['file']}  sha256 {source['sha256']}" for source in report["sources"]]
-    return "\n".join([*lines, *summary_lines(report["models"], report["left_out"])])
+def _other_checkpoint(found: dict[str, tp.Any]) -> str:
+    """Return what a checkpoint is that none of the releases holds."""
+    if {"step", "rng", "parts"} <= found.keys():
+        return "a checkpoint of this project's own training: give its run folder, without an import"
+    if {"train_step", "model"} <= found.keys():
+        return "a checkpoint of EVP's disentanglement"
+    names = [str(name) for name in found]
+    if all(isinstance(value, Tensor) for value in found.values()):
+        first = names[0].removeprefix("module.").split(".")[0]
+        return f"{FLAT.get(first, 'some')} network's plain state dict (its first key is {names[0]})"
+    return f"a torch file with the parts {', '.join(names[:6])}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -138,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = Options(size=args.size, align_corners=args.align_corners == "true")
     with user_errors():
         report = import_released(args.files, args.out, options)
-    print(summary(report))  # noqa: T201 - the command's result
+    print(report)  # noqa: T201 - the command's result
 
 
 if __name__ == "__main__":

@@ -1,6 +1,13 @@
-"""Build this project's models from the releases' networks, every weight named and of its shape."""
+"""This project's FOMM and EAMM models, filled with the releases' weights.
+
+Sizes are read from the shapes of the weights; a weight that shows one and is missing, or sizes that
+fit no network here, are errors. What no shape shows is taken to be as in every released
+configuration: temperature 0.1, keypoint variance 0.01, no padding in the keypoint heads, ten sines
+in the positional encoding.
+"""
 
 import contextlib
+import re
 import typing as tp
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -8,26 +15,29 @@ from pathlib import Path
 
 from torch import nn
 
-from affekt.runtime.weights.foreign import State, fill
+from affekt.runtime.config import build
+from affekt.runtime.weights.convert import ImportReport, State, fill, outputs, rename
 from eamm.a2fd import network as a2fd
+from eamm.a2fd.layers import A2fdConfig, A2fdWidths
 from eamm.displacement import network as displacement
 from eamm.fomm import model as fomm
-from eamm.fomm.discriminator import Discriminator
-from eamm.released.checkpoint import EXPECTED
-from eamm.released.names import complete_spectral_norm, rename
-from eamm.released.sizes import (
-    a2fd_config,
-    discriminator_config,
-    displacement_config,
-    fomm_config,
-)
+from eamm.fomm.blocks import HourglassConfig
+from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
+from eamm.fomm.generator import GeneratorConfig
+from eamm.fomm.keypoints import KeypointConfig
+from eamm.fomm.motion import MotionConfig
+from eamm.released.names import EXPECTED, LEFT_OUT, NAMES, complete_spectral_norm
 
 OLD_SPECTRAL_NORM = "the normalised copy of weight_orig that torch 1.0 stored beside it"
+FACTORS = {5: 2, 13: 4, 29: 8}  # taps of the blur before downsampling, and the factor
+FREQUENCIES = 10  # of the positional encoding
+
+Models = dict[str, tuple[tp.Any, nn.Module]]  # configuration and filled network by file name
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the files do not say."""
+    """What the files do not hold."""
 
     size: int = 256  # pixels a side of the pictures that the networks were trained on
     align_corners: bool = True  # see eamm.fomm.model.FommConfig
@@ -35,122 +45,200 @@ class Options:
 
 @dataclass
 class Released:
-    """The networks of one or several checkpoints, and an account of everything in them."""
+    """The networks of one or several checkpoints."""
 
+    report: ImportReport
     states: dict[str, State] = field(default_factory=dict)  # by network
     files: dict[str, Path] = field(default_factory=dict)  # where each network comes from
-    left_out: dict[str, list[str]] = field(default_factory=dict)  # names by reason
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Account for something that is not taken."""
-        self.left_out.setdefault(reason, []).append(name)
+    def fill(self, module: nn.Module, name: str, *networks: str) -> None:
+        """Load the weights of networks into the model `name`, and report all of them."""
+        names: dict[str, str] = {}
+        weights: State = {}
+        for network in networks:
+            state = self.states[network]
+            taken, reasons = rename(network, state, NAMES[network], LEFT_OUT.get(network, ()))
+            for key, reason in reasons.items():
+                self.report.leave_out(f"{network}.{key}", reason)
+            names |= {f"{network}.{key}": new for key, new in taken.items()}
+            weights |= {new: state[key] for key, new in taken.items()}
+        fill(module, weights, names)
+        self.report.add_model(name, names, module)
+
+    @contextlib.contextmanager
+    def naming_file(self, network: str) -> Iterator[None]:
+        """Name the file and what was expected, whatever is wrong with a network's weights."""
+        try:
+            yield
+            return
+        except KeyError as error:
+            problem = f"no weight {error.args[0]}"
+        except (ValueError, IndexError) as error:
+            problem = str(error)
+        found = f"{self.files[network]}: its {network} is none of the releases'"
+        raise ValueError(f"{found} ({problem}); {EXPECTED}")
 
 
-@dataclass(frozen=True)
-class Model:
-    """One model of this project, as it is written."""
-
-    name: str
-    description: tp.Any  # a configuration
-    module: nn.Module  # with the released weights
-    names: dict[str, str]  # of the weights, by their released names
-
-
-def build_models(released: Released, options: Options) -> list[Model]:
+def build_models(released: Released, options: Options) -> Models:
     """Return the models that the networks make up.
 
     Raises:
         ValueError: weights are missing, unknown or of another shape, or A2FD was made for a FOMM of
             other sizes than the one beside it; the message names them and the file.
     """
-    models: list[Model] = []
-    teacher = None
-    if "generator" in released.states:
-        whole = _fomm(released, options)
-        models.append(whole)
-        detector = tp.cast(fomm.Fomm, whole.module).detector
-        teacher = a2fd.fingerprint(detector)
-        if "discriminator" in released.states:
-            models.append(_discriminator(released, whole.description.keypoints.count))
-    if "audio_feature" in released.states:
-        follower = _a2fd(released, teacher)
-        models.append(follower)
+    models: Models = {}
+    states, teacher = released.states, None
+    if "generator" in states:
+        with released.naming_file("generator"):
+            config = _fomm(states["kp_detector"], states["generator"], options)
+            whole = fomm.Fomm(config)
+            released.fill(whole, "fomm", "generator", "kp_detector")
+        models["fomm"] = config, whole
+        teacher = a2fd.fingerprint(whole.detector)
+    if "discriminator" in states:
+        with released.naming_file("discriminator"):
+            _complete_spectral_norm(released)
+            critic = _discriminator(states["discriminator"])
+            models["discriminator"] = critic, Discriminator(config.keypoints.count, critic)
+            released.fill(models["discriminator"][1], "discriminator", "discriminator")
+    if "audio_feature" in states:
+        with released.naming_file("audio_feature"):
+            sizes = _a2fd(states["audio_feature"], states["kp_detector_a"], teacher)
+            models["a2fd"] = sizes, a2fd.A2fd(sizes)
+            released.fill(models["a2fd"][1], "a2fd", "audio_feature", "kp_detector_a")
         if teacher is not None:
-            a2fd.check_fomm(follower.description, whole.description, detector)
-    if "emo_detector" in released.states:
-        models.append(_displacement(released, options, teacher))
+            a2fd.check_fomm(sizes, config, whole.detector)
+    if "emo_detector" in states:
+        with released.naming_file("emo_detector"):
+            widths = _displacement(states["emo_detector"])
+            description = displacement.DisplacementDescription(
+                widths, options.size, displacement.RELEASED_GAINS, teacher=teacher
+            )
+            models["displacement"] = description, displacement.Displacement(widths)
+            released.fill(models["displacement"][1], "displacement", "emo_detector")
     return models
 
 
-def _fomm(released: Released, options: Options) -> Model:
-    detector, generator = released.states["kp_detector"], released.states["generator"]
-    with _named(released, "generator"):
-        config = fomm_config(detector, generator, options.size, options.align_corners)
-        return _model(released, ("generator", "kp_detector"), "fomm", config, fomm.Fomm(config))
+def _complete_spectral_norm(released: Released) -> None:
+    """Give a discriminator of torch 1.0 the names that torch writes since."""
+    state, dropped = complete_spectral_norm(released.states["discriminator"])
+    released.states["discriminator"] = state
+    for key in dropped:
+        released.report.leave_out(f"discriminator.{key}", OLD_SPECTRAL_NORM)
 
 
-def _discriminator(released: Released, count: int) -> Model:
-    with _named(released, "discriminator"):
-        state, dropped = complete_spectral_norm(released.states["discriminator"])
-        released.states["discriminator"] = state
-        for key in dropped:
-            released.leave_out(f"discriminator.{key}", OLD_SPECTRAL_NORM)
-        config = discriminator_config(state)
-        module = Discriminator(count, config)
-        return _model(released, ("discriminator",), "discriminator", config, module)
-
-
-def _a2fd(released: Released, teacher: str | None) -> Model:
-    networks = ("audio_feature", "kp_detector_a")
-    with _named(released, "audio_feature"):
-        audio, heads = (released.states[name] for name in networks)
-        config = a2fd_config(audio, heads, teacher)
-        return _model(released, networks, "a2fd", config, a2fd.A2fd(config))
-
-
-def _displacement(released: Released, options: Options, teacher: str | None) -> Model:
-    with _named(released, "emo_detector"):
-        config = displacement_config(released.states["emo_detector"])
-        module = displacement.Displacement(config)
-        description = displacement.DisplacementDescription(
-            config, options.size, displacement.RELEASED_GAINS, teacher=teacher
-        )
-        return _model(released, ("emo_detector",), "displacement", description, module)
-
-
-def _model(
-    released: Released,
-    networks: tuple[str, ...],
-    name: str,
-    description: tp.Any,
-    module: nn.Module,
-) -> Model:
-    """Return `module` with the weights of the networks, all of which are accounted for."""
-    names: dict[str, str] = {}
-    weights: State = {}
-    for network in networks:
-        state = released.states[network]
-        taken, reasons = rename(network, list(state))
-        for key, reason in reasons.items():
-            released.leave_out(f"{network}.{key}", reason)
-        for key, new in taken.items():
-            names[f"{network}.{key}"] = new
-            weights[new] = state[key]
-    fill(module, weights, names)
-    return Model(name, description, module, names)
-
-
-@contextlib.contextmanager
-def _named(released: Released, network: str) -> Iterator[None]:
-    """Name the file and what was expected, whatever is wrong with a network's weights."""
-    try:
-        yield
-    except KeyError as error:
-        problem = f"no weight {error.args[0]}"
-    except (ValueError, IndexError) as error:
-        problem = str(error)
-    else:
-        return
-    raise ValueError(
-        f"{released.files[network]}: its {network} is none of the releases' ({problem}); {EXPECTED}"
+def _fomm(detector: State, generator: State, options: Options) -> fomm.FommConfig:
+    motion = "dense_motion_network"
+    channels = outputs(generator, "first.conv")
+    blocks = _count(generator, r"down_blocks\.(\d+)\.")
+    widest = outputs(generator, f"down_blocks.{blocks - 1}.conv")
+    return fomm.FommConfig(
+        size=options.size,
+        keypoints=_keypoints(detector),
+        motion=MotionConfig(
+            hourglass=_hourglass(generator, f"{motion}.hourglass."),
+            downscale=_downscale(generator, f"{motion}.down.weight"),
+            kernel=_kernel(generator, f"{motion}.mask"),
+        ),
+        generator=GeneratorConfig(
+            channels=channels,
+            max_channels=_limit(channels, blocks, widest, 512),
+            downsamplings=blocks,
+            blocks=_count(generator, r"bottleneck\.r(\d+)\."),
+        ),
+        align_corners=options.align_corners,
     )
+
+
+def _keypoints(state: State) -> KeypointConfig:
+    return KeypointConfig(
+        count=outputs(state, "kp"),
+        hourglass=_hourglass(state, "predictor."),
+        downscale=_downscale(state, "down.weight"),
+        kernel=_kernel(state, "kp"),
+    )
+
+
+def _discriminator(state: State) -> DiscriminatorConfig:
+    """Return the sizes of a discriminator of one scale."""
+    blocks = _count(state, r"discs\.1\.down_blocks\.(\d+)\.")
+    spectral = "discs.1.conv.weight_orig" in state
+    ending = "weight_orig" if spectral else "weight"
+    first, last = (state[f"discs.1.down_blocks.{i}.conv.{ending}"] for i in (0, blocks - 1))
+    channels = first.shape[0] // 2
+    return DiscriminatorConfig(
+        channels=channels,
+        max_channels=_limit(channels, blocks, last.shape[0], 512),
+        blocks=blocks,
+        spectral_norm=spectral,
+        keypoints=first.shape[1] > 3,
+    )
+
+
+def _a2fd(state: State, heads: State, teacher: str | None) -> A2fdConfig:
+    levels = _count(state, r"down_blocks\.(\d+)\.")
+    widths = {
+        "identity_channels": outputs(state, "down_blocks.0.conv"),
+        "identity_dim": outputs(state, f"down_blocks.{levels - 1}.conv"),
+        "audio_channels": [outputs(state, f"audio_eocder.{k}.0") for k in (0, 1, 3, 4, 5)],
+        "audio_hidden": outputs(state, "audio_eocder_fc.0"),
+        "audio_dim": outputs(state, "audio_eocder_fc.2"),
+        "pose_hidden": outputs(state, "pose_encoder.0"),
+        "pose_dim": outputs(state, "pose_encoder.2"),
+        "hidden": state["lstm.weight_hh_l0"].shape[1],
+        "layers": _count(state, r"lstm\.weight_hh_l(\d+)"),
+        "decoder_first": state["decon.0.weight"].shape[1],
+        "decoder": state["decon.3.weight"].shape[1],
+    }
+    return A2fdConfig(build(A2fdWidths, widths), 1 << levels, _keypoints(heads), teacher=teacher)
+
+
+def _displacement(state: State) -> displacement.DisplacementConfig:
+    stages = range(1, _count(state, r"layer(\d)\."))
+    numbers = state["fc_p.0.weight"].shape[1]
+    return displacement.DisplacementConfig(
+        keypoints=numbers // (displacement.NUMBERS * (1 + 2 * FREQUENCIES)),
+        head="release",
+        frequencies=FREQUENCIES,
+        projection=outputs(state, "fc_p.0"),
+        neutral=outputs(state, "fc_p.2"),
+        hidden=(outputs(state, "fc_all.0"), outputs(state, "fc_all.2"), outputs(state, "fc_all.4")),
+        extractor=displacement.ExtractorConfig(
+            downscale=_downscale(state, "down.weight"),
+            hourglass=_hourglass(state, "predictor."),
+            widths=tuple(outputs(state, f"layer{stage}.0.conv1") for stage in stages),
+            blocks=_count(state, r"layer1\.(\d+)\."),
+        ),
+        classes=outputs(state, "classify.last_fc"),
+    )
+
+
+def _hourglass(state: State, name: str) -> HourglassConfig:
+    blocks = _count(state, re.escape(name) + r"encoder\.down_blocks\.(\d+)\.")
+    channels = outputs(state, f"{name}decoder.up_blocks.{blocks - 1}.conv")
+    widest = outputs(state, f"{name}encoder.down_blocks.{blocks - 1}.conv")
+    return HourglassConfig(channels, _limit(channels, blocks, widest, 1024), blocks)
+
+
+def _limit(channels: int, level: int, widest: int, usual: int) -> int:
+    """Return the largest number of channels allowed, which shows only where it was reached."""
+    return widest if widest < channels << level else max(usual, widest)
+
+
+def _kernel(state: State, layer: str) -> int:
+    return state[f"{layer}.weight"].shape[-1]
+
+
+def _downscale(state: State, key: str) -> int:
+    taps = state[key].shape[-1]
+    if taps not in FACTORS:
+        raise ValueError(f"{key} is a blur of {taps} taps, wanted one of {list(FACTORS)}")
+    return FACTORS[taps]
+
+
+def _count(state: State, pattern: str) -> int:
+    """Return one more than the highest number of a numbered layer."""
+    numbers = [int(found[1]) for key in state if (found := re.match(pattern, key))]
+    if not numbers:
+        raise KeyError(pattern.replace("\\", "").replace("(d+)", "0").replace("(d)", "1"))
+    return max(numbers) + 1

@@ -1,5 +1,6 @@
-"""What every weight of the releases is called here, and which ones are left out (FOMM and EAMM
-releases; the names are facts of their checkpoints).
+"""The new name of every weight of the FOMM and EAMM releases, and which ones are left out.
+
+The released names are facts of their checkpoints.
 """
 
 import re
@@ -7,8 +8,13 @@ from collections.abc import Sequence
 
 import torch
 
-from affekt.runtime.weights import foreign as foreign_weights
-from affekt.runtime.weights.foreign import Naming, Reason, State
+from affekt.runtime.weights.convert import Naming, Reason, State
+
+EXPECTED = (
+    "wanted one of the releases' checkpoints: vox-cpk.pth.tar, vox-adv-cpk.pth.tar (FOMM) or "
+    "124_52000.pth.tar (EAMM's FOMM) with generator and kp_detector; 1-6000.pth.tar (EAMM's audio) "
+    "with audio_feature and kp_detector_a; 5-3000.pth.tar (EAMM's emotion) with emo_detector"
+)
 
 SPECTRAL = {  # torch's older names of a spectral norm's parts, and those of its parametrization
     "weight_orig": "parametrizations.weight.original",
@@ -17,7 +23,7 @@ SPECTRAL = {  # torch's older names of a spectral norm's parts, and those of its
 }
 
 
-def _critic_conv(found: re.Match[str]) -> str:
+def _discriminator_conv(found: re.Match[str]) -> str:
     place = "last" if found[1] is None else f"convs.{found[1]}"
     return f"scales.0.{place}.{SPECTRAL.get(found[2], found[2])}"
 
@@ -36,7 +42,7 @@ NAMES: dict[str, Sequence[Naming]] = {
         (r"(first|down_blocks|up_blocks|final)\.", r"generator.\1."),
     ),
     "discriminator": (
-        (r"discs\.1\.(?:down_blocks\.(\d)\.)?conv\.(\w+)$", _critic_conv),
+        (r"discs\.1\.(?:down_blocks\.(\d)\.)?conv\.(\w+)$", _discriminator_conv),
         (
             r"discs\.1\.down_blocks\.(\d)\.norm\.",
             lambda found: f"scales.0.norms.{int(found[1]) - 1}.",
@@ -80,15 +86,6 @@ LEFT_OUT: dict[str, Sequence[Reason]] = {
         (r"final_10\.", "the head of the variant that moves all ten keypoints"),
     ),
 }
-
-
-def rename(network: str, keys: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the new name of every key that is taken, and the reason for every one that is not.
-
-    Raises:
-        ValueError: a key is neither; the message names the first ones.
-    """
-    return foreign_weights.rename(network, keys, NAMES[network], LEFT_OUT.get(network, ()))
 
 
 def complete_spectral_norm(state: State) -> tuple[State, list[str]]:

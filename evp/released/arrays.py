@@ -12,9 +12,7 @@ Its landmarks are pixels of a 256 px face crop over 255; here they are face fram
 
 import re
 from dataclasses import dataclass, field
-from itertools import permutations
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
@@ -22,21 +20,16 @@ from affekt.arrays import Array
 from affekt.media.emotions import EMOTIONS, canonical
 from affekt.media.faces.geometry import FACE_SIZE
 from affekt.media.faces.schemes import SENSE106
+from affekt.runtime.files import load_npy
 from evp.inference.emotion_codes import EmotionCodes
 from evp.landmark_space import LandmarkSpace, flatten
 from evp.networks.audio2lm import COMPONENT
 
-MAGIC = b"\x93NUMPY"
-BROKEN = (  # all that numpy was seen to raise on cut or altered files
-    *(ValueError, OSError, EOFError, SyntaxError, TypeError, LookupError, AttributeError),
-    *(MemoryError, OverflowError, RecursionError, TokenError),
-)
 SIDE = 255  # pixels that are 1 in the release's landmarks
 COORDINATES = 2 * SENSE106.count  # 212
 ORTHONORMAL = 1e-3  # largest difference of U^T U from the identity; of the public ones 1e-6
-BLEND = 1e-4  # largest difference of a blend from that of the codes; of the public ones 1.3e-6
 LIMITS = (-1.0, 2.0)  # of landmarks; a face lies in 0 ... 1, a predicted one near it
-BLENDED = "equal (1 - w) a + w b of the imported codes: --emotion-blend a:b:w makes them"
+BLENDED = "blends of two emotions: --emotion-blend a:b:w makes (1 - w) a + w b of the codes"
 WANTED = (
     "wanted an emotion feature (E,), a basis (212, K), a mean face (212,) or faces (T, 106, 2) of "
     "EVP's release"
@@ -48,7 +41,7 @@ class Arrays:
     """What the arrays of one speaker hold."""
 
     features: dict[str, Array] = field(default_factory=dict)  # by label
-    blends: dict[Path, Array] = field(default_factory=dict)
+    blends: list[str] = field(default_factory=list)  # file names
     basis: Array | None = None  # (212, K)
     mean: Array | None = None  # (212,) in units of the release
     faces: dict[str, Array] = field(default_factory=dict)  # by file name, (T, 106, 2), likewise
@@ -56,20 +49,28 @@ class Arrays:
 
 
 def read_array(path: Path, arrays: Arrays) -> str:
-    """Read one .npy file into `arrays`; return what it is, in words.
+    """Read one .npy file into `arrays`; return what it is, as text.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: damaged, no array of the release, or a second of what there is one of.
     """
-    array = _load(path)
+    array = load_npy(path, None, WANTED)
+    if array.dtype.kind != "f":
+        raise ValueError(f"{path} holds {array.dtype}, not real numbers; {WANTED}")
     name = path.stem.split("__")[-1]
+    if array.shape == (COORDINATES,) and "mean" in name:
+        _take(arrays, "mean", path)
+        arrays.mean = _in_limits(array, path).astype(float)
+        return "a mean face"
     if array.shape == (COORDINATES,):
-        return _take_face(array, name, path, arrays)
+        array = array.reshape(1, SENSE106.count, 2)
     if array.ndim == 2 and array.shape[0] == COORDINATES:
         return _take_basis(array, path, arrays)
     if array.ndim == 3 and array.shape[1:] == (SENSE106.count, 2) and len(array):
-        return _take_faces(array, name, path, arrays)
+        _take(arrays, f"faces {name}", path)
+        arrays.faces[name] = _in_limits(array, path)
+        return f"{len(array)} faces"
     if array.ndim == 1 and array.size:
         return _take_feature(array, name, path, arrays)
     raise ValueError(f"{path} has shape {array.shape}; {WANTED}")
@@ -122,68 +123,17 @@ def pixels(faces: Array) -> Array:
     return np.float64(SIDE) * faces
 
 
-def outside_of_basis(arrays: Arrays, name: str, components: int) -> float | None:
-    """Return how far, in pixels, predicted faces lie outside mean + span(U); None without U."""
-    if arrays.mean is None or arrays.basis is None:
-        return None
-    away = arrays.faces[name].reshape(-1, COORDINATES).astype(float) - arrays.mean
-    directions = arrays.basis[:, :components].astype(float)
-    return float(SIDE * np.abs(away - away @ directions @ directions.T).max())
-
-
-def judge_blends(arrays: Arrays) -> dict[Path, str]:
-    """Say of every blend why it is left out: mean codes make all of them.
-
-    Those of the public files that are labelled wrongly are found out.
-    """
-    return {path: _judged(path, blend, arrays.features) for path, blend in arrays.blends.items()}
-
-
-def _judged(path: Path, blend: Array, features: dict[str, Array]) -> str:
-    first, share, second, other = _blend_of(path)
-    if first not in features or second not in features:
-        return "blends of emotions whose own features were not given"
-
-    def like(a: str, b: str) -> bool:
-        made = (share * features[a] + other * features[b]) / 10
-        return made.shape == blend.shape and bool(np.abs(made - blend).max() < BLEND)
-
-    if like(first, second):
-        return BLENDED
-    for a, b in permutations(features, 2):
-        if like(a, b):
-            return f"labelled {first} and {second} but a blend of {a} and {b}; make it by name"
-    return "blends of no two of the imported codes"
-
-
-def _load(path: Path) -> Array:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file; {WANTED}")
-    with path.open("rb") as file:
-        head = file.read(len(MAGIC))
-    if head != MAGIC:
-        raise ValueError(f"{path} is no numpy array (it begins {head!r}); {WANTED}")
-    try:
-        array: Array = np.load(path, allow_pickle=False)
-    except BROKEN as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is cut off or damaged ({reason}); {WANTED}") from None
-    if array.dtype.kind != "f":
-        raise ValueError(f"{path} holds {array.dtype}, not real numbers; {WANTED}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path} holds NaN or infinity; download it again")
-    return array
-
-
 def _take_feature(array: Array, name: str, path: Path, arrays: Arrays) -> str:
     if array.min() < 0:
         raise ValueError(f"{path} has numbers below 0, and an emotion feature none; {WANTED}")
-    if re.search(r"\d", name):
-        _blend_of(path)
-        arrays.blends[path] = array
+    if re.fullmatch(r"[a-z]+\d+_[a-z]+\d+", name):  # <a><i>_<b><j> holds (i a + j b) / 10
+        arrays.blends.append(path.name)
         return "a blend of two emotion features"
-    label = _label(name, path)
-    _once(arrays, f"emotion {label}", path)
+    try:
+        label = canonical(name)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; an emotion feature is named by its emotion") from None
+    _take(arrays, f"emotion {label}", path)
     arrays.features[label] = array.astype(np.float32)
     return f"the emotion feature of {label}"
 
@@ -192,52 +142,23 @@ def _take_basis(array: Array, path: Path, arrays: Arrays) -> str:
     product = array.T.astype(float) @ array
     if np.abs(product - np.eye(len(product))).max() > ORTHONORMAL:
         raise ValueError(f"{path} is no basis: its columns are not orthonormal; {WANTED}")
-    _once(arrays, "basis", path)
+    _take(arrays, "basis", path)
     arrays.basis = array
     return f"a landmark basis of {array.shape[1]} directions"
 
 
-def _take_face(array: Array, name: str, path: Path, arrays: Arrays) -> str:
-    _check_limits(array, path)
-    if "mean" not in name:
-        return _take_faces(array.reshape(1, SENSE106.count, 2), name, path, arrays)
-    _once(arrays, "mean", path)
-    arrays.mean = array.astype(float)
-    return "a mean face"
-
-
-def _take_faces(array: Array, name: str, path: Path, arrays: Arrays) -> str:
-    _check_limits(array, path)
-    _once(arrays, f"faces {name}", path)
-    arrays.faces[name] = array
-    return f"{len(array)} faces" if len(array) > 1 else "a face"
-
-
-def _check_limits(array: Array, path: Path) -> None:
+def _in_limits(array: Array, path: Path) -> Array:
     low, high = float(array.min()), float(array.max())
     if low < LIMITS[0] or high > LIMITS[1]:
         raise ValueError(
             f"{path} holds landmarks from {low:g} to {high:g}, wanted fractions of the face crop, "
             f"from 0 to 1; {WANTED}"
         )
+    return array
 
 
-def _once(arrays: Arrays, what: str, path: Path) -> None:
+def _take(arrays: Arrays, what: str, path: Path) -> None:
+    """Note the file of something that there is one of."""
     if what in arrays.files:
         raise ValueError(f"{path} is a second {what}, beside {arrays.files[what]}; give one")
     arrays.files[what] = path
-
-
-def _blend_of(path: Path) -> tuple[str, int, str, int]:
-    """Return a, i, b, j of a file <a><i>_<b><j>.npy, which holds (i a + j b) / 10."""
-    found = re.fullmatch(r"([a-z]+)(\d+)_([a-z]+)(\d+)", path.stem.split("__")[-1])
-    if found is None:
-        raise ValueError(f"{path}: its name is neither that of an emotion nor of a blend; {WANTED}")
-    return _label(found[1], path), int(found[2]), _label(found[3], path), int(found[4])
-
-
-def _label(name: str, path: Path) -> str:
-    try:
-        return canonical(name)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}; an emotion feature is named by its emotion") from None

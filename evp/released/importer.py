@@ -19,34 +19,29 @@ the files, and nothing is written unless everything has its place.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from affekt.runtime import checkpoint
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json
-from affekt.runtime.weights.foreign import summary_lines
+from affekt.runtime.files import replacing_folder, save_npy
+from affekt.runtime.weights.convert import ImportReport, check_out
 from evp.inference.emotion_codes import EmotionCodes, write_codes
 from evp.landmark_space import LandmarkSpace, save_space
 from evp.networks.audio2lm import Audio2Landmark, Audio2LandmarkConfig, save_network
 from evp.networks.encoders import EmotionEncoderConfig, save_description
 from evp.released.arrays import (
+    BLENDED,
     Arrays,
     emotion_codes,
-    judge_blends,
     landmark_space,
-    outside_of_basis,
     pixels,
     read_array,
 )
-from evp.released.models import Checkpoint, read_model
-from evp.released.names import Kind
+from evp.released.models import Checkpoint, Kind, read_model
 
-REPORT = "import.json"
 FOLDERS: dict[Kind, str] = {
     "audio2lm": "audio2lm",
     "disentangle": "disentangle",
@@ -56,78 +51,70 @@ FOLDERS: dict[Kind, str] = {
 LANDMARKS = "landmarks"
 
 
-@dataclass
-class Found:
-    """What the given files hold."""
-
-    checkpoints: dict[Kind, Checkpoint] = field(default_factory=dict)
-    arrays: Arrays = field(default_factory=Arrays)
-    sources: list[dict[str, Any]] = field(default_factory=list)
-    left_out: dict[str, list[str]] = field(default_factory=dict)  # names by reason
-
-    def leave_out(self, name: str, reason: str) -> None:
-        """Account for something that is not taken."""
-        self.left_out.setdefault(reason, []).append(name)
-
-
-def import_released(files: Sequence[Path], out: Path, speaker: str) -> dict[str, Any]:
-    """Write everything that the files hold into `out`; return what import.json says.
+def import_released(files: Sequence[Path], out: Path, speaker: str) -> ImportReport:
+    """Write everything that the files hold into `out`; return what import.json holds.
 
     Raises:
         FileNotFoundError: a file is missing.
         ValueError: it is damaged, another speaker's or something else, an audio2lm checkpoint is
             without its U and mean, or `out` holds what no import wrote.
     """
-    _check_out(out)
-    found = read_released(files, speaker)
-    landmarks = _landmark_config(found)
-    space = landmark_space(found.arrays, speaker, landmarks.components)
-    codes = emotion_codes(found.arrays, speaker, _code_length(found))
-    if "audio2lm" in found.checkpoints:
-        _settle(found.checkpoints["audio2lm"], space)
-    for path, reason in judge_blends(found.arrays).items():
-        found.leave_out(path.name, reason)
-    report = _report(found, speaker, landmarks.components, space, codes)
-    if not report["models"] and not report["arrays"]:
+    check_out(out, [LANDMARKS, *FOLDERS.values()])
+    report = ImportReport()
+    models, arrays = read_released(files, speaker, report)
+    # Arrays fit the networks beside them, or those of the release
+    predictor = models.get("audio2lm")
+    sizes = (predictor and predictor.landmarks) or Audio2LandmarkConfig()
+    encoders = [models[kind].encoders for kind in FOLDERS if kind in models and kind != "content"]
+    dim = encoders[0].encoders.emotion.dim if encoders else EmotionEncoderConfig().dim
+    space = landmark_space(arrays, speaker, sizes.components)
+    codes = emotion_codes(arrays, speaker, dim)
+    if predictor is not None:
+        _set_faces(predictor, space)
+    # Everything is reported, then everything is written
+    if space is not None:
+        report.arrays["landmark_space"] = f"{sizes.components} components, {space.scheme.name}"
+    if codes is not None:
+        report.arrays["emotion_codes"] = ", ".join(sorted(arrays.features))
+    for name, faces in arrays.faces.items():
+        report.arrays[f"{LANDMARKS}/{name}"] = f"{len(faces)} faces"
+    if not models and not report.arrays:
         raise ValueError(f"{', '.join(p.name for p in files)}: nothing to import but blends")
     with replacing_folder(out) as folder:
-        _write(folder, found, space, codes)
-        write_json(folder / REPORT, report)
+        _write_runs(folder, models, space, codes)
+        for name, faces in arrays.faces.items():
+            save_npy(folder / LANDMARKS / f"{name}.npy", pixels(faces).astype(np.float32))
+        report.write(folder)
     return report
 
 
-def read_released(files: Sequence[Path], speaker: str) -> Found:
-    """Read the files of one speaker.
+def read_released(
+    files: Sequence[Path], speaker: str, report: ImportReport
+) -> tuple[dict[Kind, Checkpoint], Arrays]:
+    """Read the files of one speaker: checkpoints by kind, and arrays.
 
     Raises:
         FileNotFoundError, ValueError: see `import_released`.
     """
-    found = Found()
+    models: dict[Kind, Checkpoint] = {}
+    arrays = Arrays()
     for path in files:
         _check_speaker(path, speaker)
-        source: dict[str, Any] = {"file": path.name}
         if path.suffix == ".npy":
-            source["holds"] = read_array(path, found.arrays)
-        else:
-            read = read_model(path)
-            if read.kind in found.checkpoints:
-                first = found.checkpoints[read.kind].path
-                raise ValueError(f"{path} is of the same kind ({read.kind}) as {first}; give one")
-            found.checkpoints[read.kind] = read
-            for key, reason in read.left_out.items():
-                found.leave_out(f"{path.name}: {key}", reason)
-            source |= {"holds": f"the {read.kind} checkpoint", **read.counters}
-        found.sources.append(source | {"sha256": sha256(path)})
-    return found
-
-
-def _check_out(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / REPORT).is_file()):
-        raise ValueError(f"{out} holds something of no import (no {REPORT}); name another --out")
-    ours = {REPORT, LANDMARKS, *FOLDERS.values()}
-    foreign = sorted(path.name for path in out.glob("*") if path.name not in ours)
-    if foreign:
-        raise ValueError(f"{out} holds {', '.join(foreign[:3])}, of no import; name another --out")
+            report.add_source(path, holds=read_array(path, arrays))
+            continue
+        read = read_model(path)
+        if read.kind in models:
+            first = models[read.kind].path
+            raise ValueError(f"{path} is of the same kind ({read.kind}) as {first}; give one")
+        models[read.kind] = read
+        report.add_source(path, holds=f"the {read.kind} checkpoint", **read.counters)
+        report.add_model(FOLDERS[read.kind], read.names, *read.parts.values())
+        for key, reason in read.left_out.items():
+            report.leave_out(f"{path.name}: {key}", reason)
+    for name in arrays.blends:
+        report.leave_out(name, BLENDED)
+    return models, arrays
 
 
 def _check_speaker(path: Path, speaker: str) -> None:
@@ -139,94 +126,34 @@ def _check_speaker(path: Path, speaker: str) -> None:
             raise ValueError(f"{path} is of {named[1]}, this import of {speaker}; do one at a time")
 
 
-def _landmark_config(found: Found) -> Audio2LandmarkConfig:
-    model = found.checkpoints.get("audio2lm")
-    return model.landmarks if model and model.landmarks else Audio2LandmarkConfig()
-
-
-def _code_length(found: Found) -> int:
-    for kind in ("audio2lm", "disentangle", "emotion"):
-        if kind in found.checkpoints:
-            return found.checkpoints[kind].encoders.encoders.emotion.dim
-    return EmotionEncoderConfig().dim
-
-
-def _settle(model: Checkpoint, space: LandmarkSpace | None) -> None:
-    """Give the landmark network its faces."""
-    network = model.parts["model"]
+def _set_faces(predictor: Checkpoint, space: LandmarkSpace | None) -> None:
+    network = predictor.parts["model"]
     if space is None or not isinstance(network, Audio2Landmark):
         raise ValueError(
-            f"{model.path} predicts in a basis that is not in it: give the speaker's "
+            f"{predictor.path} predicts in a basis that is not in it: give the speaker's "
             "<ID>_U_106.npy and <ID>_mean_106.npy as well"
         )
     network.settle(space)
 
 
-def _report(
-    found: Found,
-    speaker: str,
-    components: int,
+def _write_runs(
+    folder: Path,
+    models: Mapping[Kind, Checkpoint],
     space: LandmarkSpace | None,
     codes: EmotionCodes | None,
-) -> dict[str, Any]:
-    models = {
-        FOLDERS[kind]: {
-            "parameters": sum(p.numel() for m in read.parts.values() for p in m.parameters()),
-            "names": read.names,
-        }
-        for kind, read in found.checkpoints.items()
-    }
-    arrays: dict[str, Any] = {}
-    if space is not None:
-        arrays["landmark_space"] = {"components": components, "scheme": space.scheme.name}
-    if codes is not None:
-        arrays["emotion_codes"] = sorted(found.arrays.features)
-    for name, faces in found.arrays.faces.items():
-        away = outside_of_basis(found.arrays, name, components)
-        arrays[f"landmarks/{name}"] = {"faces": len(faces), "pixels_outside_of_basis": away}
-    return {
-        "speaker": speaker,
-        "sources": found.sources,
-        "models": models,
-        "arrays": arrays,
-        "left_out": found.left_out,
-    }
-
-
-def _write(
-    folder: Path, found: Found, space: LandmarkSpace | None, codes: EmotionCodes | None
 ) -> None:
-    for kind, read in found.checkpoints.items():
+    for kind, read in models.items():
         run = folder / FOLDERS[kind]
         run.mkdir()
         save_description(run, read.encoders)
         checkpoint.save(run / "checkpoints", 0, read.parts)
         if read.landmarks is not None and space is not None:
             save_network(run, read.landmarks, space, "2d")
-    spoken = folder / FOLDERS["audio2lm"]
-    spoken.mkdir(exist_ok=True)
+    run = folder / FOLDERS["audio2lm"]
     if space is not None:
-        save_space(space, spoken / "landmark_space.npz")
+        save_space(space, run / "landmark_space.npz")
     if codes is not None:
-        write_codes(codes, spoken, {"imported": sorted(codes.codes)})
-    if not any(spoken.iterdir()):
-        spoken.rmdir()
-    for name, faces in found.arrays.faces.items():
-        save_npy(folder / LANDMARKS / f"{name}.npy", pixels(faces).astype(np.float32))
-
-
-def summary(report: dict[str, Any]) -> str:
-    """Return what an import did, for people."""
-    lines = [
-        f"read {source['file']}: {source['holds']}  sha256 {source['sha256']}"
-        for source in report["sources"]
-    ]
-    models = {f"{name}/": account for name, account in report["models"].items()}
-    lines += summary_lines(models, {})
-    for name, account in report["arrays"].items():
-        facts = account if isinstance(account, list) else [f"{k} {v}" for k, v in account.items()]
-        lines.append(f"wrote {name}: {', '.join(facts)}")
-    return "\n".join([*lines, *summary_lines({}, report["left_out"])])
+        write_codes(codes, run, {"imported": sorted(codes.codes)})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -238,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with user_errors():
         report = import_released(args.files, args.out, args.speaker)
-    print(summary(report))  # noqa: T201 - the command's result
+    print(report)  # noqa: T201 - the command's result
 
 
 if __name__ == "__main__":

@@ -246,6 +246,9 @@ def test_arrays_are_checked_when_read(tmp_path):
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(ValueError, match="is damaged"):
         load_npy(path, (None, 2), "run prepare")
+    path.write_text("<html>")
+    with pytest.raises(ValueError, match="is no numpy array"):
+        load_npy(path, (None, 2), "run prepare")
 
 
 def test_sha256_is_the_known_one(tmp_path):

@@ -68,11 +68,11 @@ def test_sizes_of_the_published_fomm_are_the_defaults(tmp_path):
     report = import_released([file], tmp_path / "out")
     assert load_fomm(tmp_path / "out").config == FommConfig()
     assert load_discriminator(tmp_path / "out").config == DiscriminatorConfig()
-    assert report["models"]["fomm"]["parameters"] / 1e6 == pytest.approx(45.575 + 14.215, abs=2e-3)
-    assert report["models"]["discriminator"]["parameters"] / 1e6 == pytest.approx(2.759, abs=1e-3)
-    assert report["left_out"] == {}
-    assert len(report["models"]["fomm"]["names"]) == 196 + 75
-    assert len(report["models"]["discriminator"]["names"]) == 26
+    assert report.models["fomm"]["parameters"] / 1e6 == pytest.approx(45.575 + 14.215, abs=2e-3)
+    assert report.models["discriminator"]["parameters"] / 1e6 == pytest.approx(2.759, abs=1e-3)
+    assert report.left_out == {}
+    assert len(report.models["fomm"]["names"]) == 196 + 75
+    assert len(report.models["discriminator"]["names"]) == 26
 
 
 def test_sizes_of_the_published_a2fd_and_displacement_are_the_defaults(eamm):
@@ -88,12 +88,12 @@ def test_sizes_of_the_published_a2fd_and_displacement_are_the_defaults(eamm):
 
 def test_every_weight_of_eamm_is_mapped_or_left_out_with_a_reason(eamm, eamm_parts):
     _, report = eamm
-    mapped = {name for model in report["models"].values() for name in model["names"]}
-    left = {name for names in report["left_out"].values() for name in names}
+    mapped = {name for model in report.models.values() for name in model["names"]}
+    left = {name for names in report.left_out.values() for name in names}
     every = {f"{network}.{key}" for network, state in eamm_parts.items() for key in state}
     assert every <= mapped | left
     assert not mapped & left
-    counts = {reason: len(names) for reason, names in report["left_out"].items()}
+    counts = {reason: len(names) for reason, names in report.left_out.items()}
     assert sum(counts.values()) == 99 + 71 + 14 + 1 + 2
     dead = [count for reason, count in counts.items() if "StyleGAN2" in reason]
     assert dead == [99]
@@ -123,10 +123,10 @@ def test_parameters_are_the_releases_less_what_is_dead(eamm, eamm_parts):
         for key, value in eamm_parts["audio_feature"].items()
         if key.startswith("generator.") and "kernel" not in key and ".noises." not in key
     )
-    assert report["models"]["a2fd"]["parameters"] == whole - dead + heads
+    assert report.models["a2fd"]["parameters"] == whole - dead + heads
     unused = count("emo_detector", ("fc.", "fc_n.", "final_4.", "final_10."))
     assert count("emo_detector") / 1e6 == pytest.approx(27.888, abs=1e-3)
-    assert report["models"]["displacement"]["parameters"] == count("emo_detector") - unused
+    assert report.models["displacement"]["parameters"] == count("emo_detector") - unused
 
 
 def test_other_sizes_are_read_from_the_shapes(tmp_path):
@@ -153,8 +153,8 @@ def test_an_optimizer_and_numpy_numbers_beside_the_networks_do_no_harm(tmp_path)
     for legacy in (True, False):
         file = save(released, tmp_path / "vox.pth.tar", legacy)
         report = import_released([file], tmp_path / "out")
-        assert report["sources"][0]["epoch"] == 99
-        left = {name for names in report["left_out"].values() for name in names}
+        assert report.sources[0]["epoch"] == 99
+        left = {name for names in report.left_out.values() for name in names}
         assert left == {"loss of vox.pth.tar", "optimizer_generator of vox.pth.tar"}
 
 
@@ -187,7 +187,7 @@ def test_weights_that_share_one_storage_are_written_apart(tmp_path):
 def test_a_spectral_norm_of_torch_1_0_gives_the_same_weight(tmp_path, with_copy):
     released = small_fomm()
     new = import_released([save(released, tmp_path / "new.pth.tar")], tmp_path / "new")
-    assert new["left_out"] == {}
+    assert new.left_out == {}
     critic = released["discriminator"]
     for key in [key for key in critic if key.endswith("weight_orig")]:
         stem = key.removesuffix("_orig")
@@ -196,7 +196,7 @@ def test_a_spectral_norm_of_torch_1_0_gives_the_same_weight(tmp_path, with_copy)
         if with_copy:
             critic[stem] = critic[key] / sigma
     old = import_released([save(released, tmp_path / "old.pth.tar")], tmp_path / "old")
-    assert sum(map(len, old["left_out"].values())) == (5 if with_copy else 0)
+    assert sum(map(len, old.left_out.values())) == (5 if with_copy else 0)
     frames = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         one, other = (
@@ -218,7 +218,7 @@ def test_of_two_files_with_the_same_network_the_first_one_counts(tmp_path):
     assert torch.equal(fomm.generator.final.bias, tuned["generator"]["final.bias"])
     heads = original["kp_detector"]["kp.bias"]
     assert torch.equal(fomm.detector.heads.kp.bias, heads)
-    assert report["left_out"] == {
+    assert report.left_out == {
         "that of fine-tuned.pth.tar was given first": ["generator of 124_52000.pth.tar"]
     }
 

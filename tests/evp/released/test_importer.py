@@ -193,19 +193,19 @@ def test_every_key_is_mapped_or_left_out_with_a_reason(everything):
         "pretrain_emotion": ("SER_99.pkl", emotion_file()),
         "pretrain_content": ("atnet_lstm_18.pth", content_file()),
     }
-    assert report["models"].keys() == contents.keys()
-    left = {name for names in report["left_out"].values() for name in names}
+    assert report.models.keys() == contents.keys()
+    left = {name for names in report.left_out.values() for name in names}
     for model, (file, state) in contents.items():
-        taken = report["models"][model]["names"].keys()
+        taken = report.models[model]["names"].keys()
         keys = {key.removeprefix("module.") for key in state}
         rest = {name.removeprefix(f"{file}: ") for name in left if name.startswith(f"{file}: ")}
         assert taken | rest == keys
         assert not taken & rest
-    counts = {reason.split()[0]: len(names) for reason, names in report["left_out"].items()}
+    counts = {reason.split()[0]: len(names) for reason, names in report.left_out.items()}
     assert counts == {"the": 4, "layers": 2, "ATVGnet's": 5}
-    steps = next(source for source in report["sources"] if source["file"] == "99_pretrain.pth")
+    steps = next(source for source in report.sources if source["file"] == "99_pretrain.pth")
     assert (steps["epoch"], steps["train_step"], steps["test_step"]) == (99, 40, 7)
-    files = {source["file"] for source in report["sources"]}
+    files = {source["file"] for source in report.sources}
     assert files == {file for file, _ in contents.values()} | {
         *(f"M003_{name}_106.npy" for name in ("U", "mean")),
         *(f"{label}.npy" for label in (*EMOTIONS, "disgust") if label != "disgusted"),
@@ -347,7 +347,7 @@ def test_a_classifier_of_other_emotions_is_refused(tmp_path):
 def test_what_lies_beside_the_networks_is_named(tmp_path):
     file = {**disentangle_file(), "optimizer": {"state": {}}}
     report = import_released([save(file, tmp_path / "a.pth")], tmp_path / "out", "M003")
-    assert "a.pth: optimizer" in {name for names in report["left_out"].values() for name in names}
+    assert "a.pth: optimizer" in {name for names in report.left_out.values() for name in names}
 
 
 def test_other_files_are_named_with_what_was_expected(tmp_path):
@@ -423,8 +423,8 @@ def test_the_command_prints_a_summary_and_ends_wrong_files_in_one_line(tmp_path,
     out = tmp_path / "out"
     main(["--speaker", "M003", "--out", str(out), *map(str, files_of(tmp_path))])
     printed = capsys.readouterr().out
-    assert "wrote audio2lm/:" in printed
-    assert "wrote landmark_space: components 3, scheme sense106" in printed
+    assert "wrote audio2lm: " in printed
+    assert "wrote landmark_space: 3 components, sense106" in printed
     assert "left out 2 (the classifier" in printed
     written = json.loads((out / "import.json").read_text())
     names = written["models"]["audio2lm"]["names"]

@@ -1,7 +1,7 @@
-"""Checkpoints that others trained: read safely, their weights renamed, every one accounted for.
+"""Read published checkpoints safely, rename their weights, and report every one of them.
 
-What a checkpoint should hold, and what its weights are called here, is told by the packages that
-import them (evp.released.importer, eamm.released.importer).
+Which weights a checkpoint holds, and what they are called here, stands with the networks they are
+for (evp/released, eamm/released).
 """
 
 import pickle
@@ -10,18 +10,22 @@ import struct
 import typing as tp
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from affekt.runtime.files import sha256, write_json
+
 State = dict[str, Tensor]
 # How a released name begins, and what that beginning becomes.
 Naming = tuple[str, str | Callable[[re.Match[str]], str]]
 Reason = tuple[str, str]  # how a name begins, and why it is not taken
 
+REPORT = "import.json"
 SHOWN = 3  # names of what is left out for one reason; import.json has them all
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch's files before 1.6 begin
 BEGINNINGS = {  # of files that are taken for checkpoints, or were meant to be
@@ -47,19 +51,77 @@ BROKEN = (  # all that torch and pickle were seen to raise on cut or altered fil
 COUNTER = "num_batches_tracked"  # of batch norms; evaluation never reads it
 
 
+@dataclass
+class ImportReport:
+    """What an import reads, writes and leaves out."""
+
+    sources: list[dict[str, tp.Any]] = field(default_factory=list)
+    models: dict[str, dict[str, tp.Any]] = field(default_factory=dict)  # by file or folder
+    arrays: dict[str, tp.Any] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)  # names by reason
+
+    def add_source(self, path: Path, **facts: tp.Any) -> None:
+        """Report a file that was read."""
+        self.sources.append({"file": path.name, **facts, "sha256": sha256(path)})
+
+    def add_model(self, name: str, names: Mapping[str, str], *modules: nn.Module) -> None:
+        """Report networks that are written, with the new names of all weights taken."""
+        count = sum(p.numel() for module in modules for p in module.parameters())
+        self.models[name] = {"parameters": count, "names": dict(names)}
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Report something that is not taken."""
+        self.left_out.setdefault(reason, []).append(name)
+
+    def write(self, folder: Path) -> None:
+        """Write everything as import.json."""
+        write_json(folder / REPORT, asdict(self))
+
+    def __str__(self) -> str:
+        """Return a summary; of what is left out, a few names for each reason."""
+        lines = [
+            f"read {', '.join(f'{key} {value}' for key, value in source.items())}"
+            for source in self.sources
+        ]
+        for name, model in self.models.items():
+            millions = model["parameters"] / 1e6
+            lines.append(
+                f"wrote {name}: {len(model['names'])} weights, {millions:.3f} M parameters"
+            )
+        lines += [f"wrote {name}: {what}" for name, what in self.arrays.items()]
+        for reason, names in self.left_out.items():
+            shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+            lines.append(f"left out {len(names)} ({reason}): {shown}")
+        return "\n".join(lines)
+
+
+def check_out(out: Path, written: Iterable[str]) -> None:
+    """Refuse a folder that holds anything but a former import, which writes the names `written`.
+
+    Raises:
+        ValueError: it does, or is a file; the message names what is there.
+    """
+    if out.is_file():
+        raise ValueError(f"{out} is a file; name another --out")
+    names = sorted(path.name for path in out.glob("*"))
+    others = [name for name in names if name not in {REPORT, *written} or REPORT not in names]
+    if others:
+        raise ValueError(f"{out} holds {', '.join(others[:3])}, of no import; name another --out")
+
+
 def read_torch(path: Path, expected: str) -> tp.Any:
     """Return what a torch file holds; tensors and plain numbers are all that is unpickled.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no torch file, damaged, or more than tensors; the message says what was found,
+        ValueError: no torch file, damaged, or more than tensors; the message names what was found,
             and `expected`, which files were.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; {expected}")
-    strange = _no_torch_file(path)
-    if strange:
-        raise ValueError(f"{path} is {strange}; {expected}")
+    other = _other_format(path)
+    if other:
+        raise ValueError(f"{path} is {other}; {expected}")
     try:
         with torch.serialization.safe_globals(NUMPY), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other pickle protocols: it is read, or it raises
@@ -92,7 +154,7 @@ def tensors(state: tp.Any, name: str, path: Path) -> State:
 
 def rename(
     network: str,
-    keys: Sequence[str],
+    keys: Iterable[str],
     names: Sequence[Naming],
     left_out: Sequence[Reason] = (),
 ) -> tuple[dict[str, str], dict[str, str]]:
@@ -103,14 +165,12 @@ def rename(
     """
     taken: dict[str, str] = {}
     reasons: dict[str, str] = {}
+    unknown = []
     for key in keys:
-        for pattern, beginning in names:
-            if re.match(pattern, key):
-                taken[key] = re.sub(f"^{pattern}", beginning, key)
-        for pattern, reason in left_out:
-            if re.match(pattern, key):
-                reasons[key] = reason
-    unknown = [key for key in keys if key not in taken and key not in reasons]
+        taken |= {key: re.sub(f"^{old}", new, key) for old, new in names if re.match(old, key)}
+        reasons |= {key: reason for old, reason in left_out if re.match(old, key)}
+        if key not in taken and key not in reasons:
+            unknown.append(key)
     if unknown:
         some = ", ".join(unknown[:4])
         raise ValueError(f"{network} has {len(unknown)} weights of no release: {some}")
@@ -128,10 +188,9 @@ def fill(module: nn.Module, weights: State, names: Mapping[str, str]) -> None:
     Raises:
         ValueError: weights are missing, have no place or another shape; the first are named.
     """
-    wanted, complete = module.state_dict(), dict(weights)
-    for name in wanted.keys() - weights.keys():
-        if name.endswith(COUNTER):
-            complete[name] = wanted[name]
+    wanted = module.state_dict()
+    counters = {name: value for name, value in wanted.items() if name.endswith(COUNTER)}
+    complete = counters | weights
     released = {new: old for old, new in names.items()}
     wrong = [f"{name} is missing" for name in wanted if name not in complete]
     for name, value in complete.items():
@@ -146,8 +205,8 @@ def fill(module: nn.Module, weights: State, names: Mapping[str, str]) -> None:
     module.eval()
 
 
-def rows(state: State, layer: str) -> int:
-    """Return the first size of a layer's weight: its outputs.
+def outputs(state: State, layer: str) -> int:
+    """Return the number of a layer's outputs: the first size of its weight.
 
     Raises:
         KeyError: no such weight; the argument is its name.
@@ -159,26 +218,8 @@ def rows(state: State, layer: str) -> int:
     return int(weight.shape[0])
 
 
-def summary_lines(models: Mapping[str, tp.Any], left_out: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return an import's account as lines for people: what was written, what was left out and why.
-
-    Args:
-        models: by file or folder; each with its `names` and number of `parameters`.
-        left_out: names by reason.
-    """
-    lines = [
-        f"wrote {name}: {len(account['names'])} entries, {account['parameters'] / 1e6:.3f} M "
-        "parameters"
-        for name, account in models.items()
-    ]
-    for reason, names in left_out.items():
-        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        lines.append(f"left out {len(names)} ({reason}): {shown}")
-    return lines
-
-
-def _no_torch_file(path: Path) -> str | None:
-    """Say what a file is that torch cannot have written; None where it can have."""
+def _other_format(path: Path) -> str | None:
+    """Return what a file is that torch cannot have written; None where it can have."""
     with path.open("rb") as file:
         head = file.read(512)
     if head.startswith(LEGACY):
@@ -186,7 +227,7 @@ def _no_torch_file(path: Path) -> str | None:
     if not head.strip(b"\0"):
         return "empty" if not head else "a file of zeros: a download that did not finish"
     if head.startswith(b"PK"):
-        return _strange_zip(path)
+        return _other_zip(path)
     if head[257:262] == b"ustar":
         return "a real tar archive; a release's .pth.tar is none, in spite of its name"
     if head.lstrip()[:1] == b"<":
@@ -198,7 +239,7 @@ def _no_torch_file(path: Path) -> str | None:
     return "a safetensors file" if safetensors else f"no torch file (it begins {head[:8]!r})"
 
 
-def _strange_zip(path: Path) -> str | None:
+def _other_zip(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
