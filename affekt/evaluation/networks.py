@@ -26,7 +26,7 @@ from affekt.evaluation.network_measures import (
 from affekt.evaluation.protocol import MeasureName, Protocol
 from affekt.media.faces.detector import Detector
 from affekt.runtime.files import sha256
-from affekt.runtime.weights.registry import find, status
+from affekt.runtime.weights.registry import require, status
 from affekt.runtime.weights.table import MissingWeightsError
 
 # The registry's key of each measure's network; none: the project trains it.
@@ -73,20 +73,20 @@ def choose_tools(
     for measure, key in KEYS.items():
         if measure not in protocol.measures:
             continue
-        run = runs.get(measure)
-        try:
-            path = run or (find(key) if key else None)
-        except MissingWeightsError as error:
-            path, why = None, str(error)
-        else:
-            why = NO_CLASSIFIER
+        path, why, checksum = runs.get(measure), NO_CLASSIFIER, ""
+        tools.trained_here.extend([measure] if path else [])
+        if key and path is None:
+            published = status(key)
+            try:
+                require([published])
+                path, checksum = published.path, published.sha256
+            except MissingWeightsError as error:
+                why = str(error)
         if path is None:
             tools.unavailable.update(dict.fromkeys(NETWORK_METRICS[measure], why))
             continue
         tools.paths[measure] = path
-        tools.trained_here.extend([measure] if run else [])
-        known = status(key).sha256 if key and not run else ""
-        tools.checksums[measure] = known or sha256(_exported(path))
+        tools.checksums[measure] = checksum or sha256(_exported(path))
     return tools
 
 

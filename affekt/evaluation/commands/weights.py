@@ -79,10 +79,10 @@ def _list(as_json: bool) -> int:
 
 
 def _verify(keys: Sequence[str]) -> int:
-    """Hash files again, whatever is remembered of them; lock those that nobody publishes."""
+    """Hash files; lock the hashes that nobody publishes."""
     code = 0
     for key in dict.fromkeys(keys or FILES):
-        one = weights.status(key, fresh=True)
+        one = weights.status(key)
         if one.state == "missing" and not keys:
             continue
         try:

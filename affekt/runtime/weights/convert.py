@@ -167,8 +167,12 @@ def rename(
     reasons: dict[str, str] = {}
     unknown = []
     for key in keys:
-        taken |= {key: re.sub(f"^{old}", new, key) for old, new in names if re.match(old, key)}
-        reasons |= {key: reason for old, reason in left_out if re.match(old, key)}
+        for old, new in names:
+            if re.match(old, key):
+                taken[key] = re.sub(f"^{old}", new, key)
+        for old, reason in left_out:
+            if re.match(old, key):
+                reasons[key] = reason
         if key not in taken and key not in reasons:
             unknown.append(key)
     if unknown:

@@ -9,19 +9,22 @@ gives wrong figures at best. Three levels, by what its publisher states (weights
 3. nothing: the hash is locked at the first use in weights.lock.json beside the file, and a later
    change is an error.
 
-This guards against mistakes and damage, not against somebody who may write into the folder.
+This guards against mistakes and damage, not against somebody who may write into the folder. A file
+is hashed whole at each use: VGG-19's 575 MB take one to two seconds.
 """
 
+import contextlib
 import difflib
+import fcntl
 import os
+import re
 import shutil
 import typing as tp
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from affekt.runtime.files import replacing, sha256
-from affekt.runtime.weights.hashes import cached_sha256, lock_hash, read_lock
+from affekt.runtime.files import read_json, replacing, sha256, write_json
 from affekt.runtime.weights.table import (
     FILES,
     LOCK,
@@ -35,6 +38,8 @@ from affekt.runtime.weights.table import (
 
 VARIABLE = "AFFEKT_WEIGHTS"
 DEFAULT = Path("weights")
+LOCK_SCHEMA = 1
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 State = tp.Literal["ok", "missing", "bad"]
 
@@ -82,28 +87,25 @@ def place(key: str, folder: Path | None = None) -> Path:
     return next((path for path in candidates if os.path.lexists(path)), candidates[0])
 
 
-def status(key: str, folder: Path | None = None, fresh: bool = False) -> Status:
+def status(key: str, folder: Path | None = None) -> Status:
     """Look at a file without using it: nothing is locked, nothing raised for what is wrong with it.
 
     Args:
         key: of weights.yaml.
         folder: a configuration's weights folder, see `root`.
-        fresh: hash the file again even where its hash is remembered.
 
     Raises:
         ValueError: unknown key, or a damaged weights.lock.json.
     """
     file, path = entry(key), place(key, folder)
-    locked = "" if file.sha256 else read_lock(path.parent).get(file.file, "")
+    locked = "" if file.sha256 else _read_lock(path.parent).get(file.file, "")
     if not os.path.lexists(path):
         return Status(file, path, "missing", "is missing", locked=bool(locked))
     found = ""
     try:
         problem = file_problem(file, path)
         if not problem:
-            found = cached_sha256(path, fresh)
-            if hash_problem(file, found, locked):  # never blame a file for a memory that is wrong
-                found = cached_sha256(path, fresh=True)
+            found = sha256(path)
             problem = hash_problem(file, found, locked)
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
@@ -154,7 +156,7 @@ def require(found: Iterable[Status]) -> None:
         raise InvalidWeightsError(text) if bad else MissingWeightsError(text)
     for one in found:
         if not one.file.sha256 and not one.locked:
-            _refuse(one.file, one.path, lock_hash(one.file, one.path))
+            _lock(one.file, one.path, sha256(one.path))
 
 
 def explanation(one: Status) -> str:
@@ -199,7 +201,7 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     if not (target.exists() and target.samefile(source)):
         _copy(source, target, digest)
     if not file.sha256:
-        _refuse(file, target, lock_hash(file, target, renew=replace))
+        _lock(file, target, digest, renew=replace)
     return target
 
 
@@ -215,8 +217,8 @@ def _refuse_to_replace(there: Status, digest: str) -> None:
             f"{there.path} is another file (sha256 {there.sha256}, given {digest}), and which of "
             "the two is right is not published; --replace takes the new one"
         )
-    locked = read_lock(there.path.parent).get(there.file.file) if not there.file.sha256 else None
-    if locked is not None and locked != digest:
+    locked = _read_lock(there.path.parent).get(there.file.file, digest) if there.locked else digest
+    if locked != digest:
         raise InvalidWeightsError(
             f"weights {there.file.key}: the file given has sha256 {digest}, but {locked} when it "
             f"was first used ({there.path.parent / LOCK}); --replace takes the new one"
@@ -229,3 +231,57 @@ def _copy(source: Path, target: Path, digest: str) -> None:
         shutil.copyfile(source, temporary)
         if sha256(temporary) != digest:
             raise OSError(f"{source} changed while it was copied; nothing was put to {target}")
+
+
+def _lock(file: WeightsFile, path: Path, digest: str, renew: bool = False) -> None:
+    """Record the hash of a file of which none is published.
+
+    Raises:
+        InvalidWeightsError: another process recorded another hash meanwhile, or the lock is
+            damaged.
+        OSError: the folder may only be read.
+    """
+    with _exclusive(path.parent):
+        lock = _read_lock(path.parent)
+        known = lock.get(file.file, digest)
+        if known != digest and not renew:
+            _refuse(file, path, hash_problem(file, digest, known))
+        if lock.get(file.file) == digest:
+            return
+        value = {"schema": LOCK_SCHEMA, "sha256": lock | {file.file: digest}}
+        try:
+            write_json(path.parent / LOCK, value)
+        except OSError as error:
+            raise OSError(
+                f"{path}: its hash is not published and cannot be locked in {path.parent / LOCK} "
+                f"({error.strerror or error}); let somebody who may write there run "
+                f"python test.py weights verify {file.key} once"
+            ) from None
+
+
+def _read_lock(folder: Path) -> dict[str, str]:
+    """Return the locked hashes by file name; a damaged lock is an error, never an empty one."""
+    path = folder / LOCK
+    if not path.exists():
+        return {}
+    try:
+        stored = read_json(path)
+        locked = stored["sha256"] if stored["schema"] == LOCK_SCHEMA else None
+    except (ValueError, KeyError, TypeError):
+        locked = None
+    if not isinstance(locked, dict) or not all(DIGEST.fullmatch(str(v)) for v in locked.values()):
+        raise InvalidWeightsError(
+            f"{path} is damaged; restore it, or delete it to trust the files that are there now"
+        )
+    return locked
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing the lock of a folder meanwhile."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # and with it the lock

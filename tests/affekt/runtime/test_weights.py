@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from affekt.evaluation.commands import weights as command
 from affekt.runtime.config import ConfigError
-from affekt.runtime.weights import hashes
 from affekt.runtime.weights import registry as weights
 from affekt.runtime.weights.table import (
     FILES,
@@ -53,22 +52,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "w"
 
 
-@pytest.fixture
-def hashed(monkeypatch):
-    """The files that were read whole, in order; files may be remembered at once."""
-    read = []
-    monkeypatch.setattr(hashes, "SETTLED", -1.0)
-    hash_file = hashes.sha256
-    monkeypatch.setattr(hashes, "sha256", lambda path: read.append(path.name) or hash_file(path))
-    return read
-
-
 def locked(folder):
     return json.loads((folder / "weights.lock.json").read_text())["sha256"]
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir() if path.name != "weights.hashes.json")
+    return sorted(path.name for path in folder.iterdir())
 
 
 # Where files are
@@ -143,11 +132,13 @@ def test_a_missing_folder_is_a_missing_file(folder):
         (CONTENT + b"x", "is too large: 1,025 bytes, wanted 1,024"),
     ],
 )
-def test_a_download_that_went_wrong_is_told_before_it_is_hashed(folder, hashed, content, words):
+def test_a_download_that_went_wrong_is_recognised_before_it_is_hashed(
+    folder, monkeypatch, content, words
+):
+    monkeypatch.setattr(weights, "sha256", None)
     (folder / "whole.pth").write_bytes(content)
     with pytest.raises(InvalidWeightsError, match=words):
         weights.find("whole")
-    assert hashed == []
 
 
 @pytest.mark.parametrize("file", LEVELS[1:], ids=lambda file: file.key)
@@ -226,7 +217,7 @@ def test_a_file_that_cannot_be_read_says_why(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(hashes, "sha256", refuse)
+    monkeypatch.setattr(weights, "sha256", refuse)
     with pytest.raises(InvalidWeightsError, match=r"cannot be read \(Permission denied\)"):
         weights.find("whole")
 
@@ -302,7 +293,7 @@ def test_a_lock_that_cannot_be_written_is_an_error_that_says_who_can_help(folder
     def refuse(path, value):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(hashes, "write_json", refuse)
+    monkeypatch.setattr(weights, "write_json", refuse)
     with pytest.raises(OSError, match=r"cannot be locked in .*run python test\.py weights verify"):
         weights.find("unknown")
 
@@ -312,14 +303,14 @@ def test_locks_of_several_processes_at_once_are_all_kept(folder, monkeypatch):
     for key in keys:
         monkeypatch.setitem(FILES, key, WeightsFile(key, key, "nowhere", "", ()))
         (folder / key).write_bytes(key.encode())
-    read = hashes.read_lock
+    read = weights._read_lock
 
     def slowly(folder):
         lock = read(folder)
         time.sleep(0.02)
         return lock
 
-    monkeypatch.setattr(hashes, "read_lock", slowly)
+    monkeypatch.setattr(weights, "_read_lock", slowly)
     with ThreadPoolExecutor(len(keys)) as pool:
         list(pool.map(weights.find, keys))
     assert locked(folder).keys() == set(keys)
@@ -333,133 +324,6 @@ def test_of_two_processes_that_lock_one_file_the_first_wins(folder, monkeypatch)
     with pytest.raises(InvalidWeightsError, match="when it was first used"):
         weights.require([late])
     assert locked(folder) == {"unknown.pth": DIGEST}
-
-
-# Hashes that are remembered
-
-
-def test_a_file_is_hashed_once(folder, hashed):
-    (folder / "whole.pth").write_bytes(CONTENT)
-    for _ in range(3):
-        weights.find("whole")
-    assert hashed == ["whole.pth"]
-    weights.status("whole", fresh=True)
-    assert hashed == ["whole.pth"] * 2
-
-
-def test_a_file_written_a_moment_ago_is_not_remembered(folder, hashed, monkeypatch):
-    monkeypatch.setattr(hashes, "SETTLED", 3600.0)
-    (folder / "whole.pth").write_bytes(CONTENT)
-    weights.find("whole")
-    weights.find("whole")
-    assert len(hashed) == 2
-
-
-def test_a_changed_file_is_noticed_though_its_size_and_time_are_put_back(folder, hashed):
-    path = folder / "whole.pth"
-    path.write_bytes(CONTENT)
-    weights.find("whole")
-    before = path.stat()
-    time.sleep(0.02)  # file systems count time in steps of a few milliseconds
-    path.write_bytes(OTHER)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert path.stat().st_mtime_ns == before.st_mtime_ns
-    with pytest.raises(InvalidWeightsError, match="has sha256"):
-        weights.find("whole")
-
-
-def test_a_replaced_file_is_noticed(folder, hashed):
-    path = folder / "whole.pth"
-    path.write_bytes(CONTENT)
-    weights.find("whole")
-    (folder / "new").write_bytes(OTHER)
-    shutil.copystat(path, folder / "new")
-    (folder / "new").replace(path)
-    with pytest.raises(InvalidWeightsError, match="has sha256"):
-        weights.find("whole")
-
-
-def test_a_hash_is_remembered_for_size_times_and_inode_and_for_nothing_less(folder, hashed):
-    path, memory = folder / "whole.pth", folder / "weights.hashes.json"
-    path.write_bytes(CONTENT)
-    weights.find("whole")
-    right = json.loads(memory.read_text())
-    stat = path.stat()
-    identity = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    assert right["files"] == {str(path): {"identity": identity, "sha256": DIGEST}}
-    for place in range(4):
-        other = [value + (place == number) for number, value in enumerate(identity)]
-        files = {str(path): {"identity": other, "sha256": DIGEST}}
-        memory.write_text(json.dumps(right | {"files": files}))
-        weights.find("whole")
-        assert len(hashed) == place + 2
-    memory.write_text(json.dumps(right | {"schema": 2}))
-    weights.find("whole")
-    assert len(hashed) == 6
-
-
-@pytest.mark.parametrize(
-    "memory",
-    ["", "{", "[]", '{"schema": 9, "files": {}}', '{"schema": 1}', '{"schema": 1, "files": []}']
-    + [json.dumps({"schema": 1, "files": {"PATH": row}}) for row in (None, [], {"identity": []})]
-    + [json.dumps({"schema": 1, "files": {"PATH": {"identity": [1], "sha256": "0"}}})],
-)
-def test_a_damaged_memory_costs_time_and_nothing_else(folder, hashed, memory):
-    path = folder / "whole.pth"
-    path.write_bytes(CONTENT)
-    (folder / "weights.hashes.json").write_text(memory.replace("PATH", str(path)))
-    for _ in range(2):
-        assert weights.find("whole") == path
-    assert hashed == ["whole.pth"]
-
-
-def test_a_memory_of_binary_rubbish_is_an_empty_one(folder, hashed):
-    (folder / "whole.pth").write_bytes(CONTENT)
-    (folder / "weights.hashes.json").write_bytes(b"\xff\xfe\x00rubbish")
-    assert weights.find("whole")
-
-
-@pytest.mark.parametrize("file", LEVELS, ids=lambda file: file.key)
-def test_no_file_is_blamed_for_a_memory_that_is_wrong(folder, hashed, file):
-    (folder / file.file).write_bytes(CONTENT)
-    weights.find(file.key)
-    memory = (folder / "weights.hashes.json").read_text()
-    (folder / "weights.hashes.json").write_text(memory.replace(DIGEST, "0" * 64))
-    assert weights.find(file.key) == folder / file.file
-    assert weights.status(file.key).sha256 == DIGEST
-
-
-def test_a_wrong_memory_is_never_locked(folder, hashed):
-    (folder / "unknown.pth").write_bytes(CONTENT)
-    weights.status("unknown")
-    memory = (folder / "weights.hashes.json").read_text()
-    (folder / "weights.hashes.json").write_text(memory.replace(DIGEST, "0" * 64))
-    weights.find("unknown")
-    assert locked(folder) == {"unknown.pth": DIGEST}
-
-
-def test_a_folder_that_may_only_be_read_works(folder, hashed, monkeypatch):
-    (folder / "whole.pth").write_bytes(CONTENT)
-
-    def refuse(path, value):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(hashes, "write_json", refuse)
-    assert weights.find("whole")
-    assert names(folder) == ["whole.pth"]
-
-
-def test_a_file_that_changes_while_it_is_read_is_not_judged(folder, monkeypatch):
-    path = folder / "whole.pth"
-    path.write_bytes(CONTENT)
-
-    def meanwhile(path):
-        path.write_bytes(CONTENT + b"x")
-        return DIGEST
-
-    monkeypatch.setattr(hashes, "sha256", meanwhile)
-    with pytest.raises(InvalidWeightsError, match="changed while it was read"):
-        weights.find("whole")
 
 
 # Putting files in place
@@ -649,13 +513,6 @@ def test_verify_reads_all_that_is_there_and_tells_by_what_it_was_compared(folder
     assert f"unknown: as locked now, sha256 {DIGEST}" in out
     assert run("verify", "unknown") == 0
     assert "unknown: as locked at its first use" in capsys.readouterr().out
-
-
-def test_verify_trusts_no_memory(folder, hashed):
-    (folder / "whole.pth").write_bytes(CONTENT)
-    assert run("verify", "whole", "whole") == 0
-    assert run("verify", "whole") == 0
-    assert hashed == ["whole.pth"] * 2
 
 
 def test_verify_tells_missing_from_wrong_by_its_exit_code(folder, capsys):
