@@ -20,8 +20,8 @@ from affekt.evaluation.video import Shown
 from affekt.media.faces.detector import Detector
 from affekt.media.video.pictures import read_picture
 from affekt.metrics.emotion.data import spread
+from affekt.metrics.emotion.network import Classifier, load_classifier
 from affekt.metrics.emotion.score import Reading, efd_proxy, emotion_correct, read_emotion
-from affekt.metrics.emotion.weights import Classifier, load_classifier
 from affekt.metrics.fid import features, load_inception
 from affekt.metrics.identity import csim, embed, load_arcface
 from affekt.metrics.sync.network import SyncNet, load_syncnet

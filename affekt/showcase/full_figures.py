@@ -18,7 +18,7 @@ from affekt.showcase.thresholds import Results
 
 ACCURACY = "emotion_correct"
 EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.analysis.editing
-TRUTH_FIGURES = "emotion_of_truth.json"  # of affekt.metrics.emotion.accuracy
+TRUTH_FIGURES = "emotion_of_truth.json"  # of affekt.metrics.emotion.score
 
 
 def measure(out: Path, evp: Path) -> Results:

@@ -86,8 +86,8 @@ def _metric_networks(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
     out, corpus = paths.out, f"corpus={demo.corpus}"
     classifier, syncnet = (demo.metric_configs / f"{name}.yaml" for name in METRIC_NETWORKS)
     truth = ("--corpus", demo.corpus, "--json", out / "emotion_of_truth.json")
-    accuracy = command("affekt.metrics.emotion.accuracy", out / classifier.stem, *truth)
-    lags = command("affekt.metrics.sync.held_out", out / syncnet.stem, "--corpus", demo.corpus)
+    accuracy = command("affekt.metrics.emotion.score", out / classifier.stem, *truth)
+    lags = command("affekt.metrics.sync.score", out / syncnet.stem, "--corpus", demo.corpus)
     ablate = command("test.py", "ablate", demo.ablation, f"--out={out / 'ablation'}")
     return [
         Stage("ablation", ablate),

@@ -1,4 +1,4 @@
-"""Faces as the emotion classifier sees them, and the clips that it learns from.
+"""Aligned faces of the emotion classifier, and the data set that it is trained on.
 
 Each frame is aligned on its own, by the similarity that takes nose bridge and eye corners to the
 template of affekt.media.faces.geometry: the same for true and generated videos, for a crop of a
@@ -25,6 +25,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.crop import Crop, cut
 from affekt.media.faces.geometry import RIGID_TEMPLATE, affine, similarity
 from affekt.media.faces.points import RIGID
+from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 
 # The square that is cut out, in pixels of the 256 px aligned face. It holds the face from the
@@ -173,11 +174,6 @@ def augmented_faces(
     if rng.random() < how.flip:
         faces = np.ascontiguousarray(faces[:, :, ::-1])
     return _recoloured(_blurred(faces, float(rng.uniform(0, how.blur))), how, rng)
-
-
-def to_tensor(faces: Image) -> Tensor:
-    """Return (N, 3, S, S) float32 in [0, 1] of faces (N, S, S, 3) uint8; nothing is normalised."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(faces, -1, -3))).float() / 255
 
 
 def split_hash(clips: Sequence[Clip]) -> str:

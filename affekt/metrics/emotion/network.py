@@ -1,8 +1,8 @@
-"""Frame attention network: one emotion for a whole video from the faces of some of its frames.
+"""The emotion classifier: a frame attention network (FAN), and the file that holds a trained one.
 
 Meng, Peng, Wang, Qiao: Frame Attention Networks for Facial Expression Recognition in Videos, ICIP
 2019 (arXiv:1907.00193), Sec. 2. A ResNet-18 turns each face into a feature f_i; attention weighs
-the frames; one softmax judges the video:
+the frames; one softmax classifies the video:
 
     self-attention      alpha_i = sigmoid(f_i^T q0)
     global feature      f'_v = sum_i alpha_i f_i / sum_i alpha_i
@@ -13,18 +13,34 @@ With self-attention alone the video is f'_v. Two differences from the published 
 no offset, as in the paper (there they have one), and training and use share one pooling (there the
 weights of the sum at test time lack beta, those of the denominator have it).
 
+A classifier's label order, and the people that it was trained on, stand in the header of its
+weights file, beside its sizes and its accuracy on true videos, the ceiling of every result.
+
 Letters: B videos, T frames of a video, N faces, D numbers of a frame's feature, S pixels of a side,
 K emotions.
 """
 
+import json
+import pickle
 import typing as tp
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from affekt.runtime.files import replacing
+
 Attention = tp.Literal["self", "relation"]
+
+WEIGHTS = "emotion_classifier.safetensors"  # in the run folder
+HEADER = "emotion_classifier"  # the entry of the file's metadata
+TRAIN = "train it: python -m affekt.metrics.emotion.train CONFIG.yaml, to the last step"
+COUNTER = "num_batches_tracked"  # of batch norm; files older than torch 0.4.1 lack it
 
 
 @dataclass(frozen=True)
@@ -94,46 +110,133 @@ class Fan(nn.Module):
         self.attention_dropout = nn.Dropout(config.attention_dropout)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, faces: Tensor, there: Tensor | None = None) -> Tensor:
+    def forward(self, faces: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return logits (B, K).
 
         Args:
             faces: (B, T, 3, S, S) in [0, 1].
-            there: (B, T) bool, which frames are the video's own; the others are padding, which
-                nothing sees, batch norm included. Every video needs one. None: all are.
+            mask: (B, T) bool, which frames are the video's own; the others are padding, left out
+                everywhere, batch norm included. Every video needs one. None: all are.
         """
-        if there is None:
-            there = torch.ones(faces.shape[:2], dtype=torch.bool, device=faces.device)
-        found = self.backbone(faces[there])
-        features = found.new_zeros(*there.shape, self.config.dim).masked_scatter(
-            there[..., None], found
-        )
-        return self.judge(features, there)
+        if mask is None:
+            mask = torch.ones(faces.shape[:2], dtype=torch.bool, device=faces.device)
+        found = self.backbone(faces[mask])
+        empty = found.new_zeros(*mask.shape, self.config.dim)
+        return self.classify(empty.masked_scatter(mask[..., None], found), mask)
 
-    def judge(self, features_BTD: Tensor, there_BT: Tensor) -> Tensor:
+    def classify(self, features_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Return logits (B, K) of videos whose frames have these features."""
-        return self.classifier(self.dropout(self.pool(features_BTD, there_BT)))
+        return self.classifier(self.dropout(self.pool(features_BTD, mask_BT)))
 
-    def pool(self, features_BTD: Tensor, there_BT: Tensor) -> Tensor:
+    def pool(self, features_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Return the videos' features, (B, D) with self-attention, (B, 2 D) with relation."""
-        alpha = self._weights(self.alpha, features_BTD, there_BT)
+        alpha = self._weights(self.alpha, features_BTD, mask_BT)
         overall = weighted_mean(features_BTD, alpha)
         if self.config.attention == "self":
             return overall
         pairs = torch.cat([features_BTD, overall[:, None].expand_as(features_BTD)], dim=2)
-        beta = self._weights(self.beta, pairs, there_BT)
+        beta = self._weights(self.beta, pairs, mask_BT)
         return weighted_mean(pairs, alpha * beta)
 
-    def _weights(self, query: nn.Module, features_BTD: Tensor, there_BT: Tensor) -> Tensor:
+    def _weights(self, query: nn.Module, features_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Return attention weights (B, T) in (0, 1), 0 where no frame is."""
         scores = query(self.attention_dropout(features_BTD))[..., 0]
-        return torch.sigmoid(scores) * there_BT
+        return torch.sigmoid(scores) * mask_BT
 
 
 def weighted_mean(features_BTD: Tensor, weights_BT: Tensor) -> Tensor:
     """Return sum_i w_i f_i / sum_i w_i, (B, D), of weights that are not negative nor all 0."""
     total = weights_BT.sum(dim=1, keepdim=True)
     return (weights_BT[..., None] * features_BTD).sum(dim=1) / total
+
+
+@dataclass(frozen=True)
+class Description:
+    """The header of a weights file."""
+
+    fan: FanConfig
+    emotions: tuple[str, ...]  # in label order
+    size: int  # S, pixels of a face's side
+    corpus: str  # that it was trained on
+    split_sha256: str  # data.split_hash of the training clips
+    speakers: tuple[str, ...]  # of the training clips
+    truth_split: str | None = None  # what its accuracy was measured on; None: nothing
+    truth_clips: int = 0
+    truth_correct: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained network in evaluation mode."""
+
+    network: Fan
+    description: Description
+    device: torch.device
+
+
+def save_classifier(folder: Path, network: Fan, description: Description) -> Path:
+    """Write the weights and their description into a run folder; return the file."""
+    path = folder / WEIGHTS
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(state, temporary, {HEADER: json.dumps(asdict(description))})
+    return path
+
+
+def load_classifier(path: Path, device: torch.device | str = "cpu") -> Classifier:
+    """Read a trained classifier.
+
+    Args:
+        path: a run folder of affekt.metrics.emotion.train, or the weights file of one.
+        device: where it goes.
+
+    Raises:
+        FileNotFoundError: no such file; the message names the command that makes one.
+        ValueError: the file is damaged, or is no emotion classifier of this project.
+    """
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is missing; {TRAIN}")
+    header, state = _read(file)
+    try:
+        description = _described(header)
+        network = Fan(description.fan, len(description.emotions))
+        network.load_state_dict(state)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{file} is no emotion classifier of this project: {error}") from None
+    target = torch.device(device)
+    return Classifier(network.to(target).eval(), description, target)
+
+
+def load_backbone(network: Backbone, path: Path) -> None:
+    """Start a backbone from weights of a ResNet-18 of torchvision's names.
+
+    Args:
+        network: gets them; its widths must be those of the file.
+        path: a torch file: a state dict, or one under "state_dict"; keys may begin with "module."
+            (DataParallel). The last layer is left out: its classes are not ours.
+
+    Raises:
+        ValueError: no such weights in the file, or of other sizes; the message names a key.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} cannot be read as torch weights: {reason}") from None
+    state = _plain_keys(found.get("state_dict", found) if isinstance(found, Mapping) else {})
+    wanted = network.state_dict()
+    for key, value in wanted.items():
+        if key.endswith(COUNTER):
+            continue
+        if key not in state:
+            raise ValueError(f"{path} has no {key!r}: it holds no ResNet-18 with torchvision names")
+        if state[key].shape != value.shape:
+            raise ValueError(
+                f"{path} has {key!r} of shape {tuple(state[key].shape)}, the network has "
+                f"{tuple(value.shape)}; fan.widths must be [64, 128, 256, 512] for it"
+            )
+    network.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
 
 
 def _stage(inside: int, outside: int, stride: int, blocks: int) -> nn.Sequential:
@@ -145,3 +248,37 @@ def _stage(inside: int, outside: int, stride: int, blocks: int) -> nn.Sequential
         )
     others = [BasicBlock(outside, outside) for _ in range(blocks - 1)]
     return nn.Sequential(BasicBlock(inside, outside, stride, shortcut), *others)
+
+
+def _plain_keys(found: Mapping[str, tp.Any]) -> dict[str, Tensor]:
+    return {
+        key.removeprefix("module."): value
+        for key, value in found.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _read(file: Path) -> tuple[str, dict[str, Tensor]]:
+    try:
+        with safe_open(file, "pt") as opened:
+            header = (opened.metadata() or {}).get(HEADER, "")
+            return header, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged, or is no safetensors file: {error}") from None
+
+
+def _described(header: str) -> Description:
+    """Return the description of a file's header.
+
+    Raises:
+        KeyError, TypeError, ValueError: there is none, or it is not one of ours.
+    """
+    if not header:
+        raise ValueError("it has no description")
+    values = json.loads(header)
+    known = {field.name for field in fields(Description)}
+    if set(values) != known:
+        raise ValueError(f"its description has {sorted(values)}, wanted {sorted(known)}")
+    fan = FanConfig(**(values["fan"] | {"widths": tuple(values["fan"]["widths"])}))
+    lists = {key: tuple(values[key]) for key in ("emotions", "speakers")}
+    return Description(**(values | lists | {"fan": fan}))

@@ -1,13 +1,12 @@
-"""The classifier behind emotion accuracy: FAN (ICIP 2019), retrained as EVP does (Sec. 4).
+"""Train the classifier of emotion accuracy: FAN (ICIP 2019), retrained as EVP does (Sec. 4).
 
     python -m affekt.metrics.emotion.train configs/metrics/emotion_classifier.yaml
     python -m affekt.metrics.emotion.train configs/demo/metrics/emotion_classifier.yaml
 
 Needs a corpus prepared with frames (data_prep.prepare), of either profile, and for `pretrained` the
-published backbone in the weights folder. Learns from split `train`; a test on people that it never
-saw (test_speaker) is the one that counts. The last step writes emotion_classifier.safetensors,
-which affekt.metrics.emotion.weights.load_classifier reads. The same command continues a stopped
-run.
+published backbone in the weights folder. Trained on split `train`; a test on other people
+(test_speaker) is the one that counts. The last step writes emotion_classifier.safetensors, which
+`network.load_classifier` reads. The same command continues a stopped run.
 """
 
 import logging
@@ -15,32 +14,28 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from torch import nn
 from torch.nn import functional
 
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.validation import ValConfig, val_clips
 from affekt.metrics.emotion.data import FaceClips, FaceDataConfig, split_hash
-from affekt.metrics.emotion.network import Fan, FanConfig
-from affekt.metrics.emotion.score import FRAMES, Accuracy, accuracy, read_clip
-from affekt.metrics.emotion.weights import Classifier, Description, load_backbone, save_classifier
+from affekt.metrics.emotion.network import (
+    Classifier,
+    Description,
+    Fan,
+    FanConfig,
+    load_backbone,
+    save_classifier,
+)
+from affekt.metrics.emotion.score import Accuracy, accuracy, classify_clips
 from affekt.runtime.command import run_stage
-from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.weights import registry as weights
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class HeldOutFaces:
-    """Which clips are measured, and how often; nothing is chosen by the figures."""
-
-    split: Literal["test_speaker", "test_sentence", "val", "none"] = "test_speaker"
-    every: int = 1_000  # steps
-    frames: int = FRAMES  # of a clip that are read
 
 
 @dataclass(frozen=True)
@@ -54,14 +49,14 @@ class Config:
     data: FaceDataConfig = field(default_factory=FaceDataConfig)
     label_smoothing: float = 0.0
     optim: OptimConfig = field(default_factory=OptimConfig)
-    held_out: HeldOutFaces = field(default_factory=HeldOutFaces)
+    val: ValConfig = field(default_factory=lambda: ValConfig("test_speaker"))
 
 
 def train(cfg: Config) -> None:
     """Train, from the last checkpoint on where there is one."""
     corpus = Corpus(cfg.corpus)
     clips = FaceClips(corpus, "train", cfg.data, cfg.run.seed)
-    measured = held_out_clips(corpus, cfg.held_out)
+    val_set = val_clips(corpus, cfg.val)
     published = weights.find("fan_backbone") if cfg.pretrained else None
 
     run = Run(cfg)
@@ -83,28 +78,11 @@ def train(cfg: Config) -> None:
 
         right = (logits.argmax(dim=1) == batch["label"]).float().mean()
         run.log(classification=loss, clip_accuracy=right, total=loss, grad_norm=grad_norm)
-        if measured and run.due(cfg.held_out.every):
-            run.log_now(held_out_accuracy=truth_accuracy(model, cfg, corpus, measured).rate)
+        if val_set and run.due(cfg.val.every):
+            run.log_now(val_accuracy=truth_accuracy(model, cfg, corpus, val_set).rate)
 
-    path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, measured))
+    path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, val_set))
     log.info("wrote %s", path)
-
-
-def held_out_clips(corpus: Corpus, held_out: HeldOutFaces) -> list[Clip]:
-    """Return the clips to measure, none for the split "none".
-
-    Raises:
-        ConfigError: the corpus has no clips in this split.
-    """
-    if held_out.split == "none":
-        return []
-    clips = corpus.clips(held_out.split)
-    if not clips:
-        raise ConfigError(
-            f"{corpus.root} has no clip in split {held_out.split!r}; choose another one as "
-            "held_out.split, or 'none'"
-        )
-    return clips
 
 
 def describe(cfg: Config, corpus: Corpus) -> Description:
@@ -126,21 +104,21 @@ def finished(model: Fan, cfg: Config, corpus: Corpus, clips: Sequence[Clip]) -> 
     if not clips:
         return Description(**known)
     truth = truth_accuracy(model, cfg, corpus, clips)
-    figures = {
-        "truth_split": cfg.held_out.split,
+    measured = {
+        "truth_split": cfg.val.split,
         "truth_clips": truth.clips,
         "truth_correct": truth.correct,
     }
-    return Description(**(known | figures))
+    return Description(**(known | measured))
 
 
 def truth_accuracy(model: Fan, cfg: Config, corpus: Corpus, clips: Sequence[Clip]) -> Accuracy:
-    """Return how many of these true clips the model reads right, leaving it in training mode."""
+    """Return how many of these true clips the model classifies right; it stays in training mode."""
     device = next(model.parameters()).device
-    reader = Classifier(model.eval(), describe(cfg, corpus), device)
-    guesses = [read_clip(reader, clip, cfg.held_out.frames).label for clip in clips]
+    classifier = Classifier(model.eval(), describe(cfg, corpus), device)
+    found = accuracy(*classify_clips(classifier, corpus, clips))
     model.train()
-    return accuracy(guesses, [corpus.emotions.index(clip.emotion) for clip in clips])
+    return found
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ class SyncClips(Dataset[dict[str, Tensor]]):
 
 
 def clip_rows(clip: Clip) -> Array:
-    """Return the MFCC rows of a clip as SyncNet hears them, (4T + 12, 13) float32.
+    """Return the MFCC rows of a clip as SyncNet takes them, (4T + 12, 13) float32.
 
     From the stored mfcc.npy, whose samples are in [-1, 1] and whose first rows are padding: the
     log energy of 16-bit samples is higher by a constant, but for digital silence.

@@ -1,4 +1,4 @@
-"""SyncNet: one network watches five frames of a face, the other hears the same 0.2 s of sound.
+"""SyncNet: embeddings of five frames of a face and of the 0.2 s of sound beside them.
 
 Chung and Zisserman, "Out of time: automated lip sync in the wild" (ACCV workshops 2016). Layers
 and names of weights are those of the authors' later release (github.com/joonson/syncnet_python,
@@ -30,19 +30,17 @@ from affekt.runtime.run import restore
 
 CropKind = Literal["face", "mouth"]
 
-WINDOW_FRAMES = 5  # video frames that one embedding sees, 0.2 s
-WINDOW_ROWS = 20  # MFCC rows that one embedding hears, 0.2 s
+WINDOW_FRAMES = 5  # video frames of one embedding, 0.2 s
+WINDOW_ROWS = 20  # MFCC rows of one embedding, 0.2 s
 DESCRIPTION, WEIGHTS = "syncnet.yaml", "syncnet.safetensors"
 
 
 @dataclass(frozen=True)
 class SyncNetConfig:
-    """What the network is shown, and its widths; the defaults are the release's."""
+    """The network's input and widths; the defaults are the release's."""
 
-    size: int = 224  # S, pixels a side of what is watched
-    crop: CropKind = (
-        "face"  # see affekt.metrics.sync.score.crop_square; "mouth" is for small networks, ours
-    )
+    size: int = 224  # S, pixels a side of a face
+    crop: CropKind = "face"  # see score.crop_square; "mouth" is for small networks, ours
     lip_channels: tuple[int, int, int, int, int, int] = (96, 256, 256, 256, 256, 512)
     audio_channels: tuple[int, int, int, int, int, int] = (64, 192, 384, 256, 256, 512)
     hidden: int = 512
@@ -64,7 +62,7 @@ class SyncNet(nn.Module):
         self.netcnnlip = _lip_layers(config.lip_channels, _last_map(config.size))
         self.netfclip = _head(config.lip_channels[-1], config)
 
-    def watch(self, faces_B3TSS: Tensor) -> Tensor:
+    def encode_video(self, faces_B3TSS: Tensor) -> Tensor:
         """Return the embeddings of every five frames in a row, (B, T - 4, E).
 
         Only the first layer looks across frames, so all windows are computed in one pass: the
@@ -73,12 +71,12 @@ class SyncNet(nn.Module):
         Args:
             faces_B3TSS: BGR, 0 to 255, not normalised, as OpenCV reads pictures.
         """
-        seen_BCV = self.netcnnlip(faces_B3TSS).flatten(2)
-        B, C, V = seen_BCV.shape
-        embedded: Tensor = self.netfclip(seen_BCV.transpose(1, 2).reshape(B * V, C))
+        maps_BCV = self.netcnnlip(faces_B3TSS).flatten(2)
+        B, C, V = maps_BCV.shape
+        embedded: Tensor = self.netfclip(maps_BCV.transpose(1, 2).reshape(B * V, C))
         return embedded.reshape(B, V, -1)
 
-    def hear(self, windows: Tensor) -> Tensor:
+    def encode_audio(self, windows: Tensor) -> Tensor:
         """Return the embedding of every window of sound, (..., E).
 
         Args:
@@ -90,7 +88,7 @@ class SyncNet(nn.Module):
 
 
 def save_description(run_dir: Path, config: SyncNetConfig) -> None:
-    """Write a run's syncnet.yaml, which says what its checkpoints hold."""
+    """Write a run's syncnet.yaml, the layout of its checkpoints."""
     dump_config(config, run_dir / DESCRIPTION)
 
 

@@ -1,4 +1,11 @@
-"""LSE-C and LSE-D: do lips and sound belong together, and by how much is one late? (SyncNet)
+"""LSE-C, LSE-D and the lag between lips and sound, by SyncNet; and how well it finds lags.
+
+    python -m affekt.metrics.sync.score runs/demo/metrics/syncnet --corpus data/mini_eamm
+
+The command measures a network on clips that it did not learn from. Each clip's sound is moved by
+every lag of -5 ... 5 frames, zeros where nothing is left, and compared is the offset that
+`sync_scores` reports. RUN/sync.json holds the metrics; RUN may also be the released file
+syncnet_v2.model, then nothing is written.
 
 Chung and Zisserman, "Out of time" (ACCV workshops 2016), as their release computes it
 (github.com/joonson/syncnet_python); named LSE by Prajwal et al. (Wav2Lip, arXiv:2008.10010, Sec.
@@ -20,8 +27,9 @@ What differs: one square for the whole clip, from the landmarks of the true vide
 S3FD's tracked boxes. A result is so cut exactly like its truth, whatever its face does.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -33,10 +41,14 @@ from numpy.typing import NDArray
 from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import FRAME_STEP, PADDING, WINDOW_STEP, mfcc
 from affekt.media.constants import SAMPLES_PER_FRAME
+from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.points import MOUTH
-from affekt.metrics.sync.network import WINDOW_FRAMES, WINDOW_ROWS, CropKind, SyncNet
+from affekt.metrics.sync.network import WINDOW_FRAMES, WINDOW_ROWS, CropKind, SyncNet, load_syncnet
+from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.files import write_json
+from affekt.runtime.run import pick_device
 
-VSHIFT = 15  # frames looked at on either side, in the release's scripts
+VSHIFT = 15  # lags on either side, frames, in the release's scripts
 EPSILON = 1e-6  # added to every difference by torch's pairwise_distance, which the release uses
 FULL_SCALE = 32768  # of 16-bit samples; with floats in [-1, 1] the log energy would be 20.8 less
 
@@ -45,6 +57,7 @@ BORDER = 110  # grey value outside the picture, the release's
 # S3FD's box reaches over the forehead, landmarks begin at the brows: ours, by facial proportions.
 BROWS_TO_CHIN = 0.7  # of the box's height
 MOUTH_SIDE = 0.8  # ours: side of the mouth's square, in heights from brows to chin
+LAGS = 5  # frames on either side by which the command moves the sound
 CHUNK = 32  # windows embedded at once; one of full size costs 5 MB in the first layer
 
 
@@ -136,7 +149,7 @@ def embed_clip(
     """
     faces = cut_faces(frames, crop_square(landmarks, network.config.crop), network.config.size)
     length = min(len(faces), len(sound) // SAMPLES_PER_FRAME)
-    return watch_clip(network, faces[:length]), hear_clip(network, sound, length)
+    return embed_video(network, faces[:length]), embed_audio(network, sound, length)
 
 
 def crop_square(landmarks: Array, kind: CropKind = "face") -> Square:
@@ -169,7 +182,7 @@ def crop_square(landmarks: Array, kind: CropKind = "face") -> Square:
 
 
 def cut_faces(frames: Iterable[Image], square: Square, size: int) -> Image:
-    """Return a square of every frame as the network is shown it, (T, S, S, 3) uint8 BGR."""
+    """Return a square of every frame as the network takes it, (T, S, S, 3) uint8 BGR."""
     faces = [_cut(frame, square, size) for frame in frames]
     if not faces:
         raise ValueError("the video has no frames")
@@ -204,7 +217,7 @@ def row_windows(rows: Array, count: int) -> Array:
 
 
 @torch.no_grad()
-def watch_clip(network: SyncNet, faces: Image) -> NDArray[np.float32]:
+def embed_video(network: SyncNet, faces: Image) -> NDArray[np.float32]:
     """Return the embeddings of pictures (T, S, S, 3) uint8 BGR, (T - 5, E)."""
     count = _embeddings_of(len(faces))
     device = next(network.parameters()).device
@@ -212,17 +225,85 @@ def watch_clip(network: SyncNet, faces: Image) -> NDArray[np.float32]:
     for start in range(0, count, CHUNK):
         stop = min(start + CHUNK, count) + WINDOW_FRAMES - 1
         piece = torch.from_numpy(faces[start:stop]).to(device).permute(3, 0, 1, 2).float()
-        pieces.append(network.watch(piece[None])[0].cpu())
+        pieces.append(network.encode_video(piece[None])[0].cpu())
     return torch.cat(pieces).numpy()
 
 
 @torch.no_grad()
-def hear_clip(network: SyncNet, sound: Array, frames: int) -> NDArray[np.float32]:
+def embed_audio(network: SyncNet, sound: Array, frames: int) -> NDArray[np.float32]:
     """Return the embeddings of the sound of T frames, (T - 5, E)."""
     windows = torch.from_numpy(sound_windows(sound, frames)[: _embeddings_of(frames)].copy())
     device = next(network.parameters()).device
-    pieces = [network.hear(piece.to(device)).cpu() for piece in windows.split(CHUNK)]
+    pieces = [network.encode_audio(piece.to(device)).cpu() for piece in windows.split(CHUNK)]
     return torch.cat(pieces).numpy()
+
+
+def delayed(sound: Array, frames: int) -> Array:
+    """Return a sound of the same length that is `frames` video frames late; negative: early."""
+    shift = SAMPLES_PER_FRAME * frames
+    moved = np.zeros_like(sound)
+    kept = len(sound) - abs(shift)
+    if kept > 0:
+        moved[max(0, shift) :][:kept] = sound[max(0, -shift) :][:kept]
+    return moved
+
+
+def clip_syncs(network: SyncNet, clip: Clip, lags: Sequence[int]) -> list[Sync]:
+    """Return the scores of a clip with its sound late by each of the lags, in frames."""
+    square = crop_square(clip.stored_landmarks(), network.config.crop)
+    store = clip.store()
+    faces = cut_faces((store[i] for i in range(len(store))), square, network.config.size)
+    video, sound = embed_video(network, faces), clip.audio()
+    audios = (embed_audio(network, delayed(sound, lag), clip.frames) for lag in lags)
+    return [sync_scores(video, audio) for audio in audios]
+
+
+def lag_metrics(network: SyncNet, clips: Sequence[Clip], reach: int = LAGS) -> dict[str, float]:
+    """Return how often a network finds the lag of clips, and its scores without one.
+
+    exact: share of (clip, lag) whose lag is found; within_one: to a frame; worst: the lowest share
+    of any lag; clips_exact: share of clips with all lags found; lse_c, lse_d: means without lag.
+    The network's mode is kept.
+    """
+    if not clips:
+        raise ValueError("there are no clips to measure")
+    lags = range(-reach, reach + 1)
+    training = network.training
+    network.eval()
+    syncs = [clip_syncs(network, clip, lags) for clip in clips]
+    network.train(training)
+    found = np.array([[-each.offset for each in row] for row in syncs])
+    error = np.abs(found - np.array(lags))
+    return {
+        "exact": float((error == 0).mean()),
+        "within_one": float((error <= 1).mean()),
+        "worst": float((error == 0).mean(axis=0).min()),
+        "clips_exact": float((error == 0).all(axis=1).mean()),
+        "lse_c": float(np.mean([row[reach].lse_c for row in syncs])),
+        "lse_d": float(np.mean([row[reach].lse_d for row in syncs])),
+    }
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = CommandParser(__doc__)
+    parser.add_argument(
+        "run", type=Path, help="a run of affekt.metrics.sync.train, or syncnet_v2.model"
+    )
+    parser.add_argument("--corpus", type=Path, required=True, help="a prepared corpus with frames")
+    parser.add_argument("--split", default="test_speaker", help="which clips are held out")
+    parser.add_argument("--lags", type=int, default=LAGS, help="frames on either side")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    args = parser.parse_args()
+    with user_errors():
+        network = load_syncnet(args.run, pick_device(args.device))
+        clips = Corpus(args.corpus).clips(split=args.split)
+        metrics = lag_metrics(network, clips, args.lags)
+    if args.run.is_dir():
+        about = {"corpus": str(args.corpus), "split": args.split, "lags": args.lags}
+        write_json(args.run / "sync.json", {**about, "clips": len(clips), **metrics})
+    lines = [f"{name:12} {value:8.4f}" for name, value in metrics.items()]
+    print("\n".join([f"{len(clips)} clips, lags to {args.lags} frames", *lines]))  # noqa: T201
 
 
 def _embeddings_of(frames: int) -> int:
@@ -249,3 +330,7 @@ def _cut(frame: Image, square: Square, size: int) -> Image:
     part[y0 - top : y1 - top, x0 - left : x1 - left] = frame[y0:y1, x0:x1]
     shown = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
     return shown[:, :, ::-1].astype(np.uint8, copy=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Evaluation: a sync network for LSE-C and LSE-D (SyncNet; Chung and Zisserman 2016).
+"""Train SyncNet, the network of LSE-C and LSE-D (Chung and Zisserman 2016).
 
     python -m affekt.metrics.sync.train configs/metrics/syncnet.yaml
     python -m affekt.metrics.sync.train configs/demo/metrics/syncnet.yaml objective=contrastive
@@ -6,7 +6,7 @@
 Where the authors' syncnet_v2.model is at hand, figures that are compared with papers are its own;
 this trains the same network, of any size, where it is not. Needs a prepared corpus with frames and
 sound (data_prep.prepare). The same command continues a stopped run. A finished run holds
-syncnet.safetensors; python -m affekt.metrics.sync.held_out RUN measures it on held-out clips.
+syncnet.safetensors; python -m affekt.metrics.sync.score RUN measures it on held-out clips.
 """
 
 import sys
@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from affekt.media.corpus import Corpus
+from affekt.media.validation import ValConfig, val_clips
 from affekt.metrics.sync.data import SyncClips, SyncDataConfig
-from affekt.metrics.sync.held_out import HeldOut, held_out_clips, lag_figures
 from affekt.metrics.sync.losses import Objective, contrastive, multi_way
 from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet, save_description
+from affekt.metrics.sync.score import lag_metrics
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
@@ -37,18 +38,18 @@ class Config:
     data: SyncDataConfig = field(default_factory=SyncDataConfig)
     objective: Objective = "contrastive"  # the paper's; multi_way learns sooner
     margin: float = 20.0  # contrastive: ours, the paper does not state it
-    temperature: float = 1.0  # multi_way: see sync_losses.multi_way
+    temperature: float = 1.0  # multi_way: see losses.multi_way
     optim: OptimConfig = field(default_factory=OptimConfig)
-    held_out: HeldOut = field(default_factory=HeldOut)
+    val: ValConfig = field(default_factory=lambda: ValConfig("test_speaker"))
 
 
 def train(cfg: Config) -> None:
     """Train, from the last checkpoint on where there is one."""
     corpus = Corpus(cfg.corpus)
     if "size" not in corpus.info:
-        raise ConfigError(f"{cfg.corpus} was prepared without frames; a sync network watches them")
+        raise ConfigError(f"{cfg.corpus} was prepared without frames; a sync network needs them")
     clips = SyncClips(corpus.clips(split="train"), cfg.network, cfg.data, cfg.run.seed)
-    measured = held_out_clips(corpus, cfg.held_out)
+    val_set = val_clips(corpus, cfg.val)
 
     run = Run(cfg)
     save_description(cfg.run.out, cfg.network)
@@ -59,8 +60,8 @@ def train(cfg: Config) -> None:
 
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
-        video = network.watch(batch["faces"].float())
-        audio = network.hear(batch["windows"])
+        video = network.encode_video(batch["faces"].float())
+        audio = network.encode_audio(batch["windows"])
         distances = torch.cdist(video, audio, compute_mode="donot_use_mm_for_euclid_dist")
         total = objective(distances, batch["others"], cfg)
 
@@ -72,9 +73,9 @@ def train(cfg: Config) -> None:
         own = distances.detach().diagonal(dim1=1, dim2=2)
         found = (own <= distances.detach().amin(dim=2)).float().mean()
         run.log(total=total, own_distance=own.mean(), found=found, grad_norm=grad_norm)
-        if measured and run.due(cfg.held_out.every):
-            figures = lag_figures(network, measured, cfg.held_out.lags)
-            run.log_now(**{f"held_out_{name}": value for name, value in figures.items()})
+        if val_set and run.due(cfg.val.every):
+            metrics = lag_metrics(network, val_set)
+            run.log_now(**{f"val_{name}": value for name, value in metrics.items()})
     export_syncnet(cfg.run.out, network)
 
 

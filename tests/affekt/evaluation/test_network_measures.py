@@ -16,8 +16,7 @@ from affekt.evaluation.pairing import Case
 from affekt.media.faces.points import MOUTH
 from affekt.media.plots import write_png
 from affekt.media.video.video import read_frames, write_video
-from affekt.metrics.emotion.network import Fan, FanConfig
-from affekt.metrics.emotion.weights import Description, save_classifier
+from affekt.metrics.emotion.network import Description, Fan, FanConfig, save_classifier
 from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet
 from affekt.runtime.files import read_json, read_jsonl
 from tests.corpora.drawn_clips import SIZE, BarDetector, draw, mouth

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from affekt.media.corpus import Corpus
+from affekt.media.validation import ValConfig
+from affekt.media.video.tensors import to_tensor
 from affekt.metrics.emotion.data import (
     FaceAugmentation,
     FaceClips,
@@ -15,12 +17,10 @@ from affekt.metrics.emotion.data import (
     augmented_faces,
     frames_of,
     split_hash,
-    to_tensor,
 )
-from affekt.metrics.emotion.network import Backbone, FanConfig
+from affekt.metrics.emotion.network import WEIGHTS, Backbone, FanConfig, load_classifier
 from affekt.metrics.emotion.score import accuracy, read_clip
-from affekt.metrics.emotion.train import Config, HeldOutFaces, train
-from affekt.metrics.emotion.weights import WEIGHTS, load_classifier
+from affekt.metrics.emotion.train import Config, train
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_jsonl, write_jsonl
 from affekt.runtime.optim import OptimConfig
@@ -56,7 +56,7 @@ def config(corpus, tmp_path):
         corpus=corpus.root,
         fan=FAN,
         data=FaceDataConfig(frames=2, size=32, augmentation=GENTLE),
-        held_out=HeldOutFaces("none"),
+        val=ValConfig("none"),
     )
 
 
@@ -65,19 +65,19 @@ def test_it_reads_the_emotion_of_people_it_has_not_seen(config, corpus):
         config,
         run=replace(config.run, steps=120, batch_size=8),
         optim=OptimConfig(lr=5e-3, betas=(0.9, 0.999), schedule="one_cycle", clip_norm=1.0),
-        held_out=HeldOutFaces(every=60, frames=4),
+        val=ValConfig("test_speaker", every=60),
     )
     train(quick)
     clips = corpus.clips("test_speaker")
     classifier = load_classifier(config.run.out)
-    guesses = [read_clip(classifier, clip, 4).label for clip in clips]
+    guesses = [read_clip(classifier, clip).label for clip in clips]
     found = accuracy(guesses, [EMOTIONS.index(clip.emotion) for clip in clips])
     assert found.rate >= 0.75
 
     told = classifier.description
     assert (told.truth_split, told.truth_clips) == ("test_speaker", 8)
     assert told.truth_correct == found.correct
-    assert rows_of(config.run.out)[-1]["held_out_accuracy"] == pytest.approx(found.rate)
+    assert rows_of(config.run.out)[-1]["val_accuracy"] == pytest.approx(found.rate)
     assert told.emotions == EMOTIONS
     assert told.speakers == ("M901", "M902", "M903", "M904")
     assert told.split_sha256 == split_hash(corpus.clips("train"))
@@ -97,8 +97,8 @@ def test_a_stopped_run_continues_exactly(config):
 def test_training_goes_on_unchanged_after_people_were_measured(config):
     train(config)
     out = config.run.out.with_name("measured")
-    measured = HeldOutFaces(every=2, frames=2)
-    train(replace(config, run=replace(config.run, out=out), held_out=measured))
+    measured = ValConfig("test_speaker", every=2)
+    train(replace(config, run=replace(config.run, out=out), val=measured))
     one, two = (load_classifier(each).network.state_dict() for each in (out, config.run.out))
     assert all(torch.equal(one[key], two[key]) for key in two)
 
@@ -134,8 +134,8 @@ def test_an_emotion_without_clips_is_refused(config, tmp_path):
 
 
 def test_a_split_without_clips_is_refused(config):
-    with pytest.raises(ConfigError, match=r"no clip in split 'val'.*'none'"):
-        train(replace(config, held_out=HeldOutFaces("val")))
+    with pytest.raises(ConfigError, match=r"no clip of split 'val'.*none"):
+        train(replace(config, val=ValConfig("val")))
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,19 @@ from torch import nn
 from torch.nn.functional import pairwise_distance
 
 from affekt.metrics.sync import score as sync
-from affekt.metrics.sync.held_out import delayed
 from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet, load_syncnet
 from affekt.metrics.sync.score import (
     Square,
     Sync,
     crop_square,
     cut_faces,
+    delayed,
+    embed_audio,
     embed_clip,
-    hear_clip,
+    embed_video,
     lag_distances,
     sound_windows,
     sync_scores,
-    watch_clip,
 )
 from affekt.runtime import checkpoint
 
@@ -58,9 +58,9 @@ def tiny():
     """A network with statistics of its own, so that evaluation mode is tested."""
     torch.manual_seed(0)
     network = SyncNet(TINY)
-    network.watch(255 * torch.rand(2, 3, 9, 56, 56))
+    network.encode_video(255 * torch.rand(2, 3, 9, 56, 56))
     for _ in range(20):  # the statistics move by a tenth
-        network.hear(torch.from_numpy(sound_windows(speech(40), 40).copy()))
+        network.encode_audio(torch.from_numpy(sound_windows(speech(40), 40).copy()))
     return network.eval()
 
 
@@ -85,8 +85,8 @@ def test_full_size_maps_and_embeddings_have_the_releases_sizes():
         if isinstance(module, (nn.Conv3d, nn.MaxPool3d, nn.Conv2d, nn.MaxPool2d)):
             module.register_forward_hook(lambda *given: maps.append(tuple(given[2].shape[-2:])))
     with torch.no_grad():
-        assert network.watch(torch.zeros(1, 3, 5, 224, 224)).shape == (1, 1, 1024)
-        assert network.hear(torch.zeros(2, 13, 20)).shape == (2, 1024)
+        assert network.encode_video(torch.zeros(1, 3, 5, 224, 224)).shape == (1, 1, 1024)
+        assert network.encode_audio(torch.zeros(2, 13, 20)).shape == (2, 1024)
     assert [height for height, _ in maps[:9]] == [109, 54, 26, 13, 13, 13, 13, 6, 1]
     assert maps[9:] == [(13, 20)] * 3 + [(11, 9)] * 4 + [(5, 4), (1, 1)]
 
@@ -94,10 +94,10 @@ def test_full_size_maps_and_embeddings_have_the_releases_sizes():
 def test_a_clip_in_one_pass_gives_what_its_windows_give_one_by_one():
     network = tiny()
     faces = 255 * torch.rand(2, 3, 9, 56, 56)
-    together = network.watch(faces)
+    together = network.encode_video(faces)
     assert together.shape == (2, 5, 6)
     for start in range(5):
-        alone = network.watch(faces[:, :, start : start + 5])
+        alone = network.encode_video(faces[:, :, start : start + 5])
         torch.testing.assert_close(together[:, start], alone[:, 0])
 
 
@@ -191,10 +191,10 @@ def test_a_sound_that_was_delayed_is_found_late(late):
     sound = speech(40)
     true, heard = (sound_windows(s, 40).reshape(36, -1) for s in (sound, delayed(sound, late)))
     assert sync_scores(true, heard).offset == -late
-    moved = hear_clip(tiny(), delayed(sound, late), 40)
+    moved = embed_audio(tiny(), delayed(sound, late), 40)
     kept = slice(max(0, late) + 1, 34 + min(0, late))  # the sound's ends are heard otherwise
     same = slice(kept.start - late, kept.stop - late)
-    np.testing.assert_allclose(moved[kept], hear_clip(tiny(), sound, 40)[same], atol=1e-5)
+    np.testing.assert_allclose(moved[kept], embed_audio(tiny(), sound, 40)[same], atol=1e-5)
 
 
 def test_a_clip_is_embedded_window_by_window(monkeypatch):
@@ -208,10 +208,10 @@ def test_a_clip_is_embedded_window_by_window(monkeypatch):
     for start in range(6):
         shown = torch.from_numpy(faces[start : start + 5]).float().permute(3, 0, 1, 2)[None]
         with torch.no_grad():
-            np.testing.assert_allclose(video[start], network.watch(shown)[0, 0], atol=1e-5)
+            np.testing.assert_allclose(video[start], network.encode_video(shown)[0, 0], atol=1e-5)
     windows = torch.from_numpy(sound_windows(speech(12)[:-1], 11).copy())
     with torch.no_grad():
-        np.testing.assert_allclose(audio, network.hear(windows)[:6], atol=1e-5)
+        np.testing.assert_allclose(audio, network.encode_audio(windows)[:6], atol=1e-5)
 
 
 def test_the_faces_square_is_1_4_times_the_box_and_reaches_down():
@@ -258,9 +258,9 @@ def test_what_lies_outside_the_picture_is_the_releases_grey():
 def test_bad_clips_are_refused():
     network = tiny()
     with pytest.raises(ValueError, match="5 frames with sound is too short"):
-        watch_clip(network, np.zeros((5, 56, 56, 3), np.uint8))
+        embed_video(network, np.zeros((5, 56, 56, 3), np.uint8))
     with pytest.raises(ValueError, match="NaN"):
-        hear_clip(network, np.full(6400, np.nan), 10)
+        embed_audio(network, np.full(6400, np.nan), 10)
     with pytest.raises(ValueError, match="no frames"):
         cut_faces([], Square(0, 0, 3), 8)
     with pytest.raises(ValueError, match=r"\(4, 2\).*\(5, 2\)"):
@@ -319,10 +319,14 @@ def test_a_network_comes_back_from_its_export_and_from_a_run(tmp_path):
         load_syncnet(tmp_path / "nowhere")
     path = export_syncnet(tmp_path, network)
     faces = 255 * torch.rand(1, 3, 5, 56, 56)
-    torch.testing.assert_close(load_syncnet(tmp_path).watch(faces), network.watch(faces))
+    torch.testing.assert_close(
+        load_syncnet(tmp_path).encode_video(faces), network.encode_video(faces)
+    )
     path.unlink()
     checkpoint.save(tmp_path / "checkpoints", 1, {"network": network})
-    torch.testing.assert_close(load_syncnet(tmp_path).watch(faces), network.watch(faces))
+    torch.testing.assert_close(
+        load_syncnet(tmp_path).encode_video(faces), network.encode_video(faces)
+    )
     assert load_syncnet(tmp_path).config == TINY
 
 

@@ -12,13 +12,13 @@ import torch
 from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.audio.reader import write_wav
 from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.validation import ValConfig
 from affekt.media.video.frames import write_frames
-from affekt.metrics.sync import held_out as sync_held_out
+from affekt.metrics.sync import score as sync_score
 from affekt.metrics.sync.data import SyncClips, SyncDataConfig, clip_rows
-from affekt.metrics.sync.held_out import HeldOut, clip_syncs, delayed, held_out_clips, lag_figures
 from affekt.metrics.sync.losses import contrastive, multi_way
 from affekt.metrics.sync.network import SyncNetConfig, load_syncnet
-from affekt.metrics.sync.score import cut_faces, sound_windows
+from affekt.metrics.sync.score import clip_syncs, cut_faces, delayed, lag_metrics, sound_windows
 from affekt.metrics.sync.train import Config, objective, train
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
@@ -80,7 +80,7 @@ def config(corpus, tmp_path):
         network=NETWORK,
         data=SyncDataConfig(6, voice=0.5),
         optim=OptimConfig(1e-2, schedule="one_cycle", clip_norm=5),
-        held_out=HeldOut(every=4, clips=1, lags=1),
+        val=ValConfig("test_speaker", every=4, clips=1),
     )
 
 
@@ -111,7 +111,7 @@ def test_an_item_is_a_segment_of_faces_and_the_sound_beside_them(corpus):
     clips = SyncClips(corpus.clips(), NETWORK, STILL, seed=3)
     clip, starts = clips.clips[4], []
     whole = sound_windows(clip.audio(), 40)
-    square = sync_held_out.crop_square(clip.stored_landmarks(), "mouth")
+    square = sync_score.crop_square(clip.stored_landmarks(), "mouth")
     for draw in (4, 14, 24):
         item = clips[draw]
         assert item["faces"].shape == (3, 16, 56, 56)
@@ -168,7 +168,7 @@ def test_stored_sound_is_heard_as_the_sound_itself(corpus):
 @pytest.mark.parametrize("name", ["contrastive", "multi_way"])
 def test_a_stopped_run_continues_exactly(config, name):
     constant = OptimConfig(1e-2, clip_norm=5)
-    whole = replace(config, objective=name, optim=constant, held_out=HeldOut("none"))
+    whole = replace(config, objective=name, optim=constant, val=ValConfig("none"))
     train(whole)
     out = config.run.out.with_name("stopped")
     train(replace(whole, run=replace(whole.run, out=out, steps=2)))
@@ -185,33 +185,33 @@ def test_it_learns_to_find_a_lag_in_speakers_it_has_not_seen(config, corpus, mon
         data=replace(STILL, windows=24),
         objective="multi_way",
         optim=OptimConfig(1e-2, betas=(0.9, 0.999), schedule="one_cycle", clip_norm=5),
-        held_out=HeldOut(every=80),
+        val=ValConfig("test_speaker", every=80),
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
-    assert last["held_out_exact"] > 0.95
+    assert last["val_exact"] > 0.95
     assert (config.run.out / "syncnet.safetensors").is_file()
-    command = ["sync_held_out", str(config.run.out), "--corpus", str(corpus.root)]
+    command = ["sync_score", str(config.run.out), "--corpus", str(corpus.root)]
     monkeypatch.setattr(sys, "argv", [*command, "--device", "cpu"])
-    sync_held_out.main()
+    sync_score.main()
     assert "2 clips, lags to 5 frames" in capsys.readouterr().out
     written = json.loads((config.run.out / "sync.json").read_text())
-    assert written["exact"] == last["held_out_exact"]
-    assert written["lse_c"] == pytest.approx(last["held_out_lse_c"], abs=1e-6)
+    assert written["exact"] == last["val_exact"]
+    assert written["lse_c"] == pytest.approx(last["val_lse_c"], abs=1e-6)
 
 
-def test_lag_figures_by_hand(corpus, monkeypatch):
+def test_lag_metrics_by_hand(corpus, monkeypatch):
     """Offsets 1, 0, -1 for sounds early, in time and late; one clip's late sound is missed by 2."""
     found = {0: (1, 0, -1), 1: (1, 0, 1)}
     clips = corpus.clips(split="test_speaker")
 
     def fake(network, clip, lags):
         offsets = found[clips.index(clip)]
-        return [sync_held_out.Sync(2.0, 1.0, offset) for offset in offsets]
+        return [sync_score.Sync(2.0, 1.0, offset) for offset in offsets]
 
-    monkeypatch.setattr(sync_held_out, "clip_syncs", fake)
-    figures = lag_figures(torch.nn.Linear(1, 1), clips, 1)
-    assert figures == {
+    monkeypatch.setattr(sync_score, "clip_syncs", fake)
+    metrics = lag_metrics(torch.nn.Linear(1, 1), clips, 1)
+    assert metrics == {
         "exact": 5 / 6,
         "within_one": 5 / 6,
         "worst": 0.5,
@@ -225,7 +225,7 @@ def test_measuring_leaves_training_as_it_was(config, corpus):
     train(config)
     network = load_syncnet(config.run.out).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    lag_figures(network, corpus.clips(split="test_speaker")[:1], 1)
+    lag_metrics(network, corpus.clips(split="test_speaker")[:1], 1)
     assert network.training
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert len(clip_syncs(network.eval(), corpus.clips()[0], (-1, 2))) == 2
@@ -245,18 +245,16 @@ def test_a_delayed_sound_keeps_its_length():
 def test_what_cannot_be_trained_or_measured_on_is_named(config, corpus, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="none of the 10 clips has 64 frames"):
         SyncClips(corpus.clips(), NETWORK, SyncDataConfig(60))
-    with pytest.raises(ConfigError, match="no clips of split 'val'"):
-        train(replace(config, held_out=HeldOut("val")))
+    with pytest.raises(ConfigError, match="no clip of split 'val'"):
+        train(replace(config, val=ValConfig("val")))
     with pytest.raises(ValueError, match="windows is 1"):
         SyncDataConfig(1)
     with pytest.raises(ValueError, match="volume"):
         SyncDataConfig(volume=1.0)
-    assert held_out_clips(corpus, HeldOut("none")) == []
-    assert len(held_out_clips(corpus, HeldOut("train", clips=3))) == 3
     write_json(tmp_path / "corpus.json", {"schema": SCHEMA})
     write_jsonl(tmp_path / "manifest.jsonl", [])
     with pytest.raises(ConfigError, match="prepared without frames"):
         train(replace(config, corpus=tmp_path))
     monkeypatch.setattr(sys, "argv", ["x", str(tmp_path), "--corpus", str(corpus.root)])
     with pytest.raises(SystemExit, match=r"syncnet\.yaml is missing"):
-        sync_held_out.main()
+        sync_score.main()
