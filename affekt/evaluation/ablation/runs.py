@@ -1,14 +1,14 @@
-"""The runs behind EVP's Table 2 (CVPR 2021, Sec. 4.3): which there are, and that they are fair.
+"""Training runs of EVP's Table 2 (CVPR 2021, Sec. 4.3), and checks that its rows are fair.
 
 A row of the table is the full method with one loss of stage 1 switched off. For every row and seed
 stage 1 is trained, then stage 2 on its encoders, then both are measured on held-out clips:
 
     OUT/pretrained/seed0/{content,emotion}    where pretraining is part of it; shared by all rows
     OUT/<row>/seed0/{disentangle,audio2lm}    run folders
-    OUT/<row>/seed0/landmarks                 what stage 2 says of the held-out clips
+    OUT/<row>/seed0/landmarks                 stage 2's landmarks of the held-out clips
 
-The configurations are resolved by the training scripts themselves, with every default, and held
-against one another before anything is trained; the run folders are held against them afterwards.
+The configurations are resolved by the training scripts themselves, with every default, and compared
+with one another before anything is trained; the run folders are compared with them afterwards.
 """
 
 import subprocess
@@ -36,11 +36,11 @@ SCRIPTS = {
     "disentangle": "train_disentangle.py",
     "audio2lm": "train_audio2lm.py",
 }
-PRETRAINED = {"pretrain_content": "content", "pretrain_emotion": "emotion"}  # what they teach
+PRETRAINED = {"pretrain_content": "content", "pretrain_emotion": "emotion"}  # the encoder
 LANDMARKS = "landmarks"  # folder of a row and seed
 CODES = "codes.json"  # evp.analysis.measure_codes writes it into the run
 PREDICTIONS = "predictions.json"  # what evp.inference.predict writes last
-MEAN_CODES = "emotion_codes.json"  # what evp.inference.emotion_codes writes last; videos need it
+MEAN_CODES = "emotion_codes.json"  # of evp.inference.emotion_codes; videos need it
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Training:
     row: str | None  # None: shared by all rows of the seed
     config: Path
     settings: Settings  # every key, resolved
-    changes: Settings  # those of them that the command line says
+    changes: Settings  # those of them that the command line sets
     after: tuple[str, ...] = ()  # names of runs that it builds on
 
     @property
@@ -91,7 +91,7 @@ class Training:
 
     @property
     def name(self) -> str:
-        """What the run is called in logs."""
+        """The run's name in logs."""
         return "_".join([*([self.row] if self.row else []), f"seed{self.seed}", self.kind])
 
     @property
@@ -101,7 +101,7 @@ class Training:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """What trains it, or continues it."""
+        """The command that trains it, or continues it."""
         overrides = (f"{key}={value}" for key, value in self.changes.items())
         return (sys.executable, SCRIPTS[self.kind], str(self.config), *overrides)
 
@@ -169,13 +169,13 @@ def trainings(config: Config, out: Path) -> list[Training]:
             _training(kind, None, source, given | {"run.out": str(below[kind])})
             for kind, source in shared.items()
         ]
-        taught = {f"{PRETRAINED[kind]}_from": str(path) for kind, path in below.items()}
+        encoders = {f"{PRETRAINED[kind]}_from": str(path) for kind, path in below.items()}
         runs += first
         for name, source in stage_1.items():
             folder = row_folder(out, name, seed)
             place = {"run.out": str(folder / "disentangle")}
             waits = tuple(run.name for run in first)
-            one = _training("disentangle", name, source, given | taught | place, waits)
+            one = _training("disentangle", name, source, given | encoders | place, waits)
             place = {"run.out": str(folder / "audio2lm"), "encoders": str(one.out)}
             runs += [one, _training("audio2lm", name, stage_2, given | place, (one.name,))]
     return runs
@@ -212,7 +212,7 @@ def finished(run: Training) -> bool:
 
 
 def check_runs(runs: Sequence[Training], corpus: Path) -> list[str]:
-    """Hold the finished runs against one another; return the commits they were trained at.
+    """Check that all runs are finished, on the same data; return the commits of their training.
 
     Raises:
         ValueError: a run is not finished, or one of its starts read other data than the corpus
@@ -234,7 +234,7 @@ def check_runs(runs: Sequence[Training], corpus: Path) -> list[str]:
 
 
 def remaining(config: Config, runs: Sequence[Training]) -> list[Stage]:
-    """Return the commands that are still to be done: training and, after it, measuring.
+    """Return the commands that are still to run: training and, after it, measuring.
 
     Raises:
         ValueError: a folder holds a run of other settings.
@@ -254,7 +254,7 @@ def remaining(config: Config, runs: Sequence[Training]) -> list[Stage]:
 
 
 def _measurements(config: Config, run: Training) -> list[tuple[str, Path, tuple[str, ...]]]:
-    """Return what is measured of a run: its name, the file it leaves, its command."""
+    """Return the measurements of a run: name, the file that each writes, command."""
     on = (str(run.out), "--corpus", str(config.corpus))
     split = (*on, "--split", config.split)
     folder = run.out.parent / LANDMARKS
@@ -272,7 +272,7 @@ def _measurements(config: Config, run: Training) -> list[tuple[str, Path, tuple[
 
 
 def _newer(made: Path, run: Path) -> bool:
-    """Say whether a file is there and not older than the run's newest checkpoint."""
+    """Return whether a file is there and not older than the run's newest checkpoint."""
     saved = max(path.stat().st_mtime for path in (run / "checkpoints").glob("*.pt"))
     return made.is_file() and made.stat().st_mtime >= saved
 

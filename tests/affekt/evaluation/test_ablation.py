@@ -1,4 +1,4 @@
-"""test.py ablate: rows are fair or refused, runs are kept, figures and verdict by hand."""
+"""test.py ablate: rows are fair or refused, runs are kept, figures by hand."""
 
 import argparse
 import importlib.util
@@ -24,15 +24,7 @@ from affekt.evaluation.ablation.runs import (
     trainings,
 )
 from affekt.evaluation.ablation.scores import code_scores, controls, face_scores, true_faces
-from affekt.evaluation.ablation.table import (
-    TABLE,
-    markdown,
-    overall,
-    printed,
-    rank_correlation,
-    sentence,
-    verdict,
-)
+from affekt.evaluation.ablation.table import TABLE, differences, markdown, rank_correlation
 from affekt.evaluation.commands import ablate
 from affekt.evaluation.tables.evaluations import Ablation
 from affekt.evaluation.tables.papers import load_papers
@@ -46,7 +38,7 @@ from tests.corpora.spoken_corpus import make_corpus
 from train_disentangle import Config as DisentangleConfig
 
 PAPER = load_papers()[TABLE]
-TABLE_2 = printed(PAPER)
+TABLE_2 = PAPER.beside_ours()
 ROOT = Path(__file__).parents[3]
 ROW = RowConfig("no_con", Path("no_con.yaml"), "loss.content")
 SETTINGS = {"run.out": "a", "run.seed": 0, "run.steps": 5, "loss.content": 1.0, "optim.lr": 0.1}
@@ -254,8 +246,8 @@ def test_the_table_comes_out_of_runs_and_finished_ones_are_kept(stand, file, cap
     assert record["paper"][FULL]["f_lvd"] == 1.56
     assert record["controls"]["truth"]["f_ld"] == 0
     assert record["steps"] == {"pretrain_content": 5, "disentangle": 5, "audio2lm": 5}
-    assert record["verdict"]["m_ld"]["differences"]["no_con"]["paper"] == pytest.approx(0.2)
-    assert "The paper's order" in (file.parent / "out/table2.md").read_text()
+    assert record["comparison"]["m_ld"]["differences"]["no_con"]["paper"] == pytest.approx(0.2)
+    assert "rank correlation" in (file.parent / "out/table2.md").read_text()
     assert "| no_con" in capsys.readouterr().out
 
 
@@ -407,7 +399,7 @@ def test_what_the_truth_learns_comes_from_training_clips_alone(tmp_path):
     for name in before.neutral:
         np.testing.assert_array_equal(before.neutral[name], after.neutral[name])
         np.testing.assert_array_equal(before.average[name], after.average[name])
-    np.testing.assert_array_equal(before.shown, after.shown)
+    np.testing.assert_array_equal(before.displacements, after.displacements)
     with pytest.raises(ValueError, match="has no clips"):
         true_faces(corpus, "val", "2d")
 
@@ -422,76 +414,49 @@ def rows_of(**values):
     return {name: {"m_ld": list(each)} for name, each in values.items()}
 
 
-def test_a_difference_counts_where_the_seeds_agree_on_it():
+def test_a_difference_is_significant_where_the_seeds_agree_on_it():
     rows = rows_of(full=[1, 2, 3], no_con=[2, 4, 6], no_cla=[3, 4.1, 4.9])
-    found = verdict(rows, "m_ld", TABLE_2).differences
+    found = differences(rows, "m_ld", PAPER)
     # differences 1, 2, 3: mean 2, sd 1, t(0.975, 2) = 4.3027, half 4.3027 / sqrt(3) = 2.4841
     assert found["no_con"].mean == pytest.approx(2)
     assert found["no_con"].half == pytest.approx(2.4841, abs=1e-4)
-    assert not found["no_con"].told
+    assert not found["no_con"].significant
     # differences 2, 2.1, 1.9: sd 0.1
     assert found["no_cla"].half == pytest.approx(0.24841, abs=1e-5)
-    assert found["no_cla"].told
+    assert found["no_cla"].significant
     assert found["no_cla"].paper == pytest.approx(0.27)
+    one = differences(rows_of(full=[1], no_con=[9]), "m_ld", PAPER)["no_con"]
+    assert (one.mean, one.half, one.significant) == (8, None, False)
+    with pytest.raises(ValueError, match="no_con has 2 seeds, the full method 1"):
+        differences(rows_of(full=[1], no_con=[9, 8]), "m_ld", PAPER)
 
 
-def test_one_seed_tells_nothing_apart():
-    column = verdict(rows_of(full=[1], no_con=[9]), "m_ld", TABLE_2)
-    assert column.differences["no_con"].half is None
-    assert not column.differences["no_con"].told
-    assert overall([column]).endswith("A single seed tells no row from another.")
-
-
-def test_rows_of_unequal_seeds_are_refused():
-    with pytest.raises(ValueError, match="2 seeds against 1"):
-        verdict(rows_of(full=[1], no_con=[9, 8]), "m_ld", TABLE_2)
-
-
-def test_the_order_is_the_papers_only_if_every_row_has_its_rank():
+def test_the_rank_correlation_is_one_only_if_every_row_has_the_papers_rank():
     papers = {name: [row["m_ld"] + 7] for name, row in TABLE_2.items()}
-    same = verdict(rows_of(**papers), "m_ld", TABLE_2)
-    assert (same.same_order, same.full_best) == (True, True)
-    assert same.correlation == pytest.approx(1)
+    assert rank_correlation(rows_of(**papers), "m_ld", PAPER) == pytest.approx(1)
     # full and no_self change places: ranks 2 1 3 4 5 for 1 2 3 4 5, rho = 1 - 6 * 2 / 120
     swapped = papers | {FULL: papers["no_self"], "no_self": papers[FULL]}
-    found = verdict(rows_of(**swapped), "m_ld", TABLE_2)
-    assert found.correlation == pytest.approx(0.9)
-    assert (found.same_order, found.full_best, found.best) == (False, False, "no_self")
+    assert rank_correlation(rows_of(**swapped), "m_ld", PAPER) == pytest.approx(0.9)
+    # ties share their rank, 1.5 1.5 3 and 1 2 3: covariance 1.5, sums of squares 1.5 and 2
+    ties = rows_of(full=[1], no_self=[1], no_cross=[2])
+    assert rank_correlation(ties, "m_ld", PAPER) == pytest.approx(1.5 / 3**0.5)
+    assert rank_correlation(rows_of(full=[1], no_con=[1]), "m_ld", PAPER) is None
+    assert rank_correlation(rows_of(full=[1]), "m_ld", PAPER) is None
 
 
-def test_ties_share_their_rank_and_a_flat_column_has_no_order():
-    # ranks 1.5 1.5 3 and 1 2 3: covariance 1.5, sums of squares 1.5 and 2
-    assert rank_correlation([1, 1, 2], [4, 5, 6]) == pytest.approx(1.5 / 3**0.5)
-    assert rank_correlation([1, 1, 1], [4, 5, 6]) is None
-    assert rank_correlation([1], [4]) is None
-
-
-def test_the_verdict_is_said_in_words():
-    rows = rows_of(full=[1, 2, 3], no_cla=[3, 4.1, 4.9], no_self=[0, 1.1, 1.9], no_con=[2, 4, 6])
-    found = verdict(rows, "m_ld", TABLE_2)
-    text = sentence(found)
-    assert "lowest is no_self" in text
-    assert "worse: no_cla +2.000 +- 0.248" in text
-    assert "better: no_self -1.000" in text
-    assert "not told apart: no_con" in text
-    said = overall([found])
-    assert "order of rows comes out in 0 of 1 columns" in said
-    assert "harm beyond the seeds' spread in 1, good in 1" in said
-    assert "said of 1;" in said
-
-
-def test_the_markdown_holds_the_table_the_codes_and_the_verdict():
-    rows = rows_of(no_con=[1, 3], full=[1, 2])
+def test_the_markdown_holds_the_table_the_differences_and_the_codes():
+    rows = rows_of(no_con=[1, 3], no_cla=[3, 4.01], full=[1, 2])
     rows["full"]["code_emotion"] = [0.5, 0.7]
     ablation = Ablation(rows, {"truth": {"m_ld": 0, "face_emotion": 1}}, ["N."])
-    text = markdown(PAPER, ablation, [verdict(rows, "m_ld", TABLE_2)])
-    assert "- N.\n" in text
-    assert "2.00 \u00b1 1.41" in text
+    text = " ".join(markdown(PAPER, ablation).split())  # columns are aligned
+    assert "- N. " in text
+    assert "2.00 ± 1.41" in text
     assert "EVP w/o L_con (paper)" in text
-    codes = text[text.index("What the codes hold") :].splitlines()
-    assert "| full | n/a | n/a | 0.600 +- 0.141 | n/a | n/a | n/a | n/a |" in codes
-    assert "| *truth* | n/a | 1.000 | n/a | n/a | n/a | n/a | n/a |" in codes
-    assert codes[-1].startswith("- m_ld: lowest is full;")
+    assert "| no_con | +0.500 ± 6.353 (+0.20) |" in text
+    assert "| no_cla | **+2.005 ± 0.064** (+0.27) |" in text
+    assert "| rank correlation | +1.00 |" in text
+    assert "| full | n/a | n/a | 0.600 ± 0.141 | n/a | n/a | n/a | n/a |" in text
+    assert "| truth | n/a | 1.000 | n/a | n/a | n/a | n/a | n/a |" in text
 
 
 def test_our_rows_stand_beside_the_papers():
