@@ -1,75 +1,65 @@
-"""Show one sentence between emotions (EVP Sec. 4.2, Fig. 1 b, supplement Fig. 3).
+"""Emotion editing in pictures: one sentence between two emotions (EVP Sec. 4.2, Fig. 1 b).
 
     python -m evp.analysis.editing runs/demo --blend happy:sad --targets data/mini_lively
     python -m evp.analysis.editing runs/demo --blend neutral:happy --audio said.wav \\
         --out results/happy
-    python -m evp.analysis.editing runs/demo --emotion-track track.csv --out results/track
 
-RUNS holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz. The
-person of edge2video/ says the sound in the frames of a prepared clip: under (1 - w) a + w b, with w
-from 0 to 1 (from neutral to an emotion, w is the intensity), or on a schedule of evp/emotion_track.
-Writes into --out
+RUNS holds the runs audio2lm/ (with its emotion codes) and edge2video/ and face_model.npz. The sound
+is rendered as the person of edge2video/ in the frames of a prepared clip, under the codes
+(1 - w) a + w b with w from 0 to 1 (from neutral, w is the intensity: supplement Fig. 3). Writes
+into --out
 
-    strip.png      frames: a row for each time, a column for each w; of a schedule, a row over time
-    curves.png     over the seconds, a line for each w: how far brows and mouth corners are on the
-                   true way from a to b, their heights, the mouth's opening; of a schedule the
-                   weights, and the heights beside those under each label alone
-    video.mp4      all w side by side, or the schedule, with the sound
-    figures.json   of a blend those of evp/analysis/emotion_path.py; of a schedule `mouth_r`, the
-    lowest
-                   correlation of mouth opening with that under each label alone, and `follows`, the
-                   share of frames whose brows and mouth corners are nearest to those under the
-                   label of most weight
+    strip.png      frames: a row for each time, a column for each w
+    curves.png     over the seconds, a line for each w: the projection of brows and mouth corners on
+                   the emotion axis from a to b, their heights, the mouth's opening
+    video.mp4      all w side by side, with the sound
+    figures.json   the PathFigures of evp/analysis/measure_editing.py, which measures all clips
 
-`python -m evp.analysis.measure_editing` has the figures of all clips and pairs.
+Letters: W weights, T frames, S pixels of a side.
 """
 
 import argparse
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 
 from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.model import FaceModel, load_face_model
-from affekt.media.faces.points import mouth_opening
-from affekt.media.plots import write_png
+from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
+from affekt.media.plots import beside, enlarged, save, write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
-from affekt.metrics.landmark import correlation
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
-from evp.analysis.editing_pictures import (
-    draw_blend,
-    draw_schedule,
-    side_by_side,
-    weight_strip,
-    widest,
-)
-from evp.analysis.emotion_path import SHOWS, follow, path_figures, true_faces
+from evp.analysis.measure_editing import blended_faces, emotion_projection, path_figures, true_faces
 from evp.inference.emotion_codes import check_emotions, corpus_of, load_codes
-from evp.inference.emotion_track import frame_times, read_track
 from evp.inference.portrait import edit
 from evp.inference.renderer import Renderer, Target, load_renderer
-from evp.networks.audio2lm import Predictor, faces_under, load_predictor
+from evp.networks.audio2lm import Predictor, load_predictor
 from evp.networks.encoders import encode
 
 Figures = dict[str, Any]
+Measure = Callable[[Array], Array]  # faces (..., 68, 2) -> (...)
 
 TEST = "test_sentence"
-ROWS, COLUMNS = 3, 8  # times in the strip of a blend, of a schedule
+ROWS = 3  # times in the strip
+INNER_BROWS = (20, 21, 22, 23)  # the ends at the nose: up in sadness and fear, down in anger
+TILE = 192  # pixels a side of a frame in a strip or video
+PER_ROW = 8  # names in a row of the legend
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
-    """The trained parts and the corpus of the truth."""
+class TrainedParts:
+    """The trained parts, and the corpus of the true faces."""
 
     run: Path  # of train_audio2lm.py
     predictor: Predictor
@@ -78,7 +68,7 @@ class Parts:
     corpus: Corpus
 
     def content(self, samples: Array) -> torch.Tensor:
-        """Return the content codes of a sound."""
+        """Return the content codes (T, C) of a sound."""
         windows = torch.from_numpy(np.array(sound_windows(samples)))
         device = self.predictor.model.mean_L.device
         return encode(self.predictor.encoders.content, windows.to(device))
@@ -88,8 +78,20 @@ class Parts:
         place = Target(Path(target.source), target.landmarks(), target.crop())
         return [frame.picture for frame in edit(self.renderer, place, face, self.model)]
 
+    def truth(self, labels: tuple[str, str]) -> tuple[Array, Array]:
+        """Return the mean true faces of the renderer's person in two emotions.
 
-def open_parts(runs: Path, corpus: Corpus) -> Parts:
+        Raises:
+            ValueError: there is no training clip of one.
+        """
+        speaker, known = self.renderer.speaker, true_faces(self.corpus, self.predictor.view)
+        for label in labels:
+            if (speaker, label) not in known:
+                raise ValueError(f"{self.corpus.root} has no training clip of {speaker}, {label}")
+        return known[speaker, labels[0]], known[speaker, labels[1]]
+
+
+def open_parts(runs: Path, corpus: Corpus) -> TrainedParts:
     """Read the trained parts.
 
     Raises:
@@ -99,11 +101,11 @@ def open_parts(runs: Path, corpus: Corpus) -> Parts:
     run = runs / "audio2lm"
     check_emotions(run, corpus)
     renderer, model = load_renderer(runs / "edge2video"), load_face_model(runs / "face_model.npz")
-    return Parts(run, load_predictor(run), renderer, model, corpus)
+    return TrainedParts(run, load_predictor(run), renderer, model, corpus)
 
 
 def show_blend(
-    parts: Parts, sound: Path, target: Clip, labels: tuple[str, str], steps: int, out: Path
+    parts: TrainedParts, sound: Path, target: Clip, labels: tuple[str, str], steps: int, out: Path
 ) -> Figures:
     """Write the files of a blend and return its figures.
 
@@ -115,66 +117,81 @@ def show_blend(
     speaker, samples = parts.renderer.speaker, read_driving_audio(sound)
     codes = load_codes(parts.run)
     ends = codes.of(labels[0], speaker), codes.of(labels[1], speaker)
-    truth = _truth(parts, labels)
+    truth = parts.truth(labels)
     weights = tuple(np.linspace(0, 1, steps).tolist())
-    content = parts.content(samples)
-    faces, leaping = follow(parts.predictor, content, ends, weights, speaker)
+    faces, stepped = blended_faces(parts.predictor, parts.content(samples), ends, weights, speaker)
+    # Frames as a sheet and a video, landmarks as curves.
     pictures = [parts.rendered(face, target) for face in faces]
-    times = widest(faces[0], ROWS)
-    rows = [[column[time] for column in pictures] for time in times]
-    write_png(out / "strip.png", weight_strip(rows, weights, times))
-    title = f"{speaker}: {labels[0]} (w = 0) to {labels[1]} (w = 1)"
-    draw_blend(out / "curves.png", title, faces, weights, truth)
     texts = [f"w = {weight:g}" for weight in weights]
-    frames = (side_by_side(row, texts) for row in zip(*pictures, strict=True))
+    lines = []
+    for time in widest(faces[0], ROWS):
+        names = [f"{texts[0]},  {time / FRAME_RATE:.2f} s", *texts[1:]]
+        lines.append(_side_by_side([column[time] for column in pictures], names))
+    write_png(out / "strip.png", np.concatenate(lines))
+    title = f"{speaker}: {labels[0]} (w = 0) to {labels[1]} (w = 1)"
+    plot_blend(out / "curves.png", title, faces, weights, truth)
+    frames = (_side_by_side(row, texts) for row in zip(*pictures, strict=True))
     write_video(out / "video.mp4", frames, samples)
-    found = path_figures((str(sound), *labels), faces, leaping, weights, truth)
+    found = path_figures((str(sound), *labels), faces, stepped, weights, truth)
     return dataclasses.asdict(found) | {"weights": weights}
 
 
-def show_track(parts: Parts, sound: Path, target: Clip, path: Path, out: Path) -> Figures:
-    """Write the files of a schedule and return its figures.
-
-    Raises:
-        MediaError: the sound or the target's video cannot be read.
-        FileNotFoundError: no such schedule, or the emotion codes are not computed yet.
-        ValueError: an unknown speaker or label, or a schedule that is none.
-    """
-    speaker, samples, track = parts.renderer.speaker, read_driving_audio(sound), read_track(path)
-    codes, content = load_codes(parts.run), parts.content(samples)
-    means = np.stack([codes.of(label, speaker) for label in track.labels])
-    T = len(content)
-    each = np.concatenate([means[:, None].repeat(T, axis=1), track.codes(means, T)[None]])
-    predictor = parts.predictor
-    neutral = predictor.space.neutral_of(speaker)
-    *alone, scheduled = faces_under(predictor.model, content, each, neutral)
-    weights = track.weights_at(frame_times(T))
-    pictures = parts.rendered(scheduled, target)
-    times = np.unique(np.linspace(0, T - 1, COLUMNS).round().astype(int))
-    texts = [f"{k / FRAME_RATE:.2f} s {track.labels[weights[k].argmax()]}" for k in times]
-    write_png(out / "strip.png", side_by_side([pictures[k] for k in times], texts))
-    named = dict(zip(track.labels, alone, strict=True)) | {"schedule": scheduled}
-    draw_schedule(out / "curves.png", f"{speaker}: {path.name}", weights, named)
-    write_video(out / "video.mp4", pictures, samples)
-    return {"clip": str(sound), "track": str(path), "labels": track.labels} | track_figures(
-        scheduled, np.stack(alone), weights
-    )
+def widest(faces: Array, count: int) -> list[int]:
+    """Return the frame of the widest mouth in each of `count` equal parts of a clip (T, 68, 2)."""
+    opening = mouth_opening(faces)
+    parts = np.array_split(np.arange(len(faces)), min(count, len(faces)))
+    return [int(part[opening[part].argmax()]) for part in parts]
 
 
-def track_figures(scheduled: Array, alone_KT: Array, weights_TK: Array) -> Figures:
-    """Return `mouth_r` and `follows` of a schedule; see the top of this file.
+def plot_blend(
+    path: Path,
+    title: str,
+    faces_WT: Array,
+    weights: Sequence[float],
+    truth: tuple[Array, Array],
+) -> None:
+    """Plot a face's tracks under each weight of a blend.
+
+    Heights are above those of the mean true face of the first emotion; dotted are both true means.
 
     Args:
-        scheduled: faces (T, 68, 2) under the schedule.
-        alone_KT: (K, T, 68, 2), the same sound under each label alone.
-        weights_TK: the schedule's weights.
+        path: the PNG file.
+        title: above the panels.
+        faces_WT: (W, T, 68, 2), pixels of the aligned face.
+        weights: of the lines, from 0 to 1.
+        truth: the mean true faces (68, 2) of both emotions.
     """
-    points = list(SHOWS)
-    away = np.square(alone_KT - scheduled)[:, :, points].sum(axis=(2, 3))
-    opening = mouth_opening(scheduled)
-    stays = [correlation(opening, mouth_opening(faces)) for faces in alone_KT]
-    nearest, wanted = away.argmin(axis=0), weights_TK.argmax(axis=1)
-    return {"mouth_r": float(np.min(stays)), "follows": float((nearest == wanted).mean())}
+
+    def height(points: Sequence[int]) -> Measure:
+        return lambda faces: (truth[0] - faces)[..., list(points), 1].mean(axis=-1)
+
+    panels: dict[str, Measure] = {
+        "projection": lambda faces: emotion_projection(faces, *truth),
+        "inner brows, px up": height(INNER_BROWS),
+        "mouth corners, px up": height(MOUTH_CORNERS),
+        "mouth opening, px": mouth_opening,
+    }
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(weights)))
+    seconds = (np.arange(faces_WT.shape[1]) + 0.5) / FRAME_RATE
+    figure, axes = plt.subplots(len(panels), figsize=(8, 1.9 * len(panels)), sharex=True)
+    for axis, (name, measure) in zip(axes, panels.items(), strict=True):
+        axis.set_ylabel(name, fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.grid(alpha=0.3)
+        for weight, values, colour in zip(weights, measure(faces_WT), colours, strict=True):
+            axis.plot(seconds, values, color=colour, linewidth=1.2, label=f"w = {weight:g}")
+        for face in truth if measure is not mouth_opening else ():
+            axis.axhline(measure(face), color="0.4", linewidth=0.8, linestyle=":")
+    axes[0].set_title(title, fontsize=10)
+    axes[-1].set_xlabel("seconds", fontsize=8)
+    axes[-1].set_xlim(0, faces_WT.shape[1] / FRAME_RATE)
+    lines, names = axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, fontsize=8, ncols=PER_ROW, loc="lower center")
+    save(figure, path, below=0.03 * -(-len(names) // PER_ROW))
+
+
+def _side_by_side(pictures: Sequence[Image], texts: Sequence[str]) -> Image:
+    return beside([enlarged(each, TILE) for each in pictures], texts)
 
 
 def labels_of(text: str) -> tuple[str, str]:
@@ -202,40 +219,28 @@ def held_out(corpus: Corpus, speaker: str) -> Clip:
 
 
 def show(args: argparse.Namespace) -> Figures:
-    """Do what a command line wants; return the figures.
+    """Write the files that the arguments ask for; return the figures.
 
     Raises:
         OSError, ValueError: something is missing or cannot be used.
     """
     if args.steps < 2:
         raise ValueError(f"--steps is {args.steps}, wanted 2 weights or more")
-    labels = None if args.blend is None else labels_of(args.blend)
+    labels = labels_of(args.blend)
     corpus = Corpus(args.corpus or corpus_of(args.runs / "audio2lm"))
     parts = open_parts(args.runs, corpus)
     speaker, out = parts.renderer.speaker, args.out or args.runs / "editing"
     sound = args.audio or held_out(corpus, speaker).folder / "audio.wav"
     targets = Corpus(args.targets) if args.targets else corpus
     target = targets.clip(args.target) if args.target else held_out(targets, speaker)
-    if labels is None:
-        found = show_track(parts, sound, target, args.emotion_track, out)
-    else:
-        found = show_blend(parts, sound, target, labels, args.steps, out)
-    known = {name: _known(value) for name, value in found.items()}
+    found = show_blend(parts, sound, target, labels, args.steps, out)
+    known = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in found.items()
+    }
     figures = known | {"speaker": speaker, "target": target.id}
     write_json(out / "figures.json", figures)
     return figures
-
-
-def _truth(parts: Parts, labels: tuple[str, str]) -> tuple[Array, Array]:
-    speaker, known = parts.renderer.speaker, true_faces(parts.corpus, parts.predictor.view)
-    for label in labels:
-        if (speaker, label) not in known:
-            raise ValueError(f"{parts.corpus.root} has no training clip of {speaker}, {label}")
-    return known[speaker, labels[0]], known[speaker, labels[1]]
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -243,22 +248,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = CommandParser(__doc__)
     add = parser.add_argument
     add("runs", type=Path, help="folder of audio2lm/, edge2video/ and face_model.npz")
-    shown = parser.add_mutually_exclusive_group(required=True)
-    shown.add_argument("--blend", metavar="a:b", help="from and to; neutral:b is b's intensity")
-    shown.add_argument("--emotion-track", type=Path, metavar="FILE", help="a schedule over time")
-    add("--steps", type=int, default=5, help="weights of a blend, from 0 to 1")
-    add("--corpus", type=Path, help="whose training clips are the truth; default: the run's own")
-    add("--audio", type=Path, help="what is said; default: a held-out clip of the corpus")
-    add("--targets", type=Path, help="prepared corpus that the target is in; default: the same")
+    add("--blend", metavar="a:b", required=True, help="two emotions; neutral:b is b's intensity")
+    add("--steps", type=int, default=5, help="weights of the blend, from 0 to 1")
+    add("--corpus", type=Path, help="of the true faces' training clips; default: the run's own")
+    add("--audio", type=Path, help="a sound; default: that of a held-out clip of the corpus")
+    add("--targets", type=Path, help="prepared corpus of the target clip; default: the same")
     add("--target", metavar="CLIP", help="id of the clip whose frames are edited")
     add("--out", type=Path, help="folder to write into; default: RUNS/editing")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     with user_errors():
         figures = show(args)
-    for name in ("rank", "gone", "mouth_r", "follows"):
-        if name in figures:
-            print(f"{name}: {figures[name]}")  # noqa: T201 - the command's result
+    for name in ("rank", "projection", "mouth_r"):
+        print(f"{name}: {figures[name]}")  # noqa: T201 - the command's result
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""What emotion and content codes hold: accuracies, linear probes, silhouette.
+"""Accuracies, linear probes and silhouettes of a run's emotion and content codes.
 
     python -m evp.analysis.measure_codes runs/emodb/disentangle
     python -m evp.analysis.measure_codes runs/disentangle --corpus data/mini --split test_sentence
 
 Encodes the training clips and the clips of a held-out split with a run's encoders, prints the
 figures and writes them to RUN/codes.json. A clip's code is the mean over its windows; the clip's
-mean MFCC stands beside it, as the measure of what needs no network. For each kind of code:
-    nearest_mean   share of held-out clips nearest the mean training code of their emotion
-    emotion        the same read by a linear probe fitted on training clips
-    sentence       the held-out sentences told apart by a probe that never saw the speaker
+mean MFCC is the baseline without a network. For each kind of code:
+    nearest_mean   accuracy of the nearest mean training code on held-out clips, emotion
+    emotion        accuracy of a linear probe for emotion, fitted on training clips
+    sentence       leave-one-speaker-out accuracy of a linear probe for the held-out sentences
     silhouette     of the emotions among held-out clips, in the codes' own space
     spread         standard deviation over held-out clips, averaged over channels
 """
@@ -29,7 +29,7 @@ from affekt.metrics.probes import (
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.markdown import markdown_table
-from evp.analysis.code_models import mean_mfcc, part_codes
+from evp.analysis.code_runs import mean_mfcc, part_codes
 from evp.data.speech import clips_of, labels_of
 from evp.inference.emotion_codes import check_emotions, corpus_of
 from evp.networks.encoders import load_description
@@ -57,14 +57,14 @@ def measures(
     train_emotions, test_emotions = labels_of(train, corpus), labels_of(test, corpus)
     sentences = np.unique([clip.sentence for clip in test], return_inverse=True)[1]
     speakers = np.array([clip.speaker for clip in test])
-    told_apart = len(np.unique(sentences)) > 1 and len(np.unique(speakers)) > 1
+    several = len(np.unique(sentences)) > 1 and len(np.unique(speakers)) > 1
     figures = {
         "nearest_mean": nearest_mean_accuracy(train_ND, train_emotions, test_ND, test_emotions),
         "emotion": probe_accuracy(train_ND, train_emotions, test_ND, test_emotions),
         "silhouette": silhouette(test_ND, test_emotions),
         "spread": float(test_ND.std(axis=0).mean()),
     }
-    if told_apart:
+    if several:
         figures["sentence"] = leave_one_group_out_accuracy(test_ND, sentences, speakers)
     return figures
 

@@ -1,69 +1,196 @@
-"""How well a run's faces follow blended emotions, over all clips of a split (EVP Sec. 4.2).
+"""Emotion editing in numbers: predicted faces under blended emotion codes (EVP Sec. 4.2).
 
     python -m evp.analysis.measure_editing runs/demo/audio2lm
     python -m evp.analysis.measure_editing runs/evp/audio2lm --corpus data/mead --split val
 
-Every clip's sound is said under (1 - w) a + w b for every ordered pair of labels and w = 0, 0.25,
-0.5, 0.75, 1, with mean codes of training clips; those from neutral are intensities. Prints a table
-and writes RUN/editing.json: `blends` over all pairs, `intensity` over those from neutral, `pairs`
-for each pair, every time
+Every clip's content is combined with the codes (1 - w) a + w b for every ordered pair of labels and
+w = 0, 0.25, 0.5, 0.75, 1, with mean codes of training clips; from neutral, w is the intensity of b
+(paper Fig. 1 b, supplement Fig. 3: the expression changes, the mouth's shape stays). A face is
+projected, brows and mouth corners alone, on the emotion axis between two true faces: the means of
+the speaker's training clips of a and of b, aligned. Prints a table and writes RUN/editing.json:
+`blends` over all pairs, `intensity` over those from neutral, `pairs` for each pair, every time
 
-    rank          median of Spearman's correlation of how far brows and mouth corners have come on
-                  the true way (evp/analysis/emotion_path.py) with w; rank_share: share not below
-                  0.9
-    rank_frames   share of the single frames not below 0.9
-    mouth_r       median of the lowest correlation of mouth opening with that at w = 0;
-                  mouth_share: share not below 0.9
-    gone          median share of the true way at each weight
-    way_px        median of the true way, pixels of 256
-    step_frames   median frames from a leap of the code from a to b to 0.9 of what it leads to;
-                  step_share: share of the leaps that come so far before the clip ends
-    paths         clips and pairs counted
+    rank             median of Spearman's correlation of the projection with w; rank_share: share
+                     not below 0.9
+    mouth_r          median of the lowest correlation of mouth opening with that at w = 0;
+                     mouth_share: share not below 0.9
+    projection       median projection at each weight, 0 at a, 1 at b
+    settling_frames  median frames after a step of the code from a to b until 0.9 of its effect;
+                     settling_share: share of the steps that come so far before the clip ends
+    paths            clips and pairs counted
+
+Letters: W weights, T frames, E channels of an emotion code, C of a content code.
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+from torch import Tensor
 
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.geometry import View
+from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
+from affekt.metrics.landmark import correlation
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.markdown import markdown_table
-from evp.analysis.emotion_path import (
-    MOUTH_BAR,
-    RANK_BAR,
-    Faces,
-    PathFigures,
-    follow,
-    meets,
-    path_figures,
-    true_faces,
-)
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import EmotionCodes, check_emotions, corpus_of, load_codes
-from evp.networks.audio2lm import Predictor, load_predictor
+from evp.networks.audio2lm import Predictor, faces_under, load_predictor
 from evp.networks.encoders import encode
 
+Faces = dict[tuple[str, str], Array]  # by speaker and label
 Figures = dict[str, Any]
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
-ROWS = (  # of the table: key, what it says
-    ("rank", "brows and mouth corners follow w: rank correlation, median"),
-    ("rank_share", f"share of paths not below {RANK_BAR:g}"),
-    ("rank_frames", f"share of single frames not below {RANK_BAR:g}"),
-    ("mouth_r", "mouth opening against that at w = 0, lowest over w: correlation, median"),
-    ("mouth_share", f"share of paths not below {MOUTH_BAR:g}"),
-    ("way_px", "the true way, px of 256"),
-    ("step_frames", "frames until a leap of the code is done, median"),
-    ("step_share", "share of leaps that are done before the clip ends"),
-    ("paths", "clips and pairs"),
-)
+AXIS_POINTS = (*BROWS, *MOUTH_CORNERS)  # the points that are projected
+WANTED = 0.9  # of both correlations: the expression follows w, the mouth keeps its shape
+ROUNDING = 1e-9  # two of five ranks exchanged is 0.9 but for the last digit
+SETTLED = 0.9  # of the effect of a step of the code
+ROWS = {  # of the table: key -> description
+    "rank": "projection of brows and mouth corners with w: rank correlation, median",
+    "rank_share": f"share of paths not below {WANTED:g}",
+    "mouth_r": "mouth opening against that at w = 0, lowest over w: correlation, median",
+    "mouth_share": f"share of paths not below {WANTED:g}",
+    "settling_frames": "frames until a step of the code has settled, median",
+    "settling_share": "share of steps that settle before the clip ends",
+    "paths": "clips and pairs",
+}
+
+
+@dataclass(frozen=True)
+class PathFigures:
+    """One sound of one speaker on the way from one label to another."""
+
+    clip: str
+    first: str
+    second: str
+    projection: tuple[float, ...]  # (W,) on the emotion axis at each weight, the clip's mean
+    rank: float  # Spearman's correlation of `projection` with the weight
+    mouth_r: float  # the lowest correlation, over the weights, of mouth opening with that at w = 0
+    settling_frames: float  # after a step from a to b, frames until SETTLED; NaN if it never is
+
+
+def true_faces(corpus: Corpus, view: View) -> Faces:
+    """Return the mean aligned face (68, 2) of each speaker and label, of training clips alone."""
+    return {
+        (speaker, label): np.concatenate([clip.aligned(view) for clip in clips]).mean(axis=0)
+        for speaker in corpus.speakers
+        for label in corpus.emotions
+        if (clips := corpus.clips("train", speaker, label))
+    }
+
+
+def emotion_projection(faces: Array, first: Array, second: Array) -> Array:
+    """Return the projection of faces (..., 68, 2) on the axis from `first` to `second`, (...).
+
+    <face - first, second - first> / |second - first|^2 over brows and mouth corners: 0 at the
+    first (68, 2), 1 at the second. Ours.
+
+    Raises:
+        ValueError: the two are the same face.
+    """
+    points = list(AXIS_POINTS)
+    axis = (second - first)[points].ravel()
+    length = float(axis @ axis)
+    if not length:
+        raise ValueError("a face and itself span no emotion axis; name two emotions")
+    return (faces - first)[..., points, :].reshape(*faces.shape[:-2], -1) @ axis / length
+
+
+def rank_correlation(values_W: Array, weights: ArrayLike) -> float:
+    """Return Spearman's correlation of values with weights, NaN where the values are all equal."""
+    ranks, wanted = (rankdata(each) for each in (values_W, np.asarray(weights, float)))
+    ranks, wanted = ranks - ranks.mean(), wanted - wanted.mean()
+    deviation = np.sqrt(np.square(ranks).sum() * np.square(wanted).sum())
+    return float(wanted @ ranks / deviation) if deviation else float("nan")
+
+
+def meets(values: ArrayLike) -> Array:
+    """Return which correlations are not below WANTED, but for rounding; NaN is below."""
+    return np.asarray(values) >= WANTED - ROUNDING
+
+
+def blended_codes(first: Array, second: Array, weights: ArrayLike) -> Array:
+    """Return (1 - w) a + w b for each weight, (W, E) float32."""
+    w = np.asarray(weights, float)[:, None]
+    codes: Array = (1 - w) * first + w * second
+    return codes.astype(np.float32)
+
+
+def blended_faces(
+    predictor: Predictor,
+    content_TC: Tensor,
+    codes: tuple[Array, Array],
+    weights: Sequence[float],
+    speaker: str,
+) -> tuple[Array, Array]:
+    """Return a sound's faces at each weight (W, T, 68, 2), and those (T, 68, 2) of a step.
+
+    Args:
+        predictor: a trained audio-to-landmark run.
+        content_TC: content codes of the sound.
+        codes: (E,) of both emotions; the step is from the one to the other in the middle frame.
+        weights: of the second.
+        speaker: whose face it is.
+    """
+    T = len(content_TC)
+    blends = np.repeat(blended_codes(*codes, weights)[:, None], T, axis=1)
+    step = np.where((np.arange(T) < T // 2)[:, None], *codes)[None]
+    all_codes = np.concatenate([blends, step.astype(np.float32)])
+    neutral = predictor.space.neutral_of(speaker)
+    faces = faces_under(predictor.model, content_TC, all_codes, neutral)
+    return faces[:-1], faces[-1]
+
+
+def path_figures(
+    name: tuple[str, str, str],
+    faces_WT: Array,
+    stepped: Array,
+    weights: Sequence[float],
+    truth: tuple[Array, Array],
+) -> PathFigures:
+    """Return the figures of one path.
+
+    Args:
+        name: clip, first and second label.
+        faces_WT: (W, T, 68, 2), pixels of the aligned face; the first weight 0, the last 1.
+        stepped: (T, 68, 2), under a code that steps from the first to the second at frame T // 2.
+        weights: rising.
+        truth: mean true faces (68, 2) of both labels.
+    """
+    projected_WT = emotion_projection(faces_WT, *truth)
+    means = projected_WT.mean(axis=1)
+    mouths = [mouth_opening(faces) for faces in faces_WT]
+    stepped_T = emotion_projection(stepped, *truth)
+    return PathFigures(
+        *name,
+        projection=tuple(means.tolist()),
+        rank=rank_correlation(means, weights),
+        mouth_r=float(np.min([correlation(mouths[0], mouth) for mouth in mouths[1:]])),
+        settling_frames=settling_time(stepped_T, projected_WT[0], projected_WT[-1]),
+    )
+
+
+def settling_time(stepped: Array, before: Array, after: Array) -> float:
+    """Return how many frames after the middle a step has settled; NaN if it never does.
+
+    It has in the first frame in which the track `stepped` is SETTLED of the difference from
+    `before`, the track without the step, to `after`, with the new code throughout; each (T,).
+    """
+    middle = len(stepped) // 2
+    effect, whole = (stepped - before)[middle:], (after - before)[middle:]
+    settled = np.flatnonzero(effect * np.sign(whole) >= SETTLED * np.abs(whole))
+    return float(settled[0]) if len(settled) else float("nan")
 
 
 def measure(run_dir: Path, corpus: Corpus, split: str) -> Figures:
@@ -71,8 +198,8 @@ def measure(run_dir: Path, corpus: Corpus, split: str) -> Figures:
 
     Raises:
         FileNotFoundError: no trained run there, or no mean codes.
-        ValueError: the run knows other emotions than the corpus, the split has no clips, or no
-            speaker has codes and training clips of two emotions.
+        ValueError: the run was trained on other emotions than the corpus has, the split has no
+            clips, or no speaker has codes and training clips of two emotions.
     """
     check_emotions(run_dir, corpus)
     predictor, codes = load_predictor(run_dir), load_codes(run_dir)
@@ -81,26 +208,23 @@ def measure(run_dir: Path, corpus: Corpus, split: str) -> Figures:
     paths = [path for clip in clips for path in clip_paths(predictor, codes, truth, clip)]
     if not paths:
         raise ValueError(f"{corpus.root}: no speaker of split {split!r} has clips of two emotions")
-    pairs = sorted({(path.first, path.second) for path in paths})
-    by_pair = {pair: [p for p in paths if (p.first, p.second) == pair] for pair in pairs}
-    rising = [path for path in paths if path.first == NEUTRAL]
+    by_pair: dict[str, list[PathFigures]] = {}
+    for path in sorted(paths, key=lambda path: (path.first, path.second)):
+        by_pair.setdefault(f"{path.first}:{path.second}", []).append(path)
+    from_neutral = [path for path in paths if path.first == NEUTRAL]
     return {
         "split": split,
         "weights": list(WEIGHTS),
         "clips": len(clips),
         "speakers": len({clip.speaker for clip in clips}),
         "blends": summary(paths),
-        "intensity": summary(rising) if rising else None,
-        "pairs": {":".join(pair): summary(found) for pair, found in by_pair.items()},
+        "intensity": summary(from_neutral) if from_neutral else None,
+        "pairs": {pair: summary(found) for pair, found in by_pair.items()},
     }
 
 
 def clip_paths(
-    predictor: Predictor,
-    codes: EmotionCodes,
-    truth: Faces,
-    clip: Clip,
-    weights: Sequence[float] = WEIGHTS,
+    predictor: Predictor, codes: EmotionCodes, truth: Faces, clip: Clip
 ) -> Iterator[PathFigures]:
     """Yield the figures of a clip's sound on the way between every two of its speaker's labels."""
     device = predictor.model.mean_L.device
@@ -109,50 +233,41 @@ def clip_paths(
     labels = [label for label in codes.emotions if (clip.speaker, label) in truth]
     for first, second in itertools.permutations(labels, 2):
         ends = codes.of(first, clip.speaker), codes.of(second, clip.speaker)
-        faces, leaping = follow(predictor, content_TC, ends, weights, clip.speaker)
+        faces, stepped = blended_faces(predictor, content_TC, ends, WEIGHTS, clip.speaker)
         both = truth[clip.speaker, first], truth[clip.speaker, second]
-        yield path_figures((clip.id, first, second), faces, leaping, weights, both)
+        yield path_figures((clip.id, first, second), faces, stepped, WEIGHTS, both)
 
 
 def summary(paths: Sequence[PathFigures]) -> Figures:
     """Return the figures over paths; None where not one of them is known."""
     ranks, mouths = [path.rank for path in paths], [path.mouth_r for path in paths]
-    steps = [path.step_frames for path in paths]
-    gone = np.array([path.gone for path in paths])
+    settling = [path.settling_frames for path in paths]
     return {
-        "rank": median(ranks),
-        "rank_share": float(meets(ranks, RANK_BAR).mean()),
-        "rank_frames": float(np.mean([path.rank_frames for path in paths])),
-        "mouth_r": median(mouths),
-        "mouth_share": float(meets(mouths, MOUTH_BAR).mean()),
-        "gone": np.median(gone, axis=0).tolist(),
-        "way_px": median([path.way_px for path in paths]),
-        "step_frames": median(steps),
-        "step_share": float(np.isfinite(steps).mean()),
+        "rank": _median(ranks),
+        "rank_share": float(meets(ranks).mean()),
+        "mouth_r": _median(mouths),
+        "mouth_share": float(meets(mouths).mean()),
+        "projection": np.median([path.projection for path in paths], axis=0).tolist(),
+        "settling_frames": _median(settling),
+        "settling_share": float(np.isfinite(settling).mean()),
         "paths": len(paths),
     }
 
 
-def median(values: ArrayLike) -> float | None:
-    """Return the median of the numbers that are known, None if there is none."""
+def table(found: Figures) -> str:
+    """Return the figures as a Markdown table."""
+    kinds = [kind for kind in ("blends", "intensity") if found[kind]]
+    rows = [[key, *(_cell(found[kind][key]) for kind in kinds), text] for key, text in ROWS.items()]
+    for k, weight in enumerate(found["weights"]):
+        cells = [_cell(found[kind]["projection"][k]) for kind in kinds]
+        rows.append(["projection", *cells, f"on the emotion axis at w = {weight:g}, median"])
+    return markdown_table(["figure", *kinds, "what"], rows, left=(0, len(kinds) + 1))
+
+
+def _median(values: ArrayLike) -> float | None:
     known = np.asarray(values, float)
     known = known[np.isfinite(known)]
     return float(np.median(known)) if len(known) else None
-
-
-def table(found: Figures) -> str:
-    """Return the figures as a markdown table, and below it the pairs with paths under a bar."""
-    kinds = [kind for kind in ("blends", "intensity") if found[kind]]
-    rows = [[key, *(_cell(found[kind][key]) for kind in kinds), what] for key, what in ROWS]
-    for k, weight in enumerate(found["weights"]):
-        cells = [_cell(found[kind]["gone"][k]) for kind in kinds]
-        rows.append(["gone", *cells, f"share of the true way at w = {weight:g}, median"])
-    lines = [markdown_table(["figure", *kinds, "what"], rows, left=(0, len(kinds) + 1))]
-    for key in ("rank_share", "mouth_share"):
-        under = {pair: row[key] for pair, row in found["pairs"].items() if row[key] < 1}
-        named = ", ".join(f"{pair} {share:.2f}" for pair, share in under.items())
-        lines.append(f"\nPairs whose {key} is below 1: {named or 'none'}")
-    return "\n".join(lines)
 
 
 def _cell(value: float | None) -> str:
@@ -161,14 +276,14 @@ def _cell(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="a run of train_audio2lm.py with emotion codes")
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
-    parser.add_argument("--split", default="test_sentence", help="which clips speak")
+    parser.add_argument("--split", default="test_sentence", help="whose clips' sound is used")
     parser.add_argument("--out", type=Path, help="the file to write; default: RUN/editing.json")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with user_errors():
         found = measure(args.run, Corpus(args.corpus or corpus_of(args.run)), args.split)
     write_json(args.out or args.run / "editing.json", found)

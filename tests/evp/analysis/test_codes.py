@@ -8,22 +8,18 @@ from affekt.metrics.intervals import clustered_share
 from affekt.metrics.probes import fit_probe, leave_one_group_out_hits, nearest_mean, silhouettes
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
-from evp.analysis.code_figures import (
-    FIGURES,
+from evp.analysis.code_metrics import (
+    METRICS,
     Labels,
     chances,
-    difference_entry,
-    figure_entry,
+    entry,
     labels_of_clips,
     score,
-    stacked,
-    telling,
+    significant,
     units_of,
 )
-from evp.analysis.code_models import differences, mean_mfcc, open_models, part_codes
-from evp.analysis.code_picture import embed
-from evp.analysis.code_report import shown, verdict
-from evp.analysis.codes import main
+from evp.analysis.code_runs import differing_keys, mean_mfcc, open_models, part_codes
+from evp.analysis.codes import embed, main, report
 from evp.inference.emotion_codes import clip_codes
 from evp.networks.encoders import (
     ContentEncoderConfig,
@@ -40,7 +36,7 @@ SIZES = EncodersConfig(
     ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),
     EmotionEncoderConfig((2, 4, 4, 8), hidden=8, dim=6),
 )
-BY_NAME = {figure.name: figure for figure in FIGURES}
+BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def everyone(emotions=4, sentences=6, speakers=3, heard=4):
@@ -50,7 +46,7 @@ def everyone(emotions=4, sentences=6, speakers=3, heard=4):
     return Labels(*names, grid[1] >= heard), grid
 
 
-# affekt/metrics/probes.py and evp/analysis/code_figures.py
+# affekt/metrics/probes.py and evp/analysis/code_metrics.py
 
 
 def test_a_reader_that_never_saw_the_sentence_cannot_use_it():
@@ -71,15 +67,15 @@ def test_separate_codes_are_read_and_shuffled_ones_are_not():
         [np.eye(n)[i] for n, i in ((4, emotion), (6, sentence), (3, speaker))], 1
     )
     found = score(codes, labels)["all"]
-    for name in ("emotion_nearest_mean", "emotion_probe", "sentence_probe", "speaker_probe"):
+    for name in ("emotion_nearest_mean", "emotion_probe", "sentence_probe"):
         assert found[name].mean() == 1
     assert score(np.eye(4)[emotion], labels)["all"]["emotion_silhouette"].mean() == 1
     noise = np.random.default_rng(0).normal(size=(len(emotion), 8))
     found = score(noise, labels)["all"]
     for name, chance in chances(labels).items():
-        entry = figure_entry(BY_NAME[name], found[name][None], labels)
-        assert entry["value"] == pytest.approx(chance, abs=0.15)
-        assert entry["value"] < 0.5
+        value = entry(BY_NAME[name], found[name][None], labels)["value"]
+        assert value == pytest.approx(chance, abs=0.15)
+        assert value < 0.5
     assert abs(found["emotion_silhouette"].mean()) < 0.1
 
 
@@ -97,19 +93,18 @@ def test_unheard_clips_have_silhouettes_among_themselves_and_readers_who_know_th
     found = score(codes, labels)
     chosen = labels.unheard
     assert 0 < chosen.sum() < len(chosen)
-    for name in ("emotion_probe", "sentence_probe", "speaker_probe"):
+    for name in ("emotion_probe", "sentence_probe"):
         np.testing.assert_array_equal(found["unheard"][name], found["all"][name][chosen])
     among = silhouettes(codes[chosen], labels.emotion[chosen])
     np.testing.assert_array_equal(found["unheard"]["emotion_silhouette"], among)
     assert not np.allclose(found["all"]["emotion_silhouette"][chosen], among)
-    assert "sentence_silhouette" not in found["unheard"]  # there is but one
 
 
 def test_what_cannot_be_measured_is_left_out():
     labels, _ = everyone(speakers=1)
     codes = np.random.default_rng(0).normal(size=(len(labels.emotion), 5))
     absent = BY_NAME.keys() - score(codes, labels)["all"].keys()
-    assert absent == {"sentence_probe", "speaker_probe", "speaker_silhouette"}
+    assert absent == {"sentence_probe"}
     labels, (_, sentence, speaker) = everyone()
     own = Labels(
         labels.emotion,
@@ -124,13 +119,12 @@ def test_what_cannot_be_measured_is_left_out():
 def test_an_entry_is_the_mean_over_runs_with_the_sentence_as_unit():
     labels, (emotion, sentence, _) = everyone()
     runs = np.stack([sentence < 3, sentence < 5]).astype(float)
-    entry = figure_entry(BY_NAME["emotion_probe"], runs, labels)
+    found = entry(BY_NAME["emotion_probe"], runs, labels)
     bounds = clustered_share(runs.mean(axis=0), labels.sentence)
-    assert entry["value"] == pytest.approx((3 / 6 + 5 / 6) / 2)
-    assert (entry["low"], entry["high"]) == (bounds.low, bounds.high)
-    assert entry["by_run"] == pytest.approx([3 / 6, 5 / 6])
-    assert (entry["unit"], entry["units"], entry["clips"]) == ("sentence", 6, len(emotion))
-    assert shown(entry) == f"0.67 [{bounds.low:.2f}, {bounds.high:.2f}]"
+    assert found["value"] == pytest.approx((3 / 6 + 5 / 6) / 2)
+    assert (found["low"], found["high"]) == (bounds.low, bounds.high)
+    assert found["by_run"] == pytest.approx([3 / 6, 5 / 6])
+    assert (found["unit"], found["units"], found["clips"]) == ("sentence", 6, len(emotion))
 
 
 def test_where_sentences_are_few_their_speakers_are_drawn_too_and_below_that_nothing():
@@ -140,27 +134,25 @@ def test_where_sentences_are_few_their_speakers_are_drawn_too_and_below_that_not
     assert len(set(clusters)) == 6
     assert units_of(everyone(sentences=2, speakers=5)[0], "speaker")[0] == "speaker"
     few, (emotion, *_) = everyone(sentences=2, speakers=2)
-    entry = figure_entry(BY_NAME["emotion_probe"], (emotion > 1)[None].astype(float), few)
-    assert (entry["low"], entry["high"], entry["units"]) == (None, None, 2)
-    assert shown(entry) == "0.50"
+    found = entry(BY_NAME["emotion_probe"], (emotion > 1)[None].astype(float), few)
+    assert (found["low"], found["high"], found["units"]) == (None, None, 2)
 
 
-def test_a_difference_is_of_the_same_clips_and_clear_only_if_every_run_says_so():
+def test_a_difference_is_paired_and_significant_only_with_one_sign_in_every_run():
     labels, (_, sentence, speaker) = everyone(sentences=8)
     none, some = np.zeros(len(sentence)), (speaker > 0).astype(float)
-    figure = BY_NAME["emotion_probe"]
-    entry = difference_entry(figure, np.stack([some, some]), np.stack([none, none]), labels)
-    assert entry["value"] == pytest.approx(2 / 3)
-    assert entry["low"] > 0
-    assert telling(entry)
-    mixed = difference_entry(figure, np.stack([some, none]), np.stack([none, none]), labels)
+    metric = BY_NAME["emotion_probe"]
+    found = entry(metric, np.stack([some, some]), labels, np.stack([none, none]))
+    assert found["value"] == pytest.approx(2 / 3)
+    assert found["low"] > 0
+    assert significant(found)
+    mixed = entry(metric, np.stack([some, none]), labels, np.stack([none, none]))
     assert mixed["low"] > 0
-    assert not telling(mixed)
+    assert not significant(mixed)
     assert mixed["by_run"] == pytest.approx([2 / 3, 0])
-    silhouette = BY_NAME["emotion_silhouette"]
     rough = np.random.default_rng(0).normal(size=len(sentence))
-    entry = difference_entry(silhouette, (rough + 0.1)[None], rough[None], labels)
-    assert entry["low"] == pytest.approx(0.1)  # paired: what the clips share cancels
+    found = entry(BY_NAME["emotion_silhouette"], (rough + 0.1)[None], labels, rough[None])
+    assert found["low"] == pytest.approx(0.1)  # paired: what the clips share cancels
 
 
 def test_chance_is_the_commonest_class_of_all_clips():
@@ -177,12 +169,7 @@ def test_chance_is_the_commonest_class_of_all_clips():
     assert found.keys() == {name for name in BY_NAME if "silhouette" not in name}
 
 
-def test_runs_are_stacked_in_their_order():
-    first, second = ({"all": {"x": np.array(row)}} for row in ([1, 2], [3, 4]))
-    np.testing.assert_array_equal(stacked([first, second])["all"]["x"], [[1, 2], [3, 4]])
-
-
-# evp/analysis/code_picture.py and affekt/media/plots.py
+# evp/analysis/codes.py: the picture, and affekt/media/plots.py
 
 
 def test_the_same_codes_give_the_same_picture_and_near_codes_lie_near():
@@ -231,36 +218,7 @@ def test_eight_colours_and_all_marks_are_told_apart(tmp_path):
     assert len(set(pictures)) == 3
 
 
-# evp/analysis/code_report.py
-
-
-def a_difference(value, low, high, by_run=(1,)):
-    return {"value": value, "low": low, "high": high, "by_run": [value * sign for sign in by_run]}
-
-
-def answer(emotion, content, seeds=2):
-    pair = {"cross_minus_no_cross": {"emotion": emotion, "content": content}}
-    sizes = {"clips": 30, "unheard": 6}
-    return verdict({"corpus": sizes, "seeds": seeds, "differences": {"unheard": pair, "all": {}}})
-
-
-def test_the_answer_counts_what_is_clear_and_less_emotion_in_content_is_better():
-    better, worse = a_difference(0.2, 0.1, 0.3), a_difference(-0.2, -0.3, -0.1)
-    said = answer(
-        {"emotion_silhouette": better, "emotion_probe": worse},
-        {"emotion_probe": worse, "sentence_probe": a_difference(0.2, 0.1, 0.3, (1, -1))},
-    )
-    assert "emotion read from E_c (less is better) -0.20 [-0.30, -0.10]" in said
-    assert said.endswith("clearly better in 2 of 4, clearly worse in 1.")
-    said = answer({"emotion_probe": a_difference(0.1, -0.1, 0.3)}, {"emotion_probe": better})
-    assert said.endswith("clearly better in 0 of 2, clearly worse in 1.")
-    said = answer({"emotion_probe": a_difference(0.1, None, None)}, {})
-    assert "other seeds" not in said
-    assert "other seeds can answer otherwise" in answer({"emotion_probe": better}, {}, seeds=1)
-    assert said.endswith("emotion read from E_e +0.10: too few sentences and speakers for bounds.")
-
-
-# evp/analysis/code_models.py and the command
+# evp/analysis/code_runs.py and the command
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +249,7 @@ def command(*words):
     main([str(word) for word in words])
 
 
-def test_the_command_writes_picture_numbers_and_words(make_run, tmp_path, capsys):
+def test_the_command_writes_picture_figures_and_tables(make_run, tmp_path, capsys):
     before = make_run("before", ("emotion",))
     runs = [make_run(f"a{i}", emotion_from=str(before), run={"seed": i}, **loss(1)) for i in (0, 1)]
     others = [
@@ -305,9 +263,6 @@ def test_the_command_writes_picture_numbers_and_words(make_run, tmp_path, capsys
         "root": found["corpus"]["root"],
         "clips": 30,
         "unheard": 6,
-        "emotions": 3,
-        "speakers": 2,
-        "sentences": 5,
     }
     assert found["runs"]["pretrained"] == {"emotion": [str(before)] * 2}
     assert (found["seeds"], found["notes"]) == (2, [])
@@ -317,19 +272,18 @@ def test_the_command_writes_picture_numbers_and_words(make_run, tmp_path, capsys
             figures["no_network"]["mfcc"]["emotion_nearest_mean"]["value"] == 1
         )  # constant offsets
         assert len(figures["cross"]["content"]["emotion_probe"]["by_run"]) == 2
-    entry = found["differences"]["all"]["cross_minus_no_cross"]["emotion"]["emotion_probe"]
+    difference = found["differences"]["all"]["cross_minus_no_cross"]["emotion"]["emotion_probe"]
     means = [
         found["figures"]["all"][m]["emotion"]["emotion_probe"]["value"]
         for m in ("cross", "no_cross")
     ]
-    assert entry["value"] == pytest.approx(means[0] - means[1])
+    assert difference["value"] == pytest.approx(means[0] - means[1])
     assert set(found["differences"]["all"]["cross_minus_pretrained"]) == {"emotion"}
-    words = capsys.readouterr().out
-    assert words == (out / "analysis.md").read_text(encoding="utf-8")
-    assert "30 clips, 3 emotions, 2 speakers, 5 sentences" in words
-    assert "on all 30 clips, 24 of which the encoders learned from" in words.lower()
-    assert "Does the cross term help? With it minus without it, on the 6 clips" in words
-    assert "| mean MFCC, no network " in words
+    text = capsys.readouterr().out
+    assert text == report(found) == (out / "analysis.md").read_text(encoding="utf-8")
+    assert "## 6 clips, unheard" in text
+    assert "## 30 clips, all" in text
+    assert "| mean MFCC, no_network " in text
 
 
 def test_codes_are_those_of_the_runs_weights(make_run, corpus):
@@ -343,13 +297,12 @@ def test_codes_are_those_of_the_runs_weights(make_run, corpus):
     assert mean_mfcc(clips).shape == (4, 12)
 
 
-def test_a_run_alone_is_analysed_and_the_question_left_open(make_run, capsys):
+def test_a_run_alone_is_analysed(make_run):
     run = make_run("alone", **loss(1))
     command("--run", run)
     found = read_json(run / "analysis/analysis.json")
     assert set(found["runs"]) == {"cross"}
     assert found["differences"]["all"] == {}
-    assert "cannot be said without --no-cross" in capsys.readouterr().out
 
 
 def test_pretrained_runs_are_those_that_were_begun_with_or_named(make_run, tmp_path):
@@ -395,7 +348,7 @@ def test_runs_of_two_corpora_or_of_other_emotions_are_refused(make_run, corpus):
         command("--run", moods)
     nameless = make_run("nameless")
     (nameless / "config.yaml").unlink()
-    with pytest.raises(SystemExit, match="does not say which corpus it is of; name it with --corp"):
+    with pytest.raises(SystemExit, match="does not name its corpus; name it with --corp"):
         command("--run", nameless)
     command("--run", nameless, "--corpus", corpus.root)
     said = read_json(nameless / "analysis/analysis.json")["notes"]
@@ -413,7 +366,7 @@ def test_a_corpus_of_one_emotion_or_one_sentence_is_refused(corpus):
 def test_runs_that_differ_by_more_than_the_cross_term_are_noted(make_run):
     first = make_run("first", run={"seed": 0, "out": "x"}, shift=3, **loss(1))
     second = make_run("second", run={"seed": 1, "out": "y"}, **loss(0))
-    assert differences(first, second) == ["run.seed", "shift"]
+    assert differing_keys(first, second) == ["run.seed", "shift"]
     command("--run", first, "--no-cross", second)
     said = read_json(first / "analysis/analysis.json")["notes"]
     assert said == [f"{first} and {second} differ in run.seed, shift too."]

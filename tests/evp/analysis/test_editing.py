@@ -1,6 +1,5 @@
 """evp.analysis.editing: pictures, video and figures of a sentence between emotions."""
 
-import json
 import shutil
 from types import SimpleNamespace
 
@@ -10,13 +9,11 @@ import pytest
 
 from affekt.media.audio.reader import write_wav
 from affekt.media.corpus import Corpus
-from affekt.media.faces.points import JAW
 from affekt.media.plots import LABEL_HEIGHT
 from affekt.media.video.video import probe, read_frames
 from affekt.runtime.files import read_json, write_json
-from evp.analysis.editing import main, track_figures
-from evp.analysis.editing_pictures import TILE, draw_blend, widest
-from evp.analysis.emotion_path import SHOWS, true_faces, way_gone
+from evp.analysis.editing import TILE, main, plot_blend, widest
+from evp.analysis.measure_editing import emotion_projection, true_faces
 from evp.inference.emotion_codes import mean_codes, save_codes
 from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
@@ -73,8 +70,8 @@ def test_a_blend_is_drawn_filmed_and_measured_for_every_weight(runs, tmp_path, d
     figures = command(runs, tmp_path, "--blend=angry:happy", "--steps=3")
     assert (figures["first"], figures["second"], figures["speaker"]) == ("angry", "happy", "W902")
     assert figures["weights"] == [0, 0.5, 1]
-    assert len(figures["gone"]) == 3
-    assert f"gone: {tuple(figures['gone'])}" in capsys.readouterr().out
+    assert len(figures["projection"]) == 3
+    assert f"projection: {tuple(figures['projection'])}" in capsys.readouterr().out
     height = TILE + LABEL_HEIGHT
     assert picture(tmp_path / "strip.png").shape == (3 * height, 3 * TILE, 3)
     assert picture(tmp_path / "curves.png").std() > 1
@@ -85,8 +82,8 @@ def test_a_blend_is_drawn_filmed_and_measured_for_every_weight(runs, tmp_path, d
     assert [face.shape for face in faces] == [(FRAMES, 68, 2)] * 3
     truth = true_faces(Corpus(runs / "corpus"), "2d")
     truth = truth["W902", "angry"], truth["W902", "happy"]
-    gone = [way_gone(face, *truth).mean() for face in faces]
-    np.testing.assert_allclose(figures["gone"], gone, atol=1e-6)
+    projections = [emotion_projection(face, *truth).mean() for face in faces]
+    np.testing.assert_allclose(figures["projection"], projections, atol=1e-6)
     half = (faces[0] + faces[2]) / 2
     assert np.abs(faces[1] - half).max() < np.abs(faces[2] - faces[0]).max() / 2
     frames = read_frames(tmp_path / "video.mp4")
@@ -125,50 +122,14 @@ def test_sound_and_target_are_those_named_or_held_out(runs, tmp_path, drawn):
     assert (figures["clip"], figures["target"]) == (str(first.folder / "audio.wav"), first.id)
 
 
-def test_a_schedule_is_drawn_filmed_and_measured(runs, tmp_path, drawn):
-    track = tmp_path / "track.json"
-    points = [{"time": 0.2, "weights": {"happy": 1}}, {"time": 0.6, "weights": {"angry": 1}}]
-    track.write_text(json.dumps({"points": points}))
-    figures = command(runs, tmp_path, f"--emotion-track={track}")
-    assert (figures["track"], figures["labels"]) == (str(track), ["happy", "angry"])
-    assert 0 <= figures["follows"] <= 1
-    assert picture(tmp_path / "strip.png").shape == (TILE + LABEL_HEIGHT, 8 * TILE, 3)
-    assert picture(tmp_path / "curves.png").std() > 1
-    assert probe(tmp_path / "video.mp4").frames == FRAMES
-    ((_, scheduled),) = drawn
-    drawn.clear()
-    command(runs, tmp_path / "constant", "--blend=happy:angry", "--steps=2")
-    happy = drawn[0][1]
-    np.testing.assert_allclose(scheduled[:5], happy[:5], atol=1e-4)  # before second 0.2
-    assert np.abs(scheduled[6:] - happy[6:]).max() > 1e-3
-
-
-def test_a_face_follows_where_it_is_nearest_to_the_label_of_most_weight():
-    T = 8
-    rng = np.random.default_rng(0)
-    alone = np.repeat(rng.uniform(0, 256, (2, 1, 68, 2)), T, axis=1)
-    talk = rng.uniform(1, 9, (3, T))
-    for faces, opening in zip(alone, talk, strict=False):
-        faces[:, LOWER] = faces[:, UPPER] + np.array([0, 1]) * opening[:, None, None]
-    scheduled = alone[0].copy()
-    scheduled[3:, list(SHOWS)] = alone[1, 3:, list(SHOWS)].swapaxes(0, 1)
-    scheduled[:, list(JAW)] = 0
-    weights = np.array([[1, 0]] * 5 + [[0.4, 0.6]] * 3)
-    found = track_figures(scheduled, alone, weights)
-    assert found["follows"] == 6 / 8  # it changes two frames before the weights do
-    assert found["mouth_r"] == pytest.approx(np.corrcoef(talk[0], talk[1])[0, 1])
-
-
 def test_lines_are_drawn_for_every_weight_and_both_true_faces(tmp_path, monkeypatch):
     kept = []
-    monkeypatch.setattr(
-        "evp.analysis.editing_pictures.save", lambda figure, *_, **__: kept.append(figure)
-    )
+    monkeypatch.setattr("evp.analysis.editing.save", lambda figure, *_, **__: kept.append(figure))
     rng = np.random.default_rng(0)
     first, second = rng.uniform(0, 256, (2, 68, 2))
     faces = first + np.array([0, 0.3, 1])[:, None, None, None] * (second - first)
     faces = np.repeat(faces, 4, axis=1)
-    draw_blend(tmp_path / "a.png", "title", faces, (0, 0.3, 1), (first, second))
+    plot_blend(tmp_path / "a.png", "title", faces, (0, 0.3, 1), (first, second))
     (figure,) = kept
     gone, brows, corners, mouth = figure.axes
     assert [len(axis.lines) for axis in figure.axes] == [5, 5, 5, 3]
@@ -195,7 +156,6 @@ def test_lines_are_drawn_for_every_weight_and_both_true_faces(tmp_path, monkeypa
         (["--blend=happy:angry", "--target=nobody"], "no clip 'nobody'"),
         (["--blend=happy:angry", "--corpus=nowhere"], "nowhere is no prepared corpus"),
         (["--blend=happy:angry", "--audio=none.wav"], "none.wav"),
-        (["--emotion-track=none.csv"], "no schedule of emotions none.csv"),
     ],
 )
 def test_what_cannot_be_shown_is_one_clear_line(runs, tmp_path, given, said):

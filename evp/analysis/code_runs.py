@@ -1,8 +1,7 @@
-"""Which runs an analysis compares, which encoders they hold, and the codes of clips in them.
+"""The encoders of Fig. 5's panels: which runs they come from, and the codes of clips by them.
 
-A model is what one panel of the paper's Fig. 5 shows: the encoders before cross-reconstructed
-training ("pretrained"), after it ("cross") and after the same training with the cross term at 0
-("no_cross"); a run for each seed.
+A model is one panel: the encoders before cross-reconstructed training ("pretrained"), after it
+("cross") and after the same training with the cross term at 0 ("no_cross"); a run for each seed.
 
 Letters: N clips, D channels of a code.
 """
@@ -22,12 +21,10 @@ from affekt.runtime.run import restore
 from evp.inference.emotion_codes import check_emotions, clip_codes
 from evp.networks.encoders import Encoders, Part, load_description
 
-Config = dict[str, Any]
-
 CROSS = "loss.cross_reconstruction"
 DISENTANGLE = "train_disentangle.py"
 PARTS: tuple[Part, ...] = get_args(Part)
-OF_NO_WEIGHT = {  # on a run's result: where it stands, and how it is computed, shown and saved
+WITHOUT_EFFECT = {  # on a run's result: keys of where and how it is computed, logged and saved
     *(f"run.{key}" for key in ("out", "device", "workers", "threads", "progress")),
     *(f"run.{key}" for key in ("log_every", "save_every")),
     "held_out.every",
@@ -92,8 +89,7 @@ def cross_weight(run: Path) -> float | None:
 def corpus_of_models(models: Sequence[Model], named: Path | None) -> Corpus:
     """Return the corpus of the runs, or another copy of it.
 
-    Pretrained encoders may come from another corpus; a list of emotions is asked of emotion
-    encoders alone.
+    Pretrained encoders may come from another corpus; only emotion encoders have a list of emotions.
 
     Raises:
         FileNotFoundError: no corpus there.
@@ -108,7 +104,7 @@ def corpus_of_models(models: Sequence[Model], named: Path | None) -> Corpus:
                 f"{first} was trained on {wanted}, {run} on {root}; use runs of one corpus"
             )
     if named is None and not roots:
-        raise ValueError(f"{after[0]} does not say which corpus it is of; name it with --corpus")
+        raise ValueError(f"{after[0]} does not name its corpus; name it with --corpus")
     corpus = Corpus(named or next(iter(roots.values())))
     for model in models:
         for run in model.runs.get("emotion", ()):
@@ -116,13 +112,10 @@ def corpus_of_models(models: Sequence[Model], named: Path | None) -> Corpus:
     return corpus
 
 
-def differences(first: Path, second: Path) -> list[str]:
-    """Return the keys, but for the cross term, in which two runs' configurations differ.
-
-    What does not change a result, such as where it is written, does not count.
-    """
+def differing_keys(first: Path, second: Path) -> list[str]:
+    """Return the keys, but for the cross term, that differ between two runs and have an effect."""
     one, two = flat(read_config(first)), flat(read_config(second))
-    keys = sorted((one.keys() | two.keys()) - OF_NO_WEIGHT - {CROSS})
+    keys = sorted((one.keys() | two.keys()) - WITHOUT_EFFECT - {CROSS})
     return [key for key in keys if one.get(key) != two.get(key)]
 
 
@@ -138,19 +131,18 @@ def mean_mfcc(clips: Sequence[Clip]) -> Array:
     return np.stack([clip.windows().mean(axis=(0, 1)) for clip in clips])
 
 
-def read_config(run: Path) -> Config:
+def read_config(run: Path) -> dict[str, Any]:
     """Return a run's config.yaml as it stands; an imported run has none, which is {}."""
     path = run / "config.yaml"
-    if not path.is_file():
-        return {}
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _configured(runs: Sequence[Path]) -> dict[Part, tuple[Path, ...]]:
     """Return the pretrained runs that the configurations name, for parts that all of them name."""
     found: dict[Part, tuple[Path, ...]] = {}
-    for part in PARTS:
-        named = {run: _began_with(run, part) for run in runs}
+    disentangled = all(cross_weight(run) is not None for run in runs)  # others have other keys
+    for part in PARTS if disentangled else ():
+        named = {run: read_config(run).get(f"{part}_from") for run in runs}
         sources = {run: Path(name) for run, name in named.items() if name}
         for run, source in sources.items():
             if not source.is_dir():
@@ -158,11 +150,6 @@ def _configured(runs: Sequence[Path]) -> dict[Part, tuple[Path, ...]]:
         if len(sources) == len(named):
             found[part] = tuple(sources[run] for run in runs)
     return found
-
-
-def _began_with(run: Path, part: Part) -> Any:
-    """Return the run of a disentanglement's pretrained encoder; other stages have other keys."""
-    return None if cross_weight(run) is None else read_config(run).get(f"{part}_from")
 
 
 def _named(pretrained: Sequence[Path], seeds: int) -> dict[Part, tuple[Path, ...]]:
