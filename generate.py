@@ -31,9 +31,16 @@ import eamm.inference.fomm_cli
 import evp.inference.cli
 from affekt.media.video.container import is_disk_error
 from affekt.media.video.result import Progress, Rows
-from affekt.runtime.batch import FAILED, Batch, Fingerprints
+from affekt.runtime.batch import FAILED, Fingerprints, ResultFolder
 from affekt.runtime.command import USER_ERRORS, CommandParser
-from affekt.runtime.manifest import Column, Manifest, Row, check_columns, read_manifest, with_row
+from affekt.runtime.manifest import (
+    Column,
+    Manifest,
+    ManifestRow,
+    check_columns,
+    read_manifest,
+    with_row,
+)
 
 
 class Job(Protocol):
@@ -93,7 +100,7 @@ def frames_bar(rows: Rows, count: int) -> Rows:
     return tqdm(rows, "frames", count, unit="frame")
 
 
-def generate_all(args: argparse.Namespace) -> Batch:
+def generate_all(args: argparse.Namespace) -> ResultFolder:
     """Make the clips of a manifest that are not there yet.
 
     Raises:
@@ -106,29 +113,31 @@ def generate_all(args: argparse.Namespace) -> Batch:
     check_columns(manifest, system.COLUMNS, args)
     if args.out.suffix.lower() == ".mp4":
         raise ValueError(f"--out is {args.out}, wanted a folder with --manifest")
-    batch, jobs = Batch(args.out), {}
+    results, jobs = ResultFolder(args.out), {}
     for row in manifest.rows:
         try:
-            jobs[row] = job_of_row(manifest, row, args, batch)
+            jobs[row] = job_of_row(manifest, row, args, results)
         except ValueError as error:
-            batch.fail(row.clip_id, row.line, str(error))
+            results.fail(row.clip_id, row.line, str(error))
 
     # Those whose result is not there yet, with networks that are loaded once
     fingerprints = Fingerprints()
     wanted = {row: fingerprints.of(job) for row, job in jobs.items()}
-    missing = [row for row in jobs if not batch.holds(row.clip_id, wanted[row])]
+    missing = [row for row in jobs if not results.holds(row.clip_id, wanted[row])]
     if missing:
         pipeline = system.open_pipeline([jobs[row] for row in missing])
         for row in tqdm(missing, "clips", unit="clip"):
-            if run_one(pipeline, jobs[row], row, batch):
-                batch.add(row.clip_id, wanted[row])
-    batch.close()
-    made = len(missing) + len(manifest.rows) - len(jobs) - len(batch.failures)
+            if run_one(pipeline, jobs[row], row, results):
+                results.add(row.clip_id, wanted[row])
+    results.close()
+    made = len(missing) + len(manifest.rows) - len(jobs) - len(results.failures)
     print(f"{args.out}: {made} made, {len(jobs) - len(missing)} there already")
-    return batch
+    return results
 
 
-def job_of_row(manifest: Manifest, row: Row, args: argparse.Namespace, batch: Batch) -> Job:
+def job_of_row(
+    manifest: Manifest, row: ManifestRow, args: argparse.Namespace, results: ResultFolder
+) -> Job:
     """Return the job that a row of a manifest describes.
 
     Raises:
@@ -136,11 +145,11 @@ def job_of_row(manifest: Manifest, row: Row, args: argparse.Namespace, batch: Ba
     """
     system = PIPELINES[args.system]
     given = with_row(manifest, row, system.COLUMNS, args)
-    given.out = batch.place(row.clip_id)
+    given.out = results.path(row.clip_id)
     return system.job_of(given)
 
 
-def run_one(pipeline: Pipeline, job: Job, row: Row, batch: Batch) -> bool:
+def run_one(pipeline: Pipeline, job: Job, row: ManifestRow, results: ResultFolder) -> bool:
     """Make a clip; if it cannot be made, record why and return False.
 
     Raises:
@@ -151,7 +160,7 @@ def run_one(pipeline: Pipeline, job: Job, row: Row, batch: Batch) -> bool:
     except USER_ERRORS as error:
         if is_disk_error(error):
             raise
-        batch.fail(row.clip_id, row.line, str(error))
+        results.fail(row.clip_id, row.line, str(error))
         return False
     return True
 

@@ -12,7 +12,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import write_png
 from affekt.media.video.video import write_video
-from affekt.runtime.batch import Batch, Fingerprints
+from affekt.runtime.batch import Fingerprints, ResultFolder
 from affekt.runtime.files import replacing
 
 
@@ -79,7 +79,7 @@ class Export:
 
     def __init__(self, folder: Path) -> None:
         """Read what was exported to there before."""
-        self.folder, self.truths = folder, Batch(folder / "truth")
+        self.folder, self.truths = folder, ResultFolder(folder / "truth")
         self.fingerprints = Fingerprints()
 
     def truth(self, clip: Clip) -> str:
@@ -92,7 +92,7 @@ class Export:
         samples = clip.audio()
         if not samples.any():
             raise LeftOutError("it has no sound")
-        store, place = clip.store(), self.truths.place(clip.id)
+        store, place = clip.store(), self.truths.path(clip.id)
         found = self.fingerprints.of(_Stored(store.path, clip.folder / "audio.wav"))
         known = self.truths.fingerprint(clip.id)
         if known not in (None, found):

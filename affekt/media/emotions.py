@@ -1,4 +1,4 @@
-"""The eight emotions, in the label order of EVP's release, and other corpora's spellings."""
+"""The eight emotions, in the label order of EVP's release, other spellings, and blends a:b:w."""
 
 import difflib
 
@@ -37,3 +37,31 @@ def canonical(name: str) -> str:
 def index(name: str) -> int:
     """Return the label of an emotion by the order of EMOTIONS, 0 to 7."""
     return EMOTIONS.index(canonical(name))
+
+
+def parse_blend(
+    text: str, form: str = "a:b:w, such as sad:happy:0.3", colons: bool = False
+) -> tuple[list[tuple[str, str]], float]:
+    """Return the two names and the weight of "a:b:w", w from 0 (all a) to 1 (all b).
+
+    Args:
+        text: the blend.
+        form: what is wanted, for the error.
+        colons: whether names may hold colons, as those of files; every way to part them is returned
+            then.
+
+    Raises:
+        ValueError: not of that form, or a weight outside 0 to 1.
+    """
+    names, _, number = text.rpartition(":")
+    places = [k for k, letter in enumerate(names) if letter == ":"]
+    pairs = [(names[:k].strip(), names[k + 1 :].strip()) for k in places]
+    try:
+        weight = float(number)
+    except ValueError:
+        pairs = []
+    if not pairs or (not colons and (len(pairs) > 1 or not all(pairs[0]))):
+        raise ValueError(f"{text!r} is not of the form {form}")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"the weight of {text!r} is {weight:g}, wanted 0 to 1")
+    return pairs, weight

@@ -1,11 +1,11 @@
-"""A folder that many files are made into, one after the other, and that can be gone on with.
+"""A folder of generated files that can be continued: what is there, of which inputs, what failed.
 
-    <id>.mp4          what was made
-    generated.jsonl   a line a file: its id, the fingerprint of what it was made from, its SHA-256
+    <id>.mp4          the results
+    generated.jsonl   a line a file: its id, the fingerprint of its inputs, its own SHA-256
     failed.jsonl      a line for each that could not be made in the last run, with the reason
 
-A file is there already if its last line names the fingerprint wanted and the file is that very
-one; a run that was stopped, whenever that was, goes on where it stood.
+A result is complete if its last line holds the wanted fingerprint and the file has that SHA-256; a
+run that was stopped, at whatever point, continues there.
 """
 
 import dataclasses
@@ -20,20 +20,20 @@ from affekt.runtime.files import sha256, write_jsonl
 log = logging.getLogger(__name__)
 
 MADE, FAILED = "generated.jsonl", "failed.jsonl"
-# Fields of a job that do not change what is made: its place, and how many processes draw.
+# Fields of a job that do not change the result: its place, and the number of processes.
 WITHOUT_EFFECT = ("out", "workers")
 RUN_FILES = ("checkpoints/*", "*.safetensors", "*.yaml", "*.json", "*.npz")  # that inference reads
 
 
 class Fingerprints:
-    """Tells jobs apart by what they are made from: settings, and the contents of their files.
+    """Fingerprints of jobs: their settings, and the contents of their files.
 
     A file counts by its SHA-256, wherever it lies, and a run's folder by the names, sizes and times
-    of the files that inference reads. Each is looked at once.
+    of the files that inference reads. Each is read once.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Path, str] = {}
+        self._contents: dict[Path, str] = {}
 
     def of(self, job: Any) -> str:
         """Return the fingerprint of a dataclass of settings and paths, 64 hexadecimal digits."""
@@ -42,9 +42,9 @@ class Fingerprints:
 
     def _plain(self, value: Any) -> Any:
         if isinstance(value, Path):
-            if value not in self._seen:
-                self._seen[value] = _contents(value)
-            return self._seen[value]
+            if value not in self._contents:
+                self._contents[value] = _contents(value)
+            return self._contents[value]
         if dataclasses.is_dataclass(value):
             names = [field.name for field in dataclasses.fields(value)]
             return {n: self._plain(getattr(value, n)) for n in names if n not in WITHOUT_EFFECT}
@@ -53,11 +53,11 @@ class Fingerprints:
         return [self._plain(each) for each in value] if isinstance(value, tuple) else value
 
 
-class Batch:
-    """The records of one folder."""
+class ResultFolder:
+    """The results of many clips, and the records of how they were made."""
 
     def __init__(self, folder: Path) -> None:
-        """Read what was made there before; the folder is made where it is missing.
+        """Read the records; the folder is made where it is missing.
 
         Raises:
             ValueError: there is a file of that name, or generated.jsonl is damaged.
@@ -69,7 +69,7 @@ class Batch:
         self.failures: list[dict[str, Any]] = []
         self._made = {row["clip_id"]: row for row in _records(folder / MADE)}
 
-    def place(self, clip_id: str) -> Path:
+    def path(self, clip_id: str) -> Path:
         """Return where a clip's result belongs."""
         return self.folder / f"{clip_id}.mp4"
 
@@ -79,15 +79,15 @@ class Batch:
         return None if record is None else str(record["fingerprint"])
 
     def holds(self, clip_id: str, fingerprint: str) -> bool:
-        """Tell whether the result of this fingerprint is there, whole."""
-        path = self.place(clip_id)
+        """Return whether the result of this fingerprint is there, whole."""
+        path = self.path(clip_id)
         if self.fingerprint(clip_id) != fingerprint or not path.is_file():
             return False
         return bool(self._made[clip_id]["sha256"] == sha256(path))
 
     def add(self, clip_id: str, fingerprint: str) -> None:
-        """Record a result that was just made."""
-        digest = sha256(self.place(clip_id))
+        """Record a result that was just written."""
+        digest = sha256(self.path(clip_id))
         record = {"clip_id": clip_id, "fingerprint": fingerprint, "sha256": digest}
         with (self.folder / MADE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -95,7 +95,7 @@ class Batch:
 
     def fail(self, clip_id: str, line: int, message: str) -> None:
         """Record that a clip could not be made, and remove an older result of its name."""
-        self.place(clip_id).unlink(missing_ok=True)
+        self.path(clip_id).unlink(missing_ok=True)
         self.failures.append({"clip_id": clip_id, "line": line, "message": message})
         write_jsonl(self.folder / FAILED, self.failures)
 
@@ -106,7 +106,7 @@ class Batch:
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of generated.jsonl; a last one that was cut off is dropped from the file."""
+    """Return the lines of generated.jsonl; an incomplete last one is dropped from the file."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")

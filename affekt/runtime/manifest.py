@@ -1,10 +1,10 @@
-"""Manifests: CSV files that name a clip a line and what it is made of.
+"""Manifests: CSV files with a clip a line and the inputs that it is made of.
 
     clip_id,audio,target,emotion
     M003_happy_3_001,audio/M003_happy_3_001.wav,truth/M003_happy_3_001.mp4,happy
 
-A file's cell is relative to the manifest's own folder, or absolute. Columns that nobody asks for
-are ignored; an empty cell stands for what the command line says.
+A file's cell is relative to the manifest's own folder, or absolute. Unknown columns are
+ignored; an empty cell takes the value of the command line.
 """
 
 import argparse
@@ -22,21 +22,21 @@ SEPARATORS = "/\\"
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class ManifestRow:
     """One clip of a manifest."""
 
     line: int  # of the file, from 1
     clip_id: str
-    cells: Mapping[str, str]  # by column, without blanks around them
+    cells: Mapping[str, str]  # by column, stripped
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as it was read: its clips in the order of the file."""
+    """A manifest: its clips in the order of the file."""
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ManifestRow, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_manifest(path: Path) -> Manifest:
     _check_header(path, header)
     if not lines:
         raise ValueError(f"{path} names no clip: it has no line after its header")
-    rows = tuple(_row(path, line, header, cells) for line, cells in lines)
+    rows = tuple(_parse_row(path, line, header, cells) for line, cells in lines)
     _check_unique(path, rows)
     return Manifest(path, tuple(header), rows)
 
@@ -124,9 +124,9 @@ def check_columns(manifest: Manifest, columns: Sequence[Column], given: argparse
 
 
 def with_row(
-    manifest: Manifest, row: Row, columns: Sequence[Column], given: argparse.Namespace
+    manifest: Manifest, row: ManifestRow, columns: Sequence[Column], given: argparse.Namespace
 ) -> argparse.Namespace:
-    """Return a command line's options with what a row says instead.
+    """Return a command line's options, those that a row gives replaced by the row's.
 
     Raises:
         ValueError: a cell is empty whose value the command line does not give either, or two
@@ -156,7 +156,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise ValueError(f"{path} has no column {CLIP_ID}; found: {found}")
 
 
-def _row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> Row:
+def _parse_row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> ManifestRow:
     if len(cells) != len(header):
         raise ValueError(
             f"{path}, line {line}, has {len(cells)} cells, wanted {len(header)}: "
@@ -171,10 +171,10 @@ def _row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> 
             f"{path}, line {line}: the {CLIP_ID} {clip_id!r} cannot name a file; wanted no "
             "separator of folders, and no dot in front"
         )
-    return Row(line, clip_id, named)
+    return ManifestRow(line, clip_id, named)
 
 
-def _check_unique(path: Path, rows: Iterable[Row]) -> None:
+def _check_unique(path: Path, rows: Iterable[ManifestRow]) -> None:
     first: dict[str, int] = {}
     for row in rows:
         if row.clip_id in first:

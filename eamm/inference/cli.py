@@ -8,7 +8,7 @@ from pathlib import Path
 
 from affekt.runtime.manifest import Column
 from eamm.a2fd.network import AUDIO_GAIN
-from eamm.inference.emotion import EmotionSource, Loop, parse_blend
+from eamm.inference.emotion import EmotionSource, Loop, blend_files
 from eamm.inference.fomm_cli import add_render_options, render_options
 from eamm.inference.keypoints import EammRuns, Part
 from eamm.inference.pipeline import EammJob, EammPipeline, PoseSource
@@ -173,8 +173,7 @@ def _emotion(args: argparse.Namespace) -> EmotionSource:
     paths: tuple[Path, ...] = () if args.emotion == "none" else (Path(args.emotion),)
     weight = 0.0
     if args.emotion_blend is not None:
-        *both, weight = parse_blend(args.emotion_blend)
-        paths = tuple(both)
+        paths, weight = blend_files(args.emotion_blend)
     return EmotionSource(paths, weight, args.intensity, args.emotion_loop, args.emotion_align)
 
 

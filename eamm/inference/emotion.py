@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from affekt.arrays import Array, Image
+from affekt.media.emotions import parse_blend
 from affekt.media.video.frames import FrameStore, Write, frame_writer, open_frames
 from affekt.media.video.result import ping_pong
 from eamm.displacement.network import (
@@ -172,7 +173,7 @@ def with_emotion(
     return apply_displacement(neutral, displacement, moved, scaled)
 
 
-def parse_blend(text: str) -> tuple[Path, Path, float]:
+def blend_files(text: str) -> tuple[tuple[Path, Path], float]:
     """Return the emotion sources and the weight of "A:B:w", w from 0 (all A) to 1 (all B).
 
     File names may hold colons: of the ways to part A and B, that of which both files exist.
@@ -180,24 +181,15 @@ def parse_blend(text: str) -> tuple[Path, Path, float]:
     Raises:
         ValueError: not of that form, no such files, or a weight outside 0 to 1.
     """
-    names, _, number = text.rpartition(":")
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = float("nan")
-    if not 0 <= weight <= 1 or ":" not in names:
-        raise ValueError(
-            f"{text!r} is not of the form A:B:w, two videos or pictures and a weight from 0 to 1, "
-            "such as sad.mp4:happy.mp4:0.3"
-        )
-    places = [k for k, letter in enumerate(names) if letter == ":"]
-    pairs = [(Path(names[:k]), Path(names[k + 1 :])) for k in places]
+    form = "A:B:w, two videos or pictures and a weight, such as sad.mp4:happy.mp4:0.3"
+    names, weight = parse_blend(text, form, colons=True)
+    pairs = [(Path(first), Path(second)) for first, second in names]
     found = [pair for pair in pairs if pair[0].is_file() and pair[1].is_file()]
     if not found:
         raise ValueError(f"{text!r}: {' and '.join(map(str, pairs[0]))} are not both files")
     if len(found) > 1:
         raise ValueError(f"{text!r} can be parted in several ways; give one file another name")
-    return *found[0], weight
+    return found[0], weight
 
 
 def _kept(frames: Iterable[Image], write: Write) -> Iterator[Image]:

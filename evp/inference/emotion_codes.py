@@ -23,6 +23,7 @@ from torch import nn
 
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import parse_blend
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, replacing, write_json
 from evp.networks.encoders import EmotionEncoder, encode, load_description, load_encoders
@@ -57,27 +58,9 @@ class EmotionCodes:
 
     def blend(self, text: str, speaker: str | None = None) -> Array:
         """Return (1 - w) a + w b for "a:b:w"; the paper's alpha is 1 - w."""
-        first, second, weight = parse_blend(text)
+        ((first, second),), weight = parse_blend(text)
         code: Array = (1 - weight) * self.of(first, speaker) + weight * self.of(second, speaker)
         return code.astype(np.float32)
-
-
-def parse_blend(text: str) -> tuple[str, str, float]:
-    """Return the labels and the weight of "a:b:w", w from 0 (all a) to 1 (all b).
-
-    Raises:
-        ValueError: not of that form, or a weight outside 0 to 1.
-    """
-    parts = text.split(":")
-    try:
-        first, second, weight = parts[0].strip(), parts[1].strip(), float(parts[2])
-    except (IndexError, ValueError):
-        raise ValueError(f"{text!r} is not of the form a:b:w, such as sad:happy:0.3") from None
-    if len(parts) != 3 or not first or not second:
-        raise ValueError(f"{text!r} is not of the form a:b:w, such as sad:happy:0.3")
-    if not 0 <= weight <= 1:
-        raise ValueError(f"the weight of {text!r} is {weight:g}, wanted 0 to 1")
-    return first, second, weight
 
 
 def clip_codes(encoder: nn.Module, clips: Sequence[Clip]) -> Array:

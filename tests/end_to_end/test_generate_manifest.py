@@ -13,7 +13,7 @@ import generate
 from affekt.media.audio.reader import write_wav
 from affekt.media.faces import track
 from affekt.media.video.video import write_video
-from affekt.runtime.batch import Batch, Fingerprints
+from affekt.runtime.batch import Fingerprints, ResultFolder
 from affekt.runtime.files import read_jsonl
 from affekt.runtime.manifest import read_manifest, write_manifest_file
 from eamm.inference import fomm_pipeline, pipeline
@@ -215,7 +215,7 @@ def test_a_cell_goes_before_the_command_line_which_goes_before_the_default(input
     blend = f"--emotion-blend={inputs / 'one.png'}:{inputs / 'two.png'}:0.5"
     options = command(inputs, write_rows(inputs, rows), tmp_path, blend, "--pose=other.npy")
     args = generate.parse(options)
-    manifest, batch = read_manifest(args.manifest), Batch(tmp_path)
+    manifest, batch = read_manifest(args.manifest), ResultFolder(tmp_path)
     first, second, third = (
         generate.job_of_row(manifest, row, args, batch) for row in manifest.rows
     )

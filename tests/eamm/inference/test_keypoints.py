@@ -13,12 +13,12 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
+    blend_files,
     blended,
     displacements,
     emotion_features,
     emotional_keypoints,
     loop,
-    parse_blend,
     read_emotion,
     source_frames,
     with_emotion,
@@ -181,16 +181,19 @@ def test_a_blend_is_parsed_whatever_its_files_are_called(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("sad.mp4", "happy.mp4", "at 10:30.mp4", "a:b", "a", "b:b", "b"):
         Path(name).touch()
-    assert parse_blend("sad.mp4:happy.mp4:0.3") == (Path("sad.mp4"), Path("happy.mp4"), 0.3)
-    assert parse_blend("at 10:30.mp4:sad.mp4:1") == (Path("at 10:30.mp4"), Path("sad.mp4"), 1)
-    assert parse_blend("sad.mp4:at 10:30.mp4:0") == (Path("sad.mp4"), Path("at 10:30.mp4"), 0)
+    for first, second, weight in (
+        ("sad.mp4", "happy.mp4", 0.3),
+        ("at 10:30.mp4", "sad.mp4", 1),
+        ("sad.mp4", "at 10:30.mp4", 0),
+    ):
+        assert blend_files(f"{first}:{second}:{weight}") == ((Path(first), Path(second)), weight)
     with pytest.raises(ValueError, match="several ways"):
-        parse_blend("a:b:b:0.5")  # a:b and b, or a and b:b
+        blend_files("a:b:b:0.5")  # a:b and b, or a and b:b
     with pytest.raises(ValueError, match="absent"):
-        parse_blend("sad.mp4:absent.mp4:0.5")
+        blend_files("sad.mp4:absent.mp4:0.5")
     for text in ("sad.mp4:happy.mp4", "sad.mp4:0.3", "sad.mp4:happy.mp4:1.5", "a:b:nan"):
-        with pytest.raises(ValueError, match="not of the form A:B:w"):
-            parse_blend(text)
+        with pytest.raises(ValueError, match=r"not of the form A:B:w|wanted 0 to 1"):
+            blend_files(text)
 
 
 def test_keypoints_keep_their_type(neutral):

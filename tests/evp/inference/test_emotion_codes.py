@@ -16,7 +16,6 @@ from evp.inference.emotion_codes import (
     clip_codes,
     load_codes,
     mean_codes,
-    parse_blend,
     save_codes,
 )
 from evp.networks.encoders import (
@@ -87,12 +86,12 @@ def test_a_speakers_own_mean_is_preferred():
 @pytest.mark.parametrize("text", ["sad:happy", "sad:happy:much", "sad::0.5", "a:b:0.5:1", ""])
 def test_text_that_is_no_blend_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match=r"not of the form a:b:w, such as sad:happy:0\.3"):
-        parse_blend(text)
+        CODES.blend(text)
 
 
 def test_a_weight_outside_0_to_1_is_refused():
     with pytest.raises(ValueError, match=r"is 1\.5, wanted 0 to 1"):
-        parse_blend("sad:happy:1.5")
+        CODES.blend("sad:happy:1.5")
 
 
 def test_unknown_and_unheard_labels_are_refused():

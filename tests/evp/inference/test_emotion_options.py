@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import generate
-from affekt.runtime.batch import Batch, Fingerprints
+from affekt.runtime.batch import Fingerprints, ResultFolder
 from affekt.runtime.manifest import read_manifest
 from evp.inference.landmarks import Emotion
 
@@ -58,7 +58,7 @@ def rows_of(tmp_path, text, *more):
     out = tmp_path / "out"
     args = ["evp", f"--run={tmp_path}", f"--manifest={manifest}", f"--out={out}", *more]
     args = generate.parse(args)
-    rows, batch = read_manifest(manifest), Batch(out)
+    rows, batch = read_manifest(manifest), ResultFolder(out)
     return [generate.job_of_row(rows, row, args, batch) for row in rows.rows]
 
 
