@@ -114,7 +114,7 @@ def peak_memory(path: Path, count: int) -> float:
     size = fomm.config.size
     source, *driving = (255 * pictures(4, size)).byte().permute(0, 2, 3, 1).numpy()
     animator = Animator(fomm, source)
-    for _ in animator.follow(itertools.islice(itertools.cycle(driving), count)):
+    for _ in animator.reenact(itertools.islice(itertools.cycle(driving), count)):
         pass
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -29,8 +29,8 @@ CUDA_BATCH = 16
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """How pictures are drawn; see eamm/fomm/fast/fast.py and eamm/fomm/fast/pool.py."""
+class AnimatorOptions:
+    """How frames are rendered; see eamm/fomm/fast/fast.py and eamm/fomm/fast/pool.py."""
 
     precision: Precision = "float32"
     workers: int = 1  # processes; more than one on the CPU alone
@@ -57,7 +57,7 @@ class Animator:
         self,
         fomm: Fomm,
         source: Image,
-        drawing: Drawing | None = None,
+        options: AnimatorOptions | None = None,
         engine: FastFomm | None = None,
     ) -> None:
         """Encode the source, (S, S, 3) uint8 RGB.
@@ -65,52 +65,52 @@ class Animator:
         Args:
             fomm: in evaluation mode; its device is used.
             source: the picture.
-            drawing: how frames are drawn.
+            options: how frames are rendered.
             engine: the FOMM's inference form, where several sources share it; None makes one.
 
         Raises:
             ValueError: several workers on CUDA.
         """
-        self.fomm, self.drawing = fomm, drawing or Drawing()
+        self.fomm, self.options = fomm, options or AnimatorOptions()
         self.device = next(fomm.parameters()).device
         on_cuda = self.device.type == "cuda"
-        if on_cuda and self.drawing.workers > 1:
-            raise ValueError("several workers draw on the CPU; on CUDA frames go in batches")
+        if on_cuda and self.options.workers > 1:
+            raise ValueError("several workers render on the CPU; on CUDA frames go in batches")
         self.batch = CUDA_BATCH if on_cuda else CPU_BATCH
         self.engine = engine or FastFomm(
-            fomm, self.drawing.precision, compiled=self.drawing.compiled
+            fomm, self.options.precision, compiled=self.options.compiled
         )
         self.picture = self._tensor([source])
         self.keypoints = self.engine.keypoints(self.picture)  # the source's, (1, K)
         self.source = self.engine.prepare(self.picture)
 
-    def play(self, *many: Keypoints) -> Iterator[tuple[Image, ...]]:
+    def render(self, *many: Keypoints) -> Iterator[tuple[Image, ...]]:
         """Yield the pictures (S, S, 3) of each frame of one or several keypoints (T, K)."""
         together = (_frame(each, k) for k in range(len(many[0].value)) for each in many)
-        pictures = self._drawn(together)
+        pictures = self._rendered(together)
         while row := tuple(itertools.islice(pictures, len(many))):
             yield row
 
-    def follow(
+    def reenact(
         self, driving: Iterable[Image], transfer: Transfer | None = None
     ) -> Iterator[tuple[Image, Image]]:
-        """Yield each driving frame (S, S, 3) and the source in its place.
+        """Yield each driving frame (S, S, 3) and the source rendered with its motion.
 
         Frames are taken from `driving` one batch at a time.
         """
         waiting: deque[Image] = deque()
-        found = self._followed(iter(driving), transfer or Transfer(), waiting)
-        for picture in self._drawn(found):
+        found = self._driving_keypoints(iter(driving), transfer or Transfer(), waiting)
+        for picture in self._rendered(found):
             yield waiting.popleft(), picture
 
     def detect(self, frames: list[Image]) -> Keypoints:
         """Return the keypoints of frames (S, S, 3)."""
         return self.engine.keypoints(self._tensor(frames))
 
-    def _followed(
+    def _driving_keypoints(
         self, frames: Iterator[Image], transfer: Transfer, waiting: deque[Image]
     ) -> Iterator[Keypoints]:
-        """Yield the keypoints (1, K) that follow each frame; the frame goes to `waiting`."""
+        """Yield the keypoints (1, K) of each frame, as transferred; the frame goes to `waiting`."""
         initial = None if transfer.initial is None else self.detect([transfer.initial])
         scale: float | None = None
         while batch := list(itertools.islice(frames, self.batch)):
@@ -125,10 +125,10 @@ class Animator:
             del batch  # a second batch is not to be alive while the next is read
             yield from (_frame(keypoints, k) for k in range(len(keypoints.value)))
 
-    def _drawn(self, driving: Iterator[Keypoints]) -> Iterator[Image]:
+    def _rendered(self, driving: Iterator[Keypoints]) -> Iterator[Image]:
         """Yield the picture (S, S, 3) of each of the driving keypoints (1, K)."""
-        if self.drawing.workers > 1:
-            config = PoolConfig(self.drawing.workers, self.drawing.precision)
+        if self.options.workers > 1:
+            config = PoolConfig(self.options.workers, self.options.precision)
             drawn = render_frames(self.fomm, self.picture, self.keypoints, driving, config)
             yield from map(from_tensor, drawn)
             return

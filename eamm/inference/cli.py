@@ -18,7 +18,7 @@ HELP = "a portrait talks with your audio, a head pose and an emotion"
 USAGE = """generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still \\
            --emotion VIDEO|IMAGE|none --out OUT.mp4 [options]
        generate.py eamm --run RUN --manifest CSV --out FOLDER [options]"""
-DESCRIPTION = """One portrait, a sound, a head pose and an emotion source give a talking face.
+DESCRIPTION = """A portrait talks with your audio, one source's head pose and another's emotion.
 
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
         --pose head.mp4 --emotion happy.mp4 --out happy.mp4
@@ -48,23 +48,18 @@ PARTS: tuple[Part, ...] = tp.get_args(Part)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `generate.py eamm`."""
-    parser.add_argument(
-        "--run", type=Path, default=Path("runs/eamm"), help="folder of the trained parts"
-    )
-    parser.add_argument("--source", type=Path, help="a portrait; any picture file")
-    parser.add_argument("--audio", type=Path, help="the speech; any audio file")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
-    )
+    add = parser.add_argument
+    add("--run", type=Path, default=Path("runs/eamm"), help="folder of the trained networks")
+    add("--source", type=Path, help="a portrait; any picture file")
+    add("--audio", type=Path, help="the speech; any audio file")
+    add("--out", type=Path, required=True, help="the .mp4 to write; with --manifest, a folder")
     _add_pose(parser)
     _add_emotion(parser)
     _add_motion(parser)
     add_render_options(parser)
     for part in ("fomm", "a2fd", "displacement"):
-        parser.add_argument(f"--{part}", type=Path, help=f"default: RUN/{part}")
-    parser.add_argument(
-        "--face-model", type=Path, help="for measuring poses; default: RUN/face_model.npz"
-    )
+        add(f"--{part}", type=Path, help=f"default: RUN/{part}")
+    add("--face-model", type=Path, help="for measuring poses; default: RUN/face_model.npz")
 
 
 def job_of(args: argparse.Namespace) -> EammJob:
@@ -94,77 +89,42 @@ def job_of(args: argparse.Namespace) -> EammJob:
 
 
 def _add_pose(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--pose",
-        default="still",
-        metavar="VIDEO|FILE|still",
-        help="the head moves as in this video or picture, or as in a .npy file of the release's "
-        "convention, (N, 6 or 7); still: as the portrait is held (write ./still for such a file)",
-    )
-    parser.add_argument(
-        "--pose-relative",
-        action="store_true",
-        help="start from the portrait's own pose and change it as the pose source changes",
-    )
-    parser.add_argument(
-        "--pose-square",
-        choices=tp.get_args(Square),
-        default="clip",
-        help="what a measured pose's place and scale refer to; see eamm/inference/pose.py",
-    )
+    add = parser.add_argument
+    text = """the head moves as in this video or picture, or as in a .npy file of the release's
+        convention, (N, 6 or 7); still: as the portrait is held (write ./still for such a file)"""
+    add("--pose", default="still", metavar="VIDEO|FILE|still", help=text)
+    text = "start from the portrait's own pose and change it as the pose source changes"
+    add("--pose-relative", action="store_true", help=text)
+    text = "what a measured pose's place and scale refer to; see eamm/inference/pose.py"
+    add("--pose-square", choices=tp.get_args(Square), default="clip", help=text)
 
 
 def _add_emotion(parser: argparse.ArgumentParser) -> None:
-    emotion = parser.add_mutually_exclusive_group()
-    emotion.add_argument(
-        "--emotion",
-        default="none",
-        metavar="VIDEO|IMAGE|none",
-        help="the face shows the emotion of this face; none: the sound and the pose alone",
-    )
-    emotion.add_argument(
-        "--emotion-blend",
-        metavar="A:B:w",
-        help="(1 - w) A + w B of two emotion sources, such as sad.mp4:happy.mp4:0.3; file names "
-        "may hold colons",
-    )
-    parser.add_argument(
-        "--intensity", type=float, default=1.0, help="of the emotion: 0 none, 1 as learned, 2 twice"
-    )
-    parser.add_argument(
-        "--emotion-loop",
-        choices=tp.get_args(Loop),
-        default="restart",
-        help="how an emotion source goes on that is shorter than the sound; restart: the release's",
-    )
-    parser.add_argument(
-        "--emotion-align",
-        choices=("frame", "clip"),
-        default="frame",
-        help="put every frame's face on the template, as the release does, or the first's alone",
-    )
+    add = parser.add_argument
+    source = parser.add_mutually_exclusive_group().add_argument
+    text = "the face shows the emotion of this face; none: the audio and the pose alone"
+    source("--emotion", default="none", metavar="VIDEO|IMAGE|none", help=text)
+    text = """(1 - w) A + w B of two emotion sources, such as sad.mp4:happy.mp4:0.3; file names may
+        hold colons"""
+    source("--emotion-blend", metavar="A:B:w", help=text)
+    text = "of the emotion: 0 none, 1 as learned, 2 twice"
+    add("--intensity", type=float, default=1.0, help=text)
+    text = "how an emotion source shorter than the audio is repeated; restart: the release's"
+    add("--emotion-loop", choices=tp.get_args(Loop), default="restart", help=text)
+    text = "put every frame's face on the template, as the release does, or the first's alone"
+    add("--emotion-align", choices=("frame", "clip"), default="frame", help=text)
 
 
 def _add_motion(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--smooth",
-        default="none",
-        metavar="PARTS",
-        help=f"what is smoothed over time, of {','.join(PARTS)}: the release smooths all three, "
-        "which calms its keypoints and costs lips their timing",
-    )
-    parser.add_argument(
-        "--relative",
-        action="store_true",
-        help="move the portrait's own keypoints as A2FD's move from silence, instead of taking "
-        "A2FD's as they are: keeps the shape of faces unlike those that A2FD learned from",
-    )
-    parser.add_argument(
-        "--audio-gain",
-        type=float,
-        default=1.0,
-        help=f"the audio feature is multiplied by it; with the released weights take {AUDIO_GAIN}",
-    )
+    add = parser.add_argument
+    text = f"""what is smoothed over time, of {",".join(PARTS)}: the release smooths all three,
+        which calms its keypoints and costs lips their timing"""
+    add("--smooth", default="none", metavar="PARTS", help=text)
+    text = """move the portrait's own keypoints as A2FD's move from silence, instead of taking
+        A2FD's as they are: keeps the shape of faces unlike those that A2FD learned from"""
+    add("--relative", action="store_true", help=text)
+    text = f"the audio feature is multiplied by it; with the released weights take {AUDIO_GAIN}"
+    add("--audio-gain", type=float, default=1.0, help=text)
 
 
 def _emotion(args: argparse.Namespace) -> EmotionSource:

@@ -4,10 +4,12 @@ import argparse
 import typing as tp
 from pathlib import Path
 
+from affekt.media.faces.detector import DetectorDevice, DetectorName
 from affekt.runtime.manifest import Column
-from eamm.fomm.animate import Drawing
+from eamm.fomm.animate import AnimatorOptions
 from eamm.fomm.fast.fast import Precision
 from eamm.inference.fomm_pipeline import FommJob, FommPipeline, RenderOptions
+from eamm.inference.inputs import Framing
 
 HELP = "a portrait moves as the head in a video does"
 USAGE = """generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]
@@ -29,37 +31,22 @@ open_pipeline = FommPipeline.for_jobs
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `generate.py fomm`."""
-    parser.add_argument(
-        "--fomm", type=Path, required=True, help="a run of train_fomm.py, or imported weights"
-    )
-    parser.add_argument("--source", type=Path, help="a portrait; any picture file")
-    parser.add_argument("--driving", type=Path, help="the video whose motion is taken")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
-    )
-    parser.add_argument(
-        "--relative",
-        action="store_true",
-        help="move the portrait's own keypoints as the driving ones move from where they start",
-    )
-    parser.add_argument(
-        "--adapt-scale",
-        action="store_true",
-        help="with --relative: movements in sizes of the faces, not in pixels",
-    )
-    parser.add_argument(
-        "--best-frame",
-        action="store_true",
-        help="with --relative: start from the driving frame that resembles the portrait most, "
-        "instead of the first",
-    )
+    add = parser.add_argument
+    add("--fomm", type=Path, required=True, help="a run of train_fomm.py, or imported weights")
+    add("--source", type=Path, help="a portrait; any picture file")
+    add("--driving", type=Path, help="the video whose motion is taken")
+    add("--out", type=Path, required=True, help="the .mp4 to write; with --manifest, a folder")
+
+    # Motion transfer
+    text = "move the portrait's own keypoints as the driving ones move from where they start"
+    add("--relative", action="store_true", help=text)
+    text = "with --relative: movements in sizes of the faces, not in pixels"
+    add("--adapt-scale", action="store_true", help=text)
+    text = "with --relative: start from the driving frame most like the portrait, not the first"
+    add("--best-frame", action="store_true", help=text)
     add_render_options(parser)
-    parser.add_argument(
-        "--driving-crop",
-        choices=("eamm", "none"),
-        default="eamm",
-        help="cut the driving video around its first face, or take its largest centred square",
-    )
+    text = "cut the driving video around its first face, or take its largest centred square"
+    add("--driving-crop", choices=tp.get_args(Framing), default="eamm", help=text)
 
 
 def job_of(args: argparse.Namespace) -> FommJob:
@@ -79,47 +66,27 @@ def job_of(args: argparse.Namespace) -> FommJob:
 
 def add_render_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of how pictures are cut, rendered and written, which FOMM and EAMM share."""
-    parser.add_argument(
-        "--crop",
-        choices=("eamm", "none"),
-        default="eamm",
-        help="cut the portrait around its face, or take its largest centred square as it is",
-    )
-    shown = parser.add_mutually_exclusive_group()
-    shown.add_argument(
-        "--paste", action="store_true", help="put the result back into the whole portrait"
-    )
-    shown.add_argument(
-        "--size",
-        type=int,
-        metavar="N",
-        help="pixels a side of the written crop, such as a truth's; default: as rendered",
-    )
-    parser.add_argument(
-        "--beside", action="store_true", help="also write OUT_beside.mp4: inputs and results"
-    )
-    parser.add_argument(
-        "--detector", choices=("mediapipe", "face_alignment"), default="mediapipe", help="of faces"
-    )
-    parser.add_argument(
-        "--detector-device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="of face_alignment; mediapipe runs on the CPU",
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument(
-        "--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        help="rendering processes, 1 GB each at 256 px; CPU only",
-    )
-    parser.add_argument(
-        "--compile", action="store_true", help="torch.compile: for long videos on CUDA"
-    )
+    add = parser.add_argument
+    text = "cut the portrait around its face, or take its largest centred square as it is"
+    add("--crop", choices=tp.get_args(Framing), default="eamm", help=text)
+
+    # What is written
+    size = parser.add_mutually_exclusive_group()
+    text = "put the result back into the whole portrait"
+    size.add_argument("--paste", action="store_true", help=text)
+    text = "pixels a side of the written crop, such as a truth's; default: as rendered"
+    size.add_argument("--size", type=int, metavar="N", help=text)
+    add("--beside", action="store_true", help="also write OUT_beside.mp4: inputs and results")
+
+    # What it is made with
+    add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help="of faces")
+    text = "of face_alignment; mediapipe runs on the CPU"
+    add("--detector-device", choices=tp.get_args(DetectorDevice), default="auto", help=text)
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering")
+    text = "rendering processes, 1 GB each at 256 px; CPU only"
+    add("--workers", type=int, default=1, help=text)
+    add("--compile", action="store_true", help="torch.compile: for long videos on CUDA")
 
 
 def render_options(args: argparse.Namespace) -> RenderOptions:
@@ -128,6 +95,6 @@ def render_options(args: argparse.Namespace) -> RenderOptions:
     Raises:
         ValueError: no worker, or a size that no video can have.
     """
-    drawing = Drawing(args.precision, args.workers, args.compile)
+    animator = AnimatorOptions(args.precision, args.workers, args.compile)
     pictures = args.crop, args.paste, args.size, args.beside
-    return RenderOptions(*pictures, args.detector, args.detector_device, args.device, drawing)
+    return RenderOptions(*pictures, args.detector, args.detector_device, args.device, animator)

@@ -23,7 +23,7 @@ from affekt.media.video.result import (
 )
 from affekt.media.video.video import probe
 from affekt.runtime.run import pick_device
-from eamm.fomm.animate import Animator, Drawing, Transfer
+from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.model import load_fomm
 from eamm.inference.compose import Frame, reenacted_rows
@@ -43,7 +43,7 @@ class RenderOptions:
     detector: DetectorName = "mediapipe"
     detector_device: DetectorDevice = "auto"
     device: str = "auto"
-    drawing: Drawing = field(default_factory=Drawing)
+    animator: AnimatorOptions = field(default_factory=AnimatorOptions)
 
     def __post_init__(self) -> None:
         if self.size is not None and (self.size < 2 or self.size % 2):
@@ -74,9 +74,9 @@ class FommPipeline:
         Raises:
             FileNotFoundError: there is no such FOMM.
         """
-        self.detector, drawing = detector, options.drawing
+        self.detector, animator = detector, options.animator
         self.fomm = load_fomm(fomm, pick_device(options.device))
-        self.engine = FastFomm(self.fomm, drawing.precision, compiled=drawing.compiled)
+        self.engine = FastFomm(self.fomm, animator.precision, compiled=animator.compiled)
 
     @classmethod
     def for_jobs(cls, jobs: Sequence[FommJob]) -> Self:
@@ -103,9 +103,9 @@ class FommPipeline:
         driving = load_driving(job.driving, size, self.detector, job.driving_crop, like)
 
         # Keypoints and frames, as a stream
-        animator = Animator(self.fomm, portrait.stored, options.drawing, self.engine)
+        animator = Animator(self.fomm, portrait.stored, options.animator, self.engine)
         transfer = Transfer(job.relative, job.adapt_scale, driving.initial)
-        pairs = animator.follow(driving.frames(), transfer)
+        pairs = animator.reenact(driving.frames(), transfer)
 
         # Video files
         frame = Frame(portrait, options.paste, options.size)

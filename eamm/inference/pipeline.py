@@ -104,9 +104,9 @@ class EammPipeline:
             FileNotFoundError: a network is not trained yet; the message names it.
             ConfigError: networks that were not trained together.
         """
-        self.tracker, drawing = tracker, options.drawing
+        self.tracker, animator = tracker, options.animator
         self.networks = load_networks(runs, emotion, pick_device(options.device))
-        self.engine = FastFomm(self.networks.fomm, drawing.precision, compiled=drawing.compiled)
+        self.engine = FastFomm(self.networks.fomm, animator.precision, compiled=animator.compiled)
 
     @classmethod
     def for_jobs(cls, jobs: Sequence[EammJob]) -> Self:
@@ -137,7 +137,7 @@ class EammPipeline:
         samples = read_driving_audio(job.audio) if samples is None else samples
         windows = sound_windows(samples)
         portrait = self.load_portrait(job)
-        animator = Animator(networks.fomm, portrait.stored, options.drawing, self.engine)
+        animator = Animator(networks.fomm, portrait.stored, options.animator, self.engine)
         with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
             clips = self.emotion_clips(job, Path(folder))
 
@@ -149,7 +149,7 @@ class EammPipeline:
                 wanted = [emotional, neutral] if job.neutral else [emotional]
 
             # Frames, as a stream, and video files
-            results = animator.play(*wanted)
+            results = animator.render(*wanted)
             sources = source_frames(clips, len(windows), job.emotion.loop)
             frame = Frame(portrait, options.paste, options.size)
             rows = talking_rows(results, sources, portrait, frame, options.beside)

@@ -1,13 +1,16 @@
 """The command line of `generate.py evp`."""
 
 import argparse
+import typing as tp
 from dataclasses import replace
 from pathlib import Path
 
+from affekt.media.faces.detector import DetectorDevice, DetectorName
 from affekt.runtime.manifest import Column
 from evp.inference.landmarks import Emotion
 from evp.inference.pipeline import EvpJob, EvpPipeline, EvpRuns
-from evp.inference.postprocess import THRESHOLDS, Measure, PauseRule, Retouch
+from evp.inference.portrait import Alignment, Paste
+from evp.inference.postprocess import THRESHOLDS, Eyes, Measure, PauseRule, Retouch
 
 HELP = "a known person talks with your audio in any emotion"
 USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]
@@ -51,11 +54,15 @@ COLUMNS: tuple[Column, ...] = (Column("audio"), Column("target"), *EMOTION_COLUM
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `generate.py evp`."""
-    _add_inputs(parser)
+    add = parser.add_argument
+    add("--run", type=Path, required=True, help="folder of the trained networks")
+    add("--audio", type=Path, help="the speech; any audio file")
+    add("--target", type=Path, help="a video of the person")
+    add("--out", type=Path, required=True, help="the .mp4 to write; with --manifest, a folder")
     _add_emotion(parser)
-    _add_retouch(parser)
-    _add_look(parser)
-    _add_parts(parser)
+    _add_postprocess(parser)
+    _add_rendering(parser)
+    _add_networks(parser)
 
 
 def job_of(args: argparse.Namespace) -> EvpJob:
@@ -84,15 +91,6 @@ def job_of(args: argparse.Namespace) -> EvpJob:
     )
 
 
-def _add_inputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="folder of the trained parts")
-    parser.add_argument("--audio", type=Path, help="the speech; any audio file")
-    parser.add_argument("--target", type=Path, help="a video of the person")
-    parser.add_argument(
-        "--out", type=Path, required=True, help="the .mp4 file to write; with --manifest, a folder"
-    )
-
-
 def _pauses_of(args: argparse.Namespace) -> PauseRule | None:
     if args.silence == "keep":
         if args.silence_by is not None or args.silence_threshold is not None:
@@ -107,30 +105,16 @@ def _pauses_of(args: argparse.Namespace) -> PauseRule | None:
 
 def _add_emotion(parser: argparse.ArgumentParser) -> None:
     """Add the sources of emotion, of which at most one can be given."""
-    emotion = parser.add_mutually_exclusive_group()
-    emotion.add_argument("--emotion", help="the mean code of a label, such as happy")
-    emotion.add_argument("--emotion-audio", type=Path, help="the emotion of this recording")
-    emotion.add_argument(
-        "--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3"
-    )
-    emotion.add_argument(
-        "--emotion-track",
-        type=Path,
-        metavar="FILE",
-        help="a schedule over time, .json or .csv (columns time, in seconds, and labels)",
-    )
-    emotion.add_argument(
-        "--face",
-        type=Path,
-        metavar="VIDEO",
-        help="the face moves as in this video of the person, not by the audio",
-    )
-    parser.add_argument(
-        "--intensity",
-        default="1",
-        metavar="W",
-        help="of the emotion, wherever it comes from: 0 neutral to 1 as it is (the default)",
-    )
+    source = parser.add_mutually_exclusive_group().add_argument
+    source("--emotion", help="the mean code of a label, such as happy")
+    source("--emotion-audio", type=Path, help="the emotion of this recording")
+    source("--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3")
+    text = "a schedule over time, .json or .csv (columns time, in seconds, and labels)"
+    source("--emotion-track", type=Path, metavar="FILE", help=text)
+    text = "the face moves as in this video of the person, not by the audio"
+    source("--face", type=Path, metavar="VIDEO", help=text)
+    text = "of the emotion, wherever it comes from: 0 neutral to 1 as it is (the default)"
+    parser.add_argument("--intensity", default="1", metavar="W", help=text)
 
 
 def _emotion_of(args: argparse.Namespace) -> Emotion:
@@ -155,87 +139,44 @@ def _number(text: str) -> float:
         raise ValueError(f"the intensity is {text!r}, wanted a number from 0 to 1") from None
 
 
-def _add_retouch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--silence",
-        choices=("keep", "close"),
-        default="keep",
-        help="close the mouth in pauses of 0.8 s and more, or keep it as predicted",
-    )
-    parser.add_argument(
-        "--silence-by",
-        choices=("sum", "level"),
-        help="what makes a frame silent: the sum of its samples, as in the release, which finds "
-        "digital silence alone, or the sound's level, for recordings; default: sum",
-    )
-    parser.add_argument(
-        "--silence-threshold",
-        type=float,
-        metavar="X",
-        help="up to where a frame is silent; sum: of full scale 1 (default: "
-        f"{THRESHOLDS['sum']}); level: dB below loud speech (default: {THRESHOLDS['level']:g})",
-    )
-    parser.add_argument(
-        "--eyes",
-        choices=("predicted", "target"),
-        default="predicted",
-        help="as predicted, or open and blinking as the target's in each frame",
-    )
-    parser.add_argument(
-        "--smooth",
-        action="store_true",
-        help="smooth the face in the target's frames over time (One-Euro filter)",
-    )
+def _add_postprocess(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "close the mouth in pauses of 0.8 s and more, or keep it as predicted"
+    add("--silence", choices=("keep", "close"), default="keep", help=text)
+    text = """what makes a frame silent: the sum of its samples, as in the release, which finds
+        digital silence alone, or the audio's level, for recordings; default: sum"""
+    add("--silence-by", choices=tp.get_args(Measure), help=text)
+    text = f"""up to where a frame is silent; sum: of full scale 1 (default: {THRESHOLDS["sum"]});
+        level: dB below loud speech (default: {THRESHOLDS["level"]:g})"""
+    add("--silence-threshold", type=float, metavar="X", help=text)
+    text = "as predicted, or open and blinking as the target's in each frame"
+    add("--eyes", choices=tp.get_args(Eyes), default="predicted", help=text)
+    text = "smooth the face in the target's frames over time (One-Euro filter)"
+    add("--smooth", action="store_true", help=text)
 
 
-def _add_look(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--alignment",
-        choices=("3d", "none"),
-        default="3d",
-        help="follow the target's head in 3D, or not at all (the paper's Fig. 7)",
-    )
-    parser.add_argument(
-        "--frame",
-        choices=("full", "crop"),
-        default="full",
-        help="paste into the target's full frame, or write the generated crop alone",
-    )
-    parser.add_argument(
-        "--paste",
-        choices=("face", "crop"),
-        default="face",
-        help="what of the generated crop replaces the target's pixels in the full frame",
-    )
-    parser.add_argument(
-        "--landmarks", type=Path, metavar="FILE.mp4", help="also write the predicted landmarks"
-    )
+def _add_rendering(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "follow the target's head in 3D, or not at all (the paper's Fig. 7)"
+    add("--alignment", choices=tp.get_args(Alignment), default="3d", help=text)
+    text = "paste into the target's full frame, or write the generated crop alone"
+    add("--frame", choices=("full", "crop"), default="full", help=text)
+    text = "what of the generated crop replaces the target's pixels in the full frame"
+    add("--paste", choices=tp.get_args(Paste), default="face", help=text)
+    add("--landmarks", type=Path, metavar="FILE.mp4", help="also write the predicted landmarks")
 
 
-def _add_parts(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--detector",
-        choices=("mediapipe", "face_alignment"),
-        default="mediapipe",
-        help="of landmarks; take the one that the training corpus was prepared with",
-    )
-    parser.add_argument(
-        "--detector-device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="of face_alignment; mediapipe runs on the CPU",
-    )
-    parser.add_argument("--speaker", default="", help="whose neutral face; default: the renderer's")
-    parser.add_argument("--audio2lm", type=Path, help="default: RUN/audio2lm")
-    parser.add_argument("--edge2video", type=Path, help="default: RUN/edge2video")
-    parser.add_argument(
-        "--image-generator",
-        type=Path,
-        metavar="RUN",
-        help="a run of edge2video with generator.previous=0, which renders the initial history "
-        "of a temporal one; default: the target's own frames",
-    )
-    parser.add_argument("--face-model", type=Path, help="default: RUN/face_model.npz")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer"
-    )
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    text = "of landmarks; take the one that the training corpus was prepared with"
+    add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help=text)
+    text = "of face_alignment; mediapipe runs on the CPU"
+    add("--detector-device", choices=tp.get_args(DetectorDevice), default="auto", help=text)
+    add("--speaker", default="", help="whose neutral face; default: the renderer's")
+    add("--audio2lm", type=Path, help="default: RUN/audio2lm")
+    add("--edge2video", type=Path, help="default: RUN/edge2video")
+    text = """a run of edge2video with generator.previous=0, which renders the initial history of a
+        temporal one; default: the target's own frames"""
+    add("--image-generator", type=Path, metavar="RUN", help=text)
+    add("--face-model", type=Path, help="default: RUN/face_model.npz")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer")

@@ -10,7 +10,7 @@ import torch
 from affekt.media.faces.crop import square_crop
 from affekt.media.video.pictures import reduced
 from affekt.media.video.tensors import from_tensor, to_tensor
-from eamm.fomm.animate import Animator, Drawing, Transfer
+from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.fast.fast import FastGenerator
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.transfer import hull_area, movement_scale, relative, unlikeness
@@ -93,7 +93,7 @@ def test_the_stream_shows_what_the_whole_network_shows(animator, source):
                 to_tensor(np.stack(driving)),
             ).prediction
         )
-    shown = list(animator.follow(driving))
+    shown = list(animator.reenact(driving))
     for (frame_given, picture), wanted, given in zip(shown, expected, driving, strict=True):
         np.testing.assert_array_equal(frame_given, given)
         assert np.abs(picture.astype(int) - wanted).max() <= 1
@@ -104,31 +104,31 @@ def test_the_stream_shows_what_the_whole_network_shows(animator, source):
 def test_batches_change_nothing(animator, batch):
     driving = talking(5, SIZE)
     for transfer in (Transfer(), Transfer(relative=True, adapt_scale=True)):
-        one = [picture for _, picture in animator.follow(driving, transfer)]
+        one = [picture for _, picture in animator.reenact(driving, transfer)]
         other = Animator(animator.fomm, draw_face(SIZE, background=(30, 120, 40)))
         other.batch = batch
-        given, many = zip(*other.follow(driving, transfer), strict=True)
+        given, many = zip(*other.reenact(driving, transfer), strict=True)
         np.testing.assert_array_equal(given, driving)
         assert np.abs(np.array(one).astype(int) - np.array(many)).max() <= 1
 
 
 def test_the_sources_own_keypoints_show_the_source_at_rest(animator, source):
-    _, absolute = next(animator.follow([source]))
+    _, absolute = next(animator.reenact([source]))
     # Whoever drives, relative motion begins with the source's own keypoints.
     other = talking(2, SIZE, height=0.4, center=(0.4, 0.6))
-    _, moved = next(animator.follow(other, Transfer(relative=True)))
+    _, moved = next(animator.reenact(other, Transfer(relative=True)))
     assert np.abs(absolute.astype(int) - moved).max() <= 1
-    _, taken = next(animator.follow(other))
+    _, taken = next(animator.reenact(other))
     assert np.abs(absolute.astype(int) - taken).max() > 2
-    (own,) = next(animator.play(animator.keypoints))
+    (own,) = next(animator.render(animator.keypoints))
     np.testing.assert_array_equal(own, absolute)
 
 
 def test_relative_motion_starts_at_the_initial_frame(animator):
     driving = talking(4, SIZE, height=0.5)
-    (rest,) = next(animator.play(animator.keypoints))
+    (rest,) = next(animator.render(animator.keypoints))
     transfer = Transfer(relative=True, initial=driving[3])
-    pictures = [picture for _, picture in animator.follow(driving, transfer)]
+    pictures = [picture for _, picture in animator.reenact(driving, transfer)]
     assert np.abs(pictures[3].astype(int) - rest).max() <= 1
     assert np.abs(pictures[0].astype(int) - rest).max() > 1
 
@@ -142,14 +142,14 @@ def test_the_source_is_encoded_once(animator, source, monkeypatch):
         lambda self, frames: calls.append(len(frames)) or encode(self, frames),
     )
     again = Animator(animator.fomm, source)
-    assert len(list(again.follow(talking(4, SIZE)))) == 4
+    assert len(list(again.reenact(talking(4, SIZE)))) == 4
     assert calls == [1]
 
 
 def test_several_keypoints_are_played_side_by_side(animator):
     one, other = random_keypoints(5), random_keypoints(5, seed=1)
-    rows = list(animator.play(one, other))
-    alone = [[picture for (picture,) in animator.play(each)] for each in (one, other)]
+    rows = list(animator.render(one, other))
+    alone = [[picture for (picture,) in animator.render(each)] for each in (one, other)]
     assert len(rows) == 5
     for k, row in enumerate(rows):
         for picture, pictures in zip(row, alone, strict=True):
@@ -157,15 +157,15 @@ def test_several_keypoints_are_played_side_by_side(animator):
 
 
 def test_workers_draw_the_same_pictures_in_order(animator, source):
-    several = Animator(animator.fomm, source, Drawing(workers=2))
+    several = Animator(animator.fomm, source, AnimatorOptions(workers=2))
     driving = talking(7, SIZE, height=0.5)
     for (given, drawn), (same, wanted) in zip(
-        several.follow(driving), animator.follow(driving), strict=True
+        several.reenact(driving), animator.reenact(driving), strict=True
     ):
         np.testing.assert_array_equal(given, same)
         assert np.abs(drawn.astype(int) - wanted).max() <= 1
     with pytest.raises(ValueError, match="workers is 0"):
-        Drawing(workers=0)
+        AnimatorOptions(workers=0)
 
 
 class Counted(np.ndarray):
@@ -185,12 +185,12 @@ def test_never_more_than_two_batches_of_frames_is_alive(animator, source, batch,
             yield picture
 
     animator.batch = batch
-    assert sum(1 for _pair in animator.follow(frames(), transfer)) == 24
+    assert sum(1 for _pair in animator.reenact(frames(), transfer)) == 24
     assert max(most) <= 2 * batch + 1
 
 
 def test_no_frame_gives_no_picture(animator):
-    assert list(animator.follow([])) == []
+    assert list(animator.reenact([])) == []
 
 
 @pytest.mark.parametrize("side", [400, 3000])
