@@ -40,7 +40,7 @@ from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, write_json
-from affekt.runtime.parallel import each
+from affekt.runtime.parallel import parallel_map
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def make_flow(config: Config) -> Flows:
     _settle(config, clips, origin)
     missing = [clip for clip in clips if not _has_flow(clip)]
     flows = Flows(len(clips) - len(missing))
-    outcomes = each(_make, missing, config.workers, partial(_start, config), _died)
+    outcomes = parallel_map(_make, missing, config.workers, partial(_start, config), _died)
     bar = tqdm(total=len(missing), desc="flow", unit="clip", disable=not config.progress)
     with bar:
         for clip_id, reason in outcomes:

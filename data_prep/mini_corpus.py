@@ -13,10 +13,9 @@ again does only what is missing; a clip depends on nothing but the settings and 
 import argparse
 import csv
 import io
-import multiprocessing
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from affekt.media.emotions import EMOTIONS, NEUTRAL, canonical
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json, write_text
+from affekt.runtime.parallel import parallel_map
 from data_prep.mini.clip import ClipName, Settings, make_clip
 from data_prep.mini.speakers import MAX_SPEAKERS, make_speaker
 from data_prep.mini.voice.sentences import SENTENCES
@@ -88,23 +88,10 @@ def make_corpus(root: Path, extent: Extent, settings: Settings, workers: int) ->
         if not all(path.is_file() for path in name.files(root, speakers[name.speaker]))
     ]
     with tqdm(total=len(missing), desc="mini corpus", unit="clip") as bar:
-        for _ in _done(root, missing, settings, workers):
+        make = partial(make_clip, root, settings=settings)
+        for _ in parallel_map(make, missing, workers if workers > 1 else 0):
             bar.update()
     return len(missing)
-
-
-def _done(root: Path, names: Sequence[ClipName], settings: Settings, workers: int) -> Iterable[int]:
-    if workers <= 1:
-        yield from (make_clip(root, name, settings) for name in names)
-        return
-    context = multiprocessing.get_context("spawn")  # numba's and FFmpeg's threads survive no fork
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(make_clip, root, name, settings) for name in names]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _keep_settings(root: Path, settings: Settings) -> None:

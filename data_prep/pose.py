@@ -15,12 +15,11 @@ Needs a prepared corpus and a face model (data_prep.face_model, or an imported o
 """
 
 import logging
-import multiprocessing
 import sys
 import typing as tp
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +32,7 @@ from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_or_flags, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, save_npy, sha256, write_json
+from affekt.runtime.parallel import parallel_map
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +83,10 @@ def fit_corpus(config: Config) -> Poses:
         if record is not None:
             poses.residuals[clip.id] = record["residual_px"]
     missing = [clip for clip in clips if clip.id not in poses.residuals]
+    fit = partial(_fit, _Job(model, origin, config))
     bar = tqdm(total=len(missing), desc="pose", unit="clip", disable=not config.progress)
     with bar:
-        for clip_id, residual, message in _fitted(missing, _Job(model, origin, config)):
+        for clip_id, residual, message in parallel_map(fit, missing, config.workers, died=_died):
             bar.update()
             if residual is None:
                 poses.failed[clip_id] = message
@@ -128,19 +129,7 @@ def _record(clip: Clip, origin: Row) -> Row | None:
         return None
 
 
-def _fitted(clips: Sequence[Clip], job: _Job) -> Iterator[Outcome]:
-    if not job.config.workers:
-        yield from (_fit(clip, job) for clip in clips)
-        return
-    spawn = multiprocessing.get_context("spawn")  # BLAS' threads do not survive a fork
-    with ProcessPoolExecutor(job.config.workers, spawn) as pool:
-        try:
-            yield from pool.map(_fit, clips, [job] * len(clips), chunksize=4)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _fit(clip: Clip, job: _Job) -> Outcome:
+def _fit(job: _Job, clip: Clip) -> Outcome:
     try:
         fit = fit_clip(job.model, clip.landmarks(), job.config.fit)
         residual = fit.residual_px * px_at_256(fit.pose)
@@ -158,6 +147,10 @@ def _fit(clip: Clip, job: _Job) -> Outcome:
             (clip.folder / name).unlink(missing_ok=True)
         return clip.id, None, str(error)
     return clip.id, record["residual_px"], ""
+
+
+def _died(clip: Clip) -> Outcome:
+    return clip.id, None, "the process that fitted it died"
 
 
 def _sum(poses: Poses, config: Config) -> Row:

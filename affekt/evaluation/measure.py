@@ -39,7 +39,7 @@ from affekt.media.faces.detector import (
 )
 from affekt.media.video.container import is_disk_error
 from affekt.media.video.video import probe
-from affekt.runtime.parallel import each
+from affekt.runtime.parallel import parallel_map
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def measure_all(
             left.append(Task(task.case, task.other, todo))
         else:
             yield Outcome(task, {})
-    for outcome in each(_measure, left, workers, partial(_start, job, detector), _died):
+    for outcome in parallel_map(_measure, left, workers, partial(_start, job, detector), _died):
         for name, rows in outcome.found.items():
             cache.add(outcome.task.case.id, name, outcome.task.keys[name], rows)
         yield outcome

@@ -1,6 +1,4 @@
-"""Do one thing for many items in several processes; an item that kills its process loses itself
-alone.
-"""
+"""Parallel map that survives worker crashes: an item that kills its process costs itself alone."""
 
 import logging
 import multiprocessing
@@ -15,47 +13,57 @@ Item = tp.TypeVar("Item")
 Result = tp.TypeVar("Result")
 
 
-def each(
-    do: Callable[[Item], Result],
+def parallel_map(
+    function: Callable[[Item], Result],
     items: Sequence[Item],
     workers: int,
-    start: Callable[[], None],
-    died: Callable[[Item], Result],
+    start: Callable[[], None] | None = None,
+    died: Callable[[Item], Result] | None = None,
 ) -> Iterator[Result]:
-    """Yield do(item) of every item, in any order.
+    """Yield function(item) of every item, in any order.
 
     Args:
-        do: picklable; what it raises ends everything.
+        function: picklable; what it raises ends everything.
         items: picklable.
         workers: processes; 0: in this one.
         start: called first in every process; picklable.
         died: the result of an item whose process was killed (by a fault in a decoder, by a full
-            memory), even when it was alone in it.
+            memory), even when it was alone in it; None: such an item ends everything.
+
+    Raises:
+        BrokenProcessPool: a process was killed, and `died` is None.
     """
     if not workers:
-        start()
-        yield from map(do, items)
+        if start is not None:
+            start()
+        yield from map(function, items)
         return
     left = dict(enumerate(items))
     try:
-        yield from _in_pool(do, left, workers, start)
+        yield from _in_pool(function, left, workers, start)
     except BrokenProcessPool:
+        if died is None:
+            raise
         log.warning("a worker died; the %d items left are done one by one", len(left))
         for key, item in list(left.items()):
             try:
-                yield from _in_pool(do, {key: item}, 1, start)
+                yield from _in_pool(function, {key: item}, 1, start)
             except BrokenProcessPool:
                 yield died(item)
 
 
 def _in_pool(
-    do: Callable[[Item], Result], left: dict[int, Item], workers: int, start: Callable[[], None]
+    function: Callable[[Item], Result],
+    left: dict[int, Item],
+    workers: int,
+    start: Callable[[], None] | None,
 ) -> Iterator[Result]:
     """Yield the results, and take what is done from `left`."""
-    spawn = multiprocessing.get_context("spawn")  # mediapipe's threads do not survive a fork
+    # mediapipe's, numba's, FFmpeg's and BLAS' threads do not survive a fork
+    spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, spawn, initializer=start)
     try:
-        futures = {pool.submit(do, item): key for key, item in left.items()}
+        futures = {pool.submit(function, item): key for key, item in left.items()}
         for future in as_completed(futures):
             result = future.result()
             del left[futures[future]]

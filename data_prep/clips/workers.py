@@ -18,7 +18,7 @@ import cv2
 from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
 from affekt.media.video.container import MediaError, is_disk_error
 from affekt.runtime.files import replacing_folder, write_json
-from affekt.runtime.parallel import each
+from affekt.runtime.parallel import parallel_map
 from data_prep.clips.clip import ClipConfig, prepare_clip
 from data_prep.clips.layouts import Source
 
@@ -98,7 +98,7 @@ def outcomes(sources: Sequence[Source], job: Job, workers: int) -> Iterator[Outc
         OSError: the disk is full or cannot be written.
         FileNotFoundError: the detector's weights are missing.
     """
-    yield from each(_prepare, sources, workers, partial(_start, job), _died)
+    yield from parallel_map(_prepare, sources, workers, partial(_start, job), _died)
 
 
 def _died(source: Source) -> Outcome:
