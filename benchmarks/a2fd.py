@@ -1,7 +1,6 @@
 """Speed of Audio2Facial-Dynamics over a clip: frames as one batch against a loop over frames.
 
-python -m benchmarks.a2fd
-python -m benchmarks.a2fd --json
+    python -m benchmarks.a2fd --json
 
 At the paper's size, one thread, float32, a clip of 100 frames (4 s). The reference is what a loop
 does that treats time step by step: every encoder, one step of the LSTM, decoder and heads for a
@@ -10,12 +9,13 @@ else for all frames at once, in the memory layout in which `load_a2fd` returns i
 they change neither.
 """
 
+import argparse
 import copy
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Result, compare, main, table, timing_rows
+from benchmarks.harness import Result, main
 from eamm.a2fd.layers import A2fdConfig
 from eamm.a2fd.network import A2fd
 
@@ -37,7 +37,7 @@ def frame_by_frame(model: A2fd, source: Tensor, windows: Tensor, pose: Tensor) -
     return torch.stack(found, dim=1)
 
 
-def measure() -> tuple[Result, str]:
+def measure(_: argparse.Namespace) -> Result:
     """Time both on one clip."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -53,11 +53,13 @@ def measure() -> tuple[Result, str]:
     def looped() -> Tensor:
         return frame_by_frame(model, source, windows, pose)
 
-    difference = float((at_once() - looped()).abs().max())
-    timing = compare({"frame by frame": looped, "whole clip": at_once}, rounds=ROUNDS)
-    size = f"{FRAMES} frames"
-    result = Result("a2fd", timing.ratio["whole clip"], difference, {size: timing.milliseconds})
-    return result, table(("clip", "way", "ms", "ratio"), timing_rows(size, timing))
+    result = Result("a2fd")
+    result.differ(at_once(), looped())
+    timing = result.time(
+        f"{FRAMES} frames", {"frame by frame": looped, "whole clip": at_once}, rounds=ROUNDS
+    )
+    result.ratio = timing.ratio["whole clip"]
+    return result
 
 
 if __name__ == "__main__":

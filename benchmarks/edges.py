@@ -1,13 +1,13 @@
 """Guidance maps against the release's way: scikit-image's Canny and curves fitted by scipy.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.edges
-    OMP_NUM_THREADS=1 python -m benchmarks.edges --json
+    python -m benchmarks.edges --json
 
 Wanted: at least 8 times faster, 97 % of the lit pixels within one pixel of the other's, both ways
 (`matched`). `max_abs_diff` is the largest distance, in pixels, between the drawn curves; the edges
 of two Canny filters differ by whole edges, which `matched` counts.
 """
 
+import argparse
 import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -21,7 +21,8 @@ from skimage.feature import canny
 
 from affekt.arrays import Image
 from affekt.media.faces import edges
-from benchmarks.harness import Result, compare, main, table, timing_rows
+from benchmarks.harness import Result, main
+from tests.corpora.made_up_faces import made_up_frame
 
 Points = NDArray[np.float64]
 
@@ -75,64 +76,29 @@ def curve_difference(landmarks: Points) -> float:
     return float(max(apart.min(axis=1).max() - spacing, 0.0))
 
 
-def made_up_frame(size: int, seed: int = 0) -> tuple[Image, Points]:
-    """Return a frame full of blurred shapes (size, size, 3) and landmarks of a face in it."""
-    rng = np.random.default_rng(seed)
-    frame = np.full((size, size, 3), 120, np.uint8)
-    for _ in range(60):
-        colour = tuple(int(value) for value in rng.integers(0, 255, 3))
-        centre = tuple(int(value) for value in rng.integers(0, size, 2))
-        axes = tuple(int(value) for value in rng.integers(size // 40, size // 6, 2))
-        cv2.ellipse(frame, centre, axes, int(rng.integers(180)), 0, 360, colour, -1, cv2.LINE_AA)
-    noisy = cv2.GaussianBlur(frame, (0, 0), size / 256) + rng.normal(0, 2, frame.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8), plain_face(size)
-
-
-def plain_face(size: int) -> Points:
-    """Return the landmarks (68, 2) of a plain face that fills the middle of a square frame."""
-    turn = np.linspace(np.pi, 0, 17)
-    jaw = np.stack([0.8 * np.cos(turn), 1.1 * np.sin(turn)], axis=1)
-    brow = np.stack([np.linspace(-0.65, -0.12, 5), [-0.28, -0.4, -0.42, -0.4, -0.34]], axis=1)
-    nose = [[0.0, y] for y in (-0.1, 0.02, 0.13, 0.25)]
-    nose += [[-0.15, 0.36], [-0.08, 0.4], [0.0, 0.42], [0.08, 0.4], [0.15, 0.36]]
-    eye = np.stack([[-0.5, -0.42, -0.3, -0.2, -0.3, -0.42], [0, -0.06, -0.06, 0, 0.05, 0.05]], 1)
-    mirror = np.array([-1, 1])
-    lips = [_ellipse(12, 0.3, 0.12), _ellipse(8, 0.22, 0.05)]
-    face = [jaw, brow, brow[::-1] * mirror, np.array(nose), eye]
-    face += [eye[[3, 2, 1, 0, 5, 4]] * mirror, *lips]
-    return size * (0.5 + 0.28 * np.concatenate(face))
-
-
 REFERENCES: dict[edges.Form, Callable[[Image, Points], Image]] = {
     "plain": reference_map,
     "distance": reference_distances,
 }
 
 
-def measure() -> tuple[Result, str]:
+def measure(_: argparse.Namespace) -> Result:
     """Time both at each size, and compare what they draw."""
-    ratio, milliseconds, lines, shares, difference = {}, {}, [], {}, 0.0
+    result, shares = Result("edges"), {}
     for size in SIZES:
         frame, landmarks = made_up_frame(size)
         reference = reference_map(frame, landmarks)
         ours = edges.guidance_map(frame, landmarks, "plain")[0]
         shares[str(size)] = min(matched(ours, reference), matched(reference, ours))
-        difference = max(difference, curve_difference(landmarks))
+        result.differ(curve_difference(landmarks), 0)
         for form, slow in REFERENCES.items():
-            name = f"affekt.media.faces.edges {form}"
-            timing = compare(
-                {
-                    f"skimage + curve_fit {form}": partial(slow, frame, landmarks),
-                    name: partial(edges.guidance_map, frame, landmarks, form),
-                }
-            )
-            key = str(size) if form == "plain" else f"{size} {form}"
-            ratio[key] = timing.ratio[name]
-            milliseconds[key] = timing.milliseconds
-            lines += timing_rows(str(size), timing)
-    text = table(["pixels", "candidate", "ms", "ratio"], lines)
-    text += "\n" + table(["pixels", "matched"], [[size, share] for size, share in shares.items()])
-    return Result("edges", ratio, difference, milliseconds, {"matched": shares}), text
+            candidates = {
+                "skimage + curve_fit": partial(slow, frame, landmarks),
+                "affekt.media.faces.edges": partial(edges.guidance_map, frame, landmarks, form),
+            }
+            result.time(str(size) if form == "plain" else f"{size} {form}", candidates)
+    result.notes["matched"] = shares
+    return result
 
 
 def _with_edges(frame: Image, landmarks: Points, parts: list[list[Points]]) -> Image:
@@ -185,12 +151,6 @@ def _polynomial(u: Points, *coefficients: float) -> Points:
     for power, coefficient in enumerate(coefficients):
         total = total + coefficient * u**power
     return total
-
-
-def _ellipse(count: int, half_width: float, half_height: float) -> Points:
-    turn = 2 * np.pi * np.arange(count) / count
-    outline = np.stack([-half_width * np.cos(turn), 0.65 - half_height * np.sin(turn)], axis=1)
-    return np.asarray(outline)
 
 
 if __name__ == "__main__":

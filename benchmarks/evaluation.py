@@ -1,6 +1,5 @@
 """A whole evaluation from the command line: the first run, and the second, which reads the cache.
 
-    python -m benchmarks.evaluation --corpus data/mini --clips 100 --workers 2
     python -m benchmarks.evaluation --corpus data/mini --clips 100 --workers 2 --json
 
 Results are a prepared corpus's true clips, compressed again (H.264 crf 28); protocol evp-3d with
@@ -8,7 +7,7 @@ all controls and without networks, so that landmarks, pictures, warp errors and 
 `ratio` is the first run's seconds by the second's, and `max_abs_diff` that of their figures.
 """
 
-import json
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -19,8 +18,8 @@ from pathlib import Path
 from affekt.evaluation.controls import copy_video
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.video.video import write_video
-from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
+from benchmarks.harness import Result, main
 
 PROTOCOL = "evp-3d"
 CRF = 28
@@ -45,32 +44,25 @@ def evaluate(folder: Path, workers: int) -> tuple[float, list[float]]:
     return seconds, [line["value"] for line in read_jsonl(folder / "out" / "scores.jsonl")]
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = CommandParser(__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
     parser.add_argument("--corpus", type=Path, required=True, help="prepared, with frames")
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    args = parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> Result:
+    """Evaluate twice."""
     clips = Corpus(args.corpus).clips()[: args.clips]
     with tempfile.TemporaryDirectory(prefix="affekt-") as name:
         frames = write_clips(clips, Path(name))
         (first, figures), (second, again) = (evaluate(Path(name), args.workers) for _ in range(2))
-    found = {
-        "name": "evaluation",
-        "clips": len(clips),
-        "frames": frames,
-        "first_seconds": round(first, 1),
-        "second_seconds": round(second, 1),
-        "ratio": round(first / second, 1),
-        "max_abs_diff": max(abs(a - b) for a, b in zip(figures, again, strict=True)),
-    }
-    print(f"{len(clips)} clips, {frames} frames, {args.workers} workers: {first:.0f} s, "
-          f"again {second:.1f} s")  # fmt: skip
-    if args.json:
-        print(json.dumps(found))
+    seconds = {"first_seconds": round(first, 1), "second_seconds": round(second, 1)}
+    notes = {"clips": len(clips), "frames": frames, "workers": args.workers, **seconds}
+    result = Result("evaluation", round(first / second, 1), notes=notes)
+    result.differ(again, figures)
+    return result
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, add_options)

@@ -1,21 +1,20 @@
 """affekt.media.face3d.fit on a clip of 200 frames against scipy's least_squares on each frame.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.fit
-    OMP_NUM_THREADS=1 python -m benchmarks.fit --json
+    python -m benchmarks.fit --json
 
 Made-up face models of EVP's size (199 identity and 29 expression modes) and of ICT-FaceKit's (100
 and 53). scipy fits every frame on its own, geometry included, as the paper describes (supplement
 Sec. 1.2), from the same start, by Levenberg-Marquardt with an analytic Jacobian or differences. It
 fits a few frames of the clip and its time is counted per frame; `ratio` is frames a second of
 affekt.media.face3d.fit over those of scipy, `scipy_analytic` being that of EVP's size.
-`max_abs_diff` compares objectives, relatively: a clip of 4 frames by affekt.media.face3d.fit and,
-geometry shared, by scipy from there until it moves no more.
+`max_abs_diff` compares objectives, relatively: of one frame by affekt.media.face3d.fit and, by
+scipy from there, until it moves no more.
 
 Wanted: at least 500 frames a second and 40 times scipy with the analytic Jacobian; 1e-6.
 """
 
+import argparse
 import time
-import typing as tp
 from functools import partial
 
 import numpy as np
@@ -25,13 +24,13 @@ from affekt.arrays import Array
 from affekt.media.face3d.fit import FitConfig, fit_clip, weak_perspective
 from affekt.media.face3d.model import FaceModel, project
 from affekt.media.faces import geometry
-from benchmarks.harness import Result, compare, main, table
-from benchmarks.made_up_faces import Clip, made_up_clip, made_up_model
+from benchmarks.harness import Result, compare, main
+from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
 SIZES = {"199+29": (199, 29), "100+53": (100, 53)}
 T = 200  # frames of the clip
 SAMPLE = 3  # of them, fitted by scipy with the analytic Jacobian in each round
-SHARED = 4  # frames of the clip that scipy fits whole
+OURS = "affekt.media.face3d.fit"
 NOISE = 0.5  # pixels
 CONFIG = FitConfig(range_weight=0.0)  # smooth, for scipy's sake
 
@@ -92,53 +91,22 @@ def scipy_frames(model: FaceModel, landmarks: Array, analytic: bool) -> None:
         least_squares(frame.residuals, frame.start, jac=jacobian, method="lm")
 
 
-def excess(model: FaceModel, clip: Clip) -> float:
-    """Return how far fit_clip's objective is above scipy's converged one, relatively."""
-    landmarks = clip.landmarks[:SHARED]
-    fit = fit_clip(model, landmarks, CONFIG)
-    frames = [Frame(model, points) for points in landmarks]
-    unit, K = float(np.median([frame.unit for frame in frames])), len(model.identity)
-    for frame, points in zip(frames, landmarks, strict=True):
-        frame.points, frame.unit = (points - frame.shift) / unit, unit
-
-    def split(unknowns: Array) -> tp.Iterator[tuple[Frame, Array]]:
-        for frame, own in zip(frames, unknowns[K:].reshape(SHARED, -1), strict=True):
-            yield frame, np.concatenate([own[:6], unknowns[:K], own[6:]])
-
-    def residuals(unknowns: Array) -> Array:
-        parts = [np.delete(f.residuals(u), _prior(K)) for f, u in split(unknowns)]
-        return np.concatenate([unknowns[:K], *parts])
-
-    def jacobian(unknowns: Array) -> Array:
-        own = (len(unknowns) - K) // SHARED
-        rows = [np.eye(K, len(unknowns))]
-        for index, (frame, values) in enumerate(split(unknowns)):
-            part = np.delete(frame.jacobian(values), _prior(K), axis=0)
-            block = np.zeros((len(part), len(unknowns)))
-            block[:, :K] = part[:, 6 : 6 + K]
-            at = K + own * index
-            block[:, at : at + own] = np.delete(part, np.s_[6 : 6 + K], axis=1)
-            rows.append(block)
-        return np.concatenate(rows)
-
-    pose = fit.pose.copy()
-    pose[:, 3] -= np.log(unit)
-    pose[:, 4:] = (pose[:, 4:] - [frame.shift for frame in frames]) / unit
-    ours = np.concatenate([fit.identity, np.hstack([pose, fit.expression]).ravel()])
+def excess(model: FaceModel, landmarks: Array) -> float:
+    """Return how far fit_clip's objective of one frame (68, 2) is above scipy's, relatively."""
+    frame, fit = Frame(model, landmarks), fit_clip(model, landmarks[None], CONFIG)
+    pose = fit.pose[0].copy()
+    pose[3] -= np.log(frame.unit)
+    pose[4:] = (pose[4:] - frame.shift) / frame.unit
+    ours = np.concatenate([pose, fit.identity, fit.expression[0]])
     tight = {"xtol": 1e-14, "ftol": 1e-14, "gtol": 1e-14}
-    best = least_squares(residuals, ours, jac=jacobian, method="lm", **tight)
-    return float(0.5 * np.square(residuals(ours)).sum() / best.cost - 1)
+    best = least_squares(frame.residuals, ours, jac=frame.jacobian, method="lm", **tight)
+    return float(0.5 * np.square(frame.residuals(ours)).sum() / best.cost - 1)
 
 
-def _prior(K: int) -> slice:
-    """Return where a frame's residuals hold the prior of its own identity."""
-    return slice(2 * 68, 2 * 68 + K)
-
-
-def measure() -> tuple[Result, str]:
+def measure(_: argparse.Namespace) -> Result:
     """Time all candidates for both sizes of model."""
-    ratio, milliseconds, rows, difference = {}, {}, [], 0.0
-    notes: dict[str, tp.Any] = {}
+    result = Result("fit", {})
+    ratio: dict[str, float] = {}
     for size, (K, E) in SIZES.items():
         model = made_up_model(K, E)
         clip = made_up_clip(model, T, noise=NOISE)
@@ -146,31 +114,21 @@ def measure() -> tuple[Result, str]:
         timing = compare(
             {
                 "scipy analytic": partial(scipy_frames, model, few, True),
-                "affekt.media.face3d.fit": partial(fit_clip, model, clip.landmarks, CONFIG),
+                OURS: partial(fit_clip, model, clip.landmarks, CONFIG),
             }
         )
-        numeric = _seconds(partial(scipy_frames, model, few[:1], False))
-        per_frame = {
-            "scipy numeric": 1e3 * numeric,
+        start = time.perf_counter()
+        scipy_frames(model, few[:1], False)
+        result.milliseconds[size] = {
+            "scipy numeric": 1e3 * (time.perf_counter() - start),
             "scipy analytic": timing.milliseconds["scipy analytic"] / SAMPLE,
-            "affekt.media.face3d.fit": timing.milliseconds["affekt.media.face3d.fit"] / T,
+            OURS: timing.milliseconds[OURS] / T,
         }
-        times = timing.ratio["affekt.media.face3d.fit"] * T / SAMPLE
-        ratio[f"scipy_analytic_{size}"] = times
-        milliseconds[size] = per_frame
-        notes[f"frames_per_second_{size}"] = 1e3 / per_frame["affekt.media.face3d.fit"]
-        difference = max(difference, excess(model, clip))
-        for name, value in per_frame.items():
-            rows.append([size, name, value, 1e3 / value, per_frame["scipy analytic"] / value])
-    ratio["scipy_analytic"] = ratio["scipy_analytic_199+29"]
-    text = table(["model", "candidate", "ms a frame", "frames/s", "times scipy"], rows)
-    return Result("fit", ratio, difference, milliseconds, notes), text
-
-
-def _seconds(run: tp.Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+        ratio[f"scipy_analytic_{size}"] = timing.ratio[OURS] * T / SAMPLE
+        result.notes[f"frames_per_second_{size}"] = 1e3 / result.milliseconds[size][OURS]
+        result.differ(excess(model, clip.landmarks[0]), 0)
+    result.ratio = {**ratio, "scipy_analytic": ratio["scipy_analytic_199+29"]}
+    return result
 
 
 if __name__ == "__main__":

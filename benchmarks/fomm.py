@@ -1,8 +1,7 @@
 """FOMM's re-enactment on one core at vox-256: the inference form against the naive loop.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.fomm
-    OMP_NUM_THREADS=1 python -m benchmarks.fomm --json
-    OMP_NUM_THREADS=1 python -m benchmarks.fomm --fomm runs/demo/eamm/fomm --memory
+    python -m benchmarks.fomm --json
+    python -m benchmarks.fomm --fomm runs/demo/eamm/fomm --memory
 
 The reference does what the public demo does, for every frame: it finds the driving keypoints and
 calls the whole generator, source encoder included. All weights are random, with the statistics of
@@ -19,13 +18,12 @@ holds every variant's difference and PSNR, and with `--memory` the peak memory i
 that streams a short and a long clip. Wanted: 1.45, 2.3, -, 2.5; 1e-4.
 """
 
+import argparse
 import itertools
-import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -36,8 +34,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from affekt.runtime.command import CommandParser
-from benchmarks.harness import Result, compare, table, timing_rows
+from benchmarks.harness import Result, main
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import ConvolutionChoice, FastFomm, Precision
 from eamm.fomm.fast.pool import PoolConfig, render_frames
@@ -120,9 +117,15 @@ def peak_memory(path: Path, count: int) -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def measure(path: Path, memory: bool) -> tuple[Result, str]:
-    """Time every variant on the Fomm in a folder."""
+def measure(args: argparse.Namespace) -> Result:
+    """Time every variant on the Fomm of --fomm, or on one of random weights."""
+    torch.manual_seed(0)
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
+        return _measured(args.fomm or random_fomm(Path(folder)), args.memory)
+
+
+def _measured(path: Path, memory: bool) -> Result:
     fomm = load_fomm(path)
     source, frames = pictures(1, fomm.config.size), pictures(FRAMES, fomm.config.size)
     with torch.no_grad():
@@ -130,25 +133,25 @@ def measure(path: Path, memory: bool) -> tuple[Result, str]:
     for name, options in VARIANTS.items():
         ways[name] = prepared(FastFomm(fomm, *options), source)
     errors = {name: difference(ways["naive"], ways[name], frames) for name in VARIANTS}
-    timing = compare({name: over(way, frames) for name, way in ways.items()}, rounds=ROUNDS)
+    # One frame on one thread, every variant; then a clip by two processes.
+    result = Result("fomm", notes={"difference": errors})
+    candidates = {name: over(way, frames) for name, way in ways.items()}
+    timing = result.time(str(fomm.config.size), candidates, rounds=ROUNDS)
     clips = [clip_rates(path, fomm, source, frames) for _ in range(CLIP_ROUNDS)]
-    ratio = {name: timing.ratio[name] for name in VARIANTS}
-    ratio["two_processes"] = median(fast / slow for slow, fast in clips)
-    notes: dict[str, object] = {
-        "difference": errors,
-        "frames_per_second": {
-            "naive, 2 threads": median(slow for slow, _ in clips),
-            "two_processes": median(fast for _, fast in clips),
-        },
+    result.ratio = {name: timing.ratio[name] for name in VARIANTS}
+    result.ratio["two_processes"] = median(fast / slow for slow, fast in clips)
+    result.notes["frames_per_second"] = {
+        "naive, 2 threads": median(slow for slow, _ in clips),
+        "two_processes": median(fast for _, fast in clips),
     }
     if memory:
-        notes["peak_mib"] = {str(count): alone(path, count) for count in CLIPS}
-    worst = max(errors[name]["max"] for name in ("fp32", "fp32_winograd"))
-    size = str(fomm.config.size)
-    text = table(("px", "way", "ms", "ratio"), timing_rows(size, timing))
-    text += f"\ntwo processes: x{ratio['two_processes']:.2f}\n"
-    text += "\n".join(f"{name}: {value}" for name, value in notes.items())
-    return Result("fomm", ratio, worst, {size: timing.milliseconds}, notes), text
+        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+            peaks = [pool.submit(peak_memory, path, count).result() for count in CLIPS]
+        result.notes["peak_mib"] = {
+            str(count): round(mib, 1) for count, mib in zip(CLIPS, peaks, strict=True)
+        }
+    result.max_abs_diff = max(errors[name]["max"] for name in ("fp32", "fp32_winograd"))
+    return result
 
 
 def over(way: Way, frames: Tensor) -> Callable[[], object]:
@@ -165,27 +168,10 @@ def difference(reference: Way, way: Way, frames: Tensor) -> dict[str, float]:
     return {"max": float(error.abs().max()), "psnr": round(float(psnr), 1)}
 
 
-def alone(path: Path, count: int) -> float:
-    """Return `peak_memory` of a fresh process."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return round(pool.submit(peak_memory, path, count).result(), 1)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = CommandParser(__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line."""
     parser.add_argument("--fomm", type=Path, help="a trained or imported FOMM instead of a random")
     parser.add_argument("--memory", action="store_true", help="also measure peak memory")
-    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    args = parser.parse_args(argv)
-    torch.manual_seed(0)
-    with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
-        path = args.fomm or random_fomm(Path(folder))
-        result, text = measure(path, args.memory)
-    print(text)
-    print(f"largest difference to the reference: {result.max_abs_diff:.3g}")
-    if args.json:
-        print(json.dumps(asdict(result), allow_nan=False))
 
 
 def random_fomm(folder: Path) -> Path:
@@ -197,4 +183,4 @@ def random_fomm(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, measure, add_options)

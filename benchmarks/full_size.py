@@ -13,6 +13,7 @@ a GPU's memory. Seconds are those from the first step's end to the second's; mem
 process's peak.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import typing as tp
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -28,89 +28,61 @@ import torch
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
 
-EVP = ("pretrain_emotion", "pretrain_content", "disentangle", "audio2lm", "edge2video")
-EAMM = ("fomm", "a2fd", "displacement")
 RUN = ("run.steps=2", "run.device=cpu", "run.workers=0", "run.log_every=1", "run.progress=false")
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What a training step costs."""
-
-    name: str
-    parameters: dict[str, int]  # by part of the checkpoint
-    seconds: float  # of the second step
-    peak_gib: float  # resident memory of the whole process
-
-
-@dataclass(frozen=True)
-class Material:
-    """What the stages are given."""
-
-    corpus: Path  # profile portrait
-    speaker: str  # whose portrait edge2video draws
-    eamm_corpus: Path  # profile eamm
-    batch: int  # of EAMM's stages
-    runs: Path
-    size: int | None = None  # pixels a side of edge2video's frames; None: the YAML's
-
-    def command(self, name: str) -> list[str]:
-        """Return the command line of a stage's two steps."""
-        program, config, data = self._evp(name) if name in EVP else self._eamm(name)
-        val = "held_out.split=none" if name in EVP else "val.split=none"
-        run = (*RUN, f"run.out={self.runs / name}", val)
-        return [sys.executable, program, config, *data, *run]
-
-    def _evp(self, name: str) -> tuple[str, str, tuple[str, ...]]:
-        corpus = f"corpus={self.corpus}"
-        data = {
-            "disentangle": (corpus, "content_from=null", "emotion_from=null"),
-            "audio2lm": (corpus, f"encoders={self.runs / 'disentangle'}"),
-            "edge2video": (
-                f"data.corpora=[{self.corpus}]",
-                f"data.speaker={self.speaker}",
-                "vgg.weights=random",
-                "sequence.coarse_steps=0",  # the dearest phase: all networks together
-                "sequence.enhancer_steps=0",
-                *(() if self.size is None else (f"guidance.size={self.size}",)),
-            ),
-        }.get(name, (corpus,))
-        program = "pretrain_encoders.py" if name.startswith("pretrain") else f"train_{name}.py"
-        return program, f"configs/evp/{name}.yaml", data
-
-    def _eamm(self, name: str) -> tuple[str, str, tuple[str, ...]]:
-        batch = f"run.batch_size={self.batch}"
-        corpus = f"corpus={self.eamm_corpus}"
-        fomm, a2fd = (f"{each}={self.runs / each}" for each in ("fomm", "a2fd"))
-        random = "vgg.weights=random"
-        if name == "fomm":
-            frames = f"data.corpora=[{self.eamm_corpus}]"
-            return "train_fomm.py", "configs/eamm/fomm_vox256.yaml", (batch, random, frames)
-        if name == "a2fd":
-            data: tuple[str, ...] = (batch, random, corpus, fomm)
-            return "train_a2fd.py", "configs/eamm/a2fd.yaml", data
-        data = (batch, corpus, fomm, a2fd, "keypoint_choice=null", "model.keypoint_ids=[1,4,6]")
-        return "train_emotion_displacement.py", "configs/eamm/displacement.yaml", data
+def commands(args: argparse.Namespace, runs: Path) -> dict[str, list[str]]:
+    """Return the command line of two steps of each stage that the corpora allow."""
+    corpus, eamm = f"corpus={args.corpus}", f"corpus={args.eamm_corpus}"
+    fomm, a2fd = (f"{name}={runs / name}" for name in ("fomm", "a2fd"))
+    batch, random = f"run.batch_size={args.batch}", "vgg.weights=random"
+    video = [f"data.corpora=[{args.corpus}]", f"data.speaker={args.speaker}", random]
+    video += ["sequence.coarse_steps=0", "sequence.enhancer_steps=0"]  # the dearest phase
+    video += [f"guidance.size={args.size}"] if args.size else []
+    evp = {
+        "pretrain_emotion": ("pretrain_encoders", corpus),
+        "pretrain_content": ("pretrain_encoders", corpus),
+        "disentangle": ("train_disentangle", corpus, "content_from=null", "emotion_from=null"),
+        "audio2lm": ("train_audio2lm", corpus, f"encoders={runs / 'disentangle'}"),
+        "edge2video": ("train_edge2video", *video),
+    }
+    frames = f"data.corpora=[{args.eamm_corpus}]"
+    keypoints = ("keypoint_choice=null", "model.keypoint_ids=[1,4,6]")
+    portraits = {
+        "fomm": ("train_fomm", batch, random, frames),
+        "a2fd": ("train_a2fd", batch, random, eamm, fomm),
+        "displacement": ("train_emotion_displacement", batch, eamm, fomm, a2fd, *keypoints),
+    }
+    allowed = (evp if args.corpus else {}) | (portraits if args.eamm_corpus else {})
+    found = {}
+    for name, (script, *data) in allowed.items():
+        paper = "evp" if name in evp else "eamm"
+        file = f"configs/{paper}/{'fomm_vox256' if name == 'fomm' else name}.yaml"
+        val = "held_out" if paper == "evp" else "val"
+        run = (*RUN, f"run.out={runs / name}", f"{val}.split=none")
+        found[name] = [sys.executable, f"{script}.py", file, *data, *run]
+    return found
 
 
-def measure(name: str, material: Material) -> Cost:
-    """Take two steps of a stage.
+def measure(name: str, command: list[str], runs: Path) -> dict[str, tp.Any]:
+    """Take two steps of a stage; return name, parameters by part, seconds and peak_gib.
 
     Raises:
         RuntimeError: the stage failed; the message holds the end of its output.
     """
-    log = material.runs / f"{name}.log"
+    log = runs / f"{name}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(material.command(name), stdout=file, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{name} failed:\n{log.read_text('utf-8', 'replace')[-2000:]}")
-    first, second = (row["time"] for row in read_jsonl(material.runs / name / "metrics.jsonl")[-2:])
-    newest = sorted((material.runs / name / "checkpoints").glob("*.pt"))[-1]
+    first, second = (row["time"] for row in read_jsonl(runs / name / "metrics.jsonl")[-2:])
+    newest = sorted((runs / name / "checkpoints").glob("*.pt"))[-1]
     parts = torch.load(newest, map_location="cpu", weights_only=True)["parts"]
     counts = {part: _weights(state) for part, state in parts.items() if "optimizer" not in part}
-    return Cost(name, counts, round(second - first, 2), round(usage.ru_maxrss / 2**20, 2))
+    seconds, peak = round(second - first, 2), round(usage.ru_maxrss / 2**20, 2)
+    return {"name": name, "parameters": counts, "seconds": seconds, "peak_gib": peak}
 
 
 def _weights(state: dict[str, tp.Any]) -> int:
@@ -134,23 +106,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--eamm-corpus", type=Path, help="prepared, profile eamm, with poses: for EAMM's stages")
     add("--batch", type=int, default=1, help="pairs or clips a step of EAMM's stages")
     add("--size", type=int, help="pixels a side of edge2video's frames; default: its YAML's 512")
-    add("--only", choices=EVP + EAMM, nargs="+", help="default: all that the corpora allow")
+    add("--only", nargs="+", metavar="STAGE", help="default: all that the corpora allow")
     add("--json", action="store_true", help="one JSON object on the last line")
     args = parser.parse_args(argv)
-    allowed = (EVP if args.corpus else ()) + (EAMM if args.eamm_corpus else ())
-    names = args.only or allowed
-    if not allowed or set(names) - set(allowed):
-        parser.error("EVP's stages need --corpus, EAMM's --eamm-corpus")
     with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
-        material = Material(
-            args.corpus, args.speaker, args.eamm_corpus, args.batch, Path(folder), args.size
-        )
-        costs = [measure(name, material) for name in names]
+        allowed = commands(args, Path(folder))
+        names = args.only or list(allowed)
+        if not allowed or set(names) - set(allowed):
+            parser.error("EVP's stages need --corpus, EAMM's --eamm-corpus")
+        costs = [measure(name, allowed[name], Path(folder)) for name in names]
     for cost in costs:
-        parts = ", ".join(f"{part} {count / 1e6:.2f} M" for part, count in cost.parameters.items())
-        print(f"{cost.name:18} {cost.seconds:8.2f} s  {cost.peak_gib:6.2f} GiB  {parts}")
+        parts = ", ".join(f"{part} {n / 1e6:.2f} M" for part, n in cost["parameters"].items())
+        print(f"{cost['name']:18} {cost['seconds']:8.2f} s  {cost['peak_gib']:6.2f} GiB  {parts}")
     if args.json:
-        print(json.dumps({"name": "full_size", "costs": [asdict(cost) for cost in costs]}))
+        print(json.dumps({"name": "full_size", "costs": costs}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How every benchmark measures and reports: candidates alternated in one run, medians, a table.
 
-A benchmark is a module whose `measure()` returns a `Result` and a table, and which ends with
+A benchmark is a module whose `measure(args)` returns a `Result`, and which ends with
 
     if __name__ == "__main__":
         main(__doc__, measure)
@@ -9,6 +9,7 @@ With `--json` the last line of its output is one JSON object: name, ratio, max_a
 milliseconds behind them.
 """
 
+import argparse
 import json
 import time
 import typing as tp
@@ -16,9 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median
 
-from affekt.runtime.command import CommandParser
+import numpy as np
+from numpy.typing import ArrayLike
+
+from affekt.runtime.command import CommandParser, user_errors
 
 MIN_ROUNDS = 5
+Candidates = Mapping[str, Callable[[], object]]  # the first one is the reference
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,42 @@ class Timing:
     rounds: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
     """What a benchmark found; `ratio` holds one figure per size, or a single one."""
 
     name: str
-    ratio: dict[str, float] | float
-    max_abs_diff: float  # between the candidate and the reference it is measured against
+    ratio: dict[str, float] | float = field(default_factory=dict)
+    max_abs_diff: float = 0.0  # between the candidate and the reference it is measured against
     milliseconds: dict[str, dict[str, float]] = field(default_factory=dict)  # by size, candidate
     notes: dict[str, tp.Any] = field(default_factory=dict)
 
+    def time(self, size: str, candidates: Candidates, **options: tp.Any) -> Timing:
+        """Compare candidates on one input; the ratio kept under `size` is the last one's."""
+        timing = compare(candidates, **options)
+        assert isinstance(self.ratio, dict)
+        self.ratio[size] = timing.ratio[list(candidates)[-1]]
+        self.milliseconds[size] = timing.milliseconds
+        return timing
 
-def compare(
-    candidates: Mapping[str, Callable[[], object]], seconds: float = 3.0, rounds: int | None = None
-) -> Timing:
+    def differ(self, found: ArrayLike, wanted: ArrayLike) -> None:
+        """Note the largest difference of two results."""
+        apart = np.abs(np.asarray(found, np.float64) - np.asarray(wanted, np.float64)).max()
+        self.max_abs_diff = max(self.max_abs_diff, float(apart))
+
+    def text(self) -> str:
+        """Return median milliseconds and how many times faster, a line a candidate, then notes."""
+        rows = [
+            [size, name, own, f"x{next(iter(times.values())) / own:.2f}"]
+            for size, times in self.milliseconds.items()
+            for name, own in times.items()
+        ]
+        lines = [table(["size", "candidate", "ms", "speed"], rows)] if rows else []
+        lines += [f"{name}: {value}" for name, value in self.notes.items()]
+        return "\n".join([*lines, f"ratio: {self.ratio}", f"max_abs_diff: {self.max_abs_diff:.3g}"])
+
+
+def compare(candidates: Candidates, seconds: float = 3.0, rounds: int | None = None) -> Timing:
     """Time the candidates in turn, round after round; the first one is the reference.
 
     A round runs each candidate once, so that a busy moment of the machine falls on all of them;
@@ -71,36 +98,30 @@ def compare(
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Return rows as aligned text: the first column to the left, the others to the right."""
-    cells = [[_cell(value) for value in row] for row in (header, *rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    cells = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     return "\n".join(
         "  ".join(
             text.rjust(width) if k else text.ljust(width)
             for k, (text, width) in enumerate(zip(row, widths, strict=True))
         )
-        for row in cells
+        for row in (header, *cells)
     )
 
 
-def timing_rows(size: str, timing: Timing) -> list[list[object]]:
-    """Return one table row per candidate: size, candidate, milliseconds, ratio."""
-    return [
-        [size, name, timing.milliseconds[name], f"x{timing.ratio[name]:.2f}"]
-        for name in timing.milliseconds
-    ]
-
-
-def main(doc: str | None, measure: Callable[[], tuple[Result, str]]) -> None:
-    """Run a benchmark from the command line; `measure` returns the result and its table."""
+def main(
+    doc: str | None,
+    measure: Callable[[argparse.Namespace], Result],
+    add_options: Callable[[argparse.ArgumentParser], object] = lambda parser: None,
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Run a benchmark from the command line; `add_options` describes what it takes."""
     parser = CommandParser(doc)
+    add_options(parser)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
-    args = parser.parse_args()
-    result, text = measure()
-    print(text)
-    print(f"largest difference to the reference: {result.max_abs_diff:.3g}")
+    args = parser.parse_args(argv)
+    with user_errors():
+        result = measure(args)
+    print(result.text())
     if args.json:
         print(json.dumps(asdict(result), allow_nan=False))
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

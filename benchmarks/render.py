@@ -1,12 +1,12 @@
 """Frames of the mini corpus per second on one core, against the same renderer in numpy.
 
-    python -m benchmarks.render
     python -m benchmarks.render --json
 
 The reference fills each triangle with numpy and shades all samples at once: the same pictures, as
 somebody would write them without compiled code. Wanted: at least 60 frames a second at 256 px.
 """
 
+import argparse
 import tempfile
 import time
 from functools import partial
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array
-from benchmarks.harness import Result, compare, main, table, timing_rows
+from benchmarks.harness import Result, main
 from data_prep.mini import raster
 from data_prep.mini.clip import ClipName, Settings, make_clip, perform
 from data_prep.mini.head.head import make_head
@@ -91,9 +91,9 @@ def _shaded(renderer: Renderer, pixels: Array, face: Array, weights: Array) -> A
     return np.asarray(blocks.mean(axis=(1, 3)) + 0.5, dtype=np.uint8)
 
 
-def measure() -> tuple[Result, str]:
+def measure(_: argparse.Namespace) -> Result:
     """Time both at each size, and a whole clip with sound, encoding and truth."""
-    ratio, milliseconds, lines, difference = {}, {}, [], 0.0
+    result = Result("render")
     for size in SIZES:
         settings = Settings(size=size)
         speaker = make_speaker(settings.seed, CLIP.speaker)
@@ -103,24 +103,13 @@ def measure() -> tuple[Result, str]:
         vertices = head.vertices(played.strengths)[FRAME]
         pose, body = played.pose[FRAME], played.body[FRAME]
         pixels = renderer.place(vertices, pose, body)
-        slow, fast = numpy_picture(renderer, pixels), renderer.draw(vertices, pose, body)
-        difference = max(difference, float(np.abs(slow.astype(int) - fast).max()))
-        timing = compare(
-            {
-                "numpy": partial(numpy_picture, renderer, pixels),
-                "mini.render": partial(renderer.draw, vertices, pose, body),
-            },
-            seconds=5.0,
-        )
-        ratio[str(size)] = timing.ratio["mini.render"]
-        milliseconds[str(size)] = timing.milliseconds
-        lines += timing_rows(str(size), timing)
-    rate = 1e3 / milliseconds["256"]["mini.render"]
-    whole = clip_rate(Settings())
-    text = table(["px", "candidate", "ms", "ratio"], lines)
-    text += f"\n256 px: {rate:.0f} frames/s drawn, {whole:.0f} frames/s with sound, H.264 and truth"
-    notes = {"frames_per_second": rate, "frames_per_second_written": whole}
-    return Result("render", ratio, difference, milliseconds, notes), text
+        slow = partial(numpy_picture, renderer, pixels)
+        fast = partial(renderer.draw, vertices, pose, body)
+        result.differ(fast(), slow())
+        result.time(str(size), {"numpy": slow, "mini.render": fast}, seconds=5.0)
+    result.notes["frames_per_second"] = 1e3 / result.milliseconds["256"]["mini.render"]
+    result.notes["frames_per_second_written"] = clip_rate(Settings())
+    return result
 
 
 def clip_rate(settings: Settings) -> float:

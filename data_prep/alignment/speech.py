@@ -11,9 +11,8 @@ ours:
     pauses     a row of silence may be passed for 0.2, whatever stands beside it
     ends       rows after the last moment that both hold may stay alone, for 0.4 each
 
-The weights were chosen on four of Emo-DB's eight speakers and judged on the other four
-(benchmarks.alignment prints both). The first and the last 12 rows of a clip are sound only in part
-and are not compared.
+The weights were chosen on four of Emo-DB's eight speakers (03, 08, 10, 11). The first and the last
+12 rows of a clip are sound only in part and are not compared.
 
 Letters: n, m rows of the two recordings; d features of a row. `a` is the recording to be warped
 (index i), `b` the reference (index j).

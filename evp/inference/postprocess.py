@@ -41,7 +41,7 @@ Eyes = Literal["predicted", "target"]
 Measure = Literal["sum", "level"]
 
 # Up to where a frame is silent: |sum of its 640 samples|, full scale 1 (release); dB below loud
-# speech (ours; benchmarks/pauses.py).
+# speech (ours; measured on pauses of Emo-DB).
 THRESHOLDS: dict[Measure, float] = {"sum": 0.1, "level": 25.0}
 LOUD = 95  # percentile of the frames' levels: taken for loud speech
 SHORTEST = 20  # frames, 0.8 s: shorter silences are part of speech (release)

@@ -11,12 +11,12 @@ from affekt.media.corpus import SCHEMA, Corpus
 from affekt.media.video.frames import write_frames
 from affekt.runtime import checkpoint
 from affekt.runtime.files import save_npy, write_json, write_jsonl
-from benchmarks.edges import plain_face
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.model import Fomm, FommConfig, save_fomm_description
 from eamm.fomm.motion import MotionConfig
+from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE, picture
 
 LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)

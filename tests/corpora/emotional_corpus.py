@@ -15,11 +15,11 @@ from affekt.media.corpus import SCHEMA, Corpus
 from affekt.media.video.frames import write_frames
 from affekt.runtime import checkpoint
 from affekt.runtime.files import save_npy, write_json, write_jsonl
-from benchmarks.edges import plain_face
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
 from eamm.fomm.model import Fomm, save_fomm_description
 from tests.corpora.driven_corpus import FOMM, LOWER_LIP
+from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE, picture
 
 EMOTIONS = ("angry", "happy", "neutral")

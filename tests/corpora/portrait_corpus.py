@@ -11,7 +11,7 @@ from affekt.media.video.flow import Dis, confident
 from affekt.media.video.flow_store import flow_writer
 from affekt.media.video.frames import write_frames
 from affekt.runtime.files import save_npy, write_json, write_jsonl
-from benchmarks.edges import plain_face
+from tests.corpora.made_up_faces import plain_face
 
 SIZE = 64  # pixels a side of the stored frames
 FACE, LIPS, MOUTH, EYES = (200, 160, 140), (170, 60, 60), (50, 10, 20), (250, 250, 250)

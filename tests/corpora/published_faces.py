@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from scipy.io import savemat
 
-from benchmarks.made_up_faces import made_up_model
+from tests.corpora.made_up_faces import made_up_model
 
 SOURCE_AXES = np.array([1.0, -1.0, -1.0])  # published models have y up and z towards the viewer
 SPARE = 25  # vertices that are no landmark

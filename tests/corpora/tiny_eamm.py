@@ -4,7 +4,6 @@ import torch
 from safetensors.torch import save_file
 
 from affekt.media.face3d.model import save_face_model
-from benchmarks.made_up_faces import made_up_model
 from eamm.a2fd import network as a2fd
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
@@ -17,6 +16,7 @@ from eamm.displacement.network import (
     save_displacement_description,
 )
 from eamm.fomm.blocks import HourglassConfig
+from tests.corpora.made_up_faces import made_up_model
 from tests.corpora.tiny_fomm import CONFIG, SIZE, tiny_fomm, write_tiny_fomm
 
 WIDTHS = A2fdWidths(

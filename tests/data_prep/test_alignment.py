@@ -1,20 +1,18 @@
-"""The speech aligner against the cell-by-cell definition and by hand; the benchmark's truth."""
+"""The speech aligner against the cell-by-cell definition and by hand; on real speech."""
+
+from collections import defaultdict
+from difflib import SequenceMatcher
+from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks.alignment import (
-    Recording,
-    errors_ms,
-    measure,
-    read_recordings,
-    read_syllables,
-    same_syllables,
-    speech,
-    true_times,
-)
+from affekt.media.audio.mfcc import FRAME_LENGTH, FRAME_STEP, PADDING, mfcc
+from affekt.media.audio.reader import read_audio
+from affekt.media.constants import SAMPLE_RATE
 from data_prep.alignment import speech as alignment
-from data_prep.alignment.dtw import warp
+from data_prep.alignment.dtw import dtw_path, warp
 from data_prep.alignment.speech import EDGE, END_COST, PAUSE_COST, align_speech, speech_features
 
 STATES = 5 * np.random.default_rng(3).standard_normal((16, 13)) * [0.2, *[1] * 12]
@@ -167,53 +165,56 @@ def test_bad_input_is_refused_by_name():
             align_speech(*pair)
 
 
-def test_syllables_meet_over_other_spellings_and_pauses(tmp_path):
-    assert same_syllables(list("abcd"), list("abxcd")) == [(0, 0), (1, 1), (2, 3), (3, 4)]
-    assert same_syllables(["heu", "koenn", "te"], ["heu", "koennte"]) == [(0, 0)]
-    assert same_syllables(["ge", "ra", "ge"], ["ge", "xx", "ge"]) == [(0, 0), (2, 2)]
-    labels = tmp_path / "x.silb"
-    labels.write_bytes("0.1\tDas\n0.5\t(\n0.75\tst\u00fcck\n1.0\t.\n".encode("latin-1"))
-    assert read_syllables(labels) == [(0.1, "das"), (0.75, "st\u00fcck"), (1.0, ".")]
-    labels.write_text("0.1 das\nnever\n")
-    with pytest.raises(ValueError, match="line 2: 'never' is no time and syllable"):
-        read_syllables(labels)
+FIRST_ROW = (FRAME_LENGTH / 2 - PADDING) / SAMPLE_RATE  # seconds; a row stands for its middle
 
 
-def test_starts_past_the_end_of_either_file_do_not_count_and_errors_are_in_milliseconds():
-    rows, seconds = np.zeros((124, 13)), np.zeros(16_000)
-    a = Recording("03a01Fa", seconds, rows, [(0.1, "x"), (0.5, "y"), (1.5, "z")])
-    b = Recording("03a01Na", seconds, rows, [(0.2, "x"), (0.9, "y"), (0.95, "z")])
-    np.testing.assert_allclose(true_times(a, b), [[0.1, 0.2], [0.5, 0.9]])
-    errors = errors_ms([(a, b)], {"none": lambda a, b, times: times})
-    np.testing.assert_allclose(errors["none"]["03"], [100, 400])
+def syllables(path):
+    """Starts in seconds, and what is said, of Emo-DB's labels without pauses."""
+    lines = path.read_text(encoding="latin-1").lower().splitlines()
+    labels = [line.split() for line in lines if line.strip()]
+    kept = [(float(time), name) for time, name in labels if name != "("]
+    return np.array([time for time, _ in kept]), [name for _, name in kept]
 
 
-def test_the_benchmark_reads_a_known_delay_to_half_a_row():
-    quiet = np.repeat([[-36.0, *[0] * 12]], 5, axis=0)
-    whole = spoken(STATES, [8] * 16)
-    b, a = whole, np.concatenate([whole[:EDGE], quiet, whole[EDGE:]])
-    pair = [Recording(name, np.zeros(16_000), rows, []) for name, rows in (("a", a), ("b", b))]
-    times = np.array([0.3, 0.5, 1.0, 2.0])  # the last one past the last row
-    np.testing.assert_allclose(speech(*pair, times), times + 0.05, atol=0.005)
-
-
-def test_a_folder_without_recordings_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no wav files in .*; set --source"):
-        measure(tmp_path)
+def errors_ms(a, b, path, matched):
+    """How far from the labels of `a` the starts of the syllables of `b` come to lie."""
+    blocks = SequenceMatcher(None, a.names, b.names, autojunk=False).get_matching_blocks()
+    same = [(i + k, j + k) for i, j, size in blocks for k in range(size)]
+    first, second = np.array(same, int).reshape(-1, 2).T
+    wanted, starts = a.starts[first], b.starts[second]
+    rows = warp(np.arange(len(a.mfcc)), path, len(b.mfcc))[:matched]
+    at = (starts - FIRST_ROW) * SAMPLE_RATE / FRAME_STEP
+    past = np.maximum(at - (len(rows) - 1), 0)
+    found = (np.interp(at, np.arange(len(rows)), rows) + past) * FRAME_STEP / SAMPLE_RATE
+    inside = (wanted < a.seconds) & (starts < b.seconds)  # copies are cut to one length
+    return 1000 * np.abs(found + FIRST_ROW - wanted)[inside]
 
 
 @pytest.mark.data
 def test_on_real_speech_the_starts_of_syllables_are_found_better_than_by_plain_dtw(media_root):
-    if not (media_root / "emodb/silb").is_dir():
+    root = media_root / "emodb"
+    if not (root / "silb").is_dir():
         pytest.skip("Emo-DB has no silb folder here")
-    assert len(read_recordings(media_root / "emodb")) > 400
-    result, text = measure(media_root / "emodb")
-    assert result["median_ms"] <= 20
-    assert result["mean_ms"] <= 45
-    for group in ("chosen on", "held out"):
-        plain, ours = (
-            result["rows"][f"{group}: {a}"] for a in ("plain DTW", "data_prep.alignment.speech")
+    said = {}
+    for path in sorted((root / "wav").glob("*.wav")):
+        samples = read_audio(path)
+        starts, names = syllables(root / "silb" / f"{path.stem}.silb")
+        seconds = len(samples) / SAMPLE_RATE
+        said[path.stem] = SimpleNamespace(
+            mfcc=mfcc(samples), seconds=seconds, starts=starts, names=names
         )
-        assert ours["median_ms"] < plain["median_ms"]
-        assert ours["mean_ms"] < 0.6 * plain["mean_ms"]
-    assert "linear stretch" in text
+    errors = defaultdict(list)
+    for (one, a), (other, b) in permutations(said.items(), 2):
+        if one[:5] == other[:5] and one[5] != other[5]:  # a speaker's text in two emotions
+            chosen_on = one[:2] in ("03", "08", "10", "11")
+            path, _ = dtw_path(a.mfcc, b.mfcc)
+            errors[chosen_on, "plain"].append(errors_ms(a, b, path, len(b.mfcc)))
+            path, _, (_, matched) = align_speech(a.mfcc, b.mfcc)
+            errors[chosen_on, "ours"].append(errors_ms(a, b, path, matched))
+    assert sum(map(len, errors.values())) > 2 * 1900
+    for chosen_on in (True, False):
+        plain, ours = (np.concatenate(errors[chosen_on, name]) for name in ("plain", "ours"))
+        assert np.median(ours) < np.median(plain)
+        assert ours.mean() < 0.6 * plain.mean()
+        assert np.median(ours) <= 20
+        assert ours.mean() <= 45

@@ -11,10 +11,10 @@ from affekt.media.face3d.model import load_face_model, save_face_model
 from affekt.media.faces import geometry
 from affekt.media.faces.points import FLIP, RIGID
 from affekt.runtime.files import save_npy, write_json, write_jsonl
-from benchmarks.made_up_faces import made_up_clip, made_up_model
 from data_prep import face_model as face_model_step
 from data_prep import pose as pose_step
 from data_prep.face_formats.learned import ModesConfig, aligned_frames, learn_face_model
+from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
 SPEAKERS = ("M901", "W902", "M903")
 

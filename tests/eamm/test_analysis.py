@@ -14,7 +14,6 @@ from affekt.media.faces.points import BROWS
 from affekt.media.video.video import probe
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
-from benchmarks.edges import plain_face
 from eamm.a2fd.network import fingerprint
 from eamm.analysis import analyse
 from eamm.analysis.a2fd import emotional_inputs, motion, pooled_share, typical_frame, way_figures
@@ -48,6 +47,7 @@ from tests.corpora.emotional_corpus import (
     make_emotional_fomm,
     make_still_a2fd,
 )
+from tests.corpora.made_up_faces import plain_face
 
 FACE = align_faces(plain_face(64)[None])[0]
 MODEL = DisplacementConfig(

@@ -41,13 +41,13 @@ from affekt.metrics.emotion.score import (
     read_emotion,
 )
 from affekt.runtime.files import read_json
-from benchmarks.edges import plain_face
 from tests.corpora.emotional_corpus import (
     BROW_SHIFT,
     EMOTIONS,
     face_with_brows,
     make_emotional_corpus,
 )
+from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE
 
 FAN = FanConfig(widths=(4, 4, 8, 8), blocks=1)

@@ -16,7 +16,7 @@ from affekt.metrics.identity import (
     five_points,
     load_arcface,
 )
-from benchmarks.edges import plain_face
+from tests.corpora.made_up_faces import plain_face
 
 
 def numbered(*fields):

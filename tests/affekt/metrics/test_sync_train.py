@@ -24,7 +24,7 @@ from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from benchmarks.edges import plain_face
+from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE, picture, rows_of
 
 NETWORK = SyncNetConfig(56, "mouth", (4, 8, 8, 8, 8, 16), (4, 8, 8, 8, 8, 16), 16, 8)

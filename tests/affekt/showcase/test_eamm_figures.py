@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from affekt.showcase.eamm_figures import mouth_figures
-from benchmarks.edges import plain_face
+from tests.corpora.made_up_faces import plain_face
 
 
 def talking(openings):

@@ -11,7 +11,6 @@ from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, choose_crop
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.files import save_npy, write_json
-from benchmarks.made_up_faces import made_up_clip, made_up_model
 from eamm.inference.pose import (
     ORIGIN,
     fitted_pose,
@@ -22,6 +21,7 @@ from eamm.inference.pose import (
     to_release,
     write_pose_file,
 )
+from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
 TO_UPWARDS = np.diag([1.0, -1.0, -1.0])  # from y down, z away to y up, z to the viewer, and back
 CENTRE = EAMM_TEMPLATE.mean(axis=0)

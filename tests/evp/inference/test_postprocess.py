@@ -5,8 +5,6 @@ import pytest
 
 from affekt.media.faces.one_euro import one_euro
 from affekt.media.faces.points import BROWS, EYES, JAW, MOUTH, NOSE
-from benchmarks.pauses import Said, pairs_of
-from benchmarks.retouch import blinks, delay
 from evp.inference.postprocess import (
     LANDMARK_FILTER,
     PauseRule,
@@ -101,16 +99,6 @@ def test_a_blink_of_the_target_is_not_smoothed(placed, target):
     both = retouched(placed, target, 720, Retouch(smooth=True, eyes="target"))
     np.testing.assert_allclose(openings(both), openings(target), rtol=1e-9)
     np.testing.assert_array_equal(both[:, REST], smoothed(placed, 720)[:, REST])
-
-
-def test_blinks_and_delays_are_counted_as_the_measurement_says():
-    openings = np.full(30, 0.3)
-    openings[[4, 5, 9, 20, 21, 22]] = [0.1, 0.17, 0.05, 0.19, 0.17, 0.1]  # 0.18 is shut
-    openings[10] = np.nan  # no face: neither open nor shut
-    assert blinks(openings) == 3
-    assert blinks(np.full(30, 0.1)) == 0
-    track = np.random.default_rng(0).normal(size=60)
-    assert [delay(np.roll(track, shift), track) for shift in (0, 1, 4)] == [0, 1, 4]
 
 
 FRAME = 640  # samples
@@ -270,15 +258,3 @@ def test_a_sound_without_a_long_pause_changes_nothing():
 def test_a_threshold_that_is_no_threshold_is_refused(threshold):
     with pytest.raises(ValueError, match=r"silence threshold is .*, wanted 0 or more"):
         PauseRule("level", threshold)
-
-
-def test_measured_pauses_lie_between_what_two_recordings_say():
-    rng = np.random.default_rng(0)
-    speech = [rng.normal(0, 0.2, 10 * FRAME + 100) for _ in range(2)]
-    noise = 0.005 * rng.normal(size=2_000)
-    first, second = (Said("03", samples, 2 * FRAME, noise) for samples in speech)
-    (pair,) = pairs_of([first, second, Said("08", speech[0], 0, noise)])
-    assert np.flatnonzero(pair.pause).tolist() == list(range(13, 37))
-    assert np.flatnonzero(pair.speech).tolist() == [*range(3, 9), *range(43, 50)]
-    quiet = silent_frames(pair.samples, len(pair.pause), PauseRule("level", 25.0))
-    assert np.flatnonzero(quiet).tolist() == list(range(10, 40))

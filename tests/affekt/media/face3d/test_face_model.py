@@ -13,7 +13,7 @@ from affekt.media.face3d.model import (
     without_similarity,
 )
 from affekt.media.faces.points import RIGID
-from benchmarks.made_up_faces import head, made_up_model
+from tests.corpora.made_up_faces import head, made_up_model
 
 ICT_AXES = np.array([1.0, -1.0, -1.0])  # y up, z towards the viewer
 

@@ -18,7 +18,7 @@ from affekt.media.face3d.model import load_face_model, project
 from affekt.media.faces import geometry
 from affekt.media.faces.detector import make_detector
 from affekt.media.video.video import read_video
-from benchmarks.made_up_faces import made_up_clip, made_up_model
+from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
 
 @pytest.fixture(scope="module")

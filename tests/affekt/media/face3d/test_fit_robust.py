@@ -9,7 +9,7 @@ from affekt.media.face3d.fit import FitConfig, PointWeights, fit_clip, weak_pers
 from affekt.media.face3d.model import project
 from affekt.media.face3d.stages import robust_kernel, robust_weight
 from affekt.media.faces import geometry
-from benchmarks.made_up_faces import made_up_clip, made_up_model
+from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
 WEIGHTS = PointWeights(jaw=0.5)
 

@@ -7,7 +7,7 @@ from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, choose_crop, cut, squar
 from affekt.media.faces.geometry import apply, similarity
 from affekt.media.faces.paste import paste
 from affekt.media.faces.points import RIGID
-from benchmarks.edges import plain_face
+from tests.corpora.made_up_faces import plain_face
 
 
 def face_points(left, right, top, bottom):

@@ -8,12 +8,11 @@ from affekt.media.faces import edges
 from affekt.media.video.video import read_video
 from benchmarks.edges import (
     curve_difference,
-    made_up_frame,
     matched,
-    plain_face,
     reference_map,
     reference_sketch,
 )
+from tests.corpora.made_up_faces import made_up_frame, plain_face
 
 
 def turned(landmarks, degrees, centre):

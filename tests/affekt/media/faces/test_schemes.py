@@ -6,7 +6,7 @@ import pytest
 
 from affekt.media.faces import edges, geometry, points
 from affekt.media.faces.schemes import IBUG68, SCHEMES, SENSE106, scheme_of, to_ibug68
-from benchmarks.edges import made_up_frame, plain_face
+from tests.corpora.made_up_faces import made_up_frame, plain_face
 
 PARTS = ("jaw", "brows", "nose", "eyes", "mouth")
 

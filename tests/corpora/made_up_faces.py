@@ -1,4 +1,4 @@
-"""A made-up face model and head that turns: inputs with a known truth, for benchmarks and tests.
+"""A made-up face model, head that turns and frame: inputs with a known truth.
 
 The mean is a plain face in iBUG-68 order; identity modes are smooth random warps of it, expression
 modes move mouth, jaw, lids or brows and leave the rigid points alone.
@@ -6,9 +6,10 @@ modes move mouth, jaw, lids or brows and leave the rigid points alone.
 
 import typing as tp
 
+import cv2
 import numpy as np
 
-from affekt.arrays import Array
+from affekt.arrays import Array, Image
 from affekt.media.face3d.model import FaceModel, canonical, project
 from affekt.media.faces import points
 
@@ -87,6 +88,34 @@ def made_up_clip(
     return Clip(clean + rng.normal(size=clean.shape) * noise, pose, identity, expression)
 
 
-def _ellipse(count: int, half_width: float, half_height: float) -> Array:
+def made_up_frame(size: int, seed: int = 0) -> tuple[Image, Array]:
+    """Return a frame full of blurred shapes (size, size, 3) and landmarks of a face in it."""
+    rng = np.random.default_rng(seed)
+    frame = np.full((size, size, 3), 120, np.uint8)
+    for _ in range(60):
+        colour = tuple(int(value) for value in rng.integers(0, 255, 3))
+        centre = tuple(int(value) for value in rng.integers(0, size, 2))
+        axes = tuple(int(value) for value in rng.integers(size // 40, size // 6, 2))
+        cv2.ellipse(frame, centre, axes, int(rng.integers(180)), 0, 360, colour, -1, cv2.LINE_AA)
+    noisy = cv2.GaussianBlur(frame, (0, 0), size / 256) + rng.normal(0, 2, frame.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8), plain_face(size)
+
+
+def plain_face(size: int) -> Array:
+    """Return the landmarks (68, 2) of a plain face that fills the middle of a square frame."""
+    turn = np.linspace(np.pi, 0, 17)
+    jaw = np.stack([0.8 * np.cos(turn), 1.1 * np.sin(turn)], axis=1)
+    brow = np.stack([np.linspace(-0.65, -0.12, 5), [-0.28, -0.4, -0.42, -0.4, -0.34]], axis=1)
+    nose = [[0.0, y] for y in (-0.1, 0.02, 0.13, 0.25)]
+    nose += [[-0.15, 0.36], [-0.08, 0.4], [0.0, 0.42], [0.08, 0.4], [0.15, 0.36]]
+    eye = np.stack([[-0.5, -0.42, -0.3, -0.2, -0.3, -0.42], [0, -0.06, -0.06, 0, 0.05, 0.05]], 1)
+    mirror = np.array([-1, 1])
+    lips = [_ellipse(12, 0.3, 0.12, 0.65), _ellipse(8, 0.22, 0.05, 0.65)]
+    face = [jaw, brow, brow[::-1] * mirror, np.array(nose), eye]
+    face += [eye[[3, 2, 1, 0, 5, 4]] * mirror, *lips]
+    return size * (0.5 + 0.28 * np.concatenate(face))
+
+
+def _ellipse(count: int, half_width: float, half_height: float, down: float = 0.0) -> Array:
     turn = 2 * np.pi * np.arange(count) / count
-    return np.stack([-half_width * np.cos(turn), -half_height * np.sin(turn)], axis=1)
+    return np.stack([-half_width * np.cos(turn), down - half_height * np.sin(turn)], axis=1)
