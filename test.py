@@ -5,36 +5,34 @@
     python test.py table results/evp results/baseline --table evp-table1 --format md,tex
     python test.py weights list
 
-Each command has its own --help. Exit codes: 0 all is well, 2 bad input, 3 too few clips or faces, 4
-a weights file that is not the right one.
+Each command has its own --help. Exit codes: 0 done, 2 bad input, 3 too few clips or faces, 4 a
+weights file that is not the right one.
 """
 
-import argparse
 import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from typing import cast
 
-from affekt.runtime.command import USER_ERRORS, CommandParser
+from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS, Command
+from affekt.runtime.command import CommandParser
 from affekt.runtime.weights.table import InvalidWeightsError
 
-BAD_INPUT, WRONG_WEIGHTS = 2, 4  # exit codes
-# Modules of affekt/evaluation/commands: each has HELP, DESCRIPTION, add_arguments and main.
 COMMANDS = ("check", "run", "table", "controls", "ablate", "user-study", "weights")
 
 
-def command(name: str) -> ModuleType:
-    """Return the module of a command."""
-    return importlib.import_module(f"affekt.evaluation.commands.{name.replace('-', '_')}")
+def command(name: str) -> Command:
+    """Import the module of a command."""
+    module = importlib.import_module(f"affekt.evaluation.commands.{name.replace('-', '_')}")
+    return cast(Command, module)
 
 
-def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def parser(argv: Sequence[str]) -> CommandParser:
     """Describe the command line; of a command that is named, nothing else is imported."""
-    top = CommandParser(__doc__)
+    top = CommandParser(__doc__, prog="test.py")
     commands = top.add_subparsers(dest="command", required=True)
-    named = argv[:1] if argv and argv[0] in COMMANDS else COMMANDS
-    for name in named:
+    for name in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
         module = command(name)
         one = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_arguments(one)
@@ -42,18 +40,15 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     argv = sys.argv[1:] if argv is None else argv
     args = parser(argv).parse_args(argv)
     try:
-        code: int = command(args.command).main(args)
-    except InvalidWeightsError as error:
-        print(f"test.py: {error}", file=sys.stderr)
-        return WRONG_WEIGHTS
-    except USER_ERRORS as error:
-        print(f"test.py: {error}", file=sys.stderr)
-        return BAD_INPUT
-    return code
+        return command(args.command).main(args)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"test.py: {error}\n")
+        return WRONG_WEIGHTS if isinstance(error, InvalidWeightsError) else BAD_INPUT
 
 
 if __name__ == "__main__":

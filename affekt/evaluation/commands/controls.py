@@ -1,4 +1,4 @@
-"""`test.py controls`: what the metrics say of videos that are no method's."""
+"""`test.py controls`: the control rows of a truth, without any method."""
 
 import argparse
 
@@ -6,15 +6,14 @@ from affekt.evaluation.commands.run import add_shared, measured
 from affekt.evaluation.pairing import pair
 from affekt.evaluation.protocol import load_protocol
 
-HELP = "measure the controls alone: what the truth itself scores"
-DESCRIPTION = """Measure the controls of a truth, without any method.
+HELP = "measure the control rows alone"
+DESCRIPTION = """Measure the control rows of a truth, without any method.
 
     python test.py controls --truth data/mead --protocol evp-table1 --out results/controls
 
 The truth against itself, compressed again, one frame late, standing still, another speaker's video
-in its place, the mean face, and the detector's own noise: what any figure has to be read against.
-`test.py run` prints them under every table; this is for choosing a protocol, and for looking at a
-corpus before there is a method.
+in its place, the mean face, and the detector's own noise: the scale of every figure. `test.py run`
+prints them under every table; this is for choosing a protocol, and for a corpus without a method.
 """
 
 

@@ -1,4 +1,4 @@
-"""`test.py run`: videos in, figures and tables out."""
+"""`test.py run`: measure videos against the truth, and print the tables."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from affekt.evaluation.commands import LOW_COVERAGE
 from affekt.evaluation.commands.table import print_tables
 from affekt.evaluation.measure import Job, Outcome
 from affekt.evaluation.networks import choose_tools
@@ -16,8 +17,6 @@ from affekt.evaluation.protocol import MeasureName, Protocol, load_protocol
 from affekt.evaluation.run import Evaluation, evaluate
 from affekt.runtime.files import write_text
 from affekt.runtime.run import pick_device
-
-LOW_COVERAGE = 3  # exit code
 
 HELP = "measure videos against the truth"
 DESCRIPTION = """Measure videos against the truth, clip by clip, and print the papers' tables.
@@ -46,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(parser)
     parser.add_argument("--name", help="name of the row (default: the name of --out)")
     parser.add_argument(
-        "--no-controls", action="store_true", help="faster, and nothing to read figures by"
+        "--no-controls", action="store_true", help="faster, without the control rows"
     )
 
 
@@ -122,10 +121,10 @@ def measured(
         pairing = replace(pairing, cases=pairing.cases[: args.limit], missing=[], extra=[])
     with tqdm(total=len(pairing.cases), desc="measure", unit="clip") as bar:
         evaluation = evaluate(
-            pairing, job, args.out, name, args.workers, lambda outcome: _tell(bar, outcome)
+            pairing, job, args.out, name, args.workers, lambda outcome: _advance(bar, outcome)
         )
     report_problems(pairing, evaluation)
-    print_tables([args.out], protocol.tables, args.out)
+    print_tables(args.out, protocol.tables)
     wanted = protocol.min_coverage if args.min_coverage is None else args.min_coverage
     return coverage_code(evaluation.record, wanted)
 
@@ -151,23 +150,23 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def report_problems(pairing: Pairing, evaluation: Evaluation) -> None:
-    """Say which clips have no figures, and why."""
+    """Print which clips have no figures, and why."""
     for outcome in evaluation.failed:
-        _say(f"not measured: {outcome.task.case.id}: {outcome.message}")
+        _warn(f"not measured: {outcome.task.case.id}: {outcome.message}")
     for metric, clips in evaluation.record["without"].items():
-        _say(f"no {metric} of {len(clips)} clips: {some(clips)}")
+        _warn(f"no {metric} of {len(clips)} clips: {some(clips)}")
     for title, clips in (("no result for", pairing.missing), ("no truth for", pairing.extra)):
         if clips:
-            _say(f"{title} {len(clips)} clips: {some(clips)}")
+            _warn(f"{title} {len(clips)} clips: {some(clips)}")
 
 
 def coverage_code(record: dict[str, tp.Any], wanted: float) -> int:
-    """Say how much was covered; return 0, or `LOW_COVERAGE`."""
+    """Print how much was covered; return 0, or `LOW_COVERAGE`."""
     clips, frames = record["clip_coverage"], record["frame_coverage"]
-    _say(f"coverage: {clips:.1%} of the clips, {frames:.1%} of their frames")
+    _warn(f"coverage: {clips:.1%} of the clips, {frames:.1%} of their frames")
     if min(clips, frames) >= wanted:
         return 0
-    _say(f"test.py: that is less than the {wanted:.1%} wanted (--min-coverage)")
+    _warn(f"test.py: that is less than the {wanted:.1%} wanted (--min-coverage)")
     return LOW_COVERAGE
 
 
@@ -176,10 +175,10 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _tell(bar: "tqdm[tp.Any]", outcome: Outcome) -> None:
+def _advance(bar: "tqdm[tp.Any]", outcome: Outcome) -> None:
     bar.set_postfix_str(outcome.task.case.id, refresh=False)
     bar.update()
 
 
-def _say(text: str) -> None:
+def _warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")

@@ -1,4 +1,4 @@
-"""test.py table: a paper's table of finished evaluations, or of an ablation."""
+"""`test.py table`: a paper's table of finished evaluations, or of an ablation."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from affekt.evaluation.tables.build import NoFiguresError, TableOptions, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import PaperTable, load_papers
-from affekt.evaluation.tables.table import Format, Table, render
+from affekt.evaluation.tables.table import Format, render
 from affekt.runtime.files import write_text
 
 HELP = "a paper's table of finished evaluations, with intervals, controls and printed figures"
@@ -30,7 +30,7 @@ FORMATS: tuple[Format, ...] = tp.get_args(Format)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
+    """Describe the command line."""
     known = ", ".join(load_papers())
     parser.add_argument("evaluations", type=Path, nargs="+", help="--out folders of test.py run")
     parser.add_argument("--table", default=DEFAULT, help=f"one of {known}; default {DEFAULT}")
@@ -49,50 +49,47 @@ def main(args: argparse.Namespace) -> int:
         OSError: an evaluation is missing.
         ValueError: an unknown table or format, or evaluations that do not go together.
     """
-    formats = _formats(args.format)
-    paper = _paper(args.table)
-    table = _table(paper, args)
-    for form in formats:
-        text = render(table, form)
+    wanted, paper = args.format.split(","), _paper(args.table)
+    unknown = sorted({*wanted} - {*FORMATS})
+    if unknown:
+        raise ValueError(f"--format {unknown[0]!r} is not one of {', '.join(FORMATS)}")
+    if paper.layout != "ablation":
+        evaluations = [load_evaluation(folder) for folder in args.evaluations]
+        table = build_table(paper, evaluations, TableOptions(args.per_emotion, args.mixed))
+    elif len(args.evaluations) == 1:
+        table = build_ablation(paper, load_ablation(args.evaluations[0]))
+    else:
+        raise ValueError(f"{paper.id} takes one ablation, {len(args.evaluations)} are given")
+    for form in [form for form in FORMATS if form in wanted]:
         if args.out is None:
-            sys.stdout.write(text)
+            sys.stdout.write(render(table, form))
         else:
-            write_text(args.out / f"{paper.id}.{form}", text)
+            write_text(args.out / f"{paper.id}.{form}", render(table, form))
     return 0
 
 
-def print_tables(folders: Sequence[Path], tables: Sequence[str], out: Path | None = None) -> None:
-    """Print tables of finished evaluations as Markdown; write them in every format to `out`.
+def print_tables(folder: Path, tables: Sequence[str]) -> None:
+    """Print tables of a finished evaluation as Markdown; write them in every format beside it.
 
-    A table of which nothing was measured is left out, and a line says so.
+    A table of which nothing was measured is left out, and a line names the missing figures.
 
     Args:
-        folders: of evaluations of one protocol.
+        folder: of the evaluation, and for TABLE.md, TABLE.tex and so on.
         tables: ids of papers.yaml, made from evaluations.
-        out: folder for TABLE.md, TABLE.tex and so on; None: print only.
 
     Raises:
         OSError, ValueError: as `main`.
     """
-    evaluations = [load_evaluation(folder) for folder in folders]
+    evaluation = load_evaluation(folder)
     for name in tables:
         try:
-            table = build_table(_paper(name), evaluations)
+            table = build_table(_paper(name), [evaluation])
         except NoFiguresError as error:
             sys.stdout.write(f"{name} is left out: {error}\n\n")
             continue
         sys.stdout.write(f"{render(table, 'md')}\n")
-        if out is not None:
-            for form in FORMATS:
-                write_text(out / f"{table.id}.{form}", render(table, form))
-
-
-def _formats(text: str) -> list[Format]:
-    chosen = [form for form in FORMATS if form in text.split(",")]
-    unknown = sorted(set(text.split(",")) - set(FORMATS))
-    if unknown:
-        raise ValueError(f"--format {unknown[0]!r} is not one of {', '.join(FORMATS)}")
-    return chosen
+        for form in FORMATS:
+            write_text(folder / f"{table.id}.{form}", render(table, form))
 
 
 def _paper(name: str) -> PaperTable:
@@ -100,12 +97,3 @@ def _paper(name: str) -> PaperTable:
     if name not in papers:
         raise ValueError(f"no table {name!r}; known: {', '.join(papers)}")
     return papers[name]
-
-
-def _table(paper: PaperTable, args: argparse.Namespace) -> Table:
-    if paper.layout == "ablation":
-        if len(args.evaluations) > 1:
-            raise ValueError(f"{paper.id} takes one ablation, {len(args.evaluations)} are given")
-        return build_ablation(paper, load_ablation(args.evaluations[0]))
-    evaluations = [load_evaluation(folder) for folder in args.evaluations]
-    return build_table(paper, evaluations, TableOptions(args.per_emotion, args.mixed))

@@ -1,12 +1,14 @@
-"""The command line of `test.py weights`: which files metrics need, whether they are right."""
+"""`test.py weights`: the weights files of metrics and losses, listed, checked, put in place."""
 
 import argparse
 import json
 import sys
 import typing as tp
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS
+from affekt.runtime.markdown import markdown_table
 from affekt.runtime.weights import registry as weights
 from affekt.runtime.weights.registry import Status
 from affekt.runtime.weights.table import FILES, InvalidWeightsError, MissingWeightsError
@@ -19,12 +21,11 @@ DESCRIPTION = """List, check and put in place the files that some metrics and lo
     python test.py weights verify syncnet arcface
 
 They live in one folder: $AFFEKT_WEIGHTS, else ./weights. Nothing is downloaded: list --json and the
-message for a missing file say where it is from. Exit code 2: a file is missing; 4: one is there and
+message for a missing file name its source. Exit code 2: a file is missing; 4: one is there and
 is not the right one.
 """
-BAD_INPUT, MISMATCH = 2, 4  # exit codes
 STATES: dict[weights.State, str] = {"ok": "present", "missing": "missing", "bad": "BAD"}
-COLUMNS = ("key", "file is", "bytes", "licence", "needed by")
+COLUMNS = ("key", "state", "bytes", "licence", "needed by")
 UNUSED = "-"  # known, and read by nothing yet
 
 
@@ -70,8 +71,7 @@ def _list(as_json: bool) -> int:
         _say(json.dumps([_record(one) for one in found], indent=2))
         return 0
     _say(f"weights folder: {weights.root()}\n")
-    for line in _aligned([COLUMNS, *(_row(one) for one in found)]):
-        _say(line)
+    _say(markdown_table(COLUMNS, map(_row, found), left=(0, 1, 3, 4)))
     for one in found:
         if one.state == "bad":
             _say(f"\n{weights.explanation(one)}")
@@ -89,7 +89,7 @@ def _verify(keys: Sequence[str]) -> int:
             weights.require([one])
         except InvalidWeightsError as error:
             _say(str(error))
-            code = MISMATCH
+            code = WRONG_WEIGHTS
         except MissingWeightsError as error:
             _say(str(error))
             code = code or BAD_INPUT
@@ -110,20 +110,6 @@ def _row(one: Status) -> tuple[str, ...]:
     size = "?" if one.file.size is None else f"{one.file.size:,}"
     needed = ", ".join(one.file.needed_by) or UNUSED
     return one.file.key, STATES[one.state], size, one.file.licence, needed
-
-
-def _aligned(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return the rows as lines of a table, the sizes to the right."""
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    right = COLUMNS.index("bytes")
-    return [
-        "  ".join(
-            cell.rjust(width) if place == right else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
 
 
 def _record(one: Status) -> dict[str, tp.Any]:
