@@ -12,8 +12,8 @@
 
 A manifest is a CSV file with a column clip_id and of source, audio, pose, emotion and target those
 that the system takes (other columns are ignored); files are relative to the manifest. An empty cell
-stands for what the command line says. OUT is a folder then, which <clip_id>.mp4 is written into.
-Networks are read once; clips that are there already, of the same files and settings, are left as
+takes the value of the command line. OUT is a folder then, which <clip_id>.mp4 is written into.
+Networks are loaded once; clips that are there already, of the same files and settings, are left as
 they are; one that cannot be made is named at the end and in failed.jsonl, and the exit code is 1.
 """
 

@@ -1,5 +1,5 @@
-"""The pictures that EAMM and FOMM see: cut from portraits, driving videos and emotion sources as
-frame profile `eamm` stores them.
+"""Input pictures of EAMM and FOMM: portraits, driving videos and emotion sources, cut as frame
+profile `eamm` stores them.
 
 Unlike a stored frame, a picture here is never black where the cut leaves the original: its border
 is carried on, ever more blurred. (The release leaves black edges, which its networks then animate.

@@ -1,4 +1,4 @@
-"""Head poses in the form that EAMM's networks take: [yaw, pitch, roll, scale, tx, ty] a frame.
+"""Head poses in EAMM's convention: [yaw, pitch, roll, scale, tx, ty] a frame.
 
 What the release's numbers are (3DDFA_V2's camera matrix, EAMM release):
     yaw     degrees, asin(R31): above 0 the nose points to the image left, the viewer's left
@@ -23,14 +23,14 @@ Conventions, which shift a number by a constant:
             origin in it and depth in the head (below) are fitted to the release's samples. tx
             differs by at most 3 units, ty by 6 (of 120), scale by 15 per cent; the release's own
             square is found in each frame, and as unsteady as that.
-    crop    angles are of the head in the clip's crop, which the networks see. The release's crops
+    crop    angles are of the head in the clip's crop, the networks' input. The release's crops
             stand a few degrees otherwise: it aligns jaw and brows as well
             (affekt/media/faces/crop.py).
     square  `clip`, the default and ours, keeps the square where the clip's crop has the face of the
-            first frame: tx, ty and scale then say how the head moves, which keypoints depend on.
+            first frame: tx, ty and scale then measure how the head moves, as keypoints do.
             `face` lets it follow the head as the release does, where tx and ty follow from yaw and
-            pitch alone: nearer to what released weights have seen where a head moves far. Networks
-            want the poses that they learned from, the release's files are of the second kind.
+            pitch alone: nearer to what released weights were trained on where a head moves far.
+            Networks need poses of the kind they were trained on; the release's are the latter.
 """
 
 import typing as tp
@@ -46,7 +46,6 @@ from affekt.media.faces import geometry
 from affekt.media.faces.crop import EAMM_SIZE, EAMM_TEMPLATE, Crop
 from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.result import ping_pong
-from affekt.runtime.files import save_npy
 
 Square = tp.Literal["clip", "face"]
 
@@ -184,11 +183,6 @@ def read_pose_file(path: Path) -> Array:
             "(eamm.inference.pose.release_pose converts it)"
         )
     return poses[:, :WIDTH].astype(np.float32)
-
-
-def write_pose_file(path: Path, poses: Array) -> None:
-    """Write poses (N, 6) as the .npy that `read_pose_file` reads, whole or not at all."""
-    save_npy(path, np.asarray(poses, np.float32))
 
 
 def _numbers(path: Path) -> Array:

@@ -37,7 +37,7 @@ SOURCES = ("emotion", "emotion_audio", "emotion_blend", "emotion_track", "face")
 
 
 def _column(name: str, is_file: bool) -> Column:
-    """Return the column of a source; its cell sets aside what the command line says of others."""
+    """Return the column of a source; its cell replaces other sources of the command line."""
     others = tuple(source for source in SOURCES if source != name)
     return Column(name, needed=False, is_file=is_file, instead_of=others)
 

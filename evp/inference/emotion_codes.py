@@ -5,7 +5,7 @@
 
 Encodes the training clips of the run's corpus with the run's emotion encoder and writes
 RUN/emotion_codes.safetensors, a code for each `label` and each `speaker/label`, and
-RUN/emotion_codes.json, which says what they were made of. A label's code is the mean over its
+RUN/emotion_codes.json, their emotions and corpus. A label's code is the mean over its
 clips of the mean over a clip's windows.
 """
 

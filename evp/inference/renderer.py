@@ -23,7 +23,7 @@ from evp.data.portraits import guidance_maps
 from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
 from evp.networks.temporal_generator import TemporalGenerator
 
-DESCRIPTION = "edge2video.yaml"  # in the run folder: what `load_generator` needs to know
+DESCRIPTION = "edge2video.yaml"  # in the run folder, of the generator
 BATCH = 8  # maps at once through a generator without history
 
 

@@ -1,6 +1,6 @@
 """generate.py's command line: what it refuses and how it explains itself."""
 
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +8,14 @@ import pytest
 import generate
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import read_audio, write_wav
-from affekt.media.faces.crop import Crop
 from affekt.media.video.video import probe, read_frames, write_video
 from affekt.metrics.temporal import loudness, opening_lag
+from affekt.runtime.batch import Fingerprints, ResultFolder
+from affekt.runtime.manifest import read_manifest
 from evp.inference.landmarks import Emotion
-from evp.inference.portrait import EditedFrame
+from evp.inference.pipeline import EvpPipeline
 from evp.inference.postprocess import PauseRule, Retouch
+from tests.corpora.faked_evp import fake_networks, frame
 
 FRAMES = 75
 
@@ -23,12 +25,23 @@ def arguments(tmp_path, *more):
     return ["evp", *paths, f"--out={tmp_path / 'out.mp4'}", *more]
 
 
-def test_help_starts_with_an_example(capsys):
-    for argv in (["--help"], ["evp", "--help"]):
-        with pytest.raises(SystemExit):
-            generate.parse(argv)
-        text = capsys.readouterr().out
-        assert "python generate.py evp --run" in text[:500]
+def job_of(tmp_path, *more):
+    return generate.PIPELINES["evp"].job_of(generate.parse(arguments(tmp_path, *more)))
+
+
+@pytest.mark.parametrize(
+    ("system", "example"),
+    [
+        ((), "evp --run"),
+        (("evp",), "evp --run"),
+        (("fomm",), "fomm --fomm"),
+        (("eamm",), "eamm --run"),
+    ],
+)
+def test_help_starts_with_an_example(capsys, system, example):
+    with pytest.raises(SystemExit):
+        generate.parse([*system, "--help"])
+    assert f"python generate.py {example}" in capsys.readouterr().out[:500]
 
 
 def test_an_untrained_run_is_named_and_nothing_is_written(tmp_path, capsys):
@@ -37,15 +50,6 @@ def test_an_untrained_run_is_named_and_nothing_is_written(tmp_path, capsys):
     assert str(tmp_path / "run/edge2video") in error
     assert "Traceback" not in error
     assert not (tmp_path / "out.mp4").exists()
-
-
-def test_the_emotion_comes_from_one_place(tmp_path, capsys):
-    both = ("--emotion=happy", "--emotion-blend=sad:happy:0.5")
-    with pytest.raises(SystemExit):
-        generate.parse(arguments(tmp_path, *both))
-    assert "not allowed with argument" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="not from label and blend"):
-        Emotion(label="happy", blend="sad:happy:0.5")
 
 
 def test_no_sound_has_no_windows():
@@ -61,7 +65,6 @@ def loud_and_open(tmp_path, monkeypatch):
     tone = np.sin(np.arange(640 * FRAMES) * 0.3)
     samples = (0.5 * level.repeat(640) * tone).astype(np.float32)
     write_wav(tmp_path / "audio", samples)
-    crop = Crop(np.eye(2, 3), (64, 64), (64, 64))
 
     def audio_to_landmarks(_predictor, _run, heard, _speaker, _emotion):
         face = np.zeros((len(heard) // 640, 68, 2))
@@ -69,23 +72,9 @@ def loud_and_open(tmp_path, monkeypatch):
         return face
 
     def edit(_renderer, _target, face, *_):
-        for points in face:
-            picture = np.zeros((64, 64, 3), np.uint8)
-            picture[: 2 + int(3 * points[66, 1])] = 255
-            yield EditedFrame(picture, crop, picture, points, points)
+        return (frame(points, 2 + int(3 * points[66, 1])) for points in face)
 
-    analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
-    fakes = {
-        "evp.inference.pipeline.audio_to_landmarks": audio_to_landmarks,
-        "evp.inference.pipeline.edit": edit,
-        "evp.inference.pipeline.load_predictor": lambda _: object(),
-        "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
-        "evp.inference.pipeline.load_face_model": lambda _: None,
-        "affekt.media.faces.track.track_face": lambda *_: analysis,
-        "evp.inference.pipeline.make_detector": lambda *_: None,
-    }
-    for name, fake in fakes.items():
-        monkeypatch.setattr(name, fake)
+    fake_networks(monkeypatch, audio_to_landmarks, edit)
 
 
 def test_the_sound_of_the_written_video_is_in_step_with_its_pictures(loud_and_open, tmp_path):
@@ -108,6 +97,14 @@ def test_the_chosen_detector_is_loaded_on_the_chosen_device(loud_and_open, tmp_p
     for more in ((), chosen):
         assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0
     assert asked == [("mediapipe", "auto"), ("face_alignment", "cpu")]
+
+
+def test_audio_may_be_an_array(loud_and_open, tmp_path):
+    job = job_of(tmp_path)
+    samples = read_audio(job.audio)
+    job.audio.unlink()
+    assert EvpPipeline.for_jobs([job]).run(job, samples=samples) == [job.out]
+    assert probe(job.out).frames == FRAMES
 
 
 def test_a_videos_own_sound_gives_as_many_frames_as_the_video(loud_and_open, tmp_path):
@@ -136,7 +133,6 @@ def faces_given(tmp_path, monkeypatch):
     """Networks that leave the mouth open in a pause; a list of the faces and retouches drawn."""
     second = np.full(16_000, 0.1, np.float32)
     write_wav(tmp_path / "audio", np.concatenate([second, 0 * second, second]))
-    crop = Crop(np.eye(2, 3), (64, 64), (64, 64))
     given = []
 
     def audio_to_landmarks(*_):
@@ -147,21 +143,9 @@ def faces_given(tmp_path, monkeypatch):
 
     def edit(_renderer, _target, face, _model, _alignment, retouch):
         given.append((face, retouch))
-        picture = np.zeros((64, 64, 3), np.uint8)
-        return [EditedFrame(picture, crop, picture, points, points) for points in face]
+        return [frame(points) for points in face]
 
-    analysis = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=crop)
-    fakes = {
-        "evp.inference.pipeline.audio_to_landmarks": audio_to_landmarks,
-        "evp.inference.pipeline.edit": edit,
-        "evp.inference.pipeline.load_predictor": lambda _: object(),
-        "evp.inference.pipeline.load_renderer": lambda *_: SimpleNamespace(speaker="s"),
-        "evp.inference.pipeline.load_face_model": lambda _: None,
-        "affekt.media.faces.track.track_face": lambda *_: analysis,
-        "evp.inference.pipeline.make_detector": lambda *_: None,
-    }
-    for name, fake in fakes.items():
-        monkeypatch.setattr(name, fake)
+    fake_networks(monkeypatch, audio_to_landmarks, edit)
     return given
 
 
@@ -199,8 +183,7 @@ def test_a_manifests_clips_are_retouched_too(faces_given, tmp_path):
     ],
 )
 def test_each_measure_of_silence_has_a_threshold_of_its_own(tmp_path, more, rule):
-    args = generate.parse(arguments(tmp_path, *more))
-    assert generate.PIPELINES["evp"].job_of(args).pauses == rule
+    assert job_of(tmp_path, *more).pauses == rule
 
 
 @pytest.mark.parametrize(
@@ -230,3 +213,87 @@ def test_retouches_that_nobody_knows_are_refused(tmp_path, capsys, more):
     with pytest.raises(SystemExit):
         generate.parse(arguments(tmp_path, more))
     assert more.partition("=")[0] in capsys.readouterr().err
+
+
+def test_every_source_of_emotion_has_an_intensity(tmp_path):
+    assert job_of(tmp_path).emotion == Emotion()
+    assert job_of(tmp_path, "--intensity=0.5").emotion == Emotion(intensity=0.5)
+    assert job_of(tmp_path, "--emotion=sad", "--intensity=0").emotion == Emotion("sad", intensity=0)
+    found = job_of(tmp_path, "--emotion-track=a.csv", "--intensity=0.25").emotion
+    assert found == Emotion(track=Path("a.csv"), intensity=0.25)
+    assert job_of(tmp_path, "--emotion-blend=sad:happy:0.3").emotion.blend == "sad:happy:0.3"
+    assert job_of(tmp_path, "--emotion-audio=a.wav").emotion.audio == Path("a.wav")
+
+
+@pytest.mark.parametrize("other", ["blend=sad:happy:0.5", "track=a.csv"])
+def test_the_emotion_comes_from_one_place(tmp_path, capsys, other):
+    with pytest.raises(SystemExit):
+        generate.parse(arguments(tmp_path, "--emotion=happy", f"--emotion-{other}"))
+    assert "not allowed with argument" in capsys.readouterr().err
+    name, _, value = other.partition("=")
+    with pytest.raises(ValueError, match=f"not from label and {name}"):
+        Emotion(label="happy", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--intensity=1.5",), "the intensity is 1.5, wanted 0 (neutral) to 1"),
+        (("--intensity=much",), "the intensity is 'much', wanted a number from 0 to 1"),
+        (("--intensity=0.5", "--face=a.mp4"), "--intensity does not go with --face"),
+    ],
+)
+def test_an_intensity_that_says_nothing_is_refused(tmp_path, capsys, given, said):
+    assert generate.main(arguments(tmp_path, *given)) == 1
+    assert said in capsys.readouterr().err
+
+
+def rows_of(tmp_path, text, *more):
+    """Return the emotion of each row of a manifest, or what is wrong with it."""
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text(text)
+    out = tmp_path / "out"
+    args = ["evp", f"--run={tmp_path}", f"--manifest={manifest}", f"--out={out}", *more]
+    args = generate.parse(args)
+    rows, batch = read_manifest(manifest), ResultFolder(out)
+    return [generate.job_of_row(rows, row, args, batch) for row in rows.rows]
+
+
+def test_a_manifests_cells_set_the_emotion_of_the_command_line_aside(tmp_path):
+    text = (
+        "clip_id,audio,target,emotion,emotion_audio,emotion_blend,emotion_track,intensity\n"
+        "a,x.wav,x.mp4,happy,,,,0.5\n"
+        "b,x.wav,x.mp4,,,sad:happy:0.3,,\n"
+        "c,x.wav,x.mp4,,,,t.json,\n"
+        "d,x.wav,x.mp4,,,,,0\n"
+        "e,x.wav,x.mp4,,y.wav,,,\n"
+    )
+    jobs = rows_of(tmp_path, text, "--emotion=sad", "--intensity=0.75")
+    assert [job.emotion for job in jobs] == [
+        Emotion("happy", intensity=0.5),
+        Emotion(blend="sad:happy:0.3", intensity=0.75),
+        Emotion(track=tmp_path / "t.json", intensity=0.75),
+        Emotion("sad", intensity=0.0),
+        Emotion(audio=tmp_path / "y.wav", intensity=0.75),
+    ]
+    (filmed,) = rows_of(tmp_path, "clip_id,audio,target,emotion\na,x,y,\n", "--face=f.mp4")
+    assert filmed.face == Path("f.mp4")
+    (labelled,) = rows_of(tmp_path, "clip_id,audio,target,emotion\na,x,y,sad\n", "--face=f.mp4")
+    assert (labelled.face, labelled.emotion) == (None, Emotion("sad"))
+
+
+def test_two_emotions_in_one_row_are_refused(tmp_path):
+    text = "clip_id,audio,target,emotion,emotion_track\na,x.wav,x.mp4,happy,t.json\n"
+    with pytest.raises(ValueError, match="both emotion and emotion_track are given; keep one"):
+        rows_of(tmp_path, text)
+
+
+def test_another_schedule_or_intensity_makes_a_clip_anew(tmp_path):
+    track = tmp_path / "t.csv"
+    track.write_text("time,happy\n0,1\n")
+    text = "clip_id,audio,target,emotion_track,intensity\na,x.wav,x.mp4,t.csv,\n"
+    found = {Fingerprints().of(*rows_of(tmp_path, text))}
+    found.add(Fingerprints().of(*rows_of(tmp_path, text, "--intensity=0.5")))
+    track.write_text("time,happy\n1,1\n")
+    found.add(Fingerprints().of(*rows_of(tmp_path, text)))
+    assert len(found) == 3

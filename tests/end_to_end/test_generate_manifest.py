@@ -3,7 +3,6 @@
 import errno
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from affekt.runtime.files import read_jsonl
 from affekt.runtime.manifest import read_manifest, write_manifest_file
 from eamm.inference import fomm_pipeline, pipeline
 from tests.corpora.drawn_face import draw_face, talking_clip, tone
+from tests.corpora.faked_evp import fake_networks, frame
 from tests.corpora.tiny_eamm import write_tiny_runs
 
 COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "speaker")
@@ -253,22 +253,12 @@ def test_evp_takes_labels_and_reads_its_networks_once(inputs, tmp_path, monkeypa
         return np.zeros((len(samples) // 640, 68, 2))
 
     def edit(_renderer, _target, face, *_):
-        picture = np.zeros((64, 64, 3), np.uint8)
-        return (SimpleNamespace(picture=picture) for _ in face)
+        return map(frame, face)
 
-    found = SimpleNamespace(landmarks=np.zeros((5, 68, 2)), crop=None)
-    fakes = {
-        "evp.inference.pipeline.audio_to_landmarks": audio_to_landmarks,
-        "evp.inference.pipeline.edit": edit,
-        "evp.inference.pipeline.load_predictor": counted("predictor", lambda _: object(), counts),
-        "evp.inference.pipeline.load_renderer": counted(
-            "renderer", lambda *_: SimpleNamespace(speaker="s"), counts
-        ),
-        "evp.inference.pipeline.load_face_model": counted("face model", lambda _: None, counts),
-        "affekt.media.faces.track.track_face": counted("analysis", lambda *_: found, counts),
-    }
-    for name, fake in fakes.items():
-        monkeypatch.setattr(name, fake)
+    def counting(name, function):
+        return counted(name, function, counts)
+
+    fake_networks(monkeypatch, audio_to_landmarks, edit, counting)
     manifest = tmp_path / "evp.csv"
     manifest.write_text(
         "clip_id,audio,target,emotion\n"
@@ -278,7 +268,8 @@ def test_evp_takes_labels_and_reads_its_networks_once(inputs, tmp_path, monkeypa
     options = [f"--run={tmp_path}", f"--manifest={manifest}", "--frame=crop"]
     options += [f"--out={tmp_path / 'out'}", f"--emotion-audio={inputs / 'long.wav'}"]
     assert generate.main(["evp", *options]) == 0
-    assert counts == {"predictor": 1, "renderer": 1, "face model": 1, "analysis": 1}
+    read = ("load_predictor", "load_renderer", "load_face_model", "make_detector", "track_face")
+    assert counts == dict.fromkeys(read, 1)
     assert (heard[0].label, heard[0].audio) == ("happy", None)
     assert (heard[1].label, heard[1].audio) == (None, inputs / "long.wav")
 

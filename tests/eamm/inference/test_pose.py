@@ -19,7 +19,6 @@ from eamm.inference.pose import (
     relative_pose,
     release_pose,
     to_release,
-    write_pose_file,
 )
 from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
@@ -52,18 +51,10 @@ def turned(**degrees):
 # signs and units
 
 
-def test_yaw_above_zero_turns_the_nose_to_the_viewers_left():
-    left, ahead = turned(yaw=20), turned()
+def test_positive_angles_turn_to_the_viewers_left_look_down_and_lift_the_eye_at_the_image_right():
+    left, down, leaning, ahead = turned(yaw=20), turned(pitch=20), turned(roll=20), turned()
     assert left[30, 0] - left[27, 0] < ahead[30, 0] - ahead[27, 0] - 3
-
-
-def test_pitch_above_zero_looks_down():
-    down, ahead = turned(pitch=20), turned()
     assert down[30, 1] - down[27, 1] > ahead[30, 1] - ahead[27, 1] + 3
-
-
-def test_roll_above_zero_lifts_the_eye_at_the_image_right():
-    leaning = turned(roll=20)
     assert leaning[45, 1] < leaning[36, 1] - 20
 
 
@@ -219,38 +210,27 @@ def test_both_widths_are_read_and_tz_is_dropped(tmp_path, width, dtype):
     np.testing.assert_allclose(found, poses[:, :6], rtol=1e-6)
 
 
-def test_what_is_written_is_read(tmp_path):
-    poses = to_release(poses_of([[10, 5, -3], [-20, 0, 4.0]]), SAME)
-    write_pose_file(tmp_path / "p.npy", poses)
-    np.testing.assert_array_equal(read_pose_file(tmp_path / "p.npy"), poses)
-
-
 def damage(path, kind):
     """Write a pose file that is wrong in one way."""
     poses = file_of(path, 5 if kind == "narrow" else 7)
-    if kind == "nan":
-        poses[3, 1] = np.nan
     arrays = {
         "flat": poses[0],
         "empty": poses[:0],
+        "nan": np.where(np.arange(poses.size).reshape(poses.shape) == 22, np.nan, poses),
         "text": np.array([["a"] * 6]),
         "complex": poses.astype(complex),
         "ours": np.tile([0.1, 0, 0, 4.3, 120, 130], (5, 1)),
         "zero": poses * 0,
+        "pickled": np.array([{"pose": 1}], dtype=object),
     }
-    if kind == "pickled":
-        np.save(path, np.array([{"pose": 1}], dtype=object), allow_pickle=True)
+    contents = {"csv": b"1,2,3,4,5,6\n", "half": path.read_bytes()[:150], "nothing": b""}
+    if kind in contents:
+        path.write_bytes(contents[kind])
     elif kind == "npz":
         with path.open("wb") as file:
             np.savez(file, poses)
-    elif kind == "csv":
-        path.write_text("1,2,3,4,5,6\n")
-    elif kind == "half":
-        path.write_bytes(path.read_bytes()[:150])
-    elif kind == "nothing":
-        path.write_bytes(b"")
     else:
-        np.save(path, arrays.get(kind, poses))
+        np.save(path, arrays.get(kind, poses), allow_pickle=True)
 
 
 @pytest.mark.parametrize(
@@ -278,9 +258,6 @@ def test_a_wrong_file_is_refused_with_its_fault(tmp_path, kind, message):
         read_pose_file(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no pose file .*away\.npy"):
         read_pose_file(tmp_path / "away.npy")
 

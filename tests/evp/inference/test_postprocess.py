@@ -110,15 +110,32 @@ def sound(*parts):
     return np.concatenate([np.full(count * FRAME, total / FRAME) for count, total in parts])
 
 
-def silent(*parts):
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        # A frame is silent by the sum of its samples.
+        ([(20, 0.099), (3, 0.101)], [(20, True), (3, False)]),
+        ([(3, -0.101), (20, -0.099)], [(3, False), (20, True)]),
+        # A short silence is speech.
+        ([(5, 1), (19, 0), (5, 1)], [(29, False)]),
+        ([(5, 1), (20, 0), (5, 1)], [(5, False), (20, True), (5, False)]),
+        ([(19, 0), (5, 1), (19, 0)], [(43, False)]),
+        # A single frame of speech between pauses is silent, two are not.
+        ([(20, 0), (1, 1), (20, 0)], [(41, True)]),
+        ([(20, 0), (2, 1), (20, 0)], [(20, True), (2, False), (20, True)]),
+        # Short silences are speech first, so that a click does not join them.
+        ([(15, 0), (1, 1), (15, 0)], [(31, False)]),
+        ([(1, 1), (20, 0)], [(1, False), (20, True)]),  # at the edge it stays
+    ],
+)
+def test_silent_frames_are_those_of_the_releases_rule(parts, expected):
     samples = sound(*parts)
-    return silent_frames(samples, len(samples) // FRAME, RULE).tolist()
+    found = silent_frames(samples, len(samples) // FRAME, RULE)
+    assert found.tolist() == [silent for count, silent in expected for _ in range(count)]
 
 
-def test_a_frame_is_silent_by_the_sum_of_its_samples():
-    assert silent((20, 0.099), (3, 0.101)) == [True] * 20 + [False] * 3
-    assert silent((3, -0.101), (20, -0.099)) == [False] * 3 + [True] * 20
-    wave = np.tile([0.5, -0.5], 20 * FRAME // 2)  # loud, and yet it adds up to nothing
+def test_a_wave_may_be_loud_and_add_up_to_nothing():
+    wave = np.tile([0.5, -0.5], 20 * FRAME // 2)
     assert silent_frames(wave, 20, RULE).all()
 
 
@@ -140,9 +157,6 @@ def test_the_level_finds_pauses_with_noise_and_an_offset():
     assert np.flatnonzero(more).tolist() == [*range(30, 50), *range(65, 85)]
     louder = silent_frames(7 * recorded, 85, PauseRule("level", 25.0))
     np.testing.assert_array_equal(louder, quiet)
-
-
-def test_the_level_of_no_sound_at_all_is_silent():
     assert silent_frames(np.zeros(25 * FRAME), 25, PauseRule("level", 25.0)).all()
 
 
@@ -154,20 +168,6 @@ def test_loud_speech_is_what_five_in_a_hundred_frames_exceed():
     levels[:6] = 100.0
     tone = levels.repeat(FRAME) * np.tile([1.0, -1.0], 50 * FRAME)
     assert silent_frames(tone, 100, PauseRule("level", 25.0)).tolist() == [False] * 6 + [True] * 94
-
-
-def test_a_short_silence_is_speech():
-    assert silent((5, 1), (19, 0), (5, 1)) == [False] * 29
-    assert silent((5, 1), (20, 0), (5, 1)) == [False] * 5 + [True] * 20 + [False] * 5
-    assert silent((19, 0), (5, 1), (19, 0)) == [False] * 43
-
-
-def test_a_single_frame_of_speech_between_pauses_is_silent_two_are_not():
-    assert silent((20, 0), (1, 1), (20, 0)) == [True] * 41
-    assert silent((20, 0), (2, 1), (20, 0)) == [True] * 20 + [False] * 2 + [True] * 20
-    # Short silences are speech first, so that a click does not join them.
-    assert silent((15, 0), (1, 1), (15, 0)) == [False] * 31
-    assert silent((1, 1), (20, 0)) == [False] + [True] * 20  # at the edge it stays
 
 
 def test_the_sound_lasts_as_long_as_the_face():
@@ -184,25 +184,22 @@ def faces(gaps):
     return result
 
 
-def test_a_pause_fades_to_the_closest_lips_and_back():
-    face = np.zeros((28, 68, 2))
+def opened(count, closest):
+    """A face whose lips are 10 apart, but 2 in one frame."""
+    face = np.zeros((count, 68, 2))
     face[:, 66, 1] = 10.0
-    face[1, 66, 1] = 2.0  # the closest lips, while something is said
+    face[closest, 66, 1] = 2.0
+    return face
+
+
+def test_a_pause_fades_to_the_closest_lips_and_back_and_not_at_the_ends_of_the_sound():
+    fade = [8.4, 6.8, 5.2, 3.6]  # 2 + 8 x the share of the prediction: 0.8, 0.6, 0.4, 0.2, 0.05
     mask = np.array([False] * 4 + [True] * 20 + [False] * 4)
-    gap = closed_where(face, mask)[:, 66, 1]
-    # 2 + 8 x the share of the prediction: 0.8, 0.6, 0.4, 0.2, then 0.05.
-    fade = [8.4, 6.8, 5.2, 3.6]
+    gap = closed_where(opened(28, 1), mask)[:, 66, 1]
     expected = [10, 2, 10, 10, *fade, *[2.4] * 12, *fade[::-1], 10, 10, 10, 10]
     np.testing.assert_allclose(gap, expected, rtol=1e-12)
-
-
-def test_at_the_ends_of_the_sound_there_is_no_fade():
-    face = np.zeros((60, 68, 2))
-    face[:, 66, 1] = 10.0
-    face[30, 66, 1] = 2.0
     mask = np.array([True] * 20 + [False] * 20 + [True] * 20)
-    gap = closed_where(face, mask)[:, 66, 1]
-    fade = [8.4, 6.8, 5.2, 3.6]
+    gap = closed_where(opened(60, 30), mask)[:, 66, 1]
     np.testing.assert_allclose(gap[:20], [2.4] * 16 + fade[::-1], rtol=1e-12)
     np.testing.assert_allclose(gap[40:], fade + [2.4] * 16, rtol=1e-12)
 
