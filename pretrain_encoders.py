@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
+from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
@@ -36,7 +37,7 @@ from evp.networks.encoders import (
     EncodersDescription,
     save_description,
 )
-from evp.validation import HeldOut, class_accuracy, held_out_clips, landmark_figures
+from evp.validation import class_accuracy, landmark_metrics
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Config:
     norm: Norm = "l2"  # content: of eq. 7
     reduction: Reduction = "sample"
     optim: OptimConfig = field(default_factory=OptimConfig)
-    held_out: HeldOut = field(default_factory=HeldOut)
+    val: ValConfig = field(default_factory=ValConfig)
 
 
 def train(cfg: Config) -> None:
@@ -68,8 +69,8 @@ def train(cfg: Config) -> None:
 
 def train_emotion(cfg: Config, corpus: Corpus) -> None:
     windows = EmotionWindows(corpus, "train", cfg.run.seed, cfg.augmentation)
-    measured = held_out_clips(corpus, cfg.held_out)
-    labels = labels_of(measured, corpus)
+    val_set = val_clips(corpus, cfg.val)
+    labels = labels_of(val_set, corpus)
 
     run = Run(cfg)
     save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
@@ -91,15 +92,15 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
 
         accuracy = (logits.argmax(dim=1) == batch["emotion"]).float().mean()
         run.log(classification=loss, window_accuracy=accuracy, total=loss, grad_norm=grad_norm)
-        if measured and run.due(cfg.held_out.every):
-            run.log_now(held_out_accuracy=class_accuracy(encoder, classifier, measured, labels))
+        if val_set and run.due(cfg.val.every):
+            run.log_now(held_out_accuracy=class_accuracy(encoder, classifier, val_set, labels))
 
 
 def train_content(cfg: Config, corpus: Corpus) -> None:
     space = fit_space(corpus, cfg.view, cfg.head.components)
     neutral = [clip for clip in clips_of(corpus, "train") if clip.emotion == NEUTRAL]
     clips = LandmarkClips(neutral, space, cfg.view, cfg.frames, "window", cfg.run.seed)
-    measured = held_out_clips(corpus, cfg.held_out, NEUTRAL)
+    val_set = [clip for clip in val_clips(corpus, cfg.val) if clip.emotion == NEUTRAL]
 
     run = Run(cfg)
     save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
@@ -128,9 +129,8 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
         optimizer.step()
 
         run.log(position=loss, total=loss, grad_norm=grad_norm)
-        if measured and run.due(cfg.held_out.every):
-            figures = landmark_figures(predict, measured, space, cfg.view)
-            run.log_now(**figures)
+        if val_set and run.due(cfg.val.every):
+            run.log_now(**landmark_metrics(predict, val_set, space, cfg.view))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
+from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
@@ -33,8 +34,7 @@ from evp.networks.audio2lm import (
     save_network,
 )
 from evp.networks.encoders import EncodersDescription, load_encoders, save_description
-from evp.pictures import faces_picture
-from evp.validation import HeldOut, held_out_clips, landmark_figures
+from evp.validation import landmark_metrics, plot_faces
 
 PICTURED = 4  # frames of a batch, one a sequence
 
@@ -64,7 +64,7 @@ class Config:
     model: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    held_out: HeldOut = field(default_factory=HeldOut)
+    val: ValConfig = field(default_factory=ValConfig)
 
 
 def train(cfg: Config) -> None:
@@ -74,7 +74,7 @@ def train(cfg: Config) -> None:
     clips = LandmarkClips(
         clips_of(corpus, "train"), space, cfg.view, cfg.frames, cfg.emotion_from, cfg.run.seed
     )
-    measured = held_out_clips(corpus, cfg.held_out)
+    val_set = val_clips(corpus, cfg.val)
 
     run = Run(cfg)
     encoders = load_encoders(cfg.encoders).to(run.device)
@@ -117,10 +117,10 @@ def train(cfg: Config) -> None:
         optimizer.step()
 
         run.log(**terms, total=total, grad_norm=grad_norm)
-        if measured and run.due(cfg.held_out.every):
-            run.log_now(**landmark_figures(predict, measured, space, cfg.view))
+        if val_set and run.due(cfg.val.every):
+            run.log_now(**landmark_metrics(predict, val_set, space, cfg.view))
             shown = [unflatten(f[:PICTURED, -1].detach().cpu().numpy()) for f in (truth, faces)]
-            run.picture("faces", faces_picture(*shown))
+            run.picture("faces", plot_faces(*shown))
 
 
 def learned(encoder: nn.Module, mode: Literal["frozen", "finetune"]) -> list[nn.Parameter]:

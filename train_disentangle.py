@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from affekt.media.corpus import Corpus
+from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
@@ -22,8 +23,7 @@ from evp.data.speech import Squares, Tilted, Timing, labels_of
 from evp.inference.emotion_codes import check_emotions
 from evp.networks.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
 from evp.networks.encoders import EncodersDescription, load_pretrained, save_description
-from evp.pictures import windows_picture
-from evp.validation import HeldOut, class_accuracy, held_out_clips
+from evp.validation import class_accuracy, plot_windows
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Config:
     timing: Timing = "reference"  # see evp.data.speech.Squares; own is ours
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    held_out: HeldOut = field(default_factory=HeldOut)
+    val: ValConfig = field(default_factory=ValConfig)
 
 
 def train(cfg: Config) -> None:
     corpus = Corpus(cfg.corpus)
     squares = Squares(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift, cfg.timing)
     tilted = Tilted(squares, cfg.content_tilt, cfg.run.seed)
-    measured = held_out_clips(corpus, cfg.held_out)
-    labels = labels_of(measured, corpus)
+    val_set = val_clips(corpus, cfg.val)
+    labels = labels_of(val_set, corpus)
 
     run = Run(cfg)
     save_description(cfg.run.out, EncodersDescription(cfg.model.encoders, corpus.emotions))
@@ -79,10 +79,10 @@ def train(cfg: Config) -> None:
         optimizer.step()
 
         run.log(**terms, total=total, grad_norm=grad_norm)
-        if measured and run.due(cfg.held_out.every):
-            accuracy = class_accuracy(model.encoders.emotion, model.classifier, measured, labels)
+        if val_set and run.due(cfg.val.every):
+            accuracy = class_accuracy(model.encoders.emotion, model.classifier, val_set, labels)
             run.log_now(held_out_accuracy=accuracy)
-            run.picture("windows", windows_picture(model.show(batch["windows"][:4]).cpu().numpy()))
+            run.picture("windows", plot_windows(model.show(batch["windows"][:4]).cpu().numpy()))
 
 
 def start_from_pretrained(cfg: Config, model: Disentanglement, corpus: Corpus) -> None:

@@ -13,19 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from affekt.arrays import Image
-from affekt.metrics.image import psnr, ssim
+from affekt.media.validation import ValConfig
 from affekt.nets.ema import make_ema
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.nets.warp import warp_by_flow
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from evp.data.portraits import PortraitClips, VideoDataConfig, training_clips
+from evp.data.portraits import GuidanceConfig, PortraitClips, VideoDataConfig, training_clips
 from evp.inference.renderer import RendererDescription, make_generator, save_description
 from evp.losses import (
     VGG_WEIGHTS,
@@ -42,7 +40,7 @@ from evp.networks.discriminators import (
     Discriminators,
     VideoDiscriminatorConfig,
 )
-from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.networks.generator import GeneratorConfig
 from evp.rollout import (
     DrawnSequences,
     SequenceConfig,
@@ -51,15 +49,7 @@ from evp.rollout import (
     let_learn,
     phase_of,
 )
-from evp.validation_frames import (
-    HeldOutFrames,
-    Measured,
-    draw_measured,
-    measured_frames,
-    sample_picture,
-)
-
-EPSILON = 1e-9  # of a distance that another is divided by
+from evp.validation import frame_metrics, plot_samples, render_val, val_frames
 
 
 @dataclass(frozen=True)
@@ -79,7 +69,7 @@ class Config:
     discriminator_optim: OptimConfig = field(default_factory=OptimConfig)
     ema_decay: float = 0.0  # a step, of the weights' moving average, which is what is used
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
-    held_out: HeldOutFrames = field(default_factory=HeldOutFrames)
+    val: ValConfig = field(default_factory=ValConfig)
 
     def __post_init__(self) -> None:
         for wrong, message in self._contradictions():
@@ -123,7 +113,7 @@ def train(cfg: Config) -> None:
     frames = PortraitClips(
         clips, cfg.guidance, cfg.data.frames, cfg.data.shift, cfg.run.seed, cfg.loss.need_flow
     )
-    measured = measured_frames(cfg.data, cfg.held_out, cfg.guidance, cfg.generator.previous)
+    val_set = val_frames(cfg.data, cfg.val, cfg.guidance, cfg.generator.previous)
 
     run = Run(cfg)
     device = run.device
@@ -189,11 +179,11 @@ def train(cfg: Config) -> None:
             )
 
         run.log(**terms)
-        if measured is not None and phase.level == 0 and run.due(cfg.held_out.every):
+        if val_set is not None and phase.level == 0 and run.due(cfg.val.every):
             ema.module.eval()
-            shown = draw_measured(ema.module, measured)
-            run.log_now(**held_out_figures(shown, measured))
-            run.picture("held_out", sample_picture(measured.guidance, shown, measured.frames))
+            shown = render_val(ema.module, val_set)
+            run.log_now(**frame_metrics(shown, val_set))
+            run.picture("held_out", plot_samples(val_set.guidance, shown, val_set.frames))
 
 
 def picture_terms(
@@ -246,26 +236,6 @@ def take_step(
     norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
     optimizer.step()
     return norm
-
-
-def held_out_figures(result: Image, measured: Measured) -> dict[str, float]:
-    """Return SSIM and PSNR of the result, and both against the nearest training frames."""
-    ours, looked_up = (compared(each, measured.frames) for each in (result, measured.nearest))
-    return {
-        "held_out_ssim": ours["ssim"],
-        "held_out_psnr": ours["psnr"],
-        "held_out_dssim_ratio": (1 - ours["ssim"]) / max(1 - looked_up["ssim"], EPSILON),
-        "held_out_psnr_gain": ours["psnr"] - looked_up["psnr"],
-    }
-
-
-def compared(result: Image, truth: Image) -> dict[str, float]:
-    """Return mean SSIM and PSNR of frames (N, H, W, 3) against the true ones."""
-    pairs = list(zip(result, truth, strict=True))
-    return {
-        "ssim": float(np.mean([ssim(*pair) for pair in pairs])),
-        "psnr": float(np.mean([psnr(*pair) for pair in pairs])),
-    }
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ PARTS: tuple[Part, ...] = get_args(Part)
 WITHOUT_EFFECT = {  # on a run's result: keys of where and how it is computed, logged and saved
     *(f"run.{key}" for key in ("out", "device", "workers", "threads", "progress")),
     *(f"run.{key}" for key in ("log_every", "save_every")),
-    "held_out.every",
-    "held_out.split",
+    "val.clips",
+    "val.every",
+    "val.split",
 }
 
 

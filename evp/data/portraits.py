@@ -16,12 +16,11 @@ from torch.utils.data import Dataset
 
 from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
-from affekt.media.faces.edges import guidance_map
+from affekt.media.faces.edges import CHANNELS, Form, guidance_map
 from affekt.media.faces.geometry import align_2d
 from affekt.media.video.frames import FrameStore
 from affekt.media.video.pictures import resized
 from affekt.runtime.config import ConfigError
-from evp.networks.generator import GuidanceConfig
 
 Points = NDArray[np.floating[Any]]
 
@@ -43,6 +42,19 @@ class VideoDataConfig:
             raise ValueError("corpora is empty")
         if self.repeats and len(self.repeats) != len(self.corpora):
             raise ValueError(f"{len(self.repeats)} repeats for {len(self.corpora)} corpora")
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """Form and size of the generator's guidance maps."""
+
+    form: Form = "distance"
+    size: int = 512  # pixels a side; stored frames of another size are resized
+
+    @property
+    def channels(self) -> int:
+        """Channels of a guidance map."""
+        return CHANNELS[self.form]
 
 
 class PortraitClips(Dataset[dict[str, Tensor]]):

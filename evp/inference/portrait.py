@@ -26,10 +26,9 @@ from affekt.media.faces.points import RIGID
 from affekt.media.video.frames import open_frames, write_frames
 from affekt.media.video.result import ping_pong
 from affekt.media.video.video import read_video
-from evp.data.portraits import guidance_maps, scaled
+from evp.data.portraits import GuidanceConfig, guidance_maps, scaled
 from evp.inference.postprocess import Retouch, retouched
 from evp.inference.renderer import FrameRenderer, Renderer, Target, initial_frames
-from evp.networks.generator import GuidanceConfig
 
 Alignment = tp.Literal["3d", "none"]
 Paste = tp.Literal["face", "crop"]

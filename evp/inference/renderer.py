@@ -19,8 +19,8 @@ from affekt.media.video.pictures import resized
 from affekt.media.video.video import read_video
 from affekt.runtime.config import dump_config, load_config
 from affekt.runtime.run import pick_device, restore
-from evp.data.portraits import guidance_maps
-from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.data.portraits import GuidanceConfig, guidance_maps
+from evp.networks.generator import Generator, GeneratorConfig
 from evp.networks.temporal_generator import TemporalGenerator
 
 DESCRIPTION = "edge2video.yaml"  # in the run folder, of the generator

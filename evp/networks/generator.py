@@ -17,21 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from affekt.media.faces.edges import CHANNELS, Form
 from evp.networks.blocks import NormType, ResidualBlock, down, halved, outer, stem, up
-
-
-@dataclass(frozen=True)
-class GuidanceConfig:
-    """What the generator sees, and the size at which it works."""
-
-    form: Form = "distance"
-    size: int = 512  # pixels a side; stored frames of another size are resized
-
-    @property
-    def channels(self) -> int:
-        """Channels of a guidance map."""
-        return CHANNELS[self.form]
 
 
 @dataclass(frozen=True)

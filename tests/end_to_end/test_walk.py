@@ -51,22 +51,22 @@ RUN = "run.steps=2 run.batch_size=2 run.workers=0 run.log_every=1 run.progress=f
 CONTENT = "{0}content.channels=[2,2,2,2,2] {0}content.hidden=8 {0}content.dim=8"
 ENCODERS = CONTENT + " {0}emotion.channels=[2,2,2,2] {0}emotion.hidden=8 {0}emotion.dim=4"
 HEAD = "{0}hidden=8 {0}layers=1 {0}head_hidden=8 {0}identity_dim=4"
-PRETRAINED = f"{RUN} {ENCODERS.format('encoders.')} {HEAD.format('head.')} held_out.every=2"
+PRETRAINED = f"{RUN} {ENCODERS.format('encoders.')} {HEAD.format('head.')} val.every=2"
 DISENTANGLED = (
-    f"{RUN} {ENCODERS.format('model.encoders.')} model.decoder.channels=[4,4,4,4] held_out.every=2"
+    f"{RUN} {ENCODERS.format('model.encoders.')} model.decoder.channels=[4,4,4,4] val.every=2"
 )
 DRAWN = (
     "run.steps=3 run.workers=0 run.log_every=1 run.progress=false vgg.weights=random "
     "guidance.size=64 generator.channels=2 generator.downsamplings=1 generator.blocks=2 "
     "generator.enhancer_blocks=1 discriminator.channels=2 video_discriminator.patches.channels=2 "
-    "sequence.coarse_steps=1 sequence.enhancer_steps=1 held_out.every=3 held_out.frames=8"
+    "sequence.coarse_steps=1 sequence.enhancer_steps=1 val.every=3"
 )
 SMALLER = {  # the command that begins so -> what makes it small
     "data_prep.prepare": "workers=0 frames.size=64 progress=false",
     "data_prep.flow": "--workers 0",
     "pretrain_encoders.py": PRETRAINED,
     "train_disentangle.py": DISENTANGLED,
-    "train_audio2lm.py": f"{RUN} {HEAD.format('model.')} held_out.every=2",
+    "train_audio2lm.py": f"{RUN} {HEAD.format('model.')} val.every=2",
     "train_edge2video.py": DRAWN,
     # An untrained network draws nothing that a detector takes for a face.
     "test.py run": "--workers 0 --no-controls --min-coverage 0",
@@ -231,8 +231,8 @@ def test_a_pretraining_that_is_refused_leaves_no_run_folder(home, monkeypatch, c
     prepared(home, monkeypatch)
     for target in ("emotion", "content"):
         words = ["pretrain_encoders.py", f"configs/evp/pretrain_{target}.yaml", "run.out=runs/no"]
-        assert run([*smaller(words, home), "held_out.split=val"], monkeypatch) == 1
-        assert "no clips in split 'val'" in capsys.readouterr().err
+        assert run([*smaller(words, home), "val.split=val"], monkeypatch) == 1
+        assert "no clip of split 'val'" in capsys.readouterr().err
         assert not (home / "runs/no").exists()
 
 

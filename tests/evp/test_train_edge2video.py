@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
 from evp.data.portraits import (
+    GuidanceConfig,
     PortraitClips,
     VideoDataConfig,
     training_clips,
@@ -20,10 +22,10 @@ from evp.data.portraits import (
 from evp.inference.renderer import load_generator, render
 from evp.losses import VideoLossConfig
 from evp.networks.discriminators import DiscriminatorConfig
-from evp.networks.generator import GeneratorConfig, GuidanceConfig
-from evp.validation_frames import HeldOutFrames, measured_frames
+from evp.networks.generator import GeneratorConfig
+from evp.validation import mean_quality, val_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_portraits
-from train_edge2video import Config, compared, train
+from train_edge2video import Config, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 
@@ -49,7 +51,7 @@ def config(tmp_path):
         vgg=VggConfig("random", ("relu1_1",)),
         loss=VideoLossConfig(gan=0.1, gan_from=4, vgg=0.5),
         ema_decay=0.9,
-        held_out=HeldOutFrames("none"),
+        val=ValConfig("none"),
     )
 
 
@@ -59,22 +61,22 @@ def test_it_learns_faces_that_it_has_not_seen(config):
         run=replace(config.run, steps=250),
         loss=VideoLossConfig(gan=0.01, gan_from=200, vgg=0.0),
         optim=OptimConfig(lr=4e-3, schedule="one_cycle"),
-        held_out=HeldOutFrames(every=250, frames=12),
+        val=ValConfig(every=250),
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
     seen = PortraitClips(training_clips(config.data), PLAIN)
-    measured = measured_frames(config.data, quick.held_out, PLAIN)
+    val_set = val_frames(config.data, quick.val, PLAIN)
     mean = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).mean(dim=0)
     grey = (127.5 * (mean + 1)).round().byte().permute(1, 2, 0).numpy()
-    mean_face = compared(np.repeat(grey[None], 12, axis=0), measured.frames)
+    mean_face = mean_quality(np.repeat(grey[None], 12, axis=0), val_set.frames)
     assert last["held_out_psnr"] > mean_face["psnr"] + 3
     assert last["held_out_ssim"] > mean_face["ssim"]
     assert list((config.run.out / "pictures").glob("held_out_*.png"))
 
     generator, description = load_generator(config.run.out)
     assert description.speaker == "M901"
-    again = compared(render(generator, measured.guidance), measured.frames)
+    again = mean_quality(render(generator, val_set.guidance), val_set.frames)
     assert again["psnr"] == pytest.approx(last["held_out_psnr"], abs=1e-6)
 
 

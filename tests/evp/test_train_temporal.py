@@ -7,10 +7,17 @@ import pytest
 import torch
 
 import train_edge2video
+from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
-from evp.data.portraits import PortraitClips, VideoDataConfig, speaker_clips, training_clips
+from evp.data.portraits import (
+    GuidanceConfig,
+    PortraitClips,
+    VideoDataConfig,
+    speaker_clips,
+    training_clips,
+)
 from evp.inference.renderer import load_generator, make_generator
 from evp.losses import VideoLossConfig
 from evp.networks.discriminators import (
@@ -18,11 +25,11 @@ from evp.networks.discriminators import (
     Discriminators,
     VideoDiscriminatorConfig,
 )
-from evp.networks.generator import GeneratorConfig, GuidanceConfig
+from evp.networks.generator import GeneratorConfig
 from evp.rollout import SequenceConfig, Sequences, draw_sequences
-from evp.validation_frames import IN_A_ROW, HeldOutFrames, draw_measured, measured_frames
+from evp.validation import RUN, mean_quality, render_val, val_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_flow, write_portraits
-from train_edge2video import Config, compared, motion_terms, train
+from train_edge2video import Config, motion_terms, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 PATCHES = DiscriminatorConfig(4, 2, 1)
@@ -69,7 +76,7 @@ def config(corpus, tmp_path):
         vgg=VggConfig("random", ("relu1_1",)),
         loss=ALL_ON,
         ema_decay=0.9,
-        held_out=HeldOutFrames("none"),
+        val=ValConfig("none"),
     )
 
 
@@ -91,24 +98,24 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
         sequence=SequenceConfig(coarse_steps=16, enhancer_steps=16),
         loss=replace(ALL_ON, gan=0.01, gan_video=0.01, gan_from=100, vgg=0.1, warp=1.0),
         optim=OptimConfig(lr=4e-3, schedule="one_cycle"),
-        held_out=HeldOutFrames(every=120, frames=16),
+        val=ValConfig(every=120),
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
-    measured = measured_frames(config.data, quick.held_out, PLAIN, previous=2)
-    (first,), truth = measured.firsts, measured.frames
+    val_set = val_frames(config.data, quick.val, PLAIN, previous=2)
+    (first,), truth = val_set.initial, val_set.frames
     seen = PortraitClips(training_clips(config.data), PLAIN)
     mean = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).mean(dim=0)
     grey = (127.5 * (mean + 1)).round().byte().permute(1, 2, 0).numpy()
     one_late = np.concatenate([first.frames[-1:], truth[:-1]])
     repeated = (first.frames[-1:], grey[None])
-    for still in (one_late, *(frame.repeat(IN_A_ROW, axis=0) for frame in repeated)):
-        assert last["held_out_psnr"] > compared(still, truth)["psnr"] + 1.5
+    for still in (one_late, *(frame.repeat(RUN, axis=0) for frame in repeated)):
+        assert last["held_out_psnr"] > mean_quality(still, truth)["psnr"] + 1.5
     assert last["held_out_psnr_gain"] > 2  # over the nearest training frames
 
     generator, description = load_generator(config.run.out)
     assert description.generator == config.generator
-    again = compared(draw_measured(generator, measured), truth)
+    again = mean_quality(render_val(generator, val_set), truth)
     assert again["psnr"] == pytest.approx(last["held_out_psnr"], abs=1e-6)
 
     (clip,) = speaker_clips(config.data, "test_sentence")[0]
@@ -185,14 +192,14 @@ def test_every_term_appears_with_its_weight_from_its_step_on(config):
 
 
 def test_held_out_frames_wait_until_the_full_size_is_drawn(config):
-    held_out, norm = HeldOutFrames(every=2, frames=8), replace(config.generator, norm="batch")
+    val, norm = ValConfig(every=2), replace(config.generator, norm="batch")
     coarse = replace(config.sequence, enhancer_steps=0)  # batch norm goes with no phase beside it
-    train(replace(steps(config, 7), held_out=held_out, generator=norm, sequence=coarse))
+    train(replace(steps(config, 7), val=val, generator=norm, sequence=coarse))
     rows = [row for row in rows_of(config.run.out) if "held_out_psnr" in row]
     assert [row["step"] for row in rows] == [6, 7]  # the global generator is alone until step 4
     generator, _ = load_generator(config.run.out)
-    measured = measured_frames(config.data, held_out, PLAIN, previous=2)
-    again = compared(draw_measured(generator, measured), measured.frames)
+    val_set = val_frames(config.data, val, PLAIN, previous=2)
+    again = mean_quality(render_val(generator, val_set), val_set.frames)
     assert again["psnr"] == pytest.approx(rows[-1]["held_out_psnr"], abs=1e-6)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from affekt.media.audio.reader import write_wav
+from affekt.media.validation import ValConfig
 from affekt.media.video.video import read_frames
 from affekt.metrics.image import ssim
 from affekt.runtime.run import RunConfig
@@ -19,11 +20,10 @@ from affekt.showcase.temporal_figures import (
     seeds,
     softened,
 )
-from evp.data.portraits import VideoDataConfig
+from evp.data.portraits import GuidanceConfig, VideoDataConfig
 from evp.losses import VideoLossConfig
 from evp.networks.discriminators import DiscriminatorConfig
-from evp.networks.generator import GeneratorConfig, GuidanceConfig
-from evp.validation_frames import HeldOutFrames
+from evp.networks.generator import GeneratorConfig
 from tests.corpora.portrait_corpus import SIZE, write_flow, write_portraits
 from train_edge2video import Config, train
 
@@ -47,7 +47,7 @@ def run(corpus, out, seed):
             generator=GeneratorConfig(2, 1, 1, 0, 0, 3, previous=1),
             discriminator=DiscriminatorConfig(2, 1, 1),
             loss=VideoLossConfig(gan=0.0, vgg=0.0),
-            held_out=HeldOutFrames("none"),
+            val=ValConfig("none"),
         )
     )
 

@@ -12,6 +12,7 @@ from affekt.media.video.flow_store import FILE
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import DamagedFileError
 from evp.data.portraits import (
+    GuidanceConfig,
     OpenClip,
     PortraitClips,
     VideoDataConfig,
@@ -19,7 +20,6 @@ from evp.data.portraits import (
     speaker_clips,
     training_clips,
 )
-from evp.networks.generator import GuidanceConfig
 from tests.corpora.portrait_corpus import SIZE, picture, write_flow, write_portraits
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)

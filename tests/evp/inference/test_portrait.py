@@ -8,10 +8,11 @@ from affekt.media.face3d.model import project
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.geometry import align_3d
 from affekt.media.video.video import VideoWriter
+from evp.data.portraits import GuidanceConfig
 from evp.inference.portrait import edit, frames_in_order, place_faces
 from evp.inference.postprocess import Retouch, smoothed
 from evp.inference.renderer import Renderer, Target
-from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.networks.generator import Generator, GeneratorConfig
 from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
 T = 12

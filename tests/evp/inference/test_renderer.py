@@ -11,7 +11,7 @@ from affekt.media.video.pictures import resized
 from affekt.media.video.video import VideoWriter, read_frames
 from affekt.nets.ema import make_ema
 from affekt.runtime import checkpoint
-from evp.data.portraits import guidance_maps, scaled
+from evp.data.portraits import GuidanceConfig, guidance_maps, scaled
 from evp.inference.portrait import edit
 from evp.inference.renderer import (
     FrameRenderer,
@@ -28,7 +28,7 @@ from evp.inference.renderer import (
     render,
     save_description,
 )
-from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.networks.generator import Generator, GeneratorConfig
 from evp.networks.temporal_generator import TemporalGenerator
 
 SMALL = GeneratorConfig(channels=4, downsamplings=2, blocks=2, enhancers=1, enhancer_blocks=1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.media.validation import ValConfig
 from affekt.runtime.checkpoint import save
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig
@@ -31,7 +32,7 @@ from evp.networks.encoders import (
     load_encoders,
     save_description,
 )
-from evp.validation import HeldOut, landmark_figures
+from evp.validation import landmark_metrics
 from tests.corpora.spoken_corpus import make_corpus
 from train_audio2lm import Config, LossConfig, train
 
@@ -164,7 +165,7 @@ def config(corpus, tmp_path):
         emotion_from="other_clip",
         model=SMALL,
         optim=OptimConfig(1e-2, (0.9, 0.999), clip_norm=1.0, schedule="one_cycle"),
-        held_out=HeldOut(every=160),
+        val=ValConfig(every=160),
     )
 
 
@@ -177,7 +178,7 @@ def rows(config):
 def test_it_learns_faces_of_held_out_sentences(config, corpus, model, steps):
     # Few outputs find the mouth behind the stronger brows later than many do.
     run = replace(config.run, steps=steps)
-    config = replace(config, model=model, run=run, held_out=HeldOut(every=steps))
+    config = replace(config, model=model, run=run, val=ValConfig(every=steps))
     train(config)
     figures = rows(config)[-1]
     assert figures["held_out_mouth_ratio"] < 0.6  # 1 is the speaker's mean face
@@ -192,10 +193,10 @@ def test_it_learns_faces_of_held_out_sentences(config, corpus, model, steps):
         return predict_landmarks(predictor.model, predictor.encoders, clip.windows(), code, neutral)
 
     clips = corpus.clips(split="test_sentence")
-    again = landmark_figures(predict, clips, predictor.space, predictor.view)
+    again = landmark_metrics(predict, clips, predictor.space, predictor.view)
     assert again["held_out_mouth_px"] == pytest.approx(figures["held_out_mouth_px"], abs=1e-3)
     shuffled = {clip.id: other for clip, other in zip(clips, clips[1:] + clips[:1], strict=True)}
-    wrong = landmark_figures(
+    wrong = landmark_metrics(
         lambda clip: (
             predict(shuffled[clip.id])
             - unflatten(predictor.space.neutral_of(shuffled[clip.id].speaker))
@@ -216,13 +217,13 @@ def test_a_frozen_encoder_keeps_weights_and_batch_statistics(config):
         content_encoder="frozen",
         emotion_encoder="frozen",
         emotion_from="window",
-        held_out=HeldOut("none"),
+        val=ValConfig("none"),
     )
     train(frozen)
     before, after = load_encoders(config.encoders), load_encoders(frozen.run.out)
     assert all(torch.equal(after.state_dict()[k], v) for k, v in before.state_dict().items())
 
-    tuned = replace(config, run=replace(steps, out=steps.out / "tuned"), held_out=HeldOut("none"))
+    tuned = replace(config, run=replace(steps, out=steps.out / "tuned"), val=ValConfig("none"))
     train(tuned)
     after = load_encoders(tuned.run.out)
     for part in (before.content, before.emotion):
@@ -241,7 +242,7 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
         run=run,
         optim=OptimConfig(1e-3),
         loss=LossConfig(velocity=0.5),
-        held_out=HeldOut("none"),
+        val=ValConfig("none"),
     )
     train(config)
     stopped = replace(config, run=replace(run, out=run.out / "stopped", steps=3))
@@ -255,7 +256,7 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
 
 def test_velocity_of_weight_0_is_not_computed(config, monkeypatch):
     monkeypatch.setattr("train_audio2lm.velocity", None)
-    train(replace(config, run=replace(config.run, steps=1), held_out=HeldOut("none")))
+    train(replace(config, run=replace(config.run, steps=1), val=ValConfig("none")))
     assert "velocity" not in rows(config)[0]
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 import pretrain_encoders
 import train_disentangle
+from affekt.media.validation import ValConfig
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig, restore
@@ -28,7 +29,6 @@ from evp.networks.encoders import (
     EncodersConfig,
     load_encoders,
 )
-from evp.validation import HeldOut
 from tests.corpora.spoken_corpus import make_corpus
 from train_disentangle import Config, train
 
@@ -216,7 +216,7 @@ def config(corpus, tmp_path):
         emotion_from=None,
         model=SMALL,
         optim=OptimConfig(lr=5e-3, betas=(0.9, 0.999)),
-        held_out=HeldOut(every=60),
+        val=ValConfig(every=60),
     )
 
 
@@ -244,7 +244,7 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
         run=replace(config.run, steps=250, batch_size=16),
         optim=OptimConfig(1e-2, (0.9, 0.999), clip_norm=1.0, schedule="one_cycle"),
         loss=LossConfig(classification=5.0, reduction="element", content_loss="normalised"),
-        held_out=HeldOut(every=250),
+        val=ValConfig(every=250),
     )
     train(config)
     model = trained(config, corpus)
@@ -271,7 +271,7 @@ def test_a_stopped_run_continues_bit_for_bit(config, corpus, workers):
     config = replace(
         config,
         run=replace(config.run, steps=8, save_every=4, workers=workers),
-        held_out=HeldOut("none"),
+        val=ValConfig("none"),
         shift=3,
     )
     train(config)
@@ -285,7 +285,7 @@ def test_a_stopped_run_continues_bit_for_bit(config, corpus, workers):
 
 def test_pretrained_encoders_and_classifier_are_where_it_starts(config, corpus, tmp_path):
     steps = replace(config.run, steps=1, save_every=1)
-    shared = {"corpus": corpus.root, "encoders": SMALL.encoders, "held_out": HeldOut("none")}
+    shared = {"corpus": corpus.root, "encoders": SMALL.encoders, "val": ValConfig("none")}
     for target in ("emotion", "content"):
         pretrain_encoders.train(
             pretrain_encoders.Config(
@@ -318,7 +318,7 @@ def test_pretraining_on_other_emotions_is_refused(config, corpus, tmp_path):
             target="emotion",
             corpus=corpus.root,
             encoders=SMALL.encoders,
-            held_out=HeldOut("none"),
+            val=ValConfig("none"),
         )
     )
     other = make_corpus(tmp_path / "other", speakers=("M901",), sentences=2, frames=10)
@@ -329,9 +329,7 @@ def test_pretraining_on_other_emotions_is_refused(config, corpus, tmp_path):
         ValueError, match=r"trained on the emotions angry, happy, neutral, but .* lists neutral"
     ):
         train(
-            replace(
-                config, corpus=other.root, emotion_from=tmp_path / "pre", held_out=HeldOut("none")
-            )
+            replace(config, corpus=other.root, emotion_from=tmp_path / "pre", val=ValConfig("none"))
         )
 
 
@@ -362,12 +360,12 @@ def test_the_emotion_encoders_pretraining_learns_and_resumes(config, corpus, tmp
         corpus=corpus.root,
         encoders=SMALL.encoders,
         optim=OptimConfig(2e-3, (0.9, 0.999), clip_norm=1.0),
-        held_out=HeldOut(every=60),
+        val=ValConfig(every=60),
     )
     pretrain_encoders.train(cfg)
     assert rows(cfg)[-1]["held_out_accuracy"] >= 5 / 6  # chance 1/3
     run = replace(cfg.run, out=tmp_path / "stopped", steps=30)
-    stopped = replace(cfg, run=run, held_out=HeldOut("none"))
+    stopped = replace(cfg, run=run, val=ValConfig("none"))
     pretrain_encoders.train(stopped)
     pretrain_encoders.train(replace(stopped, run=replace(run, steps=60)))
     assert rows(stopped) == [row for row in rows(cfg) if "held_out_accuracy" not in row]
@@ -381,14 +379,14 @@ def test_the_content_encoders_pretraining_beats_the_mean_face_and_resumes(config
         encoders=SMALL.encoders,
         head=Audio2LandmarkConfig(identity_dim=8, hidden=32, layers=1, head_hidden=32),
         optim=OptimConfig(5e-3, (0.9, 0.999), clip_norm=1.0),
-        held_out=HeldOut(every=100),
+        val=ValConfig(every=100),
     )
     pretrain_encoders.train(cfg)
     figures = rows(cfg)[-1]
     assert figures["held_out_mouth_ratio"] < 0.6
     assert figures["held_out_mouth_r"] > 0.7
     run = replace(cfg.run, out=tmp_path / "stopped", steps=50)
-    stopped = replace(cfg, run=run, held_out=HeldOut("none"))
+    stopped = replace(cfg, run=run, val=ValConfig("none"))
     pretrain_encoders.train(stopped)
     pretrain_encoders.train(replace(stopped, run=replace(run, steps=100)))
     assert rows(stopped) == rows(cfg)[:-1]

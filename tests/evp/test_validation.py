@@ -1,4 +1,4 @@
-"""Held-out frames: which are measured, and that they are drawn as a video is."""
+"""Validation frames of the renderer: which are chosen, and that runs are rendered as videos."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -10,19 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affekt.media.corpus import Corpus
+from affekt.media.validation import ValConfig
 from affekt.runtime.config import ConfigError
-from evp.data.portraits import OpenClip, VideoDataConfig, nearest_frames
+from evp.data.portraits import GuidanceConfig, OpenClip, VideoDataConfig, nearest_frames
 from evp.inference.renderer import render
-from evp.networks.generator import Generator, GeneratorConfig, GuidanceConfig
+from evp.networks.generator import Generator, GeneratorConfig
 from evp.networks.temporal_generator import TemporalGenerator
-from evp.validation_frames import (
-    IN_A_ROW,
-    HeldOutFrames,
-    draw_measured,
-    measured_frames,
-    run_starts,
-    sample_picture,
-)
+from evp.validation import RUN, plot_samples, render_val, run_starts, val_frames
 from tests.corpora.portrait_corpus import SIZE, write_portraits
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
@@ -65,62 +59,62 @@ def test_runs_of_a_known_corpus_begin_where_they_were_worked_out_by_hand():
     assert run_starts([10], 4, previous=2, run=8) == [[2]]  # the only one there is
 
 
-def test_measured_frames_are_spread_evenly_over_the_held_out_clips(tmp_path):
+def test_frames_are_spread_evenly_over_the_held_out_clips(tmp_path):
     write_portraits(tmp_path, ("train", *["test_sentence"] * 5), frames=7)
     data = VideoDataConfig((tmp_path,))
-    assert len(measured_frames(data, HeldOutFrames(frames=100), PLAIN).frames) == 35
-    few = measured_frames(data, HeldOutFrames(frames=4), PLAIN)  # every ninth of 35
+    assert len(val_frames(data, ValConfig(), PLAIN, count=100).frames) == 35
+    few = val_frames(data, ValConfig(), PLAIN, count=4)  # every ninth of 35
     assert len(few.frames) == len(few.guidance) == len(few.nearest) == 4
-    assert few.firsts == ()
+    assert few.initial == ()
     clips = Corpus(tmp_path).clips(split="test_sentence")
     wanted = [
         OpenClip(clips[c], PLAIN).read([k])[0][0] for c, k in ((0, 4), (1, 6), (3, 1), (4, 3))
     ]
     np.testing.assert_array_equal(few.frames, wanted)
-    assert measured_frames(data, HeldOutFrames("none"), PLAIN) is None
+    assert val_frames(data, ValConfig("none"), PLAIN) is None
 
 
-def test_runs_are_measured_with_what_came_before_each(tmp_path):
+def test_runs_have_the_frames_before_them(tmp_path):
     write_portraits(tmp_path, ("train", *["test_sentence"] * 3), frames=12)
     data = VideoDataConfig((tmp_path,))
-    measured = measured_frames(data, HeldOutFrames(frames=23), PLAIN, previous=2)
+    chosen = val_frames(data, ValConfig(), PLAIN, previous=2, count=23)
     # 3 beginnings a clip, 2 runs at most: every eighth of 9, from the fifth
     clips = Corpus(tmp_path).clips(split="test_sentence")
-    assert run_starts([12] * 3, 2, 2, IN_A_ROW) == [[], [3], []]
+    assert run_starts([12] * 3, 2, 2, RUN) == [[], [3], []]
     frames, maps = OpenClip(clips[1], PLAIN).read(range(1, 11))
-    np.testing.assert_array_equal(measured.frames, frames[2:])
-    np.testing.assert_array_equal(measured.guidance, maps[2:])
-    (first,) = measured.firsts
+    np.testing.assert_array_equal(chosen.frames, frames[2:])
+    np.testing.assert_array_equal(chosen.guidance, maps[2:])
+    (first,) = chosen.initial
     np.testing.assert_array_equal(first.frames, frames[:2])
     np.testing.assert_array_equal(first.guidance, maps[:2])
     train = Corpus(tmp_path).clips(split="train")
     looked_up = [at for _, at in nearest_frames(train, clips[1])[3:11]]
     nearest = OpenClip(train[0], PLAIN).read(looked_up)[0]
-    np.testing.assert_array_equal(measured.nearest, nearest)
+    np.testing.assert_array_equal(chosen.nearest, nearest)
 
 
 def test_clips_too_short_for_a_run_are_refused_with_the_way_out(tmp_path):
     write_portraits(tmp_path, ("train", "test_sentence"), frames=9)
     data = VideoDataConfig((tmp_path,))
-    assert len(measured_frames(data, HeldOutFrames(), PLAIN, previous=1).frames) == IN_A_ROW
-    with pytest.raises(ConfigError, match=r"has 10 frames, .* set held_out\.split=none"):
-        measured_frames(data, HeldOutFrames(), PLAIN, previous=2)
+    assert len(val_frames(data, ValConfig(), PLAIN, previous=1).frames) == RUN
+    with pytest.raises(ConfigError, match=r"has 10 frames, .* set val\.split=none"):
+        val_frames(data, ValConfig(), PLAIN, previous=2)
 
 
 def test_every_run_is_drawn_as_a_video_of_its_own(tmp_path):
     write_portraits(tmp_path, ("train", *["test_sentence"] * 2), frames=30)
     data = VideoDataConfig((tmp_path,))
     generator = TemporalGenerator(1, replace(SMALL, previous=2)).eval()
-    measured = measured_frames(data, HeldOutFrames(frames=32), PLAIN, previous=2)
-    result = draw_measured(generator, measured)
-    assert result.shape == measured.frames.shape == (32, 32, 32, 3)
-    for number, first in enumerate(measured.firsts):
-        run = slice(IN_A_ROW * number, IN_A_ROW * (number + 1))
-        wanted = render(generator, measured.guidance[run], first)
+    chosen = val_frames(data, ValConfig(), PLAIN, previous=2, count=32)
+    result = render_val(generator, chosen)
+    assert result.shape == chosen.frames.shape == (32, 32, 32, 3)
+    for number, first in enumerate(chosen.initial):
+        run = slice(RUN * number, RUN * (number + 1))
+        wanted = render(generator, chosen.guidance[run], first)
         np.testing.assert_array_equal(result[run], wanted)
     single = Generator(1, SMALL).eval()
-    alone = measured_frames(data, HeldOutFrames(frames=9), PLAIN)
-    np.testing.assert_array_equal(draw_measured(single, alone), render(single, alone.guidance))
+    alone = val_frames(data, ValConfig(), PLAIN, count=9)
+    np.testing.assert_array_equal(render_val(single, alone), render(single, alone.guidance))
 
 
 def test_a_sample_picture_shows_map_result_and_truth_side_by_side():
@@ -128,7 +122,7 @@ def test_a_sample_picture_shows_map_result_and_truth_side_by_side():
     rng = np.random.default_rng(0)
     maps = rng.integers(0, 256, (7, 2, 4, 5)).astype(np.uint8)
     result, truth = rng.integers(0, 256, (2, 7, 4, 5, 3)).astype(np.uint8)
-    found = sample_picture(maps, result, truth)
+    found = plot_samples(maps, result, truth)
     assert found.shape == (4 * 4, 3 * 5, 3)
     for row, t in enumerate((0, 2, 4, 6)):
         strip = found[4 * row : 4 * row + 4]
