@@ -4,9 +4,23 @@ python -m affekt.runtime.doctor
 """
 
 import importlib
+import importlib.util
 import sys
 
-MODULES = ("torch", "torchvision", "cv2", "av", "soundfile", "librosa", "numba", "scipy", "yaml")
+NEEDED = (
+    *("torch", "torchvision", "numpy", "scipy", "numba", "sklearn", "threadpoolctl"),
+    *("cv2", "mediapipe", "av", "soundfile", "soxr", "PIL", "espeakng_loader"),
+    *("safetensors", "yaml", "tqdm", "tensorboard", "matplotlib"),
+)
+OPTIONAL = {  # what each one is for; imported only where it is chosen
+    "face_alignment": "the detector face_alignment",
+    "librosa": "the audio reader librosa",
+    "python_speech_features": "the MFCC backend python_speech_features",
+    "dtw": "the DTW backend dtw-python",
+    "h5py": "the face model bfm2017",
+    "torch_fidelity": "the metrics fid and kid",
+    "onnxruntime": "the metric csim",
+}
 SYSTEM_PACKAGES = {
     "libGL.so.1": "libgl1",
     "libgthread-2.0.so.0": "libglib2.0-0",
@@ -17,7 +31,7 @@ SYSTEM_PACKAGES = {
 }
 
 
-def complaint(module: str) -> str | None:
+def load_problem(module: str) -> str | None:
     """Return what is wrong with a module and what to do, or None where it loads."""
     try:
         importlib.import_module(module)
@@ -30,11 +44,14 @@ def complaint(module: str) -> str | None:
 
 
 def main() -> int:
-    """Print every complaint; return 1 if there is any."""
-    complaints = [text for text in map(complaint, MODULES) if text]
-    for text in complaints:
+    """Print every problem; return 1 if there is any. What is optional may be absent."""
+    problems = [text for text in map(load_problem, NEEDED) if text]
+    for module, purpose in OPTIONAL.items():
+        if importlib.util.find_spec(module) is None:
+            sys.stderr.write(f"{module} is not installed; only {purpose} needs it\n")
+    for text in problems:
         sys.stderr.write(text + "\n")
-    return bool(complaints)
+    return bool(problems)
 
 
 if __name__ == "__main__":
