@@ -232,6 +232,6 @@ def _eamm_results(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
     return [
         Stage("inspect", command("data_prep.inspect", demo.corpus, *sheet), ("prepare",)),
         Stage("videos", command("affekt.showcase.videos", "eamm", *where), trained),
-        Stage("analysis", command("eamm.analysis.analyse", *where), trained),
+        Stage("analysis", command("eamm.analysis.supplement", *where), trained),
         Stage("figures", command("affekt.showcase.eamm_figures", *where), trained),
     ]

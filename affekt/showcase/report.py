@@ -20,7 +20,7 @@ from affekt.showcase.full_plan import (
 from affekt.showcase.page import Figure, MetricRow, Section, write_page
 from affekt.showcase.plans import evp_manifest, scores_of
 from affekt.showcase.thresholds import format_value, look_up, plain_rows, rows
-from eamm.analysis.analyse import ROWS as ANALYSIS_ROWS
+from eamm.analysis.supplement import ROWS as ANALYSIS_ROWS
 
 EVP_STAGES = (
     "pretrain_emotion",
@@ -131,7 +131,7 @@ def _eamm_analysis(folder: Path) -> list[Section]:
     if not (folder / "analysis.json").is_file():
         return []
     found = read_json(folder / "analysis.json")
-    values = {key: format_value(look_up(found, key)) for key, _ in ANALYSIS_ROWS}
+    values = {key: format_value(look_up(found, key)) for key in ANALYSIS_ROWS}
     return [
         Section(
             "EAMM: emotion features",
@@ -143,7 +143,7 @@ def _eamm_analysis(folder: Path) -> list[Section]:
                 Figure("the same over time", folder / "dynamic_source_tracks.png"),
                 Figure("clips by emotion and person", folder / "clusters.png"),
             ],
-            [MetricRow(key, text, "", values[key], None) for key, text in ANALYSIS_ROWS],
+            [MetricRow(key, text, "", values[key], None) for key, text in ANALYSIS_ROWS.items()],
         )
     ]
 

@@ -1,8 +1,8 @@
-"""The trained networks as the analyses use them, and faces found in what they render.
+"""EAMM's trained networks with the pose held still, and measures of the faces they render.
 
-Everything is made with the pose held still, so that what moves is the speech and the emotion.
-Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels
-of the 256 px face. A frame without a face is NaN and counts nowhere.
+With the pose still, only speech and emotion move. Landmarks are aligned on the rigid points per
+frame (affekt.media.faces.geometry.align_2d): pixels of the 256 px face. A frame without a face is
+NaN and is left out of every measure but `coverage`.
 
 Letters: T frames of a clip, N rendered ones, K keypoints, E channels of an emotion feature, S
 pixels of a side.
@@ -26,37 +26,34 @@ from affekt.metrics.landmark import point_distance
 from eamm.a2fd.network import A2fd
 from eamm.analysis.landmarks import EXPRESSION, align_faces, render_clip
 from eamm.displacement.data import clip_motion, read_frames
-from eamm.displacement.network import (
-    Displacement,
-    DisplacementDescription,
-    apply_displacement,
-)
+from eamm.displacement.network import Displacement, DisplacementDescription, apply_displacement
 from eamm.displacement.validation import Pair, val_pairs
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.inference.emotion import emotion_features
 from eamm.inference.keypoints import EammRuns, load_networks
+from eamm.inference.pose import release_pose
 
 Figures = dict[str, float | None]  # None: nothing could be measured
+People = dict[str, dict[str, Pair]]  # by speaker and emotion
 
 TEST: Literal["test_speaker"] = "test_speaker"  # the split that no stage learns from
 DETECTED = 256  # pixels a side at which faces are looked for in rendered frames
-ALL = 1_000_000  # clips; more than any corpus has
 
 
-class Made(NamedTuple):
+class RenderedFrames(NamedTuple):
     """Some frames of a rendered clip."""
 
     frames: Image  # (N, S, S, 3)
     faces: Array  # (N, 68, 2), aligned; NaN without a face
 
 
-class Studio(NamedTuple):
-    """The trained networks, in evaluation mode, and what finds faces."""
+class TrainedNetworks(NamedTuple):
+    """The trained networks, in evaluation mode, and a landmark detector."""
 
     fomm: Fomm
     a2fd: A2fd
-    model: Displacement
+    displacement: Displacement
     description: DisplacementDescription
     detect: Callable[[Image], Array]  # frames (N, 256, 256, 3) to landmarks (N, 68, 2), NaN
 
@@ -73,33 +70,39 @@ class Studio(NamedTuple):
         """Return some frames of a clip at the networks' size, (N, S, S, 3)."""
         return resized(clip.store().read(list(chosen)), self.size)
 
-    def spoken(self, portrait_1CHW: Tensor, sound: Clip, pose: Array) -> Keypoints:
+    def audio_keypoints(self, portrait_1CHW: Tensor, sound: Clip, pose: Array) -> Keypoints:
         """Return A2FD's keypoints (T, K) of a clip's sound under one pose (6,), held still."""
         windows, _ = clip_motion(sound)
         still = torch.from_numpy(np.array(pose, np.float32)).expand(len(windows), -1)
         return self.a2fd.of_clip(portrait_1CHW, windows[None], still[None])
 
+    def neutral(self, clip: Clip) -> tuple[Tensor, Keypoints]:
+        """Return a clip's first frame as a portrait, and A2FD's keypoints of its own sound."""
+        portrait = self.portrait(clip)
+        return portrait, self.audio_keypoints(portrait, clip, release_pose(clip)[0])
+
     def features(self, frames: Image) -> Tensor:
         """Return the emotion features of frames (N, H, W, 3), (N, E); mouths are hidden first."""
-        return emotion_features(self.model, self.description, frames)
+        return emotion_features(self.displacement, self.description, frames)
 
     @torch.no_grad()
-    def moved(self, neutral: Keypoints, features_TE: Tensor) -> Keypoints:
-        """Return neutral keypoints (T, K) moved by emotion features (T, E), or by one (E,)."""
+    def displaced(self, neutral: Keypoints, features_TE: Tensor) -> Keypoints:
+        """Return neutral keypoints (T, K) displaced by emotion features (T, E), or by one (E,)."""
         features_TE = features_TE.expand(len(neutral.value), -1)
-        displacement = self.model.predict(features_TE, neutral)
-        return apply_displacement(
-            neutral, displacement, self.model.config.keypoint_ids, self.description.keypoint_gains
-        )
+        displacement = self.displacement.predict(features_TE, neutral)
+        ids, gains = self.displacement.config.keypoint_ids, self.description.keypoint_gains
+        return apply_displacement(neutral, displacement, ids, gains)
 
-    def made(self, portrait_1CHW: Tensor, keypoints: Keypoints, chosen: Sequence[int]) -> Made:
-        """Render some frames of keypoints (T, K), and find their faces."""
+    def render(
+        self, portrait_1CHW: Tensor, keypoints: Keypoints, chosen: Sequence[int]
+    ) -> RenderedFrames:
+        """Render some frames of keypoints (T, K), and detect their faces."""
         few = Keypoints(*(each[list(chosen)] for each in keypoints))
         frames = render_clip(self.fomm, portrait_1CHW, few)
-        return Made(frames, align_faces(self.detect(resized(frames, DETECTED))))
+        return RenderedFrames(frames, align_faces(self.detect(resized(frames, DETECTED))))
 
 
-def open_studio(runs: Path, detect: Callable[[Image], Array]) -> Studio:
+def open_networks(runs: Path, detect: Callable[[Image], Array]) -> TrainedNetworks:
     """Read the runs fomm/, a2fd/ and displacement/ of a folder.
 
     Raises:
@@ -108,19 +111,19 @@ def open_studio(runs: Path, detect: Callable[[Image], Array]) -> Studio:
     """
     places = (runs / name for name in ("fomm", "a2fd", "displacement", "face_model.npz"))
     networks = load_networks(EammRuns(*places), True, "cpu")
-    model, description = networks.displacement, networks.description
-    assert model is not None
+    displacement, description = networks.displacement, networks.description
+    assert displacement is not None
     assert description is not None
-    return Studio(networks.fomm, networks.a2fd, model, description, detect)
+    return TrainedNetworks(networks.fomm, networks.a2fd, displacement, description, detect)
 
 
-def unseen_pairs(corpus: Corpus) -> dict[str, dict[str, Pair]]:
+def held_out_people(corpus: Corpus) -> People:
     """Return, by speaker and emotion, the first clip of each with its source and neutral clip.
 
     The sources of a speaker's emotions are clips of one other speaker, see
     eamm.displacement.validation.
     """
-    found: dict[str, dict[str, Pair]] = {}
+    found: People = {}
     for pair in val_pairs(corpus, ValConfig(TEST)):
         found.setdefault(pair.clip.speaker, {}).setdefault(pair.clip.emotion, pair)
     return found
@@ -144,21 +147,21 @@ def coverage(*clips: Array) -> float:
 
 
 def expression_change(first: Array, second: Array) -> float:
-    """Return how far brows and lids of two faces (68, 2) lie apart: mean distance, pixels."""
+    """Return the mean distance of brows and lids between two faces (68, 2), pixels."""
     return point_distance(first, second, EXPRESSION)
 
 
-def expression_share(faces: Array, start: Array, end: Array) -> Array:
-    """Return how much of the way between two expressions faces (..., 68, 2) have gone, (...).
+def expression_projection(faces: Array, start: Array, end: Array) -> Array:
+    """Return the projection of faces (..., 68, 2) on the axis of two expressions, (...).
 
-    The projection on the way, <face - start, end - start> / |end - start|^2, of brows and lids: 0
-    at the start, 1 at the end, NaN where start and end are one or a face is not known.
+    <face - start, end - start> / |end - start|^2 over brows and lids: 0 at the start, 1 at the end,
+    NaN where start and end are one or a face is not known. Ours.
     """
     points = list(EXPRESSION)
-    way = (end - start)[points].ravel()
-    gone = (faces - start)[..., points, :].reshape(*faces.shape[:-2], -1)
-    length = float(way @ way)
-    return gone @ way / length if length else np.full(faces.shape[:-2], np.nan)
+    axis = (end - start)[points].ravel()
+    away = (faces - start)[..., points, :].reshape(*faces.shape[:-2], -1)
+    length = float(axis @ axis)
+    return away @ axis / length if length else np.full(faces.shape[:-2], np.nan)
 
 
 def brow_height(faces: Array) -> Array:
@@ -166,13 +169,10 @@ def brow_height(faces: Array) -> Array:
     return -faces[..., list(BROWS), 1].mean(axis=-1)
 
 
-def median(values: Sequence[float]) -> float | None:
-    """Return the median of the numbers that are known, None if there is none."""
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.median(known)) if known else None
-
-
 def summary(rows: Sequence[dict[str, float]]) -> Figures:
-    """Return the median over rows of each figure, of `coverage` the mean; all have the same."""
-    found: Figures = {name: median([row[name] for row in rows]) for name in rows[0]}
+    """Return the median over rows of each figure, where it is known, of `coverage` the mean."""
+    found: Figures = {}
+    for name in rows[0]:
+        known = [row[name] for row in rows if np.isfinite(row[name])]
+        found[name] = float(np.median(known)) if known else None
     return found | {"coverage": float(np.mean([row["coverage"] for row in rows]))}

@@ -15,22 +15,29 @@ from affekt.media.video.video import probe
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from eamm.a2fd.network import fingerprint
-from eamm.analysis import analyse
-from eamm.analysis.a2fd import emotional_inputs, motion, pooled_share, typical_frame, way_figures
-from eamm.analysis.clusters import cluster_figures, clusters, some_clips
-from eamm.analysis.dynamics import alternating, dynamic_sources, motion_figures
-from eamm.analysis.interpolation import interpolate, path_figures
+from eamm.analysis import supplement
+from eamm.analysis.clusters import clusters, first_of_each
+from eamm.analysis.figures import (
+    alternating,
+    change_figures,
+    dynamic_sources,
+    emotional_inputs,
+    interpolate,
+    motion_figures,
+    path_figures,
+    pooled_share,
+    typical_frame,
+)
 from eamm.analysis.landmarks import LIDS, align_faces
 from eamm.analysis.networks import (
-    Made,
+    RenderedFrames,
     brow_height,
     coverage,
-    expression_share,
+    expression_projection,
+    held_out_people,
     mean_face,
-    median,
-    open_studio,
+    open_networks,
     summary,
-    unseen_pairs,
 )
 from eamm.displacement.network import (
     Displacement,
@@ -71,14 +78,14 @@ def faces(brows, lids=0.0, mouth=0.0):
     return made
 
 
-def test_the_share_of_the_way_is_a_projection_of_brows_and_lids():
+def test_the_projection_is_that_of_brows_and_lids():
     start, end = faces([0.0, 8.0])
     across = start.copy()
     across[list(BROWS), 0] += 5
     across[list(range(17)), 1] += 50  # the jaw does not count
-    found = expression_share(np.stack([start, faces(2)[0], end, across]), start, end)
+    found = expression_projection(np.stack([start, faces(2)[0], end, across]), start, end)
     np.testing.assert_allclose(found, [0, 0.25, 1, 0], atol=1e-12)
-    assert np.isnan(expression_share(end, start, start))
+    assert np.isnan(expression_projection(end, start, start))
 
 
 def test_frames_without_a_face_count_nowhere():
@@ -86,9 +93,6 @@ def test_frames_without_a_face_count_nowhere():
     seen[2] = np.nan
     np.testing.assert_allclose(mean_face(seen), faces(3.0)[0])
     assert np.isnan(mean_face(seen[2:])).all()
-    assert motion(seen) == pytest.approx(np.sqrt(10 / 18))  # 10 of 18 points, 1 px away each
-    assert np.isnan(motion(seen[2:]))
-    assert median([float("nan"), 3.0, 1.0, 2.0]) == 2
     assert coverage(seen, seen[2:]) == pytest.approx(0.5)
     rows = [{"a": float("nan"), "b": b, "coverage": c} for b, c in ((1, 1), (2, 1), (9, 0.4))]
     assert summary(rows) == {"a": None, "b": 2, "coverage": pytest.approx(0.8)}
@@ -100,33 +104,24 @@ def test_a_path_between_emotions_by_hand():
     found = path_figures(way, faces([1.0, -1.0]), faces([20.0]))
     share = np.array([0, 0.3, 0.5, 0.4, 1])
     assert found["r"] == pytest.approx(np.corrcoef(share, [0, 0.25, 0.5, 0.75, 1])[0, 1])
-    assert found["monotone"] == 0.75
-    assert found["middle"] == pytest.approx(0.5)
     assert found["share"] == pytest.approx(0.5)
     assert path_figures(way, faces([4.0]), faces([0.0]))["share"] == pytest.approx(-2.5)
-    assert found["change_px"] == pytest.approx(10 * 10 / 18)
-    assert found["shape_px"] == found["shape_true_px"] == 0
-    chin = faces([20.0])
-    chin[:, 8, 1] += 21
-    assert path_figures(way, faces([0.0]), chin)["shape_true_px"] == pytest.approx(21 / 22)
     assert found["mouth_r"] == pytest.approx(1)
     still = path_figures([faces([0.0])] * 5, faces([0.0]), faces([1.0]))
-    assert still["change_px"] == still["share"] == 0
-    assert all(np.isnan(still[name]) for name in ("r", "monotone", "middle", "mouth_r"))
+    assert still["share"] == 0
+    assert np.isnan([still["r"], still["mouth_r"]]).all()
 
 
 def test_ways_to_give_an_emotion_by_hand():
     neutral, emotional = faces([0.0, 0.0]), faces([-5.0, -7.0])
     results = {"half": faces([-3.0]), "away": faces([6.0]), "lost": faces([np.nan])}
-    found = way_figures(results, neutral + 3.0, emotional, neutral)
+    found = change_figures(results, neutral + 3.0, emotional, neutral)
     for way, brows, share in (("half", 3, 0.5), ("away", 6, -1)):
-        found_without_offset = way_figures(results, neutral, emotional, neutral)[way]
+        found_without_offset = change_figures(results, neutral, emotional, neutral)[way]
         assert found_without_offset["share"] == pytest.approx(share)
         assert found_without_offset["change_px"] == pytest.approx(brows * 10 / 18)
     assert np.isnan(found["lost"]["share"])
     assert found["truth"]["change_px"] == pytest.approx(6 * 10 / 18)
-    assert found["truth"]["motion_px"] == pytest.approx(np.sqrt(10 / 18))
-    assert found["half"]["motion_px"] == 0
 
 
 def test_a_clip_that_hardly_changes_hardly_counts():
@@ -143,15 +138,13 @@ def test_the_typical_frame_is_no_blink():
 
 def test_motion_is_that_of_the_source_or_not():
     time = np.arange(40)
-    source = faces(3 * np.sin(time / 4), lids=np.cos(time / 3))
-    dynamic = faces(1.5 * np.sin(time / 4), lids=-np.cos(time / 3))
+    source = faces(3 * np.sin(time / 4))
+    dynamic = faces(1.5 * np.sin(time / 4))
     dynamic[7] = np.nan
     static = faces(np.where(time % 2, 0.1, -0.1))
     found = motion_figures(static, dynamic, source)
     assert found["brows_r"] == pytest.approx(1)
-    assert found["lids_r"] == pytest.approx(-1)
     assert abs(found["brows_static_r"]) < 0.1
-    assert np.isnan(found["lids_static_r"])
     assert found["brows_static_px"] == pytest.approx(0.1)
     assert found["brows_source_px"] == pytest.approx((3 * np.sin(time / 4)).std())
     assert found["brows_dynamic_px"] == pytest.approx(np.delete(1.5 * np.sin(time / 4), 7).std())
@@ -170,7 +163,7 @@ def corpus(tmp_path_factory):
 
 
 class Ideal:
-    """Studio that keep the portrait's brows, say nothing with them, and move them as told."""
+    """Networks that keep the portrait's brows, say nothing with them, and move them as told."""
 
     def portrait(self, clip, frame=0):
         return torch.full((1, 1), BROW_SHIFT[clip.emotion])
@@ -182,50 +175,50 @@ class Ideal:
     def features(self, frames):
         return torch.from_numpy((frames[:, 0, 0, :1] - 100.0) / 4)
 
-    def spoken(self, portrait, sound, pose):
+    def audio_keypoints(self, portrait, sound, pose):
         brows = portrait.expand(sound.frames, 1)
         lips = torch.from_numpy(sound.windows()[:, 0, :1] / 10)
         return Keypoints(torch.cat([brows, lips], dim=1), torch.zeros(sound.frames, 1))
 
-    def moved(self, neutral, features):
+    def neutral(self, clip):
+        portrait = self.portrait(clip)
+        return portrait, self.audio_keypoints(portrait, clip, None)
+
+    def displaced(self, neutral, features):
         value = neutral.value.clone()
         value[:, :1] += features.expand(len(value), 1)
         return neutral._replace(value=value)
 
-    def made(self, portrait, keypoints, chosen):
+    def render(self, portrait, keypoints, chosen):
         brows, lips = keypoints.value[list(chosen)].numpy().T
         landmarks = np.repeat(plain_face(64)[None], len(brows), axis=0)
         landmarks[:, BROWS, 1] += brows[:, None]
         landmarks[:, (65, 66, 67), 1] += lips[:, None]
-        return Made(np.zeros((len(brows), 4, 4, 3), np.uint8), align_faces(landmarks))
+        return RenderedFrames(np.zeros((len(brows), 4, 4, 3), np.uint8), align_faces(landmarks))
 
 
 def test_ideal_networks_go_straight_from_one_emotion_to_the_other(corpus, tmp_path):
-    found = interpolate(Ideal(), unseen_pairs(corpus), [("angry", "happy")], 5, tmp_path)
+    found = interpolate(Ideal(), held_out_people(corpus), [("angry", "happy")], 5, tmp_path)
     assert found["r"] == pytest.approx(1)
-    assert found["monotone"] == 1
-    assert found["middle"] == pytest.approx(0.5)
     assert found["share"] == pytest.approx(1, abs=0.1)  # people's faces differ
-    assert found["shape_px"] == pytest.approx(0, abs=1e-9)
     assert found["mouth_r"] == pytest.approx(1)
     assert found["blends"] == 2
     assert cv2.imread(str(tmp_path / "interpolation.png")).shape == (172, 7 * 150, 3)
     with pytest.raises(ValueError, match=r"shows 'angry' and 'sad'; .*: angry, happy"):
-        interpolate(Ideal(), unseen_pairs(corpus), [("angry", "sad")], 5, tmp_path)
+        interpolate(Ideal(), held_out_people(corpus), [("angry", "sad")], 5, tmp_path)
 
 
-def test_ideal_networks_keep_the_portraits_expression_and_hear_no_emotion(corpus, tmp_path):
-    found = emotional_inputs(Ideal(), corpus, unseen_pairs(corpus), 5, tmp_path)
+def test_ideal_networks_keep_the_portraits_expression_whatever_the_sound(corpus, tmp_path):
+    found = emotional_inputs(Ideal(), corpus, held_out_people(corpus), 5, tmp_path)
     for way, share in (("portrait", 1), ("sound", 0), ("displacement", 1), ("speech", 0)):
         assert found[way]["share"] == pytest.approx(share, abs=0.1), way  # people's faces differ
-        assert found[way]["motion_px"] == pytest.approx(0, abs=1e-6)
     assert found["displacement"]["change_px"] == pytest.approx(found["truth"]["change_px"], rel=0.1)
     assert found["sound"]["change_px"] < 1e-6
     assert (tmp_path / "a2fd_alone.png").is_file()
 
 
 def test_ideal_networks_follow_a_changing_source_alone(corpus, tmp_path):
-    found = dynamic_sources(Ideal(), unseen_pairs(corpus), "happy", 2, tmp_path)["changing"]
+    found = dynamic_sources(Ideal(), held_out_people(corpus), "happy", 2, tmp_path)["changing"]
     assert found["brows_r"] == pytest.approx(1, abs=1e-6)
     assert found["brows_static_px"] == pytest.approx(0, abs=1e-6)
     assert found["brows_static_r"] is None
@@ -233,11 +226,11 @@ def test_ideal_networks_follow_a_changing_source_alone(corpus, tmp_path):
     video = probe(tmp_path / "dynamic_source.mp4")
     assert (video.width, video.height, video.frames) == (3 * 150, 172, 60)
     with pytest.raises(ValueError, match="nobody held out shows 'sad'; known: angry, happy"):
-        dynamic_sources(Ideal(), unseen_pairs(corpus), "sad", 2, tmp_path)
+        dynamic_sources(Ideal(), held_out_people(corpus), "sad", 2, tmp_path)
 
 
-def test_unseen_pairs_are_of_held_out_people_and_another_ones_emotion(corpus):
-    people = unseen_pairs(corpus)
+def test_held_out_people_have_the_emotion_of_another_one(corpus):
+    people = held_out_people(corpus)
     assert list(people) == ["M903", "M904"]
     for speaker, pairs in people.items():
         assert list(pairs) == ["angry", "happy"]
@@ -246,27 +239,28 @@ def test_unseen_pairs_are_of_held_out_people_and_another_ones_emotion(corpus):
             assert {pair.source.speaker, speaker} == set(people)
 
 
-def test_codes_that_follow_the_emotion_cluster_by_it(corpus):
-    clips = [clip for clip in corpus.clips() if clip.emotion != "neutral"]
-    train, test = clips[:4], clips[4:]
-    noise = np.random.default_rng(0).normal(size=(8, 5))
-    emotion = np.array([[c.emotion == "angry"] * 5 for c in clips], float)
-    speaker = np.array([[c.speaker in ("M901", "M903")] * 5 for c in clips], float)
-    one = 9 * emotion + 0.1 * noise
-    two = 9 * speaker + 0.1 * noise
-    found = cluster_figures(one[:4], train, one[4:], test)
-    assert found["by_emotion"] > 0.9 > 0.1 > found["by_speaker"]
-    assert found["nearest_mean"] == 1
-    found = cluster_figures(two[:4], train, two[4:], test)
-    assert found["by_speaker"] > 0.9 > 0.1 > found["by_emotion"]
-    alone = cluster_figures(one[:4], train, one[4:5], test[:1])
-    assert alone["by_emotion"] is alone["by_speaker"] is None
+def test_features_that_follow_the_emotion_cluster_by_it(corpus, tmp_path, monkeypatch):
+    def codes(_networks, clip, _frames):
+        angry, first = float(clip.emotion == "angry"), float(clip.speaker == "M903")
+        return {
+            "feature": np.full(5, angry),
+            "keypoints": np.full(5, first),
+            "pixels": np.eye(5)[0],
+        }
+
+    monkeypatch.setattr("eamm.analysis.clusters._clip_codes", codes)
+    found = clusters(None, corpus, 3, 2, tmp_path)
+    assert found["feature"]["by_emotion"] == found["keypoints"]["by_speaker"] == 1
+    assert found["feature"]["by_speaker"] < 0.1 > found["keypoints"]["by_emotion"]
+    one = corpus.clips(emotion="angry")
+    monkeypatch.setattr("eamm.analysis.clusters.emotional_clips", lambda *_: one)
+    assert clusters(None, corpus, 3, 2, tmp_path)["feature"]["by_emotion"] is None
 
 
-def test_some_clips_are_the_first_of_each_person_and_emotion(corpus):
-    names = [clip.id for clip in some_clips(corpus.clips(speaker="M901"), 1)]
+def test_clustered_clips_are_the_first_of_each_person_and_emotion(corpus):
+    names = [clip.id for clip in first_of_each(corpus.clips(speaker="M901"), 1)]
     assert names == ["M901_angry_3_001", "M901_happy_3_001", "M901_neutral_1_001"]
-    assert len(some_clips(corpus.clips(), 2)) == len(corpus.clips())
+    assert len(first_of_each(corpus.clips(), 2)) == len(corpus.clips())
 
 
 class BrightnessDetector:
@@ -286,7 +280,7 @@ class BrightnessDetector:
 @pytest.fixture
 def runs(corpus, tmp_path, monkeypatch):
     """Random networks: nothing is learned, but everything runs."""
-    monkeypatch.setattr(analyse, "make_detector", BrightnessDetector)
+    monkeypatch.setattr(supplement, "make_detector", BrightnessDetector)
     fomm = make_emotional_fomm(tmp_path / "fomm")
     make_still_a2fd(tmp_path / "a2fd", fomm)
     write_displacement(tmp_path, fingerprint(fomm.detector))
@@ -309,7 +303,7 @@ def command(runs, corpus, *more):
 
 
 def test_the_command_writes_every_figure_and_picture_and_repeats_itself(runs, corpus, capsys):
-    analyse.main(command(runs, corpus))
+    supplement.main(command(runs, corpus))
     out = runs / "analysis"
     assert {path.name for path in out.iterdir()} == {
         "analysis.json",
@@ -323,30 +317,28 @@ def test_the_command_writes_every_figure_and_picture_and_repeats_itself(runs, co
     }
     found = json.loads((out / "analysis.json").read_text())
     assert set(found) == {"interpolation", "a2fd_alone", "dynamic_source", "clusters"}
-    assert found["interpolation"]["change_px"] > 0
-    assert found["clusters"]["clips"] == {"train": 4, "held_out": 4}
+    assert found["a2fd_alone"]["displacement"]["change_px"] > 0
     shown = capsys.readouterr().out
     assert shown == (out / "table.md").read_text()
-    assert shown.count("\n") == 2 + len(analyse.ROWS)
-    value = found["clusters"]["pixels"]["nearest_mean"]
-    assert re.search(rf"\| clusters.pixels.nearest_mean +\| +{value:.2f} \|", shown)
+    assert shown.count("\n") == 2 + len(supplement.ROWS)
+    value = found["clusters"]["pixels"]["by_speaker"]
+    assert re.search(rf"\| clusters.pixels.by_speaker +\| +{value:.2f} \|", shown)
 
-    analyse.main(command(runs, corpus, "--out", str(runs / "again")))
+    supplement.main(command(runs, corpus, "--out", str(runs / "again")))
     assert (runs / "again" / "analysis.json").read_text() == (out / "analysis.json").read_text()
 
 
 def test_the_mouth_is_hidden_from_the_emotion_network_alone(runs, corpus, tmp_path):
-    studio = open_studio(runs, None)
+    networks = open_networks(runs, None)
     clip = corpus.clips("test_speaker", emotion="happy")[0]
-    frames = studio.frames(clip, [0, 5])
+    frames = networks.frames(clip, [0, 5])
     changed = frames.copy()
     changed[:, 20:28, 11:23] = 255
-    one, two = studio.features(frames), studio.features(changed)
+    one, two = networks.features(frames), networks.features(changed)
     assert torch.equal(one, two)
-    assert not torch.equal(one, studio.features(255 - frames))
-    bare = studio._replace(description=replace(studio.description, mask_mouth=False))
+    assert not torch.equal(one, networks.features(255 - frames))
+    bare = networks._replace(description=replace(networks.description, mask_mouth=False))
     assert not torch.allclose(bare.features(frames), bare.features(changed))
-    assert clusters(studio, corpus, 2, 1, tmp_path)["clips"] == {"train": 4, "held_out": 4}
 
 
 @pytest.mark.parametrize(
@@ -361,30 +353,30 @@ def test_the_mouth_is_hidden_from_the_emotion_network_alone(runs, corpus, tmp_pa
 )
 def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus, more, message):
     with pytest.raises(SystemExit, match=f": .*{message}"):
-        analyse.main(command(runs, corpus, *more))
+        supplement.main(command(runs, corpus, *more))
 
 
 @pytest.mark.parametrize("option", ["--frames", "--stride", "--clips"])
 def test_counts_are_positive(runs, corpus, option, capsys):
     for text in ("0", "-1", "few"):
         with pytest.raises(SystemExit):
-            analyse.main(command(runs, corpus, option, text))
+            supplement.main(command(runs, corpus, option, text))
         assert f"argument {option}: " in capsys.readouterr().err
 
 
 def test_runs_that_do_not_belong_together_are_refused(runs, tmp_path):
     write_displacement(runs, "0" * 16)
     with pytest.raises(ConfigError, match="moves the keypoints of detector 0000"):
-        open_studio(runs, None)
+        open_networks(runs, None)
     (runs / "displacement" / "displacement.yaml").unlink()
     with pytest.raises(FileNotFoundError, match=r"neither a run of train_emotion_displacement\.py"):
-        open_studio(runs, None)
+        open_networks(runs, None)
 
 
 def test_without_a_face_the_table_says_so(runs, corpus, monkeypatch):
     blind = BrightnessDetector()
     blind.detect = lambda picture: None
-    monkeypatch.setattr(analyse, "make_detector", lambda: blind)
-    analyse.main(command(runs, corpus))
+    monkeypatch.setattr(supplement, "make_detector", lambda: blind)
+    supplement.main(command(runs, corpus))
     text = (runs / "analysis" / "table.md").read_text()
     assert re.search(r"\| interpolation.r +\| +n/a \|", text)
