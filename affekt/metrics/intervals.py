@@ -41,6 +41,7 @@ from affekt.arrays import Array
 DRAWS = 10_000
 SEED = 0  # the same scores give the same interval on every run
 LEVEL = 0.95
+LOPSIDED = 0.2  # of the half width
 NORMAL = float(ndtri((1 + LEVEL) / 2))  # the normal distribution's bound
 MIN_SPEAKERS = 5  # fewer say next to nothing of how speakers differ
 BLOCK = 20_000_000  # numbers drawn at a time: 160 MB
@@ -59,6 +60,14 @@ class Interval:
     def half(self) -> float | None:
         """Half the width of the interval: what stands behind the plus-minus sign."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
+    def is_lopsided(self) -> bool:
+        """Return whether the middle is so far from the value that plus-minus would mislead."""
+        if self.low is None or self.high is None:
+            return False
+        off = abs((self.low + self.high) / 2 - self.value)
+        return off > LOPSIDED * (self.high - self.low) / 2
 
     def scaled(self, factor: float) -> "Interval":
         """Return the interval in another unit; `factor` is positive."""

@@ -110,15 +110,11 @@ def load_ablation(path: Path) -> Ablation:
 
 
 def refuse_mixture(evaluations: Sequence[Evaluation], metrics: Sequence[str]) -> None:
-    """Refuse evaluations that were measured in different ways.
-
-    Args:
-        evaluations: of one table.
-        metrics: that the table shows.
+    """Refuse evaluations of one table that differ in what its figures depend on.
 
     Raises:
         ValueError: two of them differ in protocol or detector, in the true video of a clip, or in
-            the weights of a network whose figures are shown.
+            the weights of a network of one of `metrics`.
     """
     first = evaluations[0]
     for other in evaluations[1:]:
@@ -130,10 +126,8 @@ def refuse_mixture(evaluations: Sequence[Evaluation], metrics: Sequence[str]) ->
                 "or pass --mixed"
             )
         for metric in metrics:
-            if weights_of(first, metric) and weights_of(other, metric) not in (
-                "",
-                weights_of(first, metric),
-            ):
+            one, two = weights_of(first, metric), weights_of(other, metric)
+            if one and two and one != two:
                 raise ValueError(
                     f"{metric} of {first.name!r} and of {other.name!r} comes from networks of "
                     "different weights; evaluate both with one network, or pass --mixed"

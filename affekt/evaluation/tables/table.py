@@ -10,7 +10,7 @@ import json
 import typing as tp
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import groupby
 
 from affekt.metrics.intervals import Interval
 from affekt.runtime.markdown import markdown_table
@@ -19,7 +19,6 @@ Format = tp.Literal["md", "tex", "csv", "json"]
 DAGGER, PLUS_MINUS, BETTER = "\u2020", "\u00b1", "\u227b"
 ARROWS = {"lower": "\u2193", "higher": "\u2191"}
 NOT_AVAILABLE = "n/a"
-LOPSIDED = 0.2  # of the half width: then bounds are printed
 LATEX = {
     "\\": r"\textbackslash{}",
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -138,12 +137,13 @@ FIGURES: dict[str, Callable[[Cell], object]] = {  # of a cell, each a column of 
 
 
 def render(table: Table, form: Format) -> str:
-    """Return the table in one of the formats, ending in a line break."""
-    writers = {"md": markdown, "tex": latex, "csv": comma_separated, "json": as_text}
-    return writers[form](table)
+    """Return the table in one of the formats, ending in a line break; JSON at full precision."""
+    if form == "json":
+        return json.dumps(table.as_json(), indent=2, allow_nan=False) + "\n"
+    return {"md": _markdown, "tex": _latex, "csv": _comma_separated}[form](table)
 
 
-def markdown(table: Table) -> str:
+def _markdown(table: Table) -> str:
     """Return the table as aligned Markdown, notes below it."""
     head = ["", *(heading(column) for column in table.columns)]
     text = markdown_table(head, [_line(table, row, "**{}**") for row in table.rows])
@@ -151,39 +151,33 @@ def markdown(table: Table) -> str:
     return "\n".join([f"**{table.title}**", "", text, "", *notes]) + "\n"
 
 
-def latex(table: Table) -> str:
+def _latex(table: Table) -> str:
     """Return the table for LaTeX with the package booktabs; names and notes are escaped."""
     head = ["", *(escaped(heading(column)) for column in table.columns)]
     body = [" & ".join(head) + r" \\", r"\midrule"]
-    for row, following in pairwise([*table.rows, None]):
-        assert row is not None
-        body.append(" & ".join(_line(table, row, r"\textbf{{{}}}", escaped)) + r" \\")
-        if following is not None and _group(following) != _group(row):
-            body.append(r"\midrule")
-    return (
-        "\n".join(
-            [
-                r"\begin{table*}[t]",
-                r"\centering",
-                rf"\caption{{{escaped(table.title)}}}",
-                rf"\label{{tab:{table.id}}}",
-                rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
-                r"\toprule",
-                *body,
-                r"\bottomrule",
-                r"\end{tabular}",
-                "",
-                r"\vspace{1ex}\begin{minipage}{\textwidth}\footnotesize",
-                *(rf"{escaped(note)}\par" for note in table.notes),
-                r"\end{minipage}",
-                r"\end{table*}",
-            ]
-        )
-        + "\n"
-    )
+    for _, group in groupby(table.rows, lambda row: {"control": 1, "paper": 2}.get(row.kind, 0)):
+        rows = (_line(table, row, r"\textbf{{{}}}", escaped) for row in group)
+        body += [*(" & ".join(cells) + r" \\" for cells in rows), r"\midrule"]
+    lines = [
+        r"\begin{table*}[t]",
+        r"\centering",
+        rf"\caption{{{escaped(table.title)}}}",
+        rf"\label{{tab:{table.id}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule",
+        *body[:-1],
+        r"\bottomrule",
+        r"\end{tabular}",
+        "",
+        r"\vspace{1ex}\begin{minipage}{\textwidth}\footnotesize",
+        *(rf"{escaped(note)}\par" for note in table.notes),
+        r"\end{minipage}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def comma_separated(table: Table) -> str:
+def _comma_separated(table: Table) -> str:
     """Return the figures as CSV at full precision: a line a row, twelve columns a metric.
 
     They are the value, its interval by clip (half, low, high) and by speaker, the standard
@@ -204,11 +198,6 @@ def comma_separated(table: Table) -> str:
     return text.getvalue()
 
 
-def as_text(table: Table) -> str:
-    """Return the table as JSON, every figure at full precision, with its notes."""
-    return json.dumps(table.as_json(), indent=2, allow_nan=False) + "\n"
-
-
 def heading(column: TableColumn) -> str:
     """Return a column's heading with the direction in which it is better, and its dagger."""
     return f"{column.heading} {ARROWS[column.better]}" + (f" {DAGGER}" if column.dagger else "")
@@ -225,8 +214,7 @@ def figure(cell: Cell | None, column: TableColumn, letters: dict[str, str] | Non
     if cell is None:
         return NOT_AVAILABLE
     decimals = column.decimals
-    text = f"{cell.value:.{decimals}f}"
-    text += _spread(cell, decimals)
+    text = f"{cell.value:.{decimals}f}{_spread(cell, decimals)}"
     if cell.paper is not None and cell.difference is not None:
         text += f" ({cell.paper:.{column.printed_decimals}f}, {_signed(cell.difference, decimals)})"
     beaten = sorted((letters or {}).get(name, name) for name in cell.better_than)
@@ -242,18 +230,11 @@ def _spread(cell: Cell, decimals: int) -> str:
     """Return the half widths, by clip and by speaker, or the bounds of lopsided intervals."""
     known = [each for each in (cell.by_clip, cell.by_speaker) if each and each.half is not None]
     halves = [each.half for each in known if each.half is not None]
-    if any(_is_lopsided(each) for each in known):
+    if any(each.is_lopsided for each in known):
         bounds = [f"[{each.low:.{decimals}f}, {each.high:.{decimals}f}]" for each in known]
         return f" {'/'.join(bounds)}"
     halves += [] if cell.deviation is None else [cell.deviation]
     return f" {PLUS_MINUS} {'/'.join(_width(each, decimals) for each in halves)}" if halves else ""
-
-
-def _is_lopsided(interval: Interval) -> bool:
-    """Say whether the middle of an interval is so far from its value that plus-minus misleads."""
-    if interval.low is None or interval.high is None or interval.half is None:
-        return False
-    return abs((interval.low + interval.high) / 2 - interval.value) > LOPSIDED * interval.half
 
 
 def _width(half: float, decimals: int) -> str:
@@ -267,25 +248,18 @@ def _line(table: Table, row: TableRow, bold: str, escape: Callable[[str], str] =
     texts = [escape(f"{row.name} ({row.letter})" if row.letter else row.name)]
     for column in table.columns:
         cell = row.cells.get(column.key)
-        text = escape(_text(row, cell, column, table.letters))
+        if row.kind == "paper" and cell is not None:
+            text = f"{cell.value:.{column.printed_decimals}f}"
+        else:
+            text = escape(figure(cell, column, table.letters))
         texts.append(bold.format(text) if cell is not None and cell.best else text)
     return texts
-
-
-def _text(row: TableRow, cell: Cell | None, column: TableColumn, letters: dict[str, str]) -> str:
-    if row.kind == "paper" and cell is not None:
-        return f"{cell.value:.{column.printed_decimals}f}"
-    return figure(cell, column, letters)
 
 
 def _signed(difference: float, decimals: int) -> str:
     """Return a difference with its sign; one that rounds to nothing has none."""
     text = f"{difference:+.{decimals}f}"
     return text if float(text) else text[1:]
-
-
-def _group(row: TableRow) -> str:
-    return row.kind if row.kind in ("control", "paper") else "ours"
 
 
 def _figure(row: TableRow, key: str, suffix: str) -> object:
