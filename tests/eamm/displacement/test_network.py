@@ -149,7 +149,7 @@ def test_displacements_follow_the_emotion_and_the_neutral_keypoints():
     torch.testing.assert_close(model.predict(features, neutral).value, value)
 
 
-def test_only_the_moved_keypoints_move_in_their_order_and_by_their_gains():
+def test_only_the_chosen_keypoints_move_in_their_order_and_by_their_gains():
     neutral, offsets = keypoints(4, 3), keypoints(4, 3, count=2)
     moved = apply_displacement(neutral, offsets, (3, 1), (0.5, 2.0))
     for before, after, offset in zip(neutral, moved, offsets, strict=True):
@@ -166,19 +166,19 @@ def test_only_the_moved_keypoints_move_in_their_order_and_by_their_gains():
 
 
 def test_gains_of_another_number_are_refused():
-    with pytest.raises(ValueError, match="4 gains for 2 moved"):
+    with pytest.raises(ValueError, match="4 keypoint_gains for 2 keypoint_ids"):
         apply_displacement(keypoints(1), keypoints(1, count=2), (3, 1), RELEASED_GAINS)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"moved": (1, 5)}, "indices from 0 to 4"),
-        ({"moved": (1, -1)}, "indices from 0 to 4"),
-        ({"moved": (1, 1)}, "different indices"),
-        ({"moved": ()}, "different indices"),
+        ({"keypoint_ids": (1, 5)}, "indices from 0 to 4"),
+        ({"keypoint_ids": (1, -1)}, "indices from 0 to 4"),
+        ({"keypoint_ids": (1, 1)}, "different indices"),
+        ({"keypoint_ids": ()}, "different indices"),
         ({"head": "release"}, "not 2 from 64"),
-        ({"head": "release", "moved": (0, 1, 2, 3), "hidden": (8, 8, 8)}, "not 4 from 8"),
+        ({"head": "release", "keypoint_ids": (0, 1, 2, 3), "hidden": (8, 8, 8)}, "not 4 from 8"),
     ],
 )
 def test_keypoints_that_do_not_fit_are_refused(wrong, message):
@@ -249,5 +249,5 @@ def test_exported_weights_load_and_a_folder_without_any_names_the_commands(tmp_p
     assert not loaded.training
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight)
-    with pytest.raises(FileNotFoundError, match=r"train_emotion_displacement.py.*import_released"):
+    with pytest.raises(FileNotFoundError, match=r"train_emotion_displacement.py.*eamm.released.importer"):
         load_displacement(tmp_path / "nothing")

@@ -380,13 +380,13 @@ def test_a_run_whose_fomm_was_trained_anew_is_refused(config, tmp_path):
     train(config)
     known = config.run.out / "displacement.yaml"
     known.write_text(known.read_text().replace("teacher: ", "teacher: x"))
-    with pytest.raises(ConfigError, match="moves the keypoints of detector x"):
+    with pytest.raises(ConfigError, match="displaces the keypoints of detector x"):
         train(config)
 
 
 def test_a_choice_of_keypoints_comes_from_its_file_and_is_kept_with_the_run(config, made, tmp_path):
     file = tmp_path / "measured.json"
-    with pytest.raises(FileNotFoundError, match=r"run python -m eamm\.face_keypoints"):
+    with pytest.raises(FileNotFoundError, match=r"run python -m eamm.displacement.keypoint_choice"):
         train(replace(config, keypoint_choice=file))
     write_json(file, {"moved": [2, 0], "detector": fingerprint(made[1].detector)})
     train(replace(config, keypoint_choice=file))
@@ -404,7 +404,7 @@ def test_a_run_does_not_go_on_with_another_choice_of_keypoints(config, made, tmp
     write_json(file, {"moved": [2, 0], "detector": fingerprint(made[1].detector)})
     train(replace(config, keypoint_choice=file))
     write_json(file, {"moved": moved, "detector": fingerprint(made[1].detector)})
-    with pytest.raises(ConfigError, match=r"moves the keypoints \[2, 0\], now"):
+    with pytest.raises(ConfigError, match=r"displaces the keypoints \[2, 0\], now"):
         train(replace(config, keypoint_choice=file))
 
 
