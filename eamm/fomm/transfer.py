@@ -1,5 +1,5 @@
-"""How keypoints of a driving video become those that a source is animated with (First Order Motion
-Model, arXiv:2003.00196, "Testing Stage: Relative Motion Transfer"; formulas of its release).
+"""Motion transfer from a driving video's keypoints to a source's (First Order Motion Model,
+arXiv:2003.00196, "Testing Stage: Relative Motion Transfer"; formulas of its release).
 
 Letters: B frames, K keypoints, N landmarks.
 """
@@ -50,8 +50,8 @@ def movement_scale(source: Keypoints, initial: Keypoints) -> float:
     return float(np.sqrt(areas[0] / areas[1]))
 
 
-def unlikeness(source: Array, driving: Array) -> float:
-    """Return how differently two faces are held: the least is the best frame (FOMM release).
+def pose_distance(source: Array, driving: Array) -> float:
+    """Return the distance of two head poses: the least is the best frame (FOMM release).
 
     All landmarks (N, 2), in any unit, are moved to their mean and divided by the root of their
     hull's area: the sum of squared distances.

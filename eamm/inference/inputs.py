@@ -23,7 +23,7 @@ from affekt.media.faces.detector import Detection, Detector
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import read_picture
 from affekt.media.video.video import read_video
-from eamm.fomm.transfer import unlikeness
+from eamm.fomm.transfer import pose_distance
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ def _best(path: Path, crop: Crop, detector: Detector, like: Array) -> Image:
     least, best = float("inf"), None
     for picture in read_video(path):
         face = detector.detect(picture)
-        distance = float("inf") if face is None else unlikeness(like, face.points)
+        distance = float("inf") if face is None else pose_distance(like, face.points)
         if distance < least:
             least, best = distance, cut_whole(picture, crop)
     if best is None:
