@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from benchmarks.harness import Result, main
 from eamm.fomm.animate import Animator
-from eamm.fomm.fast.fast import ConvolutionChoice, FastFomm, Precision
+from eamm.fomm.fast.fast import FastFomm, Precision
 from eamm.fomm.fast.pool import PoolConfig, render_frames
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import WEIGHTS, Fomm, FommConfig, load_fomm, save_fomm_description
@@ -46,10 +46,10 @@ FRAMES = 3  # driving pictures, over and over
 CLIP_ROUNDS, CLIP = 3, 50  # of the processes; frames: two seconds
 CLIPS = (10, 60)  # frames whose memory is compared
 SETTLING = 8  # pictures
-VARIANTS: dict[str, tuple[Precision, ConvolutionChoice]] = {
-    "fp32": ("float32", "plain"),
-    "fp32_winograd": ("float32", "winograd"),
-    "bf16": ("bfloat16", "auto"),
+VARIANTS: dict[str, tuple[Precision, bool]] = {
+    "fp32": ("float32", False),
+    "fp32_winograd": ("float32", True),
+    "bf16": ("bfloat16", True),
 }
 Way = Callable[[Tensor], Tensor]  # a driving frame to a picture
 

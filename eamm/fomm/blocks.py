@@ -87,31 +87,19 @@ class Hourglass(nn.Module):
         Raises:
             ValueError: h or w is not a multiple of `divisor`.
         """
-        return through_hourglass(features_BChw, self.down_blocks, self.up_blocks)
-
-
-def through_hourglass(
-    features_BChw: Tensor, down_blocks: nn.ModuleList, up_blocks: nn.ModuleList
-) -> Tensor:
-    """Return what an hourglass of these blocks makes of features: see `Hourglass`.
-
-    Raises:
-        ValueError: h or w cannot be halved as often as there are blocks.
-    """
-    h, w = features_BChw.shape[2:]
-    divisor = 1 << len(up_blocks)
-    if h % divisor or w % divisor:
-        raise ValueError(
-            f"the hourglass got {w}x{h} pixels, wanted multiples of {divisor} (2^blocks); change "
-            "the picture's size or the number of blocks"
-        )
-    skips = [features_BChw]
-    for block in down_blocks:
-        skips.append(block(skips[-1]))
-    out = skips.pop()
-    for block in up_blocks:
-        out = torch.cat([block(out), skips.pop()], dim=1)
-    return out
+        h, w = features_BChw.shape[2:]
+        if h % self.divisor or w % self.divisor:
+            raise ValueError(
+                f"the hourglass got {w}x{h} pixels, wanted multiples of {self.divisor} (2^blocks); "
+                "change the picture's size or the number of blocks"
+            )
+        skips = [features_BChw]
+        for block in self.down_blocks:
+            skips.append(block(skips[-1]))
+        out = skips.pop()
+        for block in self.up_blocks:
+            out = torch.cat([block(out), skips.pop()], dim=1)
+        return out
 
 
 class AntiAlias(nn.Module):

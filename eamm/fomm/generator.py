@@ -111,6 +111,7 @@ class Generator(nn.Module):
 
     def _moved(self, features_BChw: Tensor, motion: Motion) -> Tensor:
         flow = resize_flow(motion.flow, _size(features_BChw), self.aligned_flow)
+        features_BChw = features_BChw.expand(len(flow), -1, -1, -1)  # of one source for all
         return warp_by_grid(features_BChw, flow, self.align_corners, self.padding)
 
     def _mixed(self, drawn_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:

@@ -48,10 +48,13 @@ class DenseMotion(nn.Module):
 
     def forward(self, source_BCHW: Tensor, source_kp: Keypoints, driving_kp: Keypoints) -> Motion:
         """Return the motion from source to driving keypoints."""
-        small = self.down(source_BCHW)
-        B, _, h, w = small.shape
+        return self.of_small(self.down(source_BCHW), source_kp, driving_kp)
+
+    def of_small(self, small_SChw: Tensor, source_kp: Keypoints, driving_kp: Keypoints) -> Motion:
+        """Return the motion of sources that are downscaled already; one serves all B frames."""
+        B, (h, w) = len(driving_kp.value), small_SChw.shape[2:]
         motions = sparse_motions(source_kp, driving_kp, (h, w))
-        sparse = self._moved(small, motions)
+        sparse = self._moved(small_SChw.expand(B, -1, -1, -1), motions)
         shown = torch.cat([self._bumps(source_kp, driving_kp, (h, w)), sparse], dim=2)
         features = self.hourglass(shown.reshape(B, -1, h, w))
         mask = self.mask(features).softmax(dim=1)

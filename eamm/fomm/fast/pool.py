@@ -1,5 +1,5 @@
-"""Frames drawn by several processes, one thread each: the way to use every core of a computer for a
-clip, since the network's layers are too small to be shared out among cores (ours).
+"""Render a clip's frames by several processes of one thread each, since layers are too small to
+share out among cores (ours).
 
 Letters: T frames, K keypoints, H, W pixels.
 """
@@ -10,7 +10,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from eamm.fomm.fast.fast import ConvolutionChoice, FastFomm, Precision, PreparedSource
+from eamm.fomm.fast.fast import FastFomm, Precision, PreparedSource
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import WEIGHTS, Fomm, load_fomm, save_fomm_description
 
@@ -43,11 +43,10 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """How a clip is drawn by several processes."""
+    """How a clip is rendered by several processes."""
 
     workers: int = 2  # processes; about 1 GB of memory each at vox-256
     precision: Precision = "float32"
-    convolution: ConvolutionChoice = "auto"
 
 
 def render_frames(
@@ -67,10 +66,10 @@ def render_frames(
         source_1CHW: the source (1, 3, H, W) in [0, 1].
         source_kp: its keypoints, (1, K, ...).
         driving: keypoints of one frame each, (1, K, ...) or (K, ...).
-        config: how many processes, and how they draw.
+        config: how many processes, and their precision.
 
     Yields:
-        (3, H, W) in [0, 1], float32, one a driving frame.
+        (3, H, W) in [0, 1], float32, for each driving frame.
 
     Raises:
         ValueError: no worker is wanted, or the source is not one picture.
@@ -94,29 +93,21 @@ def _frames(
     if first is None:
         return
     with ExitStack() as stack:
+        # Files instead of arguments: what is larger than a pipe's buffer (64 KiB) would let each
+        # process start only when the one before has read it.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affekt-fomm-")))
-        _write_source(folder, *source)
+        _write_source(folder / SOURCE, *source)
         path = fomm if isinstance(fomm, Path) else _written(fomm, folder)
-        task = _Task(path, folder / SOURCE, config)
-        pool = stack.enter_context(_started(task))
+        pool = stack.enter_context(_started(config, path, folder / SOURCE))
+        # Frames are asked for a little ahead and taken in order
         asked: deque[Future[NDArray[np.float32]]] = deque()
         stack.callback(lambda: [future.cancel() for future in asked])
         for each in itertools.chain([first], driving):
-            asked.append(pool.submit(_draw, _arrays(each)))
+            asked.append(pool.submit(_render, _arrays(each)))
             if len(asked) > AHEAD * config.workers:
                 yield torch.from_numpy(asked.popleft().result())
         while asked:
             yield torch.from_numpy(asked.popleft().result())
-
-
-@dataclass(frozen=True)
-class _Task:
-    """What a process starts with: names, since what is larger than a pipe's buffer (64 KiB) would
-    let each process start only when the one before has read it."""
-
-    fomm: Path
-    source: Path
-    config: PoolConfig
 
 
 class _Worker:
@@ -127,51 +118,42 @@ class _Worker:
     keypoints: Keypoints
 
 
-def _start(task: _Task) -> None:
+def _start(fomm: Path, source: Path, precision: Precision) -> None:
     torch.set_num_threads(1)
-    config, source = task.config, load_file(task.source)
-    _Worker.fast = FastFomm(load_fomm(task.fomm), config.precision, config.convolution)
-    _Worker.source = _Worker.fast.prepare(source["frames"])
-    _Worker.keypoints = Keypoints(source["value"], source["jacobian"])
+    parts = load_file(source)
+    _Worker.fast = FastFomm(load_fomm(fomm), precision)
+    _Worker.source = _Worker.fast.prepare(parts["frames"])
+    _Worker.keypoints = Keypoints(parts["value"], parts["jacobian"])
 
 
 def _ready() -> None:
     """Do nothing: who is asked for it has to have started."""
 
 
-def _draw(driving: Arrays) -> NDArray[np.float32]:
-    frames = _Worker.fast.render(_Worker.source, _Worker.keypoints, _keypoints(driving))
-    return frames[0].numpy()
+def _render(driving: Arrays) -> NDArray[np.float32]:
+    there = Keypoints(*map(torch.from_numpy, driving))
+    return _Worker.fast.render(_Worker.source, _Worker.keypoints, there)[0].numpy()
 
 
-def _started(task: _Task) -> ProcessPoolExecutor:
-    """Return the processes; the variables they start with are put back at once."""
-    workers = task.config.workers
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (task,))
-    with _environment(ENVIRONMENT):
-        for _ in range(workers):
+def _started(config: PoolConfig, fomm: Path, source: Path) -> ProcessPoolExecutor:
+    """Return the processes; the environment they start with is put back at once."""
+    arguments = (fomm, source, config.precision)
+    pool = ProcessPoolExecutor(config.workers, get_context("spawn"), _start, arguments)
+    before = dict(os.environ)
+    os.environ.update(ENVIRONMENT)
+    try:
+        for _ in range(config.workers):
             pool.submit(_ready)  # each one starts a process, none being idle
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     return pool
 
 
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _write_source(folder: Path, source_1CHW: Tensor, keypoints: Keypoints) -> None:
+def _write_source(path: Path, source_1CHW: Tensor, keypoints: Keypoints) -> None:
     value, jacobian = (torch.from_numpy(each) for each in _arrays(keypoints))
     frames = source_1CHW.detach().cpu().float().contiguous()
-    save_file({"frames": frames, "value": value, "jacobian": jacobian}, folder / SOURCE)
+    save_file({"frames": frames, "value": value, "jacobian": jacobian}, path)
 
 
 def _written(fomm: Fomm, folder: Path) -> Path:
@@ -186,7 +168,3 @@ def _arrays(keypoints: Keypoints) -> Arrays:
     value, jacobian = (each.detach().cpu().float().numpy() for each in keypoints)
     K = value.shape[-2]
     return value.reshape(1, K, 2), jacobian.reshape(1, K, 2, 2)
-
-
-def _keypoints(arrays: Arrays) -> Keypoints:
-    return Keypoints(*(torch.from_numpy(each) for each in arrays))

@@ -249,7 +249,5 @@ def test_exported_weights_load_and_a_folder_without_any_names_the_commands(tmp_p
     assert not loaded.training
     for name, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], weight)
-    with pytest.raises(
-        FileNotFoundError, match=r"train_emotion_displacement.py.*eamm.released.importer"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"train_emotion_.*released.importer"):
         load_displacement(tmp_path / "nothing")

@@ -11,9 +11,9 @@ from affekt.media.faces.crop import square_crop
 from affekt.media.video.pictures import reduced
 from affekt.media.video.tensors import from_tensor, to_tensor
 from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
-from eamm.fomm.fast.fast import FastGenerator
+from eamm.fomm.generator import Generator
 from eamm.fomm.keypoints import Keypoints
-from eamm.fomm.transfer import hull_area, movement_scale, relative, unlikeness
+from eamm.fomm.transfer import hull_area, movement_scale, pose_distance, relative
 from eamm.inference.compose import LONGEST, Frame
 from eamm.inference.inputs import Portrait, cut_whole
 from tests.corpora.drawn_face import draw_face, talking
@@ -68,9 +68,9 @@ def test_the_hulls_area_is_that_of_the_polygon():
 def test_faces_are_compared_whatever_their_size_and_place():
     rng = np.random.default_rng(0)
     face = rng.normal(size=(68, 2))
-    assert unlikeness(face, 3 * face + 20) == pytest.approx(0, abs=1e-12)
+    assert pose_distance(face, 3 * face + 20) == pytest.approx(0, abs=1e-12)
     mild, strong = (face + noise * rng.normal(size=(68, 2)) for noise in (0.05, 0.5))
-    assert 0 < unlikeness(face, mild) < unlikeness(face, strong)
+    assert 0 < pose_distance(face, mild) < pose_distance(face, strong)
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +135,9 @@ def test_relative_motion_starts_at_the_initial_frame(animator):
 
 def test_the_source_is_encoded_once(animator, source, monkeypatch):
     calls = []
-    encode = FastGenerator.encode
+    encode = Generator.encode
     monkeypatch.setattr(
-        FastGenerator,
+        Generator,
         "encode",
         lambda self, frames: calls.append(len(frames)) or encode(self, frames),
     )

@@ -9,9 +9,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from eamm.fomm.blocks import HourglassConfig
-from eamm.fomm.fast import nnpack
+from eamm.fomm.fast.convolution import (
+    Convolution,
+    ConvOptions,
+    _warn_once,
+    blocked,
+    folded,
+    interleaved,
+    nnpack_convolution,
+    nnpack_wins,
+    subpixel,
+)
 from eamm.fomm.fast.fast import FastFomm
-from eamm.fomm.fast.fold import affine_of, blocked, folded, interleaved, joined, subpixel
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig, Keypoints
 from eamm.fomm.model import Fomm, FommConfig
@@ -62,12 +71,12 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize("convolution", ["plain", "winograd"])
+@pytest.mark.parametrize("winograd", [False, True])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_pictures_are_those_of_the_network(name, convolution):
+def test_the_pictures_are_those_of_the_network(name, winograd):
     fomm = settled(CONFIGS[name])
     source, driving = pictures(1, fomm.config.size), pictures(3, fomm.config.size)
-    fast = FastFomm(fomm, convolution=convolution)
+    fast = FastFomm(fomm, winograd=winograd)
     prepared, keypoints = fast.prepare(source), fast.keypoints(source)
     for frame in driving.split(1):
         with torch.no_grad():
@@ -180,40 +189,38 @@ def test_four_pixels_at_a_time_are_those_of_the_convolution(kernel):
 
 
 def test_folding_keeps_what_convolution_and_norm_do():
-    conv, norm = nn.Conv2d(3, 6, 3, padding=1).double(), nn.BatchNorm2d(6).double().eval()
+    conv, norm = nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6).eval()
     norm.requires_grad_(False)
     for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
         values.uniform_(0.1, 2)
     features = torch.rand(2, 3, 8, 8, dtype=torch.float64)
     weight, bias = folded(conv, norm)
-    wanted = norm(conv(features))
+    assert conv.weight.dtype == norm.weight.dtype == torch.float32  # those given stay
+    wanted = norm.double()(conv.double()(features))
     torch.testing.assert_close(F.conv2d(features, weight, bias, padding=1), wanted)
-    scale, shift = affine_of(norm)
-    ones = torch.ones(1, 6, 1, 1).double()
-    torch.testing.assert_close(norm(0 * ones).flatten(), shift)
-    torch.testing.assert_close(norm(ones).flatten(), scale + shift)
 
 
-def test_a_norm_without_statistics_is_refused():
-    with pytest.raises(ValueError, match="running statistics"):
-        affine_of(nn.BatchNorm2d(3, track_running_stats=False))
+@pytest.fixture
+def fresh_nnpack():
+    """Forget what is cached of NNPACK before and after."""
+    nnpack_convolution.cache_clear()
+    _warn_once.cache_clear()
+    yield
+    nnpack_convolution.cache_clear()
 
 
-def test_joined_heads_answer_side_by_side():
-    one, two = nn.Conv2d(3, 2, 3).double(), nn.Conv2d(3, 5, 3).double()
-    features = torch.rand(1, 3, 8, 8, dtype=torch.float64)
-    both = F.conv2d(features, *joined(one, two))
-    torch.testing.assert_close(both, torch.cat([one(features), two(features)], dim=1))
+def single(weight, bias, padding):
+    return Convolution(weight, bias, padding, ConvOptions(nnpack=True))
 
 
 @pytest.mark.parametrize(("kernel", "padding"), [(3, 1), (7, 3), (7, 0)])
 def test_nnpack_computes_the_same_convolution(kernel, padding):
-    if nnpack.symbol() is None:
+    if nnpack_convolution() is None:
         pytest.skip("this torch or this processor has no NNPACK")
     features, weight = torch.rand(1, 40, 48, 41), torch.rand(12, 40, kernel, kernel) - 0.5
     bias = torch.rand(12)
-    assert nnpack.wins(features, weight, padding)
-    found = nnpack.convolve(features, weight, bias, padding)
+    assert nnpack_wins(features, weight, padding)
+    found = single(weight, bias, padding)(features)
     wanted = F.conv2d(features.double(), weight.double(), bias.double(), padding=padding)
     assert (found - wanted).abs().max() < 2e-5 * wanted.abs().max()
     assert not torch.equal(found, F.conv2d(features, weight, bias, padding=padding))
@@ -221,16 +228,13 @@ def test_nnpack_computes_the_same_convolution(kernel, padding):
 
 def test_nnpack_is_left_alone_where_it_cannot_or_loses():
     features, weight = torch.rand(1, 64, 32, 32), torch.rand(8, 64, 3, 3)
-    assert nnpack.wins(features, weight, 1)
-    assert not nnpack.wins(features, weight, 0)  # 30 pixels
-    assert not nnpack.wins(features.repeat(2, 1, 1, 1), weight, 1)
-    assert not nnpack.wins(features[:, :, ::2], weight, 1)
-    assert not nnpack.wins(features[:, :3], weight[:, :3], 1)
-    assert not nnpack.wins(features, weight[:, :, :1, :1], 0)
-    assert not nnpack.wins(features.double(), weight.double(), 1)
-    assert not nnpack.wins(features.requires_grad_(), weight, 1)
-    with torch.no_grad():
-        assert nnpack.wins(features, weight, 1)
+    assert nnpack_wins(features, weight, 1)
+    assert not nnpack_wins(features, weight, 0)  # 30 pixels
+    assert not nnpack_wins(features.repeat(2, 1, 1, 1), weight, 1)
+    assert not nnpack_wins(features[:, :, ::2], weight, 1)
+    assert not nnpack_wins(features[:, :3], weight[:, :3], 1)
+    assert not nnpack_wins(features, weight[:, :, :1, :1], 0)
+    assert not nnpack_wins(features.double(), weight.double(), 1)
 
 
 def _broken(*_arguments):
@@ -238,11 +242,9 @@ def _broken(*_arguments):
 
 
 @pytest.mark.parametrize("reason", ["no symbol", "not available", "it fails"])
-def test_without_nnpack_torch_convolves(reason, monkeypatch, caplog):
+def test_without_nnpack_torch_convolves(reason, monkeypatch, caplog, fresh_nnpack):
     features, weight, bias = torch.rand(1, 64, 32, 32), torch.rand(8, 64, 3, 3), torch.rand(8)
     wanted = F.conv2d(features, weight, bias, padding=1)
-    nnpack.symbol.cache_clear()
-    nnpack._say_once.cache_clear()
     if reason == "no symbol":
         monkeypatch.delattr(torch, "_nnpack_spatial_convolution", raising=False)
     elif reason == "not available":
@@ -250,22 +252,17 @@ def test_without_nnpack_torch_convolves(reason, monkeypatch, caplog):
     else:
         monkeypatch.setattr(torch.backends.nnpack, "is_available", lambda: True)
         monkeypatch.setattr(torch, "_nnpack_spatial_convolution", _broken, raising=False)
-    try:
-        with caplog.at_level(logging.WARNING):
-            found = [nnpack.convolve(features, weight, bias, 1) for _ in range(2)]
-    finally:
-        nnpack.symbol.cache_clear()
-        nnpack._say_once.cache_clear()
-    for each in found:
-        torch.testing.assert_close(each, wanted, rtol=0, atol=0)
-    assert len(caplog.records) == (reason == "it fails")  # said once
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            torch.testing.assert_close(single(weight, bias, 1)(features), wanted, rtol=0, atol=0)
+    assert len(caplog.records) == (reason == "it fails")  # logged once
 
 
-def test_the_whole_network_works_without_nnpack(monkeypatch):
-    monkeypatch.setattr(nnpack, "symbol", lambda: None)
+def test_the_whole_network_works_without_nnpack(monkeypatch, fresh_nnpack):
+    monkeypatch.setattr(torch.backends.nnpack, "is_available", lambda: False)
     fomm = settled(CONFIGS["large maps"])
     source, frame = pictures(1, 128), pictures(1, 128)
-    fast = FastFomm(fomm, convolution="winograd")
+    fast = FastFomm(fomm)
     found = fast.render(fast.prepare(source), fast.keypoints(source), fast.keypoints(frame))
     with torch.no_grad():
         assert (found - fomm(source, frame).prediction).abs().max() < LIMIT
@@ -278,7 +275,7 @@ def test_nothing_moves_under_equal_keypoints():
     source = pictures(1, 64)
     value = torch.rand(1, 3, 2) - 0.5
     still = Keypoints(value, torch.eye(2).expand(1, 3, 2, 2))
-    flow = fast.motion(fast.prepare(source), still, still).flow
+    flow = fast.generator.motion.of_small(fast.prepare(source).small, still, still).flow
     x = torch.linspace(-1, 1, 32)
     grid = torch.stack(torch.meshgrid(x, x, indexing="xy"), dim=-1)
     torch.testing.assert_close(flow[0], grid, atol=1e-5, rtol=0)
