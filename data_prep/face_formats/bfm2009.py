@@ -17,9 +17,12 @@ Zero expression is the neutral face: the mean in Exp_Pca.bin, that of its traini
 left out, as there.
 """
 
+import zlib
 from pathlib import Path
 
 import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from affekt.arrays import Array
 from data_prep.face_formats.basis import (
@@ -31,12 +34,15 @@ from data_prep.face_formats.basis import (
     text_numbers,
     the_file,
 )
-from data_prep.face_formats.matlab import from_one, read_mat
 
 EXPRESSIONS = 29  # of the 79: EVP supplement Sec. 1.2
 SHAPE, MODES = "01_MorphableModel.mat", "Exp_Pca.bin"
 STD, TRIM = "std_exp.txt", "BFM_exp_idx.mat"
 FRONT, KEYPOINTS = "BFM_front_idx.mat", "facemodel_info.mat"
+UNREADABLE = (
+    *(ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError, IndexError),
+    *(MatReadError, zlib.error),
+)  # what loadmat raises for a file of another kind
 
 
 def read_bfm2009(folder: Path) -> Basis:
@@ -49,7 +55,7 @@ def read_bfm2009(folder: Path) -> Basis:
     path = the_file(folder, SHAPE, "the shape of the Basel Face Model 2009")
     expression = _expression(the_file(folder, MODES, "Guo et al.'s expression modes"))
     V = len(expression) // 3
-    shape = read_mat(path, ("shapeMU", "shapePC", "shapeEV"))
+    shape = _read_mat(path, ("shapeMU", "shapePC", "shapeEV"))
     mean = coordinates(of_shape(shape["shapeMU"], (-1, 1), path, "shapeMU"), path, "shapeMU")
     modes = of_shape(shape["shapePC"], (len(mean), -1), path, "shapePC")
     K, E = modes.shape[1], expression.shape[1]
@@ -90,7 +96,7 @@ def _trim(folder: Path, whole: int, V: int) -> Array:
     path = the_file(
         folder, TRIM, f"trimIndex, the {V} of {SHAPE}'s {whole} vertices that {MODES} has modes of"
     )
-    kept = from_one(read_mat(path, ("trimIndex",))["trimIndex"])
+    kept = _from_one(_read_mat(path, ("trimIndex",))["trimIndex"])
     if len(kept) != V or kept.min() < 0 or kept.max() >= whole:
         raise ValueError(
             f"{path}: trimIndex has {len(kept)} indices up to {kept.max() + 1}, wanted {V} up to "
@@ -103,8 +109,8 @@ def _landmarks(folder: Path, V: int) -> dict[int, int]:
     """Return the landmarks that the folder names, none if either of the two files is missing."""
     if not all((folder / name).is_file() for name in (FRONT, KEYPOINTS)):
         return {}
-    front = from_one(read_mat(folder / FRONT, ("idx",))["idx"])
-    points = from_one(read_mat(folder / KEYPOINTS, ("keypoints",))["keypoints"])
+    front = _from_one(_read_mat(folder / FRONT, ("idx",))["idx"])
+    points = _from_one(_read_mat(folder / KEYPOINTS, ("keypoints",))["keypoints"])
     of_shape(points, (68,), folder / KEYPOINTS, "keypoints")
     if points.min() < 0 or points.max() >= len(front) or front.min() < 0 or front.max() >= V:
         raise ValueError(
@@ -112,3 +118,23 @@ def _landmarks(folder: Path, V: int) -> dict[int, int]:
             f"which names vertex {front.max() + 1} of {V}; the files do not belong together"
         )
     return {point: int(front[vertex]) for point, vertex in enumerate(points)}
+
+
+def _read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
+    """Return the arrays `keys` of a .mat file of MATLAB's versions 4 to 7, which hold no code."""
+    wanted = f"wanted a MATLAB file that holds {', '.join(keys)}"
+    try:
+        arrays = loadmat(path, variable_names=keys)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is not readable: {error}; {wanted}") from None
+    for key in keys:
+        if key not in arrays:
+            raise ValueError(f"{path} has no '{key}'; {wanted}")
+        if not isinstance(arrays[key], np.ndarray) or arrays[key].dtype.kind not in "fiu":
+            raise ValueError(f"{path}: '{key}' is not an array of numbers; {wanted}")
+    return {key: arrays[key] for key in keys}
+
+
+def _from_one(indices: Array) -> Array:
+    """Return MATLAB's indices, counted from 1, as (n,) integers counted from 0."""
+    return np.asarray(indices).ravel().astype(np.int64) - 1

@@ -1,140 +1,121 @@
-"""The Surrey Face Model and whatever else eos stores (github.com/patrikhuber/eos).
+"""The Surrey Face Model as eos stores it: the share folder of github.com/patrikhuber/eos.
 
-    a model file          uint32 version 1 to 4; shape model; colour model; from version 2 on, a
-                          flag whether there is no expression model, and else int32 0 and a PCA
-                          model or int32 1 and blendshapes; what follows is not needed
-    a PCA model           mean (3V, 1), orthonormal modes (3V, K), variances (K, 1), triangles
-    blendshapes           uint64 count, of each its name and its offsets (3V, 1)
-as its MorphableModel.hpp, PcaModel.hpp and Blendshape.hpp tell. Version 0 (2015, with OpenCV's
-matrices) is refused, as by eos itself.
+    sfm_shape_3448.bin                 uint32 version 1; a PCA model of the shape; what follows is
+                                       not needed
+    expression_blendshapes_3448.bin    uint64 count, of each its name and its offsets (3V, 1)
+    ibug_to_sfm.txt                    the vertices of 50 of the 68 points: chin, brows, nose, eyes
+                                       and lips; the rest of the jaw and the inner mouth corners
+                                       must be given
+A PCA model is its mean (3V, 1), orthonormal modes (3V, K), variances (K, 1) and triangles.
 
-The share folder of eos holds sfm_shape_3448.bin, expression_blendshapes_3448.bin and
-ibug_to_sfm.txt, which names the vertices of 50 of the 68 points: chin, brows, nose, eyes and lips.
-It has neither the rest of the jaw nor the inner mouth corners: these must be given.
+These are archives of the C++ library cereal: little-endian without padding or marks; a container's
+size as uint64, text as its size and its bytes, an Eigen matrix as int32 rows, int32 columns and
+float32 columns one after the other (eos, MorphableModel.hpp, PcaModel.hpp, Blendshape.hpp).
 """
 
-import typing as tp
 from pathlib import Path
 
 import numpy as np
 
 from affekt.arrays import Array
 from affekt.media.face3d.model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD
-from data_prep.face_formats.basis import Basis, modes_of_columns, of_shape, pca_range
-from data_prep.face_formats.cereal import Archive
+from data_prep.face_formats.basis import Basis, modes_of_columns, of_shape, the_file
 from data_prep.face_formats.landmark_rows import read_landmarks
 
-VERSIONS = range(1, 5)
-SHAPES, BLENDSHAPES = "sfm_shape_*.bin", "expression_blendshapes_*.bin"
+VERSION = 1  # of a model without expressions of its own
+SHAPE, BLENDSHAPES = "sfm_shape_3448.bin", "expression_blendshapes_3448.bin"
 LANDMARKS = "ibug_to_sfm.txt"
-PCA_MODEL, BLENDSHAPE_MODEL = 0, 1
 
 
-class Pca(tp.NamedTuple):
-    """A PCA model of eos."""
+class Archive:
+    """A file that is read from its start on; reading past its end is a ValueError."""
 
-    mean: Array  # (3V,)
-    modes: Array  # (3V, K)
-    variance: Array  # (K,)
-    triangles: Array  # (F, 3)
+    def __init__(self, path: Path, what: str) -> None:
+        """Open `path`; `what` says in messages what the file should have been."""
+        self.path = path
+        self._what = what
+        self._bytes = path.read_bytes()
+        self._at = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the file was read."""
+        return self._at == len(self._bytes)
+
+    def wrong(self, why: str) -> ValueError:
+        """Return the error of a file that is something else."""
+        return ValueError(f"{self.path} is not {self._what}: {why}, at byte {self._at}")
+
+    def array(self, kind: str, count: int) -> Array:
+        """Return the next `count` numbers of a numpy dtype."""
+        size = np.dtype(kind).itemsize * count
+        if count < 0 or size > len(self._bytes) - self._at:
+            raise self.wrong(f"{count} numbers ({kind}) should follow and do not")
+        numbers = np.frombuffer(self._bytes, kind, count, self._at)
+        self._at += size
+        return numbers
+
+    def number(self, kind: str) -> int:
+        """Return the next number of a numpy dtype."""
+        return int(self.array(kind, 1)[0])
+
+    def matrix(self) -> Array:
+        """Return the next matrix (rows, columns)."""
+        rows, columns = (self.number("<i4") for _ in range(2))
+        if rows < 0 or columns < 0:
+            raise self.wrong(f"a matrix of {rows} x {columns}")
+        return self.array("<f4", rows * columns).reshape(columns, rows).T
+
+    def triangles(self) -> Array:
+        """Return the next list of triangles (F, 3)."""
+        count = self.number("<u8")
+        return self.array("<i4", 3 * count).reshape(count, 3)
 
 
-def read_eos(source: Path) -> Basis:
-    """Read a model file, or the Surrey Face Model of a share folder.
+def read_eos(folder: Path) -> Basis:
+    """Read eos's share folder.
 
     Raises:
-        FileNotFoundError: no model, or no blendshapes beside a model without expressions.
+        FileNotFoundError: a file is missing; the message says what it is.
         ValueError: a file of another kind or version, or shapes that do not fit each other.
     """
-    path = _the_model(source)
-    archive = Archive(path, "a model of eos (MorphableModel, versions 1 to 4)")
+    path = the_file(folder, SHAPE, "the Surrey Face Model of eos's share folder")
+    archive = Archive(path, f"a model of eos (MorphableModel, version {VERSION})")
     version = archive.number("<u4")
-    if version not in VERSIONS:
+    if version != VERSION:
         raise archive.wrong(f"its version is {version}")
-    shape = _pca(archive)
-    _pca(archive)  # the colours
-    own = _own_expression(archive) if version > 1 and not archive.number("u1") else None
-    modes, std, ends, offset = own or _blendshapes_beside(path, len(shape.mean))
-    if len(modes) != len(shape.mean) or len(offset) != len(modes):
-        raise ValueError(
-            f"{path} has {len(shape.mean) // 3} vertices, its expressions {len(modes) // 3}"
-        )
-    named = path.parent / LANDMARKS
-    surrey = named.is_file() and path.match(SHAPES)
-    return Basis(
-        (shape.mean + offset).reshape(-1, 3),
-        modes_of_columns(shape.modes),
-        modes_of_columns(modes),
-        np.sqrt(shape.variance),
-        std,
-        ends,
-        f"eos {path.stem}",
-        read_landmarks(named) if surrey else {},
-        shape.triangles,
-    )
-
-
-def _the_model(source: Path) -> Path:
-    if source.is_file():
-        return source
-    files = sorted(source.glob(SHAPES))
-    if len(files) != 1:
-        raise FileNotFoundError(
-            f"{len(files)} files {SHAPES} in {source}; expected one, as in eos's share folder, or "
-            "name the model file itself as the source"
-        )
-    return files[0]
-
-
-def _pca(archive: Archive) -> Pca:
     mean, modes, variance = (archive.matrix() for _ in range(3))
-    triangles = archive.triangles()
     if mean.size % 3 or len(modes) != mean.size or variance.size != modes.shape[1]:
         raise archive.wrong(
             f"a PCA model of mean {mean.shape}, modes {modes.shape}, variances {variance.shape}"
         )
     if (variance <= 0).any():
         raise archive.wrong("a variance of 0 or less")
-    return Pca(mean.ravel().astype(np.float64), modes, variance.ravel().astype(float), triangles)
+    triangles = archive.triangles()
+    expressions = _blendshapes(the_file(folder, BLENDSHAPES, "eos's blendshapes"), mean.size)
+    named = folder / LANDMARKS
+    E = expressions.shape[1]
+    return Basis(
+        mean.astype(np.float64).reshape(-1, 3),
+        modes_of_columns(modes),
+        modes_of_columns(expressions),
+        np.sqrt(variance.ravel().astype(float)),
+        np.full(E, ICT_EXPRESSION_STD),
+        np.tile(ICT_EXPRESSION_RANGE, (E, 1)),
+        f"eos {path.stem}",
+        read_landmarks(named) if named.is_file() else {},
+        triangles,
+    )
 
 
-Expression = tuple[Array, Array, Array, Array]  # modes (3V, E), std (E,), range (E, 2), mean (3V,)
-
-
-def _own_expression(archive: Archive) -> Expression:
-    kind = archive.number("<i4")
-    if kind == PCA_MODEL:
-        pca = _pca(archive)
-        std = np.sqrt(pca.variance)
-        return pca.modes, std, pca_range(std), pca.mean
-    if kind != BLENDSHAPE_MODEL:
-        raise archive.wrong(f"an expression model of kind {kind}")
-    return _blendshapes(archive)
-
-
-def _blendshapes(archive: Archive) -> Expression:
-    """Read blendshapes; their weights are used as ICT-FaceKit's are, in [0, 1]."""
+def _blendshapes(path: Path, rows: int) -> Array:
+    """Return blendshapes (3V, E); their weights are used as ICT-FaceKit's are, in [0, 1]."""
+    archive = Archive(path, f"eos's blendshapes over {rows // 3} vertices")
     count = archive.number("<u8")
     offsets = []
     for _ in range(count):
-        archive.text()
-        offsets.append(of_shape(archive.matrix(), (-1, 1), archive.path, "blendshape").ravel())
-    if not offsets or any(len(offset) != len(offsets[0]) for offset in offsets):
-        raise archive.wrong(f"{count} blendshapes of different sizes, or none")
-    E = len(offsets)
-    ends = np.tile(ICT_EXPRESSION_RANGE, (E, 1))
-    return np.stack(offsets, 1), np.full(E, ICT_EXPRESSION_STD), ends, np.zeros(len(offsets[0]))
-
-
-def _blendshapes_beside(model: Path, rows: int) -> Expression:
-    files = sorted(model.parent.glob(BLENDSHAPES))
-    if len(files) != 1:
-        raise FileNotFoundError(
-            f"{model} has no expressions of its own and {len(files)} files {BLENDSHAPES} are "
-            "beside it; expected one"
-        )
-    archive = Archive(files[0], f"eos's blendshapes over {rows // 3} vertices")
-    found = _blendshapes(archive)
-    if not archive.ended or len(found[0]) != rows:
-        raise archive.wrong(f"blendshapes over {len(found[0]) // 3} vertices")
-    return found
+        archive.array("u1", archive.number("<u8"))  # its name
+        offsets.append(of_shape(archive.matrix(), (-1, 1), path, "blendshape").ravel())
+    if not offsets or not archive.ended or any(len(offset) != rows for offset in offsets):
+        raise archive.wrong(f"{count} blendshapes of other sizes, or none")
+    return np.stack(offsets, 1)

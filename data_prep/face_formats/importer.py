@@ -8,9 +8,9 @@ Kinds and the files that --source holds (data_prep/face_formats/ has every detai
     bfm2009  01_MorphableModel.mat, Exp_Pca.bin, std_exp.txt, BFM_exp_idx.mat; 199 + 29 modes as in
              EVP; landmarks of BFM_front_idx.mat and facemodel_info.mat if they are there
     bfm2017  model2017-1_*.h5 (or of 2019); --landmarks is needed
-    3ddfa    u_base.txt, w_shp_base.txt, w_exp_base.txt, param_std.txt, or u_shp.npy and so on
+    3ddfa    u_base.txt, w_shp_base.txt, w_exp_base.txt, param_std.txt of c++/weights
     eos      sfm_shape_3448.bin, expression_blendshapes_3448.bin, ibug_to_sfm.txt of eos's share
-             folder, or another model file of eos; --landmarks names what ibug_to_sfm.txt does not
+             folder; --landmarks names what ibug_to_sfm.txt does not
     ict      an ICT-FaceKit checkout
 Nothing is downloaded; who may use a model is for its licence to say.
 
@@ -117,7 +117,7 @@ def _parse(argv: Sequence[str]) -> ImportConfig:
     parser = CommandParser(__doc__, prog="python -m data_prep.face_model import")
     parser.add_argument("--kind", required=True, choices=READERS)
     for name, text in {
-        "source": "the folder (or, of bfm2017 and eos, the file) of the published model",
+        "source": "the folder (or, of bfm2017, the file) of the published model",
         "out": "the .npz of landmark rows to write",
     }.items():
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=text)

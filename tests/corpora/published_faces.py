@@ -2,7 +2,7 @@
 
 import json
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -92,27 +92,12 @@ def write_bfm2017(folder, mesh):
     return path
 
 
-def write_3ddfa_text(folder, mesh):
+def write_3ddfa(folder, mesh):
     """Write 3DDFA's text files: the landmarks' rows alone."""
     np.savetxt(folder / "u_base.txt", mesh.mean[mesh.where].reshape(-1, 1), "%.6f")
     for name in ("shp", "exp"):
         modes = mesh.identity if name == "shp" else mesh.expression
         np.savetxt(folder / f"w_{name}_base.txt", columns(modes[:, mesh.where]), "%.8g")
-    return write_3ddfa_std(folder, mesh)
-
-
-def write_3ddfa_npy(folder, mesh):
-    """Write 3DDFA's .npy files; a third of the mean is in that of the expressions."""
-    np.save(folder / "u_shp.npy", (mesh.mean.reshape(-1, 1) * 2 / 3).astype(np.float32))
-    np.save(folder / "u_exp.npy", (mesh.mean.reshape(-1, 1) / 3).astype(np.float32))
-    np.save(folder / "w_shp_sim.npy", columns(mesh.identity))
-    np.save(folder / "w_exp_sim.npy", columns(mesh.expression))
-    np.save(folder / "keypoints_sim.npy", (3 * mesh.where[:, None] + np.arange(3)).ravel())
-    return write_3ddfa_std(folder, mesh)
-
-
-def write_3ddfa_std(folder, mesh):
-    """Write the standard deviations that both forms need."""
     std = [*np.linspace(1e-4, 20, 12), *mesh.identity_std, *mesh.expression_std]
     np.savetxt(folder / "param_std.txt", std, "%.8f")
     return folder
@@ -140,18 +125,10 @@ def eos_blendshapes(modes):
     return data
 
 
-def eos_model(mesh, version, expression=b""):
-    """Return the bytes of a model without colours."""
-    nothing = struct.pack("<ii", 0, 1) + struct.pack("<ii", 0, 0) + struct.pack("<ii", 0, 1)
-    nothing += struct.pack("<Q", 0)
-    shape = eos_pca(mesh.mean, mesh.identity, mesh.identity_std)
-    textures = struct.pack("<Q", 0) * 2
-    return struct.pack("<I", version) + shape + nothing + expression + textures
-
-
 def write_surrey(folder, mesh):
     """Write eos's share folder: version 1, blendshapes beside, 50 of the landmarks named."""
-    (folder / "sfm_shape_3448.bin").write_bytes(eos_model(mesh, 1))
+    shape = struct.pack("<I", 1) + eos_pca(mesh.mean, mesh.identity, mesh.identity_std)
+    (folder / "sfm_shape_3448.bin").write_bytes(shape + bytes(64))  # colours follow
     modes = eos_blendshapes(mesh.expression)
     (folder / "expression_blendshapes_3448.bin").write_bytes(modes)
     lines = ["# Mapping from the 68-point ibug annotations", "[landmark_mappings]"]
@@ -166,23 +143,6 @@ def write_jaw(path, mesh):
     """Write the landmarks that eos's list lacks."""
     rest = [point for point in (*range(1, 18), 61, 65) if point != 9]
     path.write_text("".join(f"{point} = {mesh.where[point - 1]}\n" for point in rest))
-    return path
-
-
-def write_eos_pca(folder, mesh):
-    """Write a model of version 4 with PCA expressions, whose mean is a quarter of the face's."""
-    expression = b"\x00" + struct.pack("<i", 0)
-    expression += eos_pca(mesh.mean / 4, mesh.expression, mesh.expression_std)
-    path = folder / "bfm2017.bin"
-    path.write_bytes(eos_model(replace(mesh, mean=mesh.mean * 3 / 4), 4, expression))
-    return path
-
-
-def write_eos_blendshapes(folder, mesh):
-    """Write a model of version 2 with blendshapes of its own."""
-    expression = b"\x00" + struct.pack("<i", 1) + eos_blendshapes(mesh.expression)
-    path = folder / "own.bin"
-    path.write_bytes(eos_model(mesh, 2, expression))
     return path
 
 

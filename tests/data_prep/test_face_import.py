@@ -14,18 +14,14 @@ from data_prep import face_model
 from data_prep.face_formats.importer import ImportConfig, import_face_model
 from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
 
-BLENDSHAPES = {"surrey", "eos_blendshapes", "ict"}  # whose weights are meant for [0, 1]
+BLENDSHAPES = {"surrey", "ict"}  # whose weights are meant for [0, 1]
 KINDS = {
     "bfm2009": ("bfm2009", published.write_bfm2009, 9e4),
     "bfm2017": ("bfm2017", published.write_bfm2017, 90.0),
-    "3ddfa_text": ("3ddfa", published.write_3ddfa_text, 9e4),
-    "3ddfa_npy": ("3ddfa", published.write_3ddfa_npy, 9e4),
+    "3ddfa": ("3ddfa", published.write_3ddfa, 9e4),
     "surrey": ("eos", published.write_surrey, 90.0),
-    "eos_pca": ("eos", published.write_eos_pca, 90.0),
-    "eos_blendshapes": ("eos", published.write_eos_blendshapes, 90.0),
     "ict": ("ict", published.write_ict, 9.0),
 }
-LISTED = {"bfm2017", "eos_pca", "eos_blendshapes"}  # which name no landmarks
 
 
 def written(name, folder, **changes):
@@ -37,7 +33,7 @@ def written(name, folder, **changes):
         mesh = replace(mesh, identity=stretched)
     source = write(folder, mesh)
     landmarks = None
-    if name in LISTED:
+    if name == "bfm2017":  # which names no landmarks
         landmarks = folder / "landmarks.txt"
         landmarks.write_text("# all points\n" + " ".join(map(str, mesh.where)))
     elif name == "surrey":
@@ -132,10 +128,6 @@ def without_expression(folder):
         del file["expression"]
 
 
-def npy(name, array):
-    return lambda folder: np.save(folder / name, array)
-
-
 def second_h5(folder):
     (folder / "model2019_face12.h5").write_bytes(b"")
 
@@ -160,24 +152,18 @@ WRONG = [
     ("bfm2009", gone("facemodel_info.mat"), r"iBUG points \(from 1\) 1, 2, .*--landmarks FILE"),
     ("bfm2017", swap_bytes(H5, b"no HDF5 at all"), "is no readable HDF5 file"),
     ("bfm2017", without_expression, "has no dataset 'expression/model/mean'; wanted a Basel"),
-    ("3ddfa_text", gone("param_std.txt"), r"expected 12 \+ 4 \+ 3 standard deviations"),
-    ("3ddfa_text", swap_text("param_std.txt", "1 2 3"), r"\(3,\), wanted numbers of \(19,\)"),
-    ("3ddfa_text", swap_text("u_base.txt", "1 2 3"), r"\(3,\), wanted numbers of \(204,\)"),
-    ("3ddfa_text", swap_text("w_exp_base.txt", "1 2"), "holds 2 numbers, wanted 204 rows"),
-    ("3ddfa_npy", gone("u_shp.npy"), r"expected 3DDFA's bases: u_base\.txt and so on, or u_shp"),
-    ("3ddfa_npy", gone("w_exp_sim.npy"), "expected 3DDFA's w_exp_sim beside u_shp.npy"),
-    ("3ddfa_npy", npy("w_exp_sim.npy", np.ones((9, 3))), r"wanted numbers of \(279, 'any'\)"),
-    ("3ddfa_npy", npy("keypoints_sim.npy", np.arange(68)), r"wanted numbers of \(204,\)"),
-    ("3ddfa_npy", npy("keypoints_sim.npy", np.arange(204) + 1), "indices 3v, 3v . 1, 3v . 2"),
-    ("3ddfa_npy", swap_bytes("u_exp.npy", b"\x80\x04]."), r"u_exp\.npy is no \.npy file"),
-    ("surrey", gone(SFM), "0 files sfm_shape_.* expected one, as in eos's share folder"),
-    ("surrey", gone(SHAPES), "no expressions of its own and 0 files .* expected one"),
+    ("3ddfa", gone("param_std.txt"), r"expected 12 \+ 4 \+ 3 standard deviations"),
+    ("3ddfa", swap_text("param_std.txt", "1 2 3"), r"\(3,\), wanted numbers of \(19,\)"),
+    ("3ddfa", swap_text("u_base.txt", "1 2 3"), r"\(3,\), wanted numbers of \(204,\)"),
+    ("3ddfa", swap_text("w_exp_base.txt", "1 2"), "holds 2 numbers, wanted 204 rows"),
+    ("surrey", gone(SFM), "expected the Surrey Face Model of eos's share folder"),
+    ("surrey", gone(SHAPES), "expected eos's blendshapes"),
     ("surrey", cut(SFM, 5000), "is not a model of eos .* should follow and do not, at byte"),
     ("surrey", swap_bytes(SFM, struct.pack("<I", 0)), "its version is 0, at byte 4"),
     ("surrey", swap_bytes(SFM, struct.pack("<Iii", 1, -1, 1)), "a matrix of -1 x 1"),
     ("surrey", cut(SHAPES, 8), "is not eos's blendshapes over 93 vertices"),
     ("surrey", cut(SHAPES, -4), "is not eos's blendshapes over 93 vertices"),
-    ("surrey", swap_bytes(SHAPES, struct.pack("<Q", 0)), "0 blendshapes of different sizes"),
+    ("surrey", swap_bytes(SHAPES, struct.pack("<Q", 0)), "0 blendshapes of other sizes, or none"),
     ("ict", gone("FaceXModel/generic_neutral_mesh.obj"), "expected the mean mesh of an ICT-F"),
     ("ict", gone("FaceXModel/identity000.obj"), "expected the first identity mode"),
     ("ict", gone("FaceXModel/expression1.obj"), "an expression that vertex_indices.json names"),
