@@ -26,7 +26,7 @@ from affekt.runtime.files import read_json, write_json, write_text
 from affekt.runtime.parallel import parallel_map
 from data_prep.mini.clip import ClipName, Settings, make_clip
 from data_prep.mini.speakers import MAX_SPEAKERS, make_speaker
-from data_prep.mini.voice.sentences import SENTENCES
+from data_prep.mini.voice.speech import SENTENCES
 from data_prep.mini.voice.voices import LEVEL_STRENGTH
 
 SETTINGS_FILE = "settings.json"

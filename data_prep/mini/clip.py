@@ -9,21 +9,19 @@ from typing import Literal
 import av
 import numpy as np
 
+from affekt.arrays import Array
 from affekt.media.constants import SAMPLE_RATE
 from affekt.media.emotions import EMOTIONS, NEUTRAL
 from affekt.media.faces.points import mouth_opening
 from affekt.media.video.video import VideoWriter
 from affekt.runtime.files import replacing
-from data_prep.mini import motion
-from data_prep.mini.acting import act
+from data_prep.mini import acting
 from data_prep.mini.head.expression import EXPRESSIONS
 from data_prep.mini.head.head import Head, make_head
 from data_prep.mini.head.identity import IDENTITIES
-from data_prep.mini.head.surface import Array
 from data_prep.mini.render import Renderer, background, body_pose, head_pose, posed
 from data_prep.mini.speakers import Speaker, make_speaker
-from data_prep.mini.voice.sentences import SENTENCES
-from data_prep.mini.voice.speech import F32, Speech, synthesise
+from data_prep.mini.voice.speech import F32, SENTENCES, Speech, synthesise
 from data_prep.mini.voice.visemes import frame_times, timed_visemes
 from data_prep.mini.voice.voices import LEVEL_STRENGTH, Manner, coloured, manner_of, prosody_of
 
@@ -98,8 +96,8 @@ def perform(name: ClipName, settings: Settings) -> Performance:
     random = name.random(settings.seed, "face")
     frames = len(speech.samples) * 25 // SAMPLE_RATE
     strength = settings.face_strength * name.intensity()
-    strengths = act(speech.phonemes, frames, name.emotion, strength, random)
-    turn = motion.calm_turns if name.view == "front" else motion.lively_turns
+    strengths = acting.act(speech.phonemes, frames, name.emotion, strength, random)
+    turn = acting.calm_turns if name.view == "front" else acting.lively_turns
     turns, shifts = turn(frame_times(frames), name.random(settings.seed, "head"))
     return Performance(
         speech,

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Array
 from affekt.media.faces.geometry import rotation_matrix
 from data_prep.mini import raster
 from data_prep.mini.head.head import F32, Head
-from data_prep.mini.head.surface import Array
 from data_prep.mini.speakers import Speaker
 
 U8 = NDArray[np.uint8]
@@ -49,7 +49,7 @@ def posed(points: NDArray[Any], pose: Array) -> Array:
     turned = np.einsum("tij,tnj->tni", rotation_matrix(pose[:, :3]), points)
     moved = np.exp(pose[:, 3])[:, None, None] * turned
     moved[..., :2] += pose[:, None, 4:]
-    return np.asarray(moved)
+    return moved
 
 
 def _moved(vertices: F32, pose: Array) -> F32:

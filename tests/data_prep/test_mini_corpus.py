@@ -15,12 +15,11 @@ from data_prep.mini import acting, clip, raster
 from data_prep.mini.clip import ClipName, Settings
 from data_prep.mini.head.expression import EXPRESSION_INDEX, EXPRESSIONS
 from data_prep.mini.head.head import make_head
-from data_prep.mini.head.surface import SKULL
+from data_prep.mini.head.mesh import SKULL
 from data_prep.mini.render import Renderer, background, posed
 from data_prep.mini.speakers import make_speaker
 from data_prep.mini.voice import speech, visemes, voices
-from data_prep.mini.voice.sentences import SENTENCES
-from data_prep.mini.voice.speech import Phoneme, Prosody
+from data_prep.mini.voice.speech import SENTENCES, Phoneme, Prosody
 from data_prep.mini_corpus import Extent, clip_names, main, make_corpus
 
 SMALL = Settings(size=64)
@@ -381,7 +380,7 @@ def angles(view, numbers=range(1, 9), speakers=range(3)):
     found = []
     for speaker, number in itertools.product(speakers, numbers):
         times = visemes.frame_times(100)
-        turn = clip.motion.calm_turns if view == "front" else clip.motion.lively_turns
+        turn = clip.acting.calm_turns if view == "front" else clip.acting.lively_turns
         random = name_of(view=view, number=number, speaker=speaker).random(0, "head")
         found.append(Rotation.from_rotvec(turn(times, random)[0]).as_euler("yxz", degrees=True))
     return np.array(found)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from affekt.arrays import Array
+from data_prep.mini.head.mesh import both_sides, bump, smoothstep
 from data_prep.mini.head.mouth import HALF_WIDTH, SLIT_Y
-from data_prep.mini.head.surface import Array, both_sides, bump, smoothstep
 
 JAW_HINGE = np.array([0.0, 2.0, 0.5])  # y and z of the axis through both ears
 JAW_ANGLE = 0.32  # radians at full opening
@@ -22,7 +23,7 @@ def jaw_turn(points: Array, jaw: Array) -> Array:
     arm = points - JAW_HINGE
     behind = smoothstep(2.5, -2.0, points[:, 2])
     turn = np.stack([0 * arm[:, 0], -arm[:, 2], arm[:, 1]], axis=-1) * JAW_ANGLE
-    return np.asarray(turn * (jaw * behind)[:, None])
+    return turn * (jaw * behind)[:, None]
 
 
 def jaw_open(points: Array, jaw: Array) -> Array:

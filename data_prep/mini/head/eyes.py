@@ -2,8 +2,18 @@
 
 import numpy as np
 
-from data_prep.mini.head.parts import Part, flipped, grid, mirrored, mixed, solid
-from data_prep.mini.head.surface import SKULL, Array, relief, smoothstep
+from affekt.arrays import Array
+from data_prep.mini.head.mesh import (
+    SKULL,
+    Part,
+    flipped,
+    grid,
+    mirrored,
+    mixed,
+    relief,
+    smoothstep,
+    solid,
+)
 
 EYE = np.array([3.15, 0.0])  # centre of the right eye, cm
 EYE_HALF_WIDTH = 1.50
@@ -26,7 +36,7 @@ def skin_point(x: Array, y: Array) -> Array:
 def lid_line(u: Array, height: float) -> Array:
     """Height over the corner line at u in [-1, 1] across the eye; the outer corner sits higher."""
     arch = (1 - np.abs(u) ** 2.4) ** 0.8
-    return np.asarray(-height * arch - 0.10 * u)
+    return -height * arch - 0.10 * u
 
 
 def lid_columns() -> tuple[Array, Array]:
@@ -76,7 +86,7 @@ def _patch(upper: float, lower: float) -> Array:
 def _crease(t: float) -> Array:
     """Depth (COLUMNS,) in [0, 1] of the fold over the upper lid."""
     u, side = lid_columns()
-    return np.asarray(np.exp(-(((t - 0.36) / 0.09) ** 2)) * (side < 0) * (1 - u**4))
+    return np.exp(-(((t - 0.36) / 0.09) ** 2)) * (side < 0) * (1 - u**4)
 
 
 def eyelids() -> tuple[Part, slice]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.mini.head.parts import Part, flipped, grid, joined, mixed, solid
-from data_prep.mini.head.surface import SKULL, Array, smoothstep
+from affekt.arrays import Array
+from data_prep.mini.head.mesh import SKULL, Part, flipped, grid, joined, mixed, smoothstep, solid
 
 COLUMNS, ROWS = 73, 26
 
@@ -44,13 +44,13 @@ def _lower_edge(theta: Array, style: Style) -> Array:
     front = front + style.sweep * np.tanh((degrees - style.parting) / 25.0) * (away < 90)
     if style.curtain:
         side = smoothstep(style.temple, style.temple + 5.0, away)
-        return np.asarray(front * (1 - side) + style.nape * side)
+        return front * (1 - side) + style.nape * side
     side = smoothstep(style.temple, style.temple + 16.0, away)
     edge = front * (1 - side) + style.sideburn * side
     over_ear = smoothstep(82.0, 92.0, away)
     edge = edge * (1 - over_ear) + (-1.0) * over_ear
     behind = smoothstep(118.0, 160.0, away)
-    return np.asarray(edge * (1 - behind) + style.nape * behind)
+    return edge * (1 - behind) + style.nape * behind
 
 
 def _outline(y: Array) -> tuple[Array, Array, Array]:

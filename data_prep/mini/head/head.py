@@ -1,4 +1,4 @@
-"""The head of a speaker: a mesh and its modes, from identity and expression to positions."""
+"""The head of a speaker: a mesh, its modes and the 68 iBUG points on it."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,13 +6,38 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from affekt.arrays import Array
+from affekt.media.faces.points import FLIP
 from data_prep.mini.head import expression, eyes, hair, identity, mouth, skin
-from data_prep.mini.head.parts import MATERIALS, Part, Triangles, joined, mirrored
-from data_prep.mini.head.points import attach
-from data_prep.mini.head.surface import Array
+from data_prep.mini.head.mesh import MATERIALS, Part, Triangles, joined, mirrored
 from data_prep.mini.speakers import Speaker, palette
 
 F32 = NDArray[np.float32]
+
+# The 68 iBUG points are where the pipeline's detector has them (measured on rendered faces), so
+# that "true" means what a perfect detector would report. The jaw is a line of the head itself, not
+# its silhouette. Given for the image-right half and mirrored.
+CORNERS = 4  # vertices that carry a landmark
+
+# Frontal positions on the neutral average head, cm: iBUG index -> (x, y)
+FACE = {
+    8: (0.0, 11.37), 9: (2.34, 10.84), 10: (4.01, 9.73), 11: (5.53, 8.04), 12: (6.0, 6.75),
+    13: (6.41, 5.01), 14: (6.64, 3.36), 15: (6.83, 1.84), 16: (7.0, 0.36), 22: (1.4, -2.19),
+    23: (2.91, -2.56), 24: (4.08, -2.64), 25: (4.96, -2.38), 26: (5.54, -1.79), 27: (0.0, -0.43),
+    28: (0.0, 1.37), 29: (0.0, 2.98), 30: (0.0, 3.96), 33: (0.0, 5.28), 34: (0.76, 5.25),
+    35: (1.26, 4.91),
+}  # fmt: skip
+# On the lids: iBUG index -> (u across the eye from inner to outer corner, side, ring)
+LIDS = {
+    42: (-1.0, -1, 0.0), 43: (-0.27, -1, 0.5), 44: (0.45, -1, 0.0),
+    45: (1.0, -1, 0.0), 46: (0.33, 1, 0.5), 47: (-0.38, 1, 0.0),
+}  # fmt: skip
+# On the lips: iBUG index -> (u across the mouth, side, ring)
+LIPS = {
+    51: (0.0, -1, 0.0), 52: (0.28, -1, 0.0), 53: (0.55, -1, 0.0), 54: (1.0, -1, 5.0),
+    55: (0.53, 1, 0.75), 56: (0.3, 1, 1.0), 57: (0.0, 1, 1.25), 62: (0.0, -1, 5.0),
+    63: (0.23, -1, 5.0), 64: (0.85, -1, 5.0), 65: (0.25, 1, 5.0), 66: (0.0, 1, 5.0),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,12 +58,12 @@ class Head:
     def vertices(self, strengths: Array) -> F32:
         """Positions (T, V, 3) for expression strengths (T, E), before the pose."""
         moved = strengths.astype(np.float32) @ self.modes.reshape(len(self.modes), -1)
-        return np.asarray(self.base + moved.reshape(len(strengths), *self.base.shape))
+        return self.base + moved.reshape(len(strengths), *self.base.shape)
 
     def landmarks(self, vertices: F32) -> Array:
         """The 68 points (T, 68, 3) of positions (T, V, 3)."""
         corners = vertices[:, self.landmark_vertices].astype(np.float64)
-        return np.asarray(np.einsum("tpcd,pc->tpd", corners, self.landmark_weights))
+        return np.einsum("tpcd,pc->tpd", corners, self.landmark_weights)
 
 
 @cache
@@ -87,7 +112,7 @@ def make_head(speaker: Speaker) -> Head:
     modes = np.concatenate([_expression_modes(part, part.points) for part in parts], axis=1)
     shift = np.concatenate([_identity_shift(part, speaker.identity) for part in parts])
     colours = palette(speaker)
-    vertices, weights = attach(parts[0])
+    vertices, weights = landmark_anchors(parts[0])
     assert whole.follow is not None
     return Head(
         base=(whole.points + shift).astype(np.float32),
@@ -98,3 +123,68 @@ def make_head(speaker: Speaker) -> Head:
         landmark_vertices=vertices,
         landmark_weights=weights,
     )
+
+
+Anchor = tuple[NDArray[np.int64], Array]
+
+
+def landmark_anchors(skin: Part) -> Anchor:
+    """Vertices (68, 4) of the skin part and weights (68, 4) that carry the landmarks."""
+    vertices = np.zeros((68, CORNERS), dtype=np.int64)
+    weights = np.zeros((68, CORNERS))
+    lids = eyes.COLUMNS * len(eyes.RINGS)
+    for k in range(68):
+        right = k in FACE or k in LIDS or k in LIPS
+        source = k if right else FLIP[k]
+        flip = 1.0 if right else -1.0
+        if source in FACE:
+            x, y = FACE[source]
+            vertices[k], weights[k] = _on_face(skin, flip * x, y)
+        elif source in LIDS:
+            u, side, ring = LIDS[source]
+            at = _on_grid(eyes.lid_columns(), u, side, ring)
+            vertices[k], weights[k] = at[0] + (0 if right else lids), at[1]
+        else:
+            u, side, ring = LIPS[source]
+            at = _on_grid(mouth.lip_columns(), flip * u, side, ring)
+            vertices[k], weights[k] = at[0] + 2 * lids, at[1]
+    return vertices, weights
+
+
+def _on_face(skin: Part, x: float, y: float) -> Anchor:
+    """The foremost triangle at a frontal position, and the barycentric weights there."""
+    a, b, c = np.moveaxis(skin.points[skin.triangles], 1, 0)
+    area = _cross(b - a, c - a)
+    seen = np.where(area < -1e-6, area, -np.inf)
+    at = np.array([x, y, 0.0]) - a
+    wb, wc = _cross(at, c - a) / seen, _cross(b - a, at) / seen
+    hit = np.isfinite(seen) & (wb >= -1e-9) & (wc >= -1e-9) & (wb + wc <= 1 + 1e-9)
+    depth = np.where(hit, a[:, 2] + wb * (b - a)[:, 2] + wc * (c - a)[:, 2], np.inf)
+    best = int(depth.argmin())
+    assert hit[best], f"no skin at ({x}, {y})"
+    shares = np.array([1 - wb[best] - wc[best], wb[best], wc[best], 0.0])
+    return np.append(skin.triangles[best], skin.triangles[best][0]).astype(np.int64), shares
+
+
+def _cross(p: Array, q: Array) -> Array:
+    return p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]
+
+
+def _on_grid(columns: tuple[Array, Array], u: float, side: int, ring: float) -> Anchor:
+    """Between two columns of one side and two rings of a closed patch."""
+    across, sides = columns
+    count = len(across)
+    own = np.flatnonzero((sides == side) | (np.abs(across) == 1))
+    own = own[np.argsort(across[own])]
+    right = int(np.clip(np.searchsorted(across[own], u), 1, len(own) - 1))
+    left = right - 1
+    span = across[own[right]] - across[own[left]]
+    share = float(np.clip((u - across[own[left]]) / span, 0, 1))
+    inner = min(int(ring), int(np.ceil(ring)))
+    part = ring - inner
+    rings = np.array([inner, inner, inner + (part > 0), inner + (part > 0)])
+    pair = np.array([own[left], own[right], own[left], own[right]])
+    weights = np.array([1 - share, share, 1 - share, share]) * np.array(
+        [1 - part, 1 - part, part, part]
+    )
+    return rings * count + pair, weights

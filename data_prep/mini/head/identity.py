@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from affekt.arrays import Array
 from data_prep.mini.head.eyes import EYE
+from data_prep.mini.head.mesh import bump, smoothstep
 from data_prep.mini.head.mouth import SLIT_Y
-from data_prep.mini.head.surface import Array, bump, smoothstep
 
 Field = Callable[[Array], Array]
 

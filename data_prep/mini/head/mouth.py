@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from affekt.arrays import Array
 from data_prep.mini.head.eyes import skin_point
-from data_prep.mini.head.parts import Part, grid, mixed, solid
-from data_prep.mini.head.surface import Array, smoothstep
+from data_prep.mini.head.mesh import Part, grid, mixed, smoothstep, solid
 
 SLIT_Y = 7.55  # height of the closed mouth, cm
 HALF_WIDTH = 2.55
@@ -46,7 +46,7 @@ def _borders() -> tuple[Array, Array]:
 def lip_side() -> Array:
     """-1 for the columns of the upper lip, +1 for those of the lower, 0 at the corners."""
     u, side = lip_columns()
-    return np.asarray(side * (1 - np.abs(u) ** 2.4) ** 0.75)
+    return side * (1 - np.abs(u) ** 2.4) ** 0.75
 
 
 def lips() -> tuple[Part, slice]:

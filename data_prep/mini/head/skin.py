@@ -3,17 +3,22 @@
 import numpy as np
 from scipy.spatial import Delaunay
 
+from affekt.arrays import Array
 from data_prep.mini.head import eyes, mouth
-from data_prep.mini.head.parts import Part, Triangles, grid, mirrored, mixed, solid
-from data_prep.mini.head.surface import (
+from data_prep.mini.head.mesh import (
     SKULL,
     TORSO,
-    Array,
     Outline,
+    Part,
+    Triangles,
     both_sides,
     bump,
+    grid,
+    mirrored,
+    mixed,
     relief,
     smoothstep,
+    solid,
 )
 
 DOMAIN = np.array([6.5, 32.0])  # cm of theta (radians) and of row, so that triangles keep shape
@@ -107,7 +112,7 @@ def inside(polygon: Array, points: Array) -> Array:
     spans = (y0 > y) != (y1 > y)
     with np.errstate(divide="ignore", invalid="ignore"):
         crossing = x < (x1 - x0) * (y - y0) / (y1 - y0) + x0
-    return np.asarray((spans & crossing).sum(axis=1) % 2 == 1)
+    return (spans & crossing).sum(axis=1) % 2 == 1
 
 
 def _triangulate(domain: Array, shared: int, loop_sizes: list[int]) -> Triangles:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data_prep.mini.head.surface import Array
+from affekt.arrays import Array
 from data_prep.mini.voice.speech import Phoneme
 
 # what a viseme sets: strengths of the modes of that name in `expression`
@@ -120,7 +120,7 @@ def shapes_at(phonemes: Sequence[Phoneme], times: Array) -> Array:
     starts, ends = (np.array([entry[k] for entry in timed]) for k in (1, 2))
     away = np.maximum(np.maximum(starts - times[:, None], times[:, None] - ends), 0)
     weights = dominance * np.exp(-away[..., None] / DECAY)
-    return np.asarray((weights * targets).sum(axis=1) / weights.sum(axis=1))
+    return (weights * targets).sum(axis=1) / weights.sum(axis=1)
 
 
 def closure_at(phonemes: Sequence[Phoneme], times: Array) -> Array:

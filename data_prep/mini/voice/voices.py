@@ -105,7 +105,7 @@ def _filtered(samples: NDArray[np.float64], manner: Manner) -> NDArray[np.float6
     hertz = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
     decibels = manner.tilt * np.log2(np.maximum(hertz, TILT_FROM) / TILT_FROM)
     decibels += manner.presence * np.exp(-0.5 * ((hertz - PRESENCE) / PRESENCE_WIDTH) ** 2)
-    return np.asarray(np.fft.irfft(spectrum * 10 ** (decibels / 20), len(samples)))
+    return np.fft.irfft(spectrum * 10 ** (decibels / 20), len(samples))
 
 
 def _breath(samples: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
@@ -115,4 +115,4 @@ def _breath(samples: NDArray[np.float64], random: np.random.Generator) -> NDArra
     hiss = np.fft.irfft(noise * (hertz > 1500), len(samples))
     window = np.hanning(801) / np.hanning(801).sum()
     envelope = np.sqrt(np.convolve(samples**2, window, mode="same").clip(0))
-    return np.asarray(hiss * envelope)
+    return hiss * envelope
