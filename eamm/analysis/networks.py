@@ -19,7 +19,7 @@ from torch import Tensor
 from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.points import BROWS
-from affekt.media.validation import ValConfig
+from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.metrics.landmark import point_distance
@@ -131,8 +131,7 @@ def held_out_people(corpus: Corpus) -> People:
 
 def spread_frames(clip: Clip, count: int) -> list[int]:
     """Return at most `count` frames of a clip, evenly spread."""
-    chosen = np.linspace(0, clip.frames - 1, min(count, clip.frames)).round().astype(int)
-    return [int(frame) for frame in chosen]
+    return evenly_spread(range(clip.frames), count)
 
 
 def mean_face(faces: Array) -> Array:

@@ -11,7 +11,7 @@ def crop(scale=0.5, shift=(-10.0, -20.0), size=64):
     return Crop(matrix, (size, size), (200, 160))
 
 
-def test_palindrome_by_hand():
+def test_ping_pong_by_hand():
     assert ping_pong(3, 8).tolist() == [0, 1, 2, 2, 1, 0, 0, 1]
     assert ping_pong(1, 3).tolist() == [0, 0, 0]
     assert ping_pong(5, 2).tolist() == [0, 1]
