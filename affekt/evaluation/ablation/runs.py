@@ -191,7 +191,7 @@ def finished(run: Training) -> bool:
 
     Raises:
         ValueError: the folder holds a run of other settings; the message names the first key. A
-            key that the run does not know yet counts as its default of today.
+            key that is newer than the run counts as its default of today.
     """
     path = run.out / "config.yaml"
     if not path.is_file():

@@ -171,7 +171,7 @@ def make_study(
         raise ValueError(f"{participants} participants with {each} of {count} videos each")
     tasks: tuple[Task, ...] = ("rate", "choose") if PROTOCOLS[protocol].emotion else ("rate",)
     dealt = _dealt(clips, methods, seed)
-    # Every video of every task, in an order that says nothing of its method.
+    # Every video of every task, in an order that does not depend on its method.
     items = [
         Item(task, method, clip.id, canonical(clip.emotion))
         for task in tasks
