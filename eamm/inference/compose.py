@@ -17,8 +17,8 @@ from eamm.inference.inputs import Portrait
 LONGEST = 1920  # pixels of the longer side of a video of the whole portrait
 
 
-class Frame:
-    """What a frame of the result shows: the networks' picture, or the portrait with it inside.
+class FrameComposer:
+    """Makes an output frame: the rendered picture, or the portrait with it inside.
 
     Alone, it may be written as large as a truth is. Pasted, the whole crop is replaced and fades
     out towards its border: heads move, and shoulders with them. A portrait of more than `LONGEST`
@@ -41,19 +41,19 @@ class Frame:
 
 
 def reenacted_rows(
-    moved: Iterable[tuple[Image, Image]], portrait: Portrait, frame: Frame, beside: bool
+    moved: Iterable[tuple[Image, Image]], portrait: Portrait, composer: FrameComposer, beside: bool
 ) -> Iterator[list[Image]]:
     """Yield each frame's pictures: the result and, where wanted, [source | driving | result]."""
     for driving, picture in moved:
         sides = [side_by_side(portrait.stored, driving, picture)] if beside else []
-        yield [frame(picture), *sides]
+        yield [composer(picture), *sides]
 
 
 def talking_rows(
     results: Iterable[tuple[Image, ...]],
     sources: Iterable[tuple[Image, ...]],
     portrait: Portrait,
-    frame: Frame,
+    composer: FrameComposer,
     beside: bool,
 ) -> Iterator[list[Image]]:
     """Yield each frame's pictures: the results and, where wanted, all inputs and results.
@@ -62,13 +62,13 @@ def talking_rows(
         results: the emotional and the neutral picture of each frame, or the neutral one alone.
         sources: the emotion sources' pictures of each frame; used by `beside` alone.
         portrait: what is animated.
-        frame: makes the written pictures of the results.
+        composer: makes the written pictures of the results.
         beside: add [emotion sources | neutral | emotional] or, without emotion, [source | neutral].
     """
     for pictures, shown in zip(results, sources, strict=True):
         given = shown or (portrait.stored,)
         sides = [side_by_side(*given, *reversed(pictures))] if beside else []
-        yield [*map(frame, pictures), *sides]
+        yield [*map(composer, pictures), *sides]
 
 
 def scaled_source(crop: Crop, share: float, picture: Image) -> Crop:

@@ -26,7 +26,7 @@ from affekt.runtime.run import pick_device
 from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.model import load_fomm
-from eamm.inference.compose import Frame, reenacted_rows
+from eamm.inference.compose import FrameComposer, reenacted_rows
 from eamm.inference.inputs import Framing, load_driving, load_portrait
 
 log = logging.getLogger(__name__)
@@ -108,8 +108,8 @@ class FommPipeline:
         pairs = animator.reenact(driving.frames(), transfer)
 
         # Video files
-        frame = Frame(portrait, options.paste, options.size)
-        rows = reenacted_rows(pairs, portrait, frame, options.beside)
+        composer = FrameComposer(portrait, options.paste, options.size)
+        rows = reenacted_rows(pairs, portrait, composer, options.beside)
         paths = output_paths(job.out, {"beside": options.beside})
         count = probe(job.driving).frames
         write_videos(paths, progress(rows, count), read_audio_if_any(job.driving))

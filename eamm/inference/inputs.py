@@ -45,7 +45,7 @@ class Portrait:
 
 
 @dataclass(frozen=True, eq=False)
-class Driving:
+class DrivingVideo:
     """A video whose motion is taken."""
 
     path: Path
@@ -53,7 +53,7 @@ class Driving:
     initial: Image | None = None  # (S, S, 3), the frame that resembles the source most
 
     def frames(self) -> Iterator[Image]:
-        """Yield the frames at 25 fps as the networks see them, (S, S, 3), one at a time."""
+        """Yield the frames at 25 fps as the networks take them, (S, S, 3), one at a time."""
         return (cut_whole(picture, self.crop) for picture in read_video(self.path))
 
 
@@ -130,7 +130,7 @@ def _softened(stored: Image, crop: Crop) -> Image:
 
 def load_driving(
     path: Path, size: int, detector: Detector, framing: Framing, like: Array | None = None
-) -> Driving:
+) -> DrivingVideo:
     """Find the part of a driving video that is followed: that around its first face.
 
     Args:
@@ -145,7 +145,7 @@ def load_driving(
         MediaError: no readable video, or no face where one is needed.
     """
     crop = _first_crop(path, size, detector, framing)
-    return Driving(path, crop, None if like is None else _best(path, crop, detector, like))
+    return DrivingVideo(path, crop, None if like is None else _best(path, crop, detector, like))
 
 
 def align_per_frame(path: Path, landmarks: Array, size: int) -> Iterator[Image]:

@@ -37,7 +37,7 @@ from affekt.runtime.run import pick_device
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.keypoints import Keypoints
-from eamm.inference.compose import Frame, talking_rows
+from eamm.inference.compose import FrameComposer, talking_rows
 from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
@@ -46,7 +46,7 @@ from eamm.inference.emotion import (
     source_frames,
 )
 from eamm.inference.fomm_pipeline import RenderOptions
-from eamm.inference.inputs import Driving, Portrait, align_per_frame, load_portrait
+from eamm.inference.inputs import DrivingVideo, Portrait, align_per_frame, load_portrait
 from eamm.inference.keypoints import (
     KEYPOINT_FILTER,
     EammRuns,
@@ -151,8 +151,8 @@ class EammPipeline:
             # Frames, as a stream, and video files
             results = animator.render(*wanted)
             sources = source_frames(clips, len(windows), job.emotion.loop)
-            frame = Frame(portrait, options.paste, options.size)
-            rows = talking_rows(results, sources, portrait, frame, options.beside)
+            composer = FrameComposer(portrait, options.paste, options.size)
+            rows = talking_rows(results, sources, portrait, composer, options.beside)
             more = {"neutral": bool(clips) and job.neutral, "beside": options.beside}
             paths = output_paths(job.out, more)
             write_videos(paths, progress(rows, len(windows)), samples)
@@ -244,7 +244,7 @@ class EammPipeline:
             return [load_portrait(path, size, self.tracker.detector, "eamm").stored]
         track = self._track(path)
         if align == "clip":
-            return Driving(path, track.crop).frames()
+            return DrivingVideo(path, track.crop).frames()
         return align_per_frame(path, track.landmarks, size)
 
     def _track(self, path: Path) -> FaceTrack:

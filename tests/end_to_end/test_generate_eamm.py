@@ -212,7 +212,8 @@ def test_a_portrait_on_its_side_is_turned_upright(inputs, tmp_path):
 
 def refused(inputs, tmp_path, capsys, *more, **replaced):
     argv = command(inputs, tmp_path / "out.mp4", *more, **replaced)
-    return generate_command.refused(argv, tmp_path, capsys)
+    (line,) = generate_command.refused(argv, tmp_path, capsys)
+    return line
 
 
 def test_bad_sound_is_refused(inputs, tmp_path, capsys):

@@ -130,7 +130,7 @@ def test_a_crop_is_written_as_large_as_its_truth(inputs, tmp_path, capsys):
 
 def refused(inputs, tmp_path, capsys, *more, **replaced):
     argv = command(inputs, tmp_path / "out.mp4", *more, **replaced)
-    return generate_command.refused(argv, tmp_path, capsys)
+    return generate_command.refused(argv, tmp_path, capsys)[-1]
 
 
 def test_bad_inputs_end_in_one_line(inputs, tmp_path, capsys):

@@ -74,7 +74,7 @@ def choose_crop(profile: Profile, points: Array, source_size: tuple[int, int], s
         source_size: width and height of the source, pixels.
         size: side of the stored picture, pixels.
     """
-    if profile == "eamm":
+    if profile == "eamm":  # the rigid points on the template
         onto = similarity(points[list(RIGID)], EAMM_TEMPLATE + 0.5)
         matrix = affine(onto) * (size / EAMM_SIZE)
         matrix[:, 2] -= 0.5  # sizes scale about the corner, half a pixel before the first centre

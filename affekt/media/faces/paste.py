@@ -22,7 +22,7 @@ def face_mask(faces: tp.Sequence[Array], size: int) -> Array:
 
     Args:
         faces: landmarks (68, 2) in pixels of the generated picture: the new face and the one it
-            replaces, so that nothing of the old one looks out from under the new one.
+            replaces, so that nothing of the old one stays visible.
         size: S.
     """
     mask = np.zeros((size, size), np.uint8)
@@ -52,19 +52,23 @@ def paste(frame: Image, picture: Image, crop: Crop, mask: Array) -> Image:
         crop: from source to stored pixels.
         mask: (S, S) in [0, 1], the share of the picture.
     """
+    # From generated to source pixels
     side = picture.shape[0]
     ratio = side / crop.size[0]
     matrix = crop.matrix * ratio
     matrix[:, 2] += 0.5 * ratio - 0.5  # a resized picture keeps pixel areas, not pixel centres
-    height, width = frame.shape[:2]
     back: Array = cv2.invertAffineTransform(matrix)
-    corners = cv2.transform(np.array([[[0, 0], [side, 0], [side, side], [0, side]]], float), back)[
-        0
-    ]
+    square = np.array([[0, 0], [side, 0], [side, side], [0, side]], float)
+    corners = cv2.transform(square[None], back)[0]
+
+    # The part of the frame that it touches
+    height, width = frame.shape[:2]
     left, top = np.clip(np.floor(corners.min(0)).astype(int), 0, (width, height))
     right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 1, 0, (width, height))
     if right <= left or bottom <= top:
         return frame.copy()
+
+    # Warped there and blended
     back[:, 2] -= np.array([left, top], float)
     box = (int(right - left), int(bottom - top))
     placed = cv2.warpAffine(

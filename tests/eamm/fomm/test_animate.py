@@ -14,7 +14,7 @@ from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.generator import Generator
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.transfer import hull_area, movement_scale, pose_distance, relative
-from eamm.inference.compose import LONGEST, Frame
+from eamm.inference.compose import LONGEST, FrameComposer
 from eamm.inference.inputs import Portrait, cut_whole
 from tests.corpora.drawn_face import draw_face, talking
 from tests.corpora.tiny_fomm import SIZE, tiny_fomm
@@ -198,10 +198,10 @@ def test_the_sources_own_crop_pasted_back_is_the_portrait(side):
     picture = cv2.resize(draw_face(400, height=0.5), (side, side), interpolation=cv2.INTER_LINEAR)
     crop = square_crop(side // 4, side // 5, side // 2, (side, side), 256)
     portrait = Portrait(picture, crop, cut_whole(picture, crop), None)
-    frame = Frame(portrait, paste_back=True)(portrait.stored)
+    frame = FrameComposer(portrait, paste_back=True)(portrait.stored)
     wanted = reduced(picture, LONGEST)
     assert frame.shape == wanted.shape
     assert max(frame.shape) == min(side, LONGEST)
     assert np.abs(frame.astype(int) - wanted).mean() < 1.5
-    apart = Frame(portrait, paste_back=True)(255 - portrait.stored)
+    apart = FrameComposer(portrait, paste_back=True)(255 - portrait.stored)
     assert np.abs(apart.astype(int) - wanted).mean() > 10
