@@ -28,15 +28,17 @@ def normal(name):
     return name.lower().replace("_", "-")
 
 
-def imported():
-    """Top-level names that the packages import, at the top of a file or where they are chosen."""
+def imported(nodes_of):
+    """Top-level names of other distributions that the packages import, of these nodes of a file."""
+    found = set()
     for top in TOP:
         for path in (ROOT / top).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in nodes_of(ast.parse(path.read_text())):
                 if isinstance(node, ast.Import):
-                    yield from (alias.name.split(".")[0] for alias in node.names)
+                    found |= {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom):
-                    yield node.module.split(".")[0]
+                    found.add(node.module.split(".")[0])
+    return found - TOP - set(sys.stdlib_module_names)
 
 
 def test_the_papers_and_what_they_share_are_installed_and_nothing_else():
@@ -59,9 +61,11 @@ def test_every_file_beside_modules_is_installed():
 def test_what_is_imported_is_required_and_checked_by_the_doctor():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     required = {normal(re.match(r"[\w-]+", line)[0]) for line in lines if line and line[0] != "#"}
-    modules = set(imported()) - TOP - set(sys.stdlib_module_names)
+    modules, always = imported(ast.walk), imported(ast.iter_child_nodes)
     assert {normal(DISTRIBUTIONS.get(name, name)) for name in modules} <= required
-    assert modules <= {*doctor.NEEDED, *doctor.OPTIONAL}
+    assert always <= {*doctor.NEEDED}
+    assert modules - always <= {*doctor.NEEDED, *doctor.OPTIONAL}
+    assert not always & {*doctor.OPTIONAL}
 
 
 def test_a_module_that_does_not_load_is_named_with_what_to_do(monkeypatch):

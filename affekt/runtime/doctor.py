@@ -9,17 +9,15 @@ import sys
 
 NEEDED = (
     *("torch", "torchvision", "numpy", "scipy", "numba", "sklearn", "threadpoolctl"),
+    *("torch_fidelity", "onnxruntime"),  # test.py run imports them, whatever it measures
     *("cv2", "mediapipe", "av", "soundfile", "soxr", "PIL", "espeakng_loader"),
-    *("safetensors", "yaml", "tqdm", "tensorboard", "matplotlib"),
+    *("safetensors", "h5py", "yaml", "tqdm", "tensorboard", "matplotlib"),
 )
 OPTIONAL = {  # what each one is for; imported only where it is chosen
     "face_alignment": "the detector face_alignment",
     "librosa": "the audio reader librosa",
     "python_speech_features": "the MFCC backend python_speech_features",
     "dtw": "the DTW backend dtw-python",
-    "h5py": "the face model bfm2017",
-    "torch_fidelity": "the metrics fid and kid",
-    "onnxruntime": "the metric csim",
 }
 SYSTEM_PACKAGES = {
     "libGL.so.1": "libgl1",
