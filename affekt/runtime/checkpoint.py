@@ -1,4 +1,4 @@
-"""Checkpoints: state dicts, step and generators, written beside and renamed, the last two kept."""
+"""Checkpoints: state dicts, step and random generators; written whole, the last two kept."""
 
 import logging
 import pickle
@@ -72,7 +72,9 @@ def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir:
         try:
             part.load_state_dict(stored)
         except (RuntimeError, ValueError) as error:  # a module's, an optimizer's
-            differs = _difference(stored, part.state_dict()) or _of_optimizer(error)
+            differs = _difference(stored, part.state_dict())
+            if not differs and isinstance(error, ValueError):
+                differs = f"does not fit ({error})"
             if not differs:
                 raise
             raise ConfigError(
@@ -83,7 +85,7 @@ def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir:
 
 
 def _difference(stored: Mapping[str, tp.Any], wanted: Mapping[str, tp.Any]) -> str:
-    """Say how many entries of two state dicts differ, with an example of each kind."""
+    """Return how many entries of two state dicts differ, with an example of each kind."""
     both = [key for key in wanted if key in stored]
     kinds = {
         "lacks": [key for key in wanted if key not in stored],
@@ -100,10 +102,6 @@ def _difference(stored: Mapping[str, tp.Any], wanted: Mapping[str, tp.Any]) -> s
         if keys
     ]
     return ", ".join(found)
-
-
-def _of_optimizer(error: Exception) -> str:
-    return f"does not fit ({error})" if isinstance(error, ValueError) else ""
 
 
 def _files(folder: Path) -> list[Path]:

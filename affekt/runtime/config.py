@@ -1,7 +1,7 @@
-"""Fill frozen dataclasses from YAML and `key.sub=value` arguments; refuse what does not fit.
+"""Fill frozen dataclasses from YAML and `key.sub=value` arguments, strictly.
 
 Order, later wins: dataclass defaults, the file named by `base:`, the file itself, the arguments.
-Mappings merge key by key, any other value is replaced whole. A refusal names the key, the file,
+Mappings merge key by key, any other value is replaced whole. An error names the key, the file,
 what was found, what is allowed, and for an unknown key the nearest known one.
 """
 

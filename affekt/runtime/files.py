@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, then renamed."""
+"""Atomic writes (beside the place, then renamed) and checked reads of text, JSON and arrays."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ BROKEN_ARRAY = (  # all that numpy was seen to raise on cut or altered .npy file
 
 
 class DamagedFileError(ValueError):
-    """A file does not hold what it should; the message names it and says what to do."""
+    """A file does not hold what it should; the message names it and the remedy."""
 
 
 @contextlib.contextmanager

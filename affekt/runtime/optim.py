@@ -1,4 +1,4 @@
-"""The optimizer of every stage: Adam, and how its learning rate changes."""
+"""Adam and learning-rate schedules, for every stage."""
 
 import math
 from collections.abc import Iterable
@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+# torch.optim.lr_scheduler.OneCycleLR's defaults
 WARM_UP = 0.3  # share of a cycle in which the rate rises
-START = 1 / 25  # of the highest rate; these three are torch.optim.lr_scheduler.OneCycleLR's
+START = 1 / 25  # of the highest rate
 END = 1e-4  # of the first rate
-
 MILESTONE_FACTOR = 0.1  # torch's MultiStepLR as FOMM's and EAMM's releases use it
 
 Schedule = Literal["constant", "one_cycle", "linear", "milestones"]
@@ -33,7 +33,7 @@ class OptimConfig:
 def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> torch.optim.Adam:
     """Return Adam with decoupled weight decay (none by default, which is plain Adam).
 
-    Without parameters it does nothing: a network may be one that a weight of 0 leaves out.
+    `parameters` may be empty: a loss weight of 0 leaves its network out.
     """
     group = {"params": list(parameters)}
     return torch.optim.AdamW(
@@ -59,7 +59,7 @@ def rate_factor(config: OptimConfig, step: int, steps: int) -> float:
     if config.schedule == "constant":
         return 1.0
     if config.schedule == "milestones":
-        return float(MILESTONE_FACTOR ** sum(step > each for each in config.milestones))
+        return float(MILESTONE_FACTOR ** sum(step > milestone for milestone in config.milestones))
     done, last = step - 1, steps - 1
     if config.schedule == "linear":
         return 1.0 + (config.last_factor - 1.0) * (done / last if last else 0.0)

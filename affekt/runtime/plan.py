@@ -1,4 +1,4 @@
-"""Run a plan of commands, several at a time, and show where each one is.
+"""Run a plan of dependent commands, several at a time, and show their progress.
 
 A command's output goes to a log file of its own. Its tqdm bar is read back from there, so that
 two stages that run side by side show two clean lines in a terminal.
@@ -23,7 +23,7 @@ class StageError(RuntimeError):
 
 @dataclass(frozen=True)
 class Stage:
-    """A command of a plan: what it is called, its arguments, what must be done before it."""
+    """A command of a plan: its name, its arguments, and the stages that must be done before it."""
 
     name: str
     command: tuple[str, ...]
@@ -55,13 +55,13 @@ def run_plan(stages: Sequence[Stage], logs: Path, cores: int) -> dict[str, float
             for stage in _ready(waiting, running, seconds, cores):
                 waiting.remove(stage)
                 running.append(_start(stage, logs))
-                screen.say(f"> {stage.name}: {' '.join(stage.command)}")
+                screen.write(f"> {stage.name}: {' '.join(stage.command)}")
             for item in [item for item in running if item.process.poll() is not None]:
                 running.remove(item)
                 seconds[item.stage.name] = round(time.monotonic() - item.started, 1)
                 _check(item)
-                screen.say(f"  {item.stage.name} done in {seconds[item.stage.name]:.0f} s")
-            screen.show([(item.stage.name, last_line(item.log)) for item in running])
+                screen.write(f"  {item.stage.name} done in {seconds[item.stage.name]:.0f} s")
+            screen.draw_bars([(item.stage.name, last_line(item.log)) for item in running])
             time.sleep(POLL)
     finally:
         for item in running:
@@ -112,19 +112,19 @@ def _check(item: _Running) -> None:
 
 
 class _Screen:
-    """Lines that are rewritten in place in a terminal, or printed now and then elsewhere."""
+    """Progress lines, rewritten in place in a terminal, or printed every half minute elsewhere."""
 
     def __init__(self) -> None:
         self.live = sys.stdout.isatty()
         self.shown = 0
         self.last = time.monotonic()
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         self._clear()
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    def show(self, bars: Sequence[tuple[str, str]]) -> None:
+    def draw_bars(self, bars: Sequence[tuple[str, str]]) -> None:
         if not self.live and time.monotonic() - self.last < QUIET_INTERVAL:
             return
         self.last = time.monotonic()

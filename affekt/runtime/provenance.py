@@ -1,4 +1,4 @@
-"""Where a run's figures come from: commit, uncommitted changes, versions, device."""
+"""Record what a run's metrics come from: commit, uncommitted changes, versions, data, device."""
 
 import hashlib
 import platform
@@ -16,10 +16,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "mediapipe", "av",
 
 
 def write_provenance(path: Path, device: torch.device, corpora: Sequence[Path]) -> None:
-    """Add to run.json what makes this run, now: code, packages, data, machine.
-
-    A run that is continued has one record for each start.
-    """
+    """Append to run.json the code, packages, data and device of this start of a run."""
     record = {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted": _digest(_git("diff", "HEAD")),
@@ -33,7 +30,7 @@ def write_provenance(path: Path, device: torch.device, corpora: Sequence[Path]) 
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of the packages that figures depend on; None: not installed."""
+    """Return the versions of the packages that metrics depend on; None: not installed."""
     return {name: _version(name) for name in PACKAGES}
 
 

@@ -1,4 +1,4 @@
-"""What a run writes down: metrics.jsonl always, TensorBoard curves and pictures beside it."""
+"""Log the metrics of a run: metrics.jsonl always, TensorBoard curves and pictures beside it."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class MetricLogger:
-    """The figures of one run; a continued run drops the lines that it will write again."""
+    """Metrics of one run; a continued run drops the lines that it will write again."""
 
     def __init__(self, out: Path, log_every: int) -> None:
         self.out, self.log_every = out, log_every
@@ -57,7 +57,7 @@ class MetricLogger:
             self.headline = f"total {numbers['total']:.4g}"
 
     def log_now(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one line to metrics.jsonl now and put finite figures on TensorBoard."""
+        """Append one line to metrics.jsonl now; write finite values to TensorBoard as well."""
         row: dict[str, tp.Any] = {"step": step, "time": round(time.time(), 3)}
         row |= {
             name: value if math.isfinite(value) else str(value) for name, value in values.items()

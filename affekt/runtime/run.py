@@ -1,7 +1,7 @@
-"""One training run: folder, seeds, endless batches, checkpoints, metrics.
+"""A training run: folder, seeds, an infinite sampler, checkpoints with exact resume, metrics.
 
-The stage keeps its own `for` loop and its own optimizer steps; `Run` supplies the batches, counts
-them and saves between them. The folder is described in docs/formats.md.
+A stage keeps its own `for` loop and optimizer steps; `Run` supplies the batches, counts them and
+saves between them. docs/formats.md describes the folder.
 """
 
 import logging
@@ -30,7 +30,7 @@ FREE_KEYS = {"steps", "device", "workers", "log_every", "save_every", "threads",
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What every run is told; the keys in FREE_KEYS may change when a stopped run goes on."""
+    """Settings of every run; those in FREE_KEYS may change when a stopped run is continued."""
 
     out: Path  # the run folder
     seed: int = 0
@@ -57,10 +57,10 @@ class StageConfig(tp.Protocol):
 
 
 class InfiniteSampler(Sampler[int]):
-    """Yield indices without end: index % length is the item, each once an epoch, shuffled.
+    """Shuffled indices without end: index % length is the item, each once an epoch.
 
     The order depends on the seed and the position alone. A dataset takes its random choices from
-    (seed, index), so that a run continued at `start` sees what an unstopped run would have seen.
+    (seed, index), so that a run continued at `start` gets the samples of an unstopped run.
     """
 
     def __init__(self, length: int, seed: int, start: int = 0) -> None:
@@ -115,18 +115,20 @@ class Run:
 
     def batches(self, dataset: Dataset[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
         """Yield batches on the device until `steps` are done, saving between them."""
-        config, length = self.config, len(dataset)  # type: ignore[arg-type]
+        config, length = self.config, len(dataset)  # type: ignore[arg-type]  # of unsized ones
         if length == 0:
             raise ValueError(f"{type(dataset).__name__} is empty: there is nothing to train on")
-        draws = InfiniteSampler(length, config.seed, self.step * config.batch_size)
+        # Batches continue where the checkpoint stopped
+        sampler = InfiniteSampler(length, config.seed, self.step * config.batch_size)
         loader = DataLoader(
             dataset,
             config.batch_size,
-            sampler=draws,
+            sampler=sampler,
             num_workers=config.workers,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(config.seed),  # keep off the global one
         )
+        # The bar shows the latest total loss
         bar = tqdm(
             desc=config.out.name,
             total=config.steps,
@@ -154,7 +156,7 @@ class Run:
         return self.step % every == 0 or self.step == self.config.steps
 
     def log(self, **values: Tensor | float) -> None:
-        """Check that every scalar is finite; every `log_every` steps, write them down.
+        """Check that every scalar is finite; write them every `log_every` steps.
 
         Raises:
             FloatingPointError: a value is NaN or infinite; the step and all terms are named, the
@@ -163,7 +165,7 @@ class Run:
         self.logger.log(self.step, values)
 
     def log_now(self, **values: float) -> None:
-        """Write these figures down at once, as one line of metrics.jsonl and as curves."""
+        """Write these values at once, as one line of metrics.jsonl and as curves."""
         self.logger.log_now(self.step, values)
 
     def picture(self, name: str, image_HWC: NDArray[np.uint8]) -> None:
@@ -204,20 +206,21 @@ def pick_device(name: str) -> torch.device:
 
 
 def _claim_folder(stage: StageConfig, out: Path) -> None:
+    """Make the run folder with its config.yaml, or check that it is of the same configuration."""
     path = out / "config.yaml"
     if path.exists():
-        kept = load_config(type(stage), path)
+        stored = load_config(type(stage), path)
         free = {key: getattr(stage.run, key) for key in FREE_KEYS}
-        if kept.run.steps != stage.run.steps:
+        if stored.run.steps != stage.run.steps:
             log.warning(
                 "%s was to take %d steps, now %d: a learning rate that depends on the length jumps",
                 out,
-                kept.run.steps,
+                stored.run.steps,
                 stage.run.steps,
             )
-        kept_run = replace(kept.run, out=out, **free)
-        kept = replace(kept, run=kept_run)  # type: ignore[type-var]
-        key = _first_difference(plain(kept), plain(stage))
+        run = replace(stored.run, out=out, **free)
+        stored = replace(stored, run=run)  # type: ignore[type-var]  # a protocol is no dataclass
+        key = _first_difference(plain(stored), plain(stage))
         if key is not None:
             raise ConfigError(
                 f"{out} holds a run of another configuration: {key}; "
@@ -228,7 +231,7 @@ def _claim_folder(stage: StageConfig, out: Path) -> None:
 
 
 def _corpora(stage: StageConfig) -> list[Path]:
-    """Return the prepared corpora that a stage's configuration names, wherever it does."""
+    """Return the prepared corpora that a stage's configuration names."""
     found: list[Path] = []
     for name, value in vars(stage).items():
         if name == "corpus" and isinstance(value, Path):
