@@ -61,8 +61,8 @@ def import_released(
             `out` holds what no import wrote.
     """
     check_out(out, WRITTEN)
-    report = ImportReport()
-    models = build_models(read_released(files, report), options or Options(), report)
+    released = read_released(files)
+    models, report = build_models(released, options or Options()), released.report
     if not models:
         given = ", ".join(path.name for path in files)
         reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in report.left_out.items())
@@ -77,13 +77,14 @@ def import_released(
     return report
 
 
-def read_released(files: Sequence[Path], report: ImportReport) -> Released:
+def read_released(files: Sequence[Path]) -> Released:
     """Read the networks of checkpoints; one that several of them hold is the first one's.
 
     Raises:
         FileNotFoundError, ValueError: see `import_released`.
     """
-    released = Released()
+    report = ImportReport()
+    released = Released(report)
     for path in files:
         parts = read_checkpoint(path)
         counters = {name: int(parts.pop(name)) for name in COUNTERS if name in parts}
