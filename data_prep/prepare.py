@@ -43,17 +43,19 @@ from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
-from data_prep.clips.clip import AudioConfig, ClipConfig, MfccConfig
-from data_prep.clips.layouts import EMODB_TEXTS, CorpusConfig, Source, find_sources
-from data_prep.clips.splits import SplitConfig, splits_of
-from data_prep.clips.workers import (
+from data_prep.clips.clip import (
+    AudioConfig,
+    ClipConfig,
+    ClipOutcome,
     DetectorConfig,
-    Job,
-    Outcome,
+    MfccConfig,
+    PrepareJob,
     clip_folder,
     outcomes,
     stamp,
 )
+from data_prep.clips.layouts import EMODB_TEXTS, CorpusConfig, Source, find_sources
+from data_prep.clips.splits import SplitConfig, splits_of
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +119,7 @@ def prepare(config: Config) -> Result:
             for source in listing.sources
             if not _is_ready(config.out, source) and not _is_settled(source, refused)
         ]
-        job = Job(config.out, _clip_config(config), config.detector)
+        job = PrepareJob(config.out, _clip_config(config), config.detector)
         made = 0
         try:
             for outcome in _shown(outcomes(todo, job, config.workers), len(todo), config):
@@ -254,7 +256,7 @@ def _is_settled(source: Source, refused: dict[str, Row]) -> bool:
     return row is not None and row["stamp"] == stamp(source)
 
 
-def _refusal(outcome: Outcome) -> Row:
+def _refusal(outcome: ClipOutcome) -> Row:
     return {
         "id": outcome.source.id,
         "path": str(outcome.source.video),
@@ -297,7 +299,7 @@ def _manifest_row(out: Path, source: Source, split: str) -> Row:
     }
 
 
-def _shown(found: Iterator[Outcome], total: int, config: Config) -> Iterator[Outcome]:
+def _shown(found: Iterator[ClipOutcome], total: int, config: Config) -> Iterator[ClipOutcome]:
     with tqdm(total=total, desc="prepare", unit="clip", disable=not config.progress) as bar:
         for outcome in found:
             bar.update()

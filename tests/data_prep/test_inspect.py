@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from affekt.media.corpus import Corpus
-from affekt.media.faces.detector import make_detector
 from affekt.media.faces.track import FramesConfig
 from affekt.media.video.video import write_video
 from affekt.runtime.files import read_json, write_json
-from data_prep.clips import workers
 from data_prep.clips.layouts import CorpusConfig
 from data_prep.clips.splits import SplitConfig
 from data_prep.inspect import CELL, HEAD, MARGIN, contact_sheet, counts, draw_landmarks, main, state
@@ -23,7 +21,7 @@ COLOURS = {"ann_happy_1": (160, 40, 40), "ann_sad_2": (40, 160, 40), "bob_sad_1"
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def corpus(tmp_path_factory, one_detector):
     root, out = tmp_path_factory.mktemp("raw"), tmp_path_factory.mktemp("out") / "corpus"
     for name, colour in COLOURS.items():
         talking_clip(root / f"{name}.mp4", 10, 128, background=colour)
@@ -40,10 +38,7 @@ def corpus(tmp_path_factory):
         workers=0,
         progress=False,
     )
-    detector = make_detector()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "make_detector", lambda *_: detector)
-        prepare(config)
+    prepare(config)
     return Corpus(out)
 
 

@@ -10,10 +10,8 @@ import pytest
 
 from affekt.media.audio.mfcc import clip_mfcc, mfcc, windows
 from affekt.media.corpus import Corpus
-from affekt.media.faces.detector import make_detector
 from affekt.media.faces.track import FramesConfig
 from affekt.media.video.video import write_video
-from data_prep.clips import workers
 from data_prep.clips.layouts import CorpusConfig, find_sources
 from data_prep.clips.splits import SplitConfig, splits_of
 from data_prep.prepare import Config, prepare
@@ -24,13 +22,7 @@ SIZE = 96
 LRW_SAMPLES = 19 * 1024  # of a published clip's sound: 1.216 s, the pictures last 1.16 s
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_detector():
-    """Load the detector once for all tests of this file."""
-    detector = make_detector()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "make_detector", lambda *_: detector)
-        yield detector
+pytestmark = pytest.mark.usefixtures("one_detector")
 
 
 def named(root, word, part, number):

@@ -16,13 +16,18 @@ import soundfile
 from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.corpus import Corpus
 from affekt.media.faces import track as track_module
+from affekt.media.faces.crop import cut
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.track import FramesConfig, track_face
-from affekt.media.video.video import MediaError, write_video
+from affekt.media.video.video import MediaError, read_video, write_video
 from data_prep import prepare as prepare_module
 from data_prep.clips import clip as clip_module
-from data_prep.clips import workers
-from data_prep.clips.clip import AudioConfig, ClipConfig, MfccConfig, cropped_frames
+from data_prep.clips.clip import (
+    AudioConfig,
+    ClipConfig,
+    DetectorConfig,
+    MfccConfig,
+)
 from data_prep.clips.layouts import CorpusConfig, Source, find_sources
 from data_prep.clips.splits import SplitConfig, split_of, splits_of
 from data_prep.prepare import Config, main, prepare
@@ -31,13 +36,7 @@ from tests.corpora.drawn_face import draw_face, talking, talking_clip, tone
 SIZE = 128
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_detector():
-    """Load the detector once for all tests of this file."""
-    detector = make_detector()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "make_detector", lambda *_: detector)
-        yield detector
+pytestmark = pytest.mark.usefixtures("one_detector")
 
 
 def folder_config(root, out, **changes):
@@ -119,7 +118,7 @@ def test_stored_landmarks_lie_on_the_stored_face(prepared, one_detector):
 
 def test_clips_appear_in_the_frames_of_their_crop(prepared, raw):
     clip = prepared[1].clip("ann_happy_1_1")
-    again = np.stack(list(cropped_frames(raw / "ann_happy_1.mp4", clip.crop())))
+    again = np.stack([cut(f, clip.crop()) for f in read_video(raw / "ann_happy_1.mp4")])
     assert np.abs(clip.store()[:].astype(float) - again).mean() < 2
 
 
@@ -233,13 +232,13 @@ def test_refused_sources_are_tried_again_when_they_change_or_on_demand(tmp_path,
     config = folder_config(root, out)
     assert len(prepare(config).quarantine) == 1
     tried = []
-    original = workers.prepare_clip
+    original = clip_module.prepare_clip
 
     def counting(source, *rest):
         tried.append(source.id)
         return original(source, *rest)
 
-    monkeypatch.setattr(workers, "prepare_clip", counting)
+    monkeypatch.setattr(clip_module, "prepare_clip", counting)
     assert len(prepare(config).quarantine) == 1
     assert tried == []
     prepare(dataclasses.replace(config, retry=True))
@@ -500,14 +499,14 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(raw, tmp_path
 
 
 def test_an_unforeseen_error_refuses_one_clip(raw, tmp_path, monkeypatch):
-    original = workers.prepare_clip
+    original = clip_module.prepare_clip
 
     def surprising(source, *rest):
         if source.emotion == "sad":
             raise ZeroDivisionError("a bug")
         return original(source, *rest)
 
-    monkeypatch.setattr(workers, "prepare_clip", surprising)
+    monkeypatch.setattr(clip_module, "prepare_clip", surprising)
     result = prepare(folder_config(raw, tmp_path / "out"))
     assert result.made == 2
     assert result.quarantine[0]["reason"] == "failed"
@@ -528,10 +527,10 @@ class DeadlySource(Source):
 
 
 def test_a_clip_that_kills_its_process_is_refused_and_the_others_are_made(raw, tmp_path):
-    job = workers.Job(tmp_path, ClipConfig(FramesConfig(size=64)), workers.DetectorConfig())
+    job = clip_module.PrepareJob(tmp_path, ClipConfig(FramesConfig(size=64)), DetectorConfig())
     sources = find_sources(folder_config(raw, tmp_path).corpus).sources
     deadly = DeadlySource(**vars(sources[0]), parent=os.getpid())
-    found = list(workers.outcomes([deadly, *sources[1:]], job, 1))
+    found = list(clip_module.outcomes([deadly, *sources[1:]], job, 1))
     assert {outcome.source.video.name: outcome.reason for outcome in found} == {
         "ann_happy_1.mp4": "failed",
         "ann_neutral_2.mp4": None,
@@ -567,9 +566,9 @@ def test_the_command_says_what_it_did_and_how_it_ended(tmp_path, capsys):
 
 
 def test_a_missing_detector_file_stops_the_run(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "make_detector", make_detector)
+    monkeypatch.setattr(clip_module, "make_detector", make_detector)
     monkeypatch.delenv("AFFEKT_WEIGHTS", raising=False)  # it would win over the configuration
-    detector = workers.DetectorConfig("face_alignment", weights=tmp_path)
+    detector = DetectorConfig("face_alignment", weights=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"s3fd-619a316812\.pth"):
         prepare(folder_config(raw, tmp_path / "out", detector=detector))
 
