@@ -1,4 +1,4 @@
-"""EAMM stage 2: Audio2Facial-Dynamics, keypoints from a portrait, sound and pose (supplement A).
+"""EAMM stage 2: Audio2Facial-Dynamics, keypoints from a portrait, audio and pose (supplement A).
 
     python train_a2fd.py configs/eamm/a2fd.yaml
     python train_a2fd.py configs/eamm/a2fd_finetune.yaml optim.lr=1e-4
@@ -72,7 +72,7 @@ class Config:
     start_from: Path | None = None  # an A2FD run whose weights are taken, for the second phase
     generator: Literal["frozen", "finetune"] = "frozen"  # finetune: EAMM release's second phase
     # fomm: the heads begin as the detector's; frozen: they stay it, ours; fresh: random weights.
-    # The release trains heads of A2FD's own; paper and release do not say how they begin.
+    # The release trains heads of A2FD's own; paper and release leave their initialisation open.
     heads: Literal["fomm", "frozen", "fresh"] = "fomm"
     init: Literal["torch", "lsuv"] = "torch"  # of the encoders and the LSTM's input weights
     # Compute the detector's keypoints of all frames before the first step, which needs data.jitter

@@ -1,4 +1,4 @@
-"""FOMM: a portrait moved by the keypoints of other frames (arXiv:2003.00196; EAMM's first stage).
+"""EAMM stage 1, FOMM: a source animated by the keypoints of a driving frame (arXiv:2003.00196).
 
     python train_fomm.py configs/eamm/fomm_vox256.yaml
     python train_fomm.py configs/demo/eamm/fomm.yaml run.out=runs/fomm_try run.steps=500

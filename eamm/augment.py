@@ -1,9 +1,9 @@
 """Augmentation of the emotion source, in the EAMM release's order.
 
 The paper's supplement (B.2) names the hidden mouth alone; the steps and their strengths are those
-of the release. What the emotion extractor sees must tell the emotion and nothing else: the mouth is
-hidden under noise, the head is turned, sheared and mirrored, so that neither what is said nor the
-pose nor the shape of the face can be read off. The supervision comes from the frames as they were.
+of the release. So that the emotion feature depends on neither speech nor pose nor face shape, the
+mouth is hidden under noise, the head is turned, sheared and mirrored; targets come from the frames
+as they were.
 
     1 mouth        a rectangle of fresh uniform noise, frame by frame
     2 flip         left to right, the whole clip or not at all

@@ -1,7 +1,7 @@
 """Losses of Audio2Facial-Dynamics (EAMM, supplement A.2): pure functions, weights in configs.
 
 The supplement prints norms: L_kp = 1/T sum_t |x_t^a - x_t^v|_1 + |J_t^a - J_t^v|_1 + lambda_h
-|h_t^a - h_t^v|_1, a what sound gives and v what the detector sees in the video. A norm of L1 is a
+|h_t^a - h_t^v|_1, a predicted from audio and v detected in the video. A norm of L1 is a
 sum; the release takes means, and so does the default here, since a heatmap has 1682 times as many
 numbers as a frame has coordinates. The perceptual term is FOMM's, see eamm/fomm/losses.py.
 

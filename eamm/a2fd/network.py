@@ -1,4 +1,4 @@
-"""Audio2Facial-Dynamics: keypoints of a talking face from one picture, sound and head pose (EAMM,
+"""Audio2Facial-Dynamics: keypoints of a talking face from one picture, audio and head pose (EAMM,
 supplement A.1; layers and sizes of its release).
 
 Identity, audio and pose are encoded and go through an LSTM frame by frame; transposed convolutions

@@ -10,19 +10,19 @@ the training clips, speaker by speaker:
 
 1. In the neutral clips each of a keypoint's six numbers (x, y and the jacobian, in the crop of
    profile eamm) is regressed on the shape of the mouth (opening and width of the aligned landmarks)
-   and on the pose that A2FD is told (eamm/inference/pose.py), together. `speech` and `pose` are the
+   and on A2FD's pose input (eamm/inference/pose.py), together. `speech` and `pose` are the
    standard deviations of the two parts.
 2. In the emotional clips the same regression is taken off, so that an emotion's wider or wilder
    mouth and its pose do not count. What is left, averaged over the clips of an emotion, is where
    that emotion holds the keypoint; `emotion` is the root mean square over emotions, less what such
-   means differ by without any emotion, as the speaker's neutral clips tell.
+   means differ by without any emotion, estimated on the speaker's neutral clips.
 
 A keypoint's numbers become one length in crop units (the crop is 2 wide): its position, and its
 jacobian times REACH, the distance at which the jacobian's motion is looked at; speakers are joined
 by their root mean square. `selectivity` = emotion / (emotion + speech); `score` = emotion *
 selectivity. Chosen are the keypoints of the highest scores among those of enough selectivity, since
 what speech moves must stay with A2FD, and of a tenth of the best score at least. Pose does not
-count against a keypoint: all of them follow it, and A2FD is told the pose.
+count against a keypoint: all of them follow it, and A2FD gets it as an input.
 
 Writes face_keypoints.json and face_keypoints.png into the FOMM's run.
 """

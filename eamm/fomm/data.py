@@ -44,7 +44,7 @@ class FrameDataConfig:
     """Which pairs are learned from."""
 
     corpora: tuple[Path, ...]  # prepared corpora, all of the same profile
-    # FOMM knows no profile and learns from either; EAMM's portraits are cut as `eamm`.
+    # FOMM can be trained on either; EAMM's portraits are cut as `eamm`.
     profile: Profile = "eamm"
     sampling: Literal["identity", "clip"] = "identity"  # what an epoch goes through
     repeats: int = 75  # pairs an identity (or clip) and epoch; the release's num_repeats

@@ -1,5 +1,5 @@
-"""FOMM's occlusion-aware generator (arXiv:2003.00196, Sec. 3.2): the source's features are moved by
-the dense flow, masked where they are of no use, and decoded.
+"""FOMM's occlusion-aware generator (arXiv:2003.00196, Sec. 3.2): warps the source's features by the
+dense flow, masks them by the occlusion map and decodes them.
 
 Letters: B pictures, C channels, h, w pixels of a feature map, H, W of the pictures.
 """
@@ -47,7 +47,7 @@ class Source(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """What the generator made of a source."""
+    """A generated frame and the motion behind it."""
 
     prediction: Tensor  # (B, 3, H, W) in [0, 1]
     deformed: Tensor  # (B, 3, H, W): the source moved by the flow alone
@@ -55,7 +55,7 @@ class Generated(NamedTuple):
 
 
 class Generator(nn.Module):
-    """A source and two sets of keypoints to the driving frame."""
+    """Generates the driving frame from a source and two sets of keypoints."""
 
     def __init__(
         self, count: int, config: GeneratorConfig, motion: MotionConfig, align_corners: bool
@@ -82,7 +82,7 @@ class Generator(nn.Module):
     def forward(
         self, source_BCHW: Tensor, source_kp: Keypoints, driving_kp: Keypoints
     ) -> Generated:
-        """Return the source as the driving keypoints want it."""
+        """Return the source in the pose of the driving keypoints."""
         motion = self.motion(source_BCHW, source_kp, driving_kp)
         prediction = self.render(self.encode(source_BCHW), motion)
         return Generated(prediction, self._moved(source_BCHW, motion), motion)

@@ -80,7 +80,7 @@ class KeypointDetector(nn.Module):
         return self.heads(self.features(frames_BCHW))
 
     def features(self, frames_BCHW: Tensor) -> Tensor:
-        """Return the hourglass's feature map, which A2FD learns to imitate."""
+        """Return the hourglass's feature map, which A2FD's decoder predicts."""
         return self.hourglass(self.down(frames_BCHW))
 
 

@@ -30,8 +30,8 @@ class FommConfig:
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
     motion: MotionConfig = field(default_factory=MotionConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    # What torch.nn.functional.grid_sample is told. The public weights were trained when torch
-    # knew only True, which is also the one that fits the coordinate grid (see blocks.warp).
+    # Of torch.nn.functional.grid_sample. The public weights were trained when torch
+    # had only True, which is also the one that fits the coordinate grid (see blocks.warp).
     align_corners: bool = True
 
     @property
@@ -41,7 +41,7 @@ class FommConfig:
 
 
 class Fomm(nn.Module):
-    """The two networks that animate a picture."""
+    """Keypoint detector and generator, which together animate a picture."""
 
     def __init__(self, config: FommConfig) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ def load_discriminator(path: Path, device: torch.device | str = "cpu") -> Discri
 
 
 def read_description(kind: type[T], folder: Path, name: str, script: str) -> T:
-    """Return what a folder says of its network, in its file `name`.
+    """Return the sizes of a folder's network, from its file `name`.
 
     Raises:
         FileNotFoundError: the folder is neither a run of `script` nor an import; both are named.

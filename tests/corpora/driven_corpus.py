@@ -7,10 +7,7 @@ like; a frame shows all three and nothing else.
 import numpy as np
 import torch
 
-from affekt.media.corpus import SCHEMA, Corpus
-from affekt.media.video.frames import write_frames
 from affekt.runtime import checkpoint
-from affekt.runtime.files import save_npy, write_json, write_jsonl
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
@@ -18,6 +15,7 @@ from eamm.fomm.model import Fomm, FommConfig, save_fomm_description
 from eamm.fomm.motion import MotionConfig
 from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE, picture
+from tests.corpora.prepared import write_clip, write_corpus
 
 LOWER_LIP = (55, 56, 57, 58, 59, 65, 66, 67)
 PHONEMES = 3
@@ -44,26 +42,15 @@ def make_driven_corpus(root, speakers=4, clips=4, frames=30, **info):
             landmarks = face + head[:, None]
             landmarks[:, LOWER_LIP, 1] += 4 * said[:, None]
             split = "train" if s < speakers - 1 else "test_speaker"
-            row = _row(f"M{901 + s}", c, split, frames)
-            folder = root / "clips" / row["speaker"] / row["id"]
-            folder.mkdir(parents=True)
-            write_frames(folder, [picture(points) for points in landmarks], "raw")
             heard = np.pad(said, (3, 3), mode="edge").repeat(4)  # row 12 is frame 0's
-            mfcc = sounds[heard] + 0.3 * rng.standard_normal((len(heard), 13))
-            pose = np.concatenate([0.01 * rng.standard_normal((frames, 4)), head], axis=1)
-            save_npy(folder / "mfcc.npy", mfcc.astype(np.float32))
-            save_npy(folder / "pose.npy", pose.astype(np.float32))
-            save_npy(folder / "landmarks.npy", landmarks.astype(np.float32))
-            still = {
-                "matrix": [[1, 0, 0], [0, 1, 0]],
-                "size": [SIZE] * 2,
-                "source_size": [SIZE] * 2,
+            arrays = {
+                "mfcc": sounds[heard] + 0.3 * rng.standard_normal((len(heard), 13)),
+                "pose": np.concatenate([0.01 * rng.standard_normal((frames, 4)), head], axis=1),
+                "landmarks": landmarks,
             }
-            write_json(folder / "crop.json", still)
-            rows.append(row)
-    write_jsonl(root / "manifest.jsonl", rows)
-    write_json(root / "corpus.json", {"schema": SCHEMA, "profile": "eamm"} | info)
-    return Corpus(root)
+            pictures = [picture(points) for points in landmarks]
+            rows.append(write_clip(root, f"M{901 + s}", c, pictures, split, **arrays))
+    return write_corpus(root, rows, **info)
 
 
 def make_fomm(run_dir, config=FOMM):
@@ -83,17 +70,3 @@ def make_fomm(run_dir, config=FOMM):
     parts = {"detector": fomm.detector, "generator": fomm.generator}
     checkpoint.save(run_dir / "checkpoints", 1, parts)
     return fomm.eval()
-
-
-def _row(speaker, number, split, frames):
-    return {
-        "id": f"{speaker}_neutral_1_{number:03d}",
-        "speaker": speaker,
-        "emotion": "neutral",
-        "level": 1,
-        "sentence": f"{number:03d}",
-        "split": split,
-        "frames": frames,
-        "sha256": "",
-        "source": "made up",
-    }

@@ -11,16 +11,14 @@ import cv2
 import numpy as np
 import torch
 
-from affekt.media.corpus import SCHEMA, Corpus
-from affekt.media.video.frames import write_frames
 from affekt.runtime import checkpoint
-from affekt.runtime.files import save_npy, write_json, write_jsonl
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
 from eamm.fomm.model import Fomm, save_fomm_description
 from tests.corpora.driven_corpus import FOMM, LOWER_LIP
 from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE, picture
+from tests.corpora.prepared import write_clip, write_corpus
 
 EMOTIONS = ("angry", "happy", "neutral")
 BROW_SHIFT = {"angry": 5.0, "happy": -6.0, "neutral": 0.0}  # pixels down
@@ -49,29 +47,21 @@ def make_emotional_corpus(root, speakers=6, held_out=2, frames=10, emotions=EMOT
         face = plain_face(SIZE) + rng.uniform(-1.5, 1.5, (68, 2))
         for emotion, number in [(e, 1) for e in emotions] + [("neutral", 2)]:
             level = 1 if emotion == "neutral" else 3
-            row = {"id": f"M{901 + s}_{emotion}_{level}_{number:03d}", "speaker": f"M{901 + s}"}
-            row |= {"emotion": emotion, "level": level, "sentence": f"{number:03d}"}
             split = "test_speaker" if s >= speakers - held_out else "train"
-            row |= {"split": split, "frames": frames, "sha256": "", "source": "made up"}
             head = 0.7 * rng.standard_normal((frames, 2))
             landmarks = face + head[:, None]
             landmarks[:, 17:27, 1] += BROW_SHIFT[emotion]
             landmarks[:, LOWER_LIP, 1] += rng.uniform(0, 8, frames)[:, None]
-            folder = root / "clips" / row["speaker"] / row["id"]
-            folder.mkdir(parents=True)
-            write_frames(folder, [face_with_brows(points) for points in landmarks], "raw")
-            mfcc = rng.standard_normal((4 * frames + 24, 13))
-            pose = np.concatenate([0.01 * rng.standard_normal((frames, 4)), head], axis=1)
-            save_npy(folder / "mfcc.npy", mfcc.astype(np.float32))
-            save_npy(folder / "pose.npy", pose.astype(np.float32))
-            save_npy(folder / "landmarks.npy", landmarks.astype(np.float32))
-            still = {"matrix": [[1, 0, 0], [0, 1, 0]], "size": [SIZE] * 2}
-            write_json(folder / "crop.json", still | {"source_size": [SIZE] * 2})
-            rows.append(row)
-    write_jsonl(root / "manifest.jsonl", sorted(rows, key=lambda row: row["id"]))
-    shown = {"schema": SCHEMA, "profile": "eamm", "emotions": list(EMOTIONS)}
-    write_json(root / "corpus.json", shown | info)
-    return Corpus(root)
+            arrays = {
+                "mfcc": rng.standard_normal((4 * frames + 24, 13)),
+                "pose": np.concatenate([0.01 * rng.standard_normal((frames, 4)), head], axis=1),
+                "landmarks": landmarks,
+            }
+            pictures = [face_with_brows(points) for points in landmarks]
+            shown = {"emotion": emotion, "level": level}
+            clip = write_clip(root, f"M{901 + s}", number, pictures, split, **shown, **arrays)
+            rows.append(clip)
+    return write_corpus(root, rows, **{"emotions": list(EMOTIONS)} | info)
 
 
 def face_with_brows(landmarks):

@@ -6,12 +6,11 @@ import json
 import cv2
 import numpy as np
 
-from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.corpus import Corpus
 from affekt.media.video.flow import Dis, confident
 from affekt.media.video.flow_store import flow_writer
-from affekt.media.video.frames import write_frames
-from affekt.runtime.files import save_npy, write_json, write_jsonl
 from tests.corpora.made_up_faces import plain_face
+from tests.corpora.prepared import write_clip, write_corpus
 
 SIZE = 64  # pixels a side of the stored frames
 FACE, LIPS, MOUTH, EYES = (200, 160, 140), (170, 60, 60), (50, 10, 20), (250, 250, 250)
@@ -21,29 +20,10 @@ def write_portraits(root, splits=("train", "train", "train", "test_sentence"), f
     """Write a corpus of one clip a split, speaker M901; `info` goes into corpus.json."""
     rows = []
     for number, split in enumerate(splits):
-        clip_id = f"M901_neutral_1_{number:03d}"
-        folder = root / "clips" / "M901" / clip_id
-        folder.mkdir(parents=True)
         landmarks = talking_face(frames, seed=number)
-        write_frames(folder, [picture(face) for face in landmarks], "raw")
-        save_npy(folder / "landmarks.npy", landmarks.astype(np.float32))
-        still = {"matrix": [[1, 0, 0], [0, 1, 0]], "size": [SIZE] * 2, "source_size": [SIZE] * 2}
-        write_json(folder / "crop.json", still)
-        rows.append(
-            {
-                "id": clip_id,
-                "speaker": "M901",
-                "emotion": "neutral",
-                "level": 1,
-                "sentence": f"{number:03d}",
-                "split": split,
-                "frames": frames,
-                "sha256": "",
-                "source": "made up",
-            }
-        )
-    write_jsonl(root / "manifest.jsonl", rows)
-    write_json(root / "corpus.json", {"schema": SCHEMA, "profile": "portrait"} | info)
+        pictures = [picture(face) for face in landmarks]
+        rows.append(write_clip(root, "M901", number, pictures, split, landmarks=landmarks))
+    write_corpus(root, rows, **{"profile": "portrait"} | info)
 
 
 def write_flow(root):

@@ -95,7 +95,7 @@ class FastFomm(nn.Module):
 
     @torch.no_grad()
     def render(self, source: PreparedSource, source_kp: Keypoints, driving_kp: Keypoints) -> Tensor:
-        """Return the source as the driving keypoints want it, (B, 3, H, W) in [0, 1], float32.
+        """Return the source in the pose of the driving keypoints, (B, 3, H, W) in [0, 1], float32.
 
         Args:
             source: of `prepare`; one for all frames, or one a frame.

@@ -56,7 +56,7 @@ def render_frames(
     driving: Iterable[Keypoints],
     config: PoolConfig,
 ) -> Iterator[Tensor]:
-    """Yield the source as each driving frame's keypoints want it, in order.
+    """Yield the source in the pose of each driving frame, in order.
 
     `driving` is read only a few frames ahead of what is taken, so memory does not grow with the
     clip. The processes start with the first frame and end when the iterator does or is closed.

@@ -15,7 +15,6 @@ from affekt.nets.perceptual import VggConfig
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, pose_stats, source_frame
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import load_a2fd
@@ -25,6 +24,7 @@ from eamm.fomm.model import load_fomm
 from eamm.inference.pose import release_pose
 from tests.corpora.driven_corpus import FOMM, make_driven_corpus, make_fomm
 from tests.corpora.portrait_corpus import rows_of
+from tests.corpora.short_run import short_run
 from train_a2fd import Config, LossConfig, train
 
 WIDTHS = A2fdWidths(4, 16, (8, 8, 16, 16, 16), 32, 32, 16, 16, 32, 1, 32, 16)
@@ -43,16 +43,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def config(folder, tmp_path):
     return Config(
-        run=RunConfig(
-            out=tmp_path / "run",
-            device="cpu",
-            steps=6,
-            batch_size=2,
-            workers=0,
-            log_every=1,
-            save_every=3,
-            progress=False,
-        ),
+        run=short_run(tmp_path / "run"),
         corpus=folder / "corpus",
         fomm=folder / "fomm",
         data=A2fdDataConfig(frames=4),

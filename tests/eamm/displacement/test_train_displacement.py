@@ -15,7 +15,6 @@ from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
 from eamm.a2fd.network import fingerprint
 from eamm.augment import MOUTH_ONLY, NOTHING, AugmentConfig
 from eamm.displacement.data import (
@@ -46,6 +45,7 @@ from tests.corpora.emotional_corpus import (
     make_still_a2fd,
 )
 from tests.corpora.portrait_corpus import rows_of
+from tests.corpora.short_run import short_run
 from train_emotion_displacement import Config, LossConfig, train
 
 MODEL = DisplacementConfig(
@@ -75,16 +75,7 @@ def made(tmp_path_factory):
 def config(made, tmp_path):
     root = made[0].root.parent
     return Config(
-        run=RunConfig(
-            out=tmp_path / "run",
-            device="cpu",
-            steps=6,
-            batch_size=2,
-            workers=0,
-            log_every=1,
-            save_every=3,
-            progress=False,
-        ),
+        run=short_run(tmp_path / "run"),
         corpus=root / "corpus",
         fomm=root / "fomm",
         a2fd=root / "a2fd",

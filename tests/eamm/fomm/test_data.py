@@ -8,12 +8,9 @@ import torch
 from PIL import Image, ImageEnhance
 from torchvision.transforms.functional import adjust_hue
 
-from affekt.media.corpus import SCHEMA
-from affekt.media.video.frames import write_frames
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import save_npy, write_json, write_jsonl
 from eamm.fomm.data import (
     FrameDataConfig,
     FramePairs,
@@ -22,6 +19,7 @@ from eamm.fomm.data import (
     sample_jitter,
 )
 from tests.corpora.portrait_corpus import write_portraits
+from tests.corpora.prepared import write_clip, write_corpus
 
 STILL = JitterConfig(0, 0, 0, 0)
 SIZE = 16
@@ -34,33 +32,15 @@ def write_numbered(root, speakers=2, clips=3, frames=5, profile="eamm", splits=(
     """
     rows = []
     for number in range(speakers * clips):
-        speaker, clip_id = f"M{number // clips}", f"M{number // clips}_{number:02d}"
-        folder = root / "clips" / speaker / clip_id
-        folder.mkdir(parents=True)
         pictures = np.zeros((frames, SIZE, SIZE, 3), np.uint8)
         pictures[..., 0] = 10 * number + 5
         pictures[..., 1] = 20 * np.arange(frames)[:, None, None]
         pictures[:, :, : SIZE // 2, 2] = 200
-        write_frames(folder, pictures, "raw")
-        points = np.stack([np.arange(68) / 8, np.ones(68)], axis=1)
-        save_npy(folder / "landmarks.npy", points[None].repeat(frames, 0).astype(np.float32))
-        still = {"matrix": [[1, 0, 0], [0, 1, 0]], "size": [SIZE] * 2, "source_size": [SIZE] * 2}
-        write_json(folder / "crop.json", still)
-        rows.append(
-            {
-                "id": clip_id,
-                "speaker": speaker,
-                "emotion": "neutral",
-                "level": 1,
-                "sentence": f"{number:03d}",
-                "split": splits[number % len(splits)],
-                "frames": frames,
-                "sha256": "",
-                "source": "made up",
-            }
-        )
-    write_jsonl(root / "manifest.jsonl", rows)
-    write_json(root / "corpus.json", {"schema": SCHEMA, "profile": profile})
+        points = np.stack([np.arange(68) / 8, np.ones(68)], axis=1)[None].repeat(frames, 0)
+        split = splits[number % len(splits)]
+        row = write_clip(root, f"M{number // clips}", number, pictures, split, landmarks=points)
+        rows.append(row)
+    write_corpus(root, rows, profile)
 
 
 @pytest.fixture

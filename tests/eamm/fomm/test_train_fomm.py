@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
-from affekt.media.video.frames import write_frames
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import save_npy, write_json, write_jsonl
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.data import FrameDataConfig, JitterConfig
 from eamm.fomm.discriminator import DiscriminatorConfig
@@ -23,6 +20,8 @@ from eamm.fomm.model import FommConfig, load_fomm
 from eamm.fomm.motion import MotionConfig
 from eamm.fomm.validation import ValClip, frame_val_set, reenactment_metrics
 from tests.corpora.portrait_corpus import rows_of
+from tests.corpora.prepared import write_clip, write_corpus
+from tests.corpora.short_run import short_run
 from train_fomm import Config, LossConfig, train
 
 SIZE = 32
@@ -41,46 +40,19 @@ def write_blobs(root, frames=10, profile="eamm"):
         disc = np.clip(8 - 40 * (distance - 0.03), 0, 8)[..., None] / 8
         ground = 60 + 40 * np.stack([x, y, (x + y) / 2], axis=-1)
         pictures = (ground * (1 - disc) + np.array([230, 180, 60]) * disc).astype(np.uint8)
+        landmarks = np.repeat((centres * (SIZE - 1))[:, None], 68, axis=1)
         lively = "_lively" if number == len(SPLITS) - 1 else ""
-        clip_id = f"M{number}_neutral_1_{number:03d}{lively}"
-        folder = root / "clips" / f"M{number}" / clip_id
-        folder.mkdir(parents=True)
-        write_frames(folder, pictures, "raw")
-        points = np.repeat((centres * (SIZE - 1))[:, None], 68, axis=1)
-        save_npy(folder / "landmarks.npy", points.astype(np.float32))
-        still = {"matrix": [[1, 0, 0], [0, 1, 0]], "size": [SIZE] * 2, "source_size": [SIZE] * 2}
-        write_json(folder / "crop.json", still)
-        rows.append(
-            {
-                "id": clip_id,
-                "speaker": f"M{number}",
-                "emotion": "neutral",
-                "level": 1,
-                "sentence": f"{number:03d}",
-                "split": split,
-                "frames": frames,
-                "sha256": "",
-                "source": "made up",
-            }
-        )
-    write_jsonl(root / "manifest.jsonl", rows)
-    write_json(root / "corpus.json", {"schema": SCHEMA, "profile": profile})
+        name = {"id": f"M{number}_neutral_1_{number:03d}{lively}"}
+        clip = write_clip(root, f"M{number}", number, pictures, split, landmarks=landmarks, **name)
+        rows.append(clip)
+    write_corpus(root, rows, profile)
 
 
 @pytest.fixture
 def config(tmp_path):
     write_blobs(tmp_path / "corpus")
     return Config(
-        run=RunConfig(
-            out=tmp_path / "run",
-            device="cpu",
-            steps=8,
-            batch_size=2,
-            workers=0,
-            log_every=1,
-            save_every=4,
-            progress=False,
-        ),
+        run=short_run(tmp_path / "run", steps=8, save_every=4),
         data=FrameDataConfig((tmp_path / "corpus",), jitter=JitterConfig(0, 0, 0, 0)),
         fomm=FommConfig(
             size=SIZE,
