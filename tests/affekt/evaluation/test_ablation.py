@@ -146,16 +146,18 @@ def command(file, *arguments):
     return ablate.main(parser.parse_args([str(file), "--out", f"{file.parent}/out", *arguments]))
 
 
-def one_seed(file):
-    """Return the ablation of seed 0 and its runs."""
+@pytest.fixture
+def trained(stand, file):
+    """The ablation of seed 0, its finished runs, and their folder."""
+    command(file, "--seeds", "0")
     config = replace(load_config(Config, file), seeds=(0,))
-    return config, trainings(config, file.parent / "out")
+    return config, trainings(config, file.parent / "out"), file.parent / "out"
 
 
 def test_a_row_that_switches_off_its_one_loss_is_fair():
-    check_row(SETTINGS, SETTINGS | {"loss.content": 0.0}, ROW)
     elsewhere = {"run.out": "b", "run.seed": 7, "loss.content": 0.0}
     check_row(SETTINGS, SETTINGS | elsewhere, ROW)
+    assert differing({"a": None, "b": 1}, {"b": 1}) == ["a"]  # one side lacks a key
 
 
 @pytest.mark.parametrize(
@@ -174,14 +176,11 @@ def test_a_row_that_differs_otherwise_is_refused_by_name(changed, message):
         check_row(SETTINGS, SETTINGS | changed, ROW)
 
 
-def test_a_key_that_one_side_lacks_differs():
-    assert differing({"a": None, "b": 1}, {"b": 1}) == ["a"]
-
-
 @pytest.mark.parametrize("path", ["configs/evp/table_2.yaml", "configs/demo/ablation.yaml"])
 def test_the_projects_own_rows_are_the_papers_and_fair(path):
     config = load_config(Config, ROOT / path)
     assert {row.name for row in config.rows} | {FULL} == TABLE_2.keys()
+    assert TABLE_2["no_cross"] == {"m_ld": 2.54, "m_lvd": 1.80, "f_ld": 3.19, "f_lvd": 1.59}
     full = flat(plain(load_config(DisentangleConfig, ROOT / config.disentangle)))
     for row in config.rows:
         check_row(full, flat(plain(load_config(DisentangleConfig, ROOT / row.config))), row)
@@ -251,11 +250,9 @@ def test_the_table_comes_out_of_runs_and_finished_ones_are_kept(stand, file, cap
     assert "| no_con" in capsys.readouterr().out
 
 
-def test_only_what_is_missing_or_older_than_its_run_is_done_again(stand, file):
-    command(file, "--seeds", "0")
-    config, runs = one_seed(file)
+def test_only_what_is_missing_or_older_than_its_run_is_done_again(trained):
+    config, runs, out = trained
     assert remaining(config, runs) == []
-    out = file.parent / "out"
     (out / "no_con/seed0/landmarks/predictions.json").unlink()
     (out / "full/seed0/audio2lm/checkpoints/000000005.pt").unlink()
     codes = out / "full/seed0/disentangle/codes.json"
@@ -267,62 +264,50 @@ def test_only_what_is_missing_or_older_than_its_run_is_done_again(stand, file):
     assert [stage.after for stage in stages] == [(), (), (two,), (two,), ()]
 
 
-def test_a_plan_trains_nothing(stand, file, capsys):
+def test_a_plan_or_a_row_that_is_not_fair_trains_nothing(stand, file, capsys):
     assert command(file, "--plan") == 0
-    assert stand.done == []
     assert "run.seed=1" in capsys.readouterr().out
-    assert not (file.parent / "out").exists()
-
-
-def test_a_row_that_is_not_fair_stops_the_command_before_any_training(stand, file):
     path = file.parent / "no_con.yaml"
     path.write_text(path.read_text().replace("steps: 5", "steps: 6"))
     with pytest.raises(ValueError, match=r"run\.steps \(5 and 6\)"):
         command(file)
     assert stand.done == []
+    assert not (file.parent / "out").exists()
 
 
-def test_a_run_of_other_settings_in_the_folder_is_refused_by_key(stand, file):
-    command(file, "--seeds", "0")
-    _, runs = one_seed(file)
-    run = runs[1]
-    assert finished(run)
-    assert finished(replace(run, settings=run.settings | {"run.threads": 8}))
+def test_a_run_of_other_settings_in_the_folder_is_refused_by_key(trained, monkeypatch):
+    run = trained[1][1]
+
+    def with_settings(**settings):
+        changed = {key.replace("__", "."): value for key, value in settings.items()}
+        return finished(replace(run, settings=run.settings | changed))
+
+    assert with_settings()
+    assert with_settings(run__threads=8)
     with pytest.raises(ValueError, match=r"holds a run with loss\.content 1, wanted 2"):
-        finished(replace(run, settings=run.settings | {"loss.content": 2}))
+        with_settings(loss__content=2)
     with pytest.raises(ValueError, match=r"run\.steps 5, wanted 6"):
-        finished(replace(run, settings=run.settings | {"run.steps": 6}))
-
-
-def test_an_option_that_came_after_a_run_counts_as_its_default(stand, file, monkeypatch):
-    command(file, "--seeds", "0")
-    _, runs = one_seed(file)
-    today = runs[1].settings | {"model.added": "plain"}
-
-    def resolved(_, path):
-        return {"model.added": "plain"} | flat(yaml.safe_load(path.read_text()))
-
-    monkeypatch.setattr(ablation, "resolve", resolved)
-    assert finished(replace(runs[1], settings=today))
+        with_settings(run__steps=6)
+    # an option that came after the run counts as its default
+    older = ablation.resolve
+    monkeypatch.setattr(ablation, "resolve", lambda *args: {"model.added": "plain"} | older(*args))
+    assert with_settings(model__added="plain")
     with pytest.raises(ValueError, match=r"model\.added plain, wanted other"):
-        finished(replace(runs[1], settings=today | {"model.added": "other"}))
+        with_settings(model__added="other")
 
 
-def test_a_run_that_lacks_steps_is_not_finished(stand, file):
-    command(file, "--seeds", "0")
-    _, runs = one_seed(file)
-    checkpoints = runs[1].out / "checkpoints"
-    save(checkpoints, 3, {})
-    assert finished(runs[1])
-    (checkpoints / "000000005.pt").unlink()
-    assert not finished(runs[1])
+def test_a_run_that_lacks_steps_is_not_finished(trained):
+    run = trained[1][1]
+    save(run.out / "checkpoints", 3, {})
+    assert finished(run)
+    (run.out / "checkpoints/000000005.pt").unlink()
+    assert not finished(run)
 
 
-def test_runs_on_other_data_are_refused_by_name(stand, file, corpus):
-    command(file, "--seeds", "0")
-    _, runs = one_seed(file)
+def test_runs_on_other_data_are_refused_by_name(trained, corpus):
+    _, runs, out = trained
     assert check_runs(runs, corpus.root) == ["012345678"]
-    path = file.parent / "out/no_con/seed0/audio2lm/run.json"
+    path = out / "no_con/seed0/audio2lm/run.json"
     record = read_json(path)
     stale = record["starts"][0] | {"data": {str(corpus.root): "0" * 64}}
     write_json(path, {"starts": [*record["starts"], stale]})
@@ -333,8 +318,7 @@ def test_runs_on_other_data_are_refused_by_name(stand, file, corpus):
         check_runs(runs, corpus.root)
 
 
-def test_predictions_of_other_clips_are_refused(stand, file):
-    command(file, "--seeds", "0")
+def test_predictions_of_other_clips_are_refused(trained, file):
     path = file.parent / "out/full/seed0/landmarks/predictions.json"
     record = read_json(path)
     write_json(path, record | {"clips": record["clips"][1:]})
@@ -457,8 +441,3 @@ def test_the_markdown_holds_the_table_the_differences_and_the_codes():
     assert "| rank correlation | +1.00 |" in text
     assert "| full | n/a | n/a | 0.600 ± 0.141 | n/a | n/a | n/a | n/a |" in text
     assert "| truth | n/a | 1.000 | n/a | n/a | n/a | n/a | n/a |" in text
-
-
-def test_our_rows_stand_beside_the_papers():
-    assert TABLE_2["no_cross"] == {"m_ld": 2.54, "m_lvd": 1.80, "f_ld": 3.19, "f_lvd": 1.59}
-    assert len(TABLE_2) == 5
