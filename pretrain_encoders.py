@@ -18,14 +18,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from affekt.media.audio.mfcc import WINDOW_STEP
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
+from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from evp.data.speech import Augmentation, EmotionWindows, LandmarkClips, clips_of, labels_of
+from evp.data.speech import EmotionWindows, LandmarkClips, clips_of, labels_of
 from evp.landmark_space import fit_space
 from evp.losses import Norm, Reduction, classification, distance
 from evp.networks.audio2lm import Audio2Landmark, Audio2LandmarkConfig, predict_faces
@@ -39,24 +41,46 @@ from evp.networks.encoders import (
 )
 from evp.validation import class_accuracy, landmark_metrics
 
+Target = Literal["emotion", "content"]
+KEYS: dict[Target, tuple[str, ...]] = {  # of Config, those that one target alone has
+    "emotion": ("shift", "label_smoothing"),
+    "content": ("head", "view", "frames", "norm", "reduction"),
+}
+HEAD = Audio2LandmarkConfig()
+
 
 @dataclass(frozen=True)
 class Config:
-    """A whole run; what concerns the other target is ignored."""
+    """A whole run.
+
+    Raises:
+        ConfigError: a key of the other target is set, or the shift reaches the next frame.
+    """
 
     run: RunConfig
-    target: Literal["emotion", "content"]
+    target: Target
     corpus: Path = Path("data/mead")
     encoders: EncodersConfig = field(default_factory=EncodersConfig)
-    augmentation: Augmentation = field(default_factory=Augmentation)  # emotion
+    shift: int = 0  # emotion: windows begin up to so many rows of 10 ms late, 0 to 3; ours
     label_smoothing: float = 0.0  # emotion: see losses.classification
-    head: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)  # content; discarded
+    head: Audio2LandmarkConfig = HEAD  # content; discarded
     view: View = "2d"  # content: how landmarks are aligned
     frames: int = 16  # content: of a training sequence; the release's audio-to-landmark has 16
     norm: Norm = "l2"  # content: of eq. 7
     reduction: Reduction = "sample"
     optim: OptimConfig = field(default_factory=OptimConfig)
     val: ValConfig = field(default_factory=ValConfig)
+
+    def __post_init__(self) -> None:
+        other: Target = "content" if self.target == "emotion" else "emotion"
+        for key in KEYS[other]:
+            if getattr(self, key) != getattr(Config, key):
+                raise ConfigError(
+                    f"{key} is of target={other} and has no effect with target={self.target}; "
+                    "leave it out"
+                )
+        if not 0 <= self.shift < WINDOW_STEP:
+            raise ConfigError(f"shift is {self.shift}, wanted 0 to {WINDOW_STEP - 1} rows")
 
 
 def train(cfg: Config) -> None:
@@ -68,7 +92,7 @@ def train(cfg: Config) -> None:
 
 
 def train_emotion(cfg: Config, corpus: Corpus) -> None:
-    windows = EmotionWindows(corpus, "train", cfg.run.seed, cfg.augmentation)
+    windows = EmotionWindows(corpus, "train", cfg.run.seed, cfg.shift)
     val_set = val_clips(corpus, cfg.val)
     labels = labels_of(val_set, corpus)
 

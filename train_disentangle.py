@@ -19,9 +19,11 @@ from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
-from evp.data.speech import Squares, Tilted, Timing, labels_of
+from evp.data.quads import SCHEMES, CepstralOffset, Quads, SchemeName, Timing
+from evp.data.speech import labels_of
 from evp.inference.emotion_codes import check_emotions
-from evp.networks.disentangle import Disentanglement, DisentanglementConfig, LossConfig, SchemeName
+from evp.losses import DisentanglementLossConfig, disentanglement_losses, needed_of_quads
+from evp.networks.disentangle import Disentanglement, DisentanglementConfig
 from evp.networks.encoders import EncodersDescription, load_pretrained, save_description
 from evp.validation import class_accuracy, plot_windows
 
@@ -37,23 +39,23 @@ class Config:
     model: DisentanglementConfig = field(default_factory=DisentanglementConfig)
     sampling: SchemeName = "paper"
     shift: int = 0  # up to so many rows of 10 ms between frames, 0 to 3; ours
-    content_tilt: float = 0.0  # deviation, in cepstra, of what E_c must not hear; see data.Tilted
-    timing: Timing = "reference"  # see evp.data.speech.Squares; own is ours
-    loss: LossConfig = field(default_factory=LossConfig)
+    cepstral_offset: float = 0.0  # deviation, at E_c's input; see evp.data.quads.CepstralOffset
+    timing: Timing = "reference"  # see evp.data.quads.Quads; own is ours
+    loss: DisentanglementLossConfig = field(default_factory=DisentanglementLossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     val: ValConfig = field(default_factory=ValConfig)
 
 
 def train(cfg: Config) -> None:
     corpus = Corpus(cfg.corpus)
-    squares = Squares(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift, cfg.timing)
-    tilted = Tilted(squares, cfg.content_tilt, cfg.run.seed)
+    quads = Quads(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift, cfg.timing)
+    data = CepstralOffset(quads, cfg.cepstral_offset, cfg.run.seed)
     val_set = val_clips(corpus, cfg.val)
     labels = labels_of(val_set, corpus)
 
     run = Run(cfg)
     save_description(cfg.run.out, EncodersDescription(cfg.model.encoders, corpus.emotions))
-    model = Disentanglement(cfg.model, len(corpus.emotions), cfg.sampling).to(run.device)
+    model = Disentanglement(cfg.model, len(corpus.emotions)).to(run.device)
     start_from_pretrained(cfg, model, corpus)
     optimizer = make_optimizer(model.parameters(), cfg.optim)
     run.register(
@@ -64,11 +66,15 @@ def train(cfg: Config) -> None:
         optimizer=optimizer,
     )
 
-    weights = cfg.loss.weights()
-    for batch in run.batches(tilted):
+    scheme, weights = SCHEMES[cfg.sampling], cfg.loss.weights()
+    needed = needed_of_quads(scheme, cfg.loss)
+    for batch in run.batches(data):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
-        windows, heard = batch["windows"], batch["content_windows"]
-        terms = model(windows, batch["emotions"], cfg.loss, heard)
+
+        # codes and reconstructions of the quads, and the terms of eq. 6
+        windows = batch["windows"]
+        outputs = model(windows, batch["content_windows"], needed)
+        terms = disentanglement_losses(outputs, windows, batch["emotions"], scheme, cfg.loss)
         total = torch.stack(
             [weights[name] * terms[name] for name in weights if name in terms]
         ).sum()
@@ -82,7 +88,8 @@ def train(cfg: Config) -> None:
         if val_set and run.due(cfg.val.every):
             accuracy = class_accuracy(model.encoders.emotion, model.classifier, val_set, labels)
             run.log_now(held_out_accuracy=accuracy)
-            run.picture("windows", plot_windows(model.show(batch["windows"][:4]).cpu().numpy()))
+            reconstructed = model.reconstruct(windows[:4], scheme.self_terms + scheme.cross_terms)
+            run.picture("windows", plot_windows(reconstructed.cpu().numpy()))
 
 
 def start_from_pretrained(cfg: Config, model: Disentanglement, corpus: Corpus) -> None:

@@ -58,8 +58,7 @@ def commands(args: argparse.Namespace, runs: Path) -> dict[str, list[str]]:
     for name, (script, *data) in allowed.items():
         paper = "evp" if name in evp else "eamm"
         file = f"configs/{paper}/{'fomm_vox256' if name == 'fomm' else name}.yaml"
-        val = "held_out" if paper == "evp" else "val"
-        run = (*RUN, f"run.out={runs / name}", f"{val}.split=none")
+        run = (*RUN, f"run.out={runs / name}", "val.split=none")
         found[name] = [sys.executable, f"{script}.py", file, *data, *run]
     return found
 

@@ -7,7 +7,7 @@ of a window, a code or a face, the configuration says what is summed: see `dista
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor
 from affekt.nets import gan
 from affekt.nets.gan import DiscriminatorOutput
 from affekt.nets.perceptual import Layer
+from evp.data.quads import QuadScheme, Reconstruction
 
 Norm = Literal["l1", "l2", "l2_squared"]
 Reduction = Literal["sample", "element"]
@@ -88,6 +89,121 @@ def velocity(predicted_BTL: Tensor, target_BTL: Tensor, norm: Norm, reduction: R
     predicted = predicted_BTL.diff(dim=1).flatten(0, 1)
     target = target_BTL.diff(dim=1).flatten(0, 1)
     return distance(predicted, target, norm, reduction)
+
+
+# Disentanglement (eq. 2-6)
+
+
+@dataclass(frozen=True)
+class DisentanglementLossConfig:
+    """Weights of eq. 6, where 0 switches a term off, and what the norms are."""
+
+    cross_reconstruction: float = 1.0
+    self_reconstruction: float = 1.0
+    classification: float = 1.0  # lambda_cla, supplement Sec. 2.1
+    content: float = 1.0  # lambda_con
+    norm: Norm = "l2"  # of the reconstructions; the release has l1
+    reduction: Reduction = "sample"  # see `distance`; the release has element
+    content_loss: Literal["plain", "normalised"] = "plain"  # normalised: see `normalised`
+    label_smoothing: float = 0.0  # see `classification`
+
+    def __post_init__(self) -> None:
+        if min(self.weights().values()) < 0 or not any(self.weights().values()):
+            raise ValueError(f"weights are {self.weights()}, wanted none below 0 and one above")
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each term by its name in the logs."""
+        names = ("cross_reconstruction", "self_reconstruction", "classification", "content")
+        return {name: getattr(self, name) for name in names}
+
+
+class QuadOutputs(NamedTuple):
+    """What the networks compute of quads, by places 0 ... 3 in the quad."""
+
+    content: dict[int, Tensor]  # content codes (B, C)
+    logits: dict[int, Tensor]  # of emotions, (B, classes)
+    decoded: dict[Reconstruction, Tensor]  # (B, 28, 12)
+
+
+class QuadNeeds(NamedTuple):
+    """What the losses that are switched on need; the networks compute nothing else."""
+
+    content: list[int]  # places whose content is encoded
+    emotion: list[int]  # places whose emotion is encoded
+    classified: tuple[int, ...]
+    reconstructions: tuple[Reconstruction, ...]
+
+
+def needed_of_quads(scheme: QuadScheme, loss: DisentanglementLossConfig) -> QuadNeeds:
+    """Return which codes and reconstructions the terms whose weight is not 0 are made of."""
+    reconstructions = scheme.self_terms if loss.self_reconstruction else ()
+    reconstructions += scheme.cross_terms if loss.cross_reconstruction else ()
+    classified = scheme.classified if loss.classification else ()
+    content = {each.content for each in reconstructions}
+    if loss.content:
+        pairs = scheme.same_content
+        pairs += scheme.different_content if loss.content_loss == "normalised" else ()
+        content |= {place for pair in pairs for place in pair}
+    emotion = {each.emotion for each in reconstructions} | {*classified}
+    return QuadNeeds(sorted(content), sorted(emotion), classified, reconstructions)
+
+
+def disentanglement_losses(
+    outputs: QuadOutputs,
+    windows_B4TM: Tensor,
+    emotions_B4: Tensor,
+    scheme: QuadScheme,
+    loss: DisentanglementLossConfig,
+) -> dict[str, Tensor]:
+    """Return the terms of eq. 6 whose weight is not 0, unweighted, and `content_spread`.
+
+    Args:
+        outputs: of what `needed_of_quads` names.
+        windows_B4TM: (B, 4, 28, 12), the targets.
+        emotions_B4: labels.
+        scheme: which windows each term compares.
+        loss: weights and norms.
+    """
+    terms = {}
+    # eq. 3 and 2: each a sum over its two reconstructions
+    for name, chosen in (
+        ("self_reconstruction", scheme.self_terms),
+        ("cross_reconstruction", scheme.cross_terms),
+    ):
+        if getattr(loss, name):
+            errors = [
+                distance(outputs.decoded[r], windows_B4TM[:, r.target], loss.norm, loss.reduction)
+                for r in chosen
+            ]
+            terms[name] = torch.stack(errors).sum()
+    # eq. 4, a sum over the windows whose emotion is classified
+    if loss.classification:
+        entropies = [
+            classification(logits, emotions_B4[:, place], loss.label_smoothing)
+            for place, logits in outputs.logits.items()
+        ]
+        terms["classification"] = torch.stack(entropies).sum()
+    # eq. 5, or its normalised form
+    if loss.content:
+        terms["content"] = _content(outputs.content, scheme, loss)
+    if outputs.content:
+        codes_NC = torch.cat([*outputs.content.values()])
+        terms["content_spread"] = content_spread(codes_NC.detach())
+    return terms
+
+
+def _content(
+    codes: dict[int, Tensor], scheme: QuadScheme, loss: DisentanglementLossConfig
+) -> Tensor:
+    """Return eq. 5, the l1 distance of the codes of the same content, or its normalised form."""
+
+    def distances(pairs: Sequence[tuple[int, int]]) -> Tensor:
+        return torch.stack([distance(codes[a], codes[b], "l1", loss.reduction) for a, b in pairs])
+
+    total = distances(scheme.same_content).sum()
+    if loss.content_loss == "plain":
+        return total
+    return normalised(total, distances(scheme.different_content).mean())
 
 
 # Renderer (supplement eq. 2-5)

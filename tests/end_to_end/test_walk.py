@@ -51,7 +51,7 @@ RUN = "run.steps=2 run.batch_size=2 run.workers=0 run.log_every=1 run.progress=f
 CONTENT = "{0}content.channels=[2,2,2,2,2] {0}content.hidden=8 {0}content.dim=8"
 ENCODERS = CONTENT + " {0}emotion.channels=[2,2,2,2] {0}emotion.hidden=8 {0}emotion.dim=4"
 HEAD = "{0}hidden=8 {0}layers=1 {0}head_hidden=8 {0}identity_dim=4"
-PRETRAINED = f"{RUN} {ENCODERS.format('encoders.')} {HEAD.format('head.')} val.every=2"
+PRETRAINED = f"{RUN} {ENCODERS.format('encoders.')} val.every=2"
 DISENTANGLED = (
     f"{RUN} {ENCODERS.format('model.encoders.')} model.decoder.channels=[4,4,4,4] val.every=2"
 )
@@ -65,6 +65,7 @@ SMALLER = {  # the command that begins so -> what makes it small
     "data_prep.prepare": "workers=0 frames.size=64 progress=false",
     "data_prep.flow": "--workers 0",
     "pretrain_encoders.py": PRETRAINED,
+    "pretrain_encoders.py configs/evp/pretrain_content.yaml": HEAD.format("head."),
     "train_disentangle.py": DISENTANGLED,
     "train_audio2lm.py": f"{RUN} {HEAD.format('model.')} val.every=2",
     "train_edge2video.py": DRAWN,

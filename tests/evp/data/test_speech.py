@@ -9,17 +9,12 @@ import torch
 from affekt.media.audio.mfcc import windows
 from affekt.media.corpus import SCHEMA, Corpus
 from affekt.runtime.files import write_json, write_jsonl
+from evp.data.quads import CepstralOffset, Quads, read_sentences, window_starts
 from evp.data.speech import (
-    Augmentation,
     EmotionWindows,
     LandmarkClips,
-    Squares,
-    Tilted,
-    augment,
     clips_of,
     every_row,
-    read_sentences,
-    window_starts,
 )
 from evp.landmark_space import fit_space, flatten, unflatten
 
@@ -91,29 +86,14 @@ def test_an_epoch_shows_each_training_window_once_with_its_label(corpus):
 
 
 def test_a_shift_is_drawn_anew_each_epoch_but_the_same_for_the_same_draw(corpus):
-    data = EmotionWindows(corpus, "train", seed=0, augmentation=Augmentation(shift=3))
+    data = EmotionWindows(corpus, "train", seed=0, shift=3)
     rows = {tags(data[7 + epoch * len(data)]["window"])[3] for epoch in range(30)}
     assert rows == {28, 29, 30, 31}  # frame 7 and up to 3 rows later
     torch.testing.assert_close(data[7]["window"], data[7]["window"])
 
 
-def test_augmentation_leaves_the_original_and_masks_whole_rows():
-    window = np.random.default_rng(0).normal(size=(28, 12)).astype(np.float32)
-    before = window.copy()
-    changed = augment(window, Augmentation(masked_rows=10), np.random.default_rng(4))
-    np.testing.assert_array_equal(window, before)
-    altered = (changed != window).any(axis=1)
-    assert 1 <= altered.sum() <= 10
-    np.testing.assert_allclose(
-        changed[altered], np.tile(window.mean(0), (altered.sum(), 1)), rtol=1e-5, atol=1e-6
-    )
-    tilted = augment(window, Augmentation(tilt=2.0), np.random.default_rng(1)) - window
-    np.testing.assert_allclose(tilted, np.tile(tilted[0], (28, 1)), atol=1e-5)
-    assert tilted[0].std() > 0.5
-
-
-def test_paper_corners_are_two_contents_by_two_emotions_of_one_speaker(corpus):
-    data = Squares(corpus, "train", "paper", seed=0, shift=3)
+def test_paper_quads_are_two_contents_by_two_emotions_of_one_speaker(corpus):
+    data = Quads(corpus, "train", "paper", seed=0, shift=3)
     for draw in range(0, 40 * len(data), 37):
         item = data[draw]
         im, jn, jm, in_ = (tags(window) for window in item["windows"])
@@ -127,14 +107,14 @@ def test_paper_corners_are_two_contents_by_two_emotions_of_one_speaker(corpus):
         assert 4 not in (im[1], jn[1])
 
 
-def test_every_window_of_an_aligned_sentence_is_a_first_corner_once_an_epoch(corpus):
-    data = Squares(corpus, "train", "paper", seed=0)
+def test_every_window_of_an_aligned_sentence_is_a_first_window_once_an_epoch(corpus):
+    data = Quads(corpus, "train", "paper", seed=0)
     firsts = {tags(data[draw]["windows"][0]) for draw in range(len(data))}
     assert len(firsts) == len(data) == 23 * FRAMES
 
 
-def test_release_corners_take_emotions_from_other_sentences(corpus):
-    data = Squares(corpus, "train", "release", seed=0)
+def test_release_quads_take_emotions_from_other_sentences(corpus):
+    data = Quads(corpus, "train", "release", seed=0)
     for draw in range(0, 20 * len(data), 19):
         item = data[draw]
         i1, i2, i3, i4 = (tags(window) for window in item["windows"])
@@ -146,9 +126,9 @@ def test_release_corners_take_emotions_from_other_sentences(corpus):
         assert {i1[0]} == {i2[0], i3[0]}
 
 
-def test_the_same_draw_is_the_same_square_and_the_next_epoch_another(corpus):
-    data = Squares(corpus, "train", "paper", seed=5)
-    again = Squares(corpus, "train", "paper", seed=5)
+def test_the_same_draw_is_the_same_quad_and_the_next_epoch_another(corpus):
+    data = Quads(corpus, "train", "paper", seed=5)
+    again = Quads(corpus, "train", "paper", seed=5)
     assert torch.equal(data[11]["windows"], again[11]["windows"])
     later = [data[11 + epoch * len(data)]["windows"] for epoch in range(1, 6)]
     assert any(not torch.equal(data[11]["windows"], windows) for windows in later)
@@ -161,7 +141,7 @@ def test_a_speaker_of_one_sentence_takes_both_contents_from_it(corpus):
         if '"001"' in row
     ]
     (corpus.root / "pairs/pairs.jsonl").write_text("\n".join(rows) + "\n")
-    item = Squares(corpus, "train", "paper", seed=0)[0]
+    item = Quads(corpus, "train", "paper", seed=0)[0]
     assert {tags(window)[1] for window in item["windows"]} == {1}
 
 
@@ -186,8 +166,8 @@ def test_own_timing_of_an_unwarped_sentence_is_the_reference_timing(corpus):
         row["clip"] = row["file"].removesuffix(".npy")
     write_jsonl(path, rows)
     for timing in ("reference", "own"):
-        item = Squares(corpus, "train", "paper", seed=0, shift=3, timing=timing)[42]
-        assert torch.equal(item["windows"], Squares(corpus, "train", "paper", 0, 3)[42]["windows"])
+        item = Quads(corpus, "train", "paper", seed=0, shift=3, timing=timing)[42]
+        assert torch.equal(item["windows"], Quads(corpus, "train", "paper", 0, 3)[42]["windows"])
 
 
 def test_missing_pairs_name_their_command(corpus):
@@ -195,7 +175,7 @@ def test_missing_pairs_name_their_command(corpus):
     with pytest.raises(
         FileNotFoundError, match=r"pairs.jsonl is missing; run python -m data_prep.pairs"
     ):
-        Squares(corpus, "train", "paper", seed=0)
+        Quads(corpus, "train", "paper", seed=0)
 
 
 def test_a_split_without_pairs_is_refused(corpus):
@@ -291,15 +271,17 @@ def test_an_unknown_speaker_is_refused_with_the_known_ones(corpus):
         fit_space(corpus, "2d", 2).neutral_of("M903")
 
 
-def test_tilted_squares_change_what_the_content_encoder_hears_by_constants(corpus):
-    squares = Squares(corpus, "train", "paper", seed=0)
-    item = Tilted(squares, 5.0, seed=0)[7]
-    assert torch.equal(item["windows"], squares[7]["windows"])
-    tilt = item["content_windows"] - item["windows"]
-    torch.testing.assert_close(tilt, tilt[:, :1].expand_as(tilt), atol=1e-4, rtol=0)
-    assert 2 < tilt[:, 0].std() < 10
-    assert torch.equal(Tilted(squares, 5.0, seed=0)[7]["content_windows"], item["content_windows"])
-    plain = Tilted(squares, 0.0, seed=0)[7]
+def x(corpus):
+    quads = Quads(corpus, "train", "paper", seed=0)
+    item = CepstralOffset(quads, 5.0, seed=0)[7]
+    assert torch.equal(item["windows"], quads[7]["windows"])
+    offset = item["content_windows"] - item["windows"]
+    torch.testing.assert_close(offset, offset[:, :1].expand_as(offset), atol=1e-4, rtol=0)
+    assert 2 < offset[:, 0].std() < 10
+    assert torch.equal(
+        CepstralOffset(quads, 5.0, seed=0)[7]["content_windows"], item["content_windows"]
+    )
+    plain = CepstralOffset(quads, 0.0, seed=0)[7]
     assert torch.equal(plain["content_windows"], plain["windows"])
-    with pytest.raises(ValueError, match="content_tilt is -1"):
-        Tilted(squares, -1, seed=0)
+    with pytest.raises(ValueError, match="cepstral_offset is -1"):
+        CepstralOffset(quads, -1, seed=0)

@@ -141,7 +141,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture
 def config(corpus, tmp_path):
     encoders = Disentanglement(
-        DisentanglementConfig(SIZES, AudioDecoderConfig((8, 8, 8, 8))), 3, "paper"
+        DisentanglementConfig(SIZES, AudioDecoderConfig((8, 8, 8, 8))), 3
     ).encoders
     save_description(tmp_path / "stage1", EncodersDescription(SIZES, corpus.emotions))
     parts = {"content_encoder": encoders.content, "emotion_encoder": encoders.emotion}

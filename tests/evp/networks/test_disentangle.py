@@ -14,13 +14,13 @@ from affekt.media.validation import ValConfig
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig, restore
-from evp.data.speech import Squares
+from evp.data.quads import SCHEMES, Quads
+from evp.losses import DisentanglementLossConfig as LossConfig
+from evp.losses import disentanglement_losses, needed_of_quads
 from evp.networks.audio2lm import Audio2LandmarkConfig
 from evp.networks.disentangle import (
-    SCHEMES,
     Disentanglement,
     DisentanglementConfig,
-    LossConfig,
 )
 from evp.networks.encoders import (
     AudioDecoderConfig,
@@ -62,37 +62,43 @@ class Compose(nn.Module):
         return window
 
 
-def by_hand(scheme, corners):
-    """A model that separates perfectly, and squares of (content, emotion) numbers."""
-    model = Disentanglement(SMALL, 3, scheme)
+def by_hand(scheme, quad):
+    """A model that separates perfectly, and quads of (content, emotion) numbers."""
+    model = Disentanglement(SMALL, 3)
     model.encoders.content, model.encoders.emotion = Part(0), Part(1)
     model.decoder = Compose()
     windows = torch.zeros(1, 4, 28, 12)
-    for corner, (content, emotion) in enumerate(corners):
-        windows[:, corner, 0], windows[:, corner, 1] = content, emotion
+    for place, (content, emotion) in enumerate(quad):
+        windows[:, place, 0], windows[:, place, 1] = content, emotion
     return model, windows
 
 
-SQUARES = {
+def losses(model, windows, emotions, loss, scheme="paper"):
+    outputs = model(windows, windows, needed_of_quads(SCHEMES[scheme], loss))
+    return disentanglement_losses(outputs, windows, emotions, SCHEMES[scheme], loss)
+
+
+QUADS = {
     "paper": [(1, 10), (2, 20), (2, 10), (1, 20)],  # im, jn, jm, in
     "release": [(1, 10), (2, 10), (3, 20), (1, 20)],
 }
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_perfectly_separated_codes_reconstruct_every_corner(scheme):
-    model, windows = by_hand(scheme, SQUARES[scheme])
-    terms = model(windows, torch.zeros(1, 4, dtype=torch.long), LossConfig(classification=0))
+def test_perfectly_separated_codes_reconstruct_every_place(scheme):
+    model, windows = by_hand(scheme, QUADS[scheme])
+    loss = LossConfig(classification=0)
+    terms = losses(model, windows, torch.zeros(1, 4, dtype=torch.long), loss, scheme)
     assert terms["self_reconstruction"] == 0
     assert terms["cross_reconstruction"] == 0
     assert terms["content"] == 0
 
 
 def test_eq_2_and_3_sum_two_norms_that_a_leak_makes_large():
-    model, windows = by_hand("paper", SQUARES["paper"])
+    model, windows = by_hand("paper", QUADS["paper"])
     model.encoders.content = Part(1)  # a content code that holds the emotion alone
     loss = LossConfig(classification=0)
-    terms = model(windows, torch.zeros(1, 4, dtype=torch.long), loss)
+    terms = losses(model, windows, torch.zeros(1, 4, dtype=torch.long), loss)
     root12 = 12**0.5
     # self: (10, 10) for (1, 10), (20, 20) for (2, 20); cross: (10, 20) for (1, 20), (20, 10) for
     # (2, 10); each l2 over twelve columns.
@@ -100,19 +106,22 @@ def test_eq_2_and_3_sum_two_norms_that_a_leak_makes_large():
     assert terms["cross_reconstruction"].item() == pytest.approx((9 + 18) * root12)
     # eq. 5: |10 - 20| over twelve channels for each of two contents.
     assert terms["content"].item() == pytest.approx(2 * 12 * 10)
-    guarded = model(
-        windows, torch.zeros(1, 4, dtype=torch.long), replace(loss, content_loss="normalised")
+    guarded = losses(
+        model,
+        windows,
+        torch.zeros(1, 4, dtype=torch.long),
+        replace(loss, content_loss="normalised"),
     )
     assert guarded["content"] > 1e6  # contents are not told apart at all
 
 
-def test_classification_sums_both_encoded_corners_with_their_labels():
-    model, windows = by_hand("paper", SQUARES["paper"])
+def test_classification_sums_both_encoded_quad_with_their_labels():
+    model, windows = by_hand("paper", QUADS["paper"])
     model.classifier = nn.Linear(12, 3)
     with torch.no_grad():
         model.classifier.weight.zero_()
         model.classifier.bias.copy_(torch.tensor([0.0, 1.0, 2.0]))
-    terms = model(windows, torch.tensor([[0, 2, 0, 2]]), LossConfig())
+    terms = losses(model, windows, torch.tensor([[0, 2, 0, 2]]), LossConfig())
     chances = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
     assert terms["classification"].item() == pytest.approx(
         -float(chances[0].log() + chances[2].log())
@@ -120,8 +129,8 @@ def test_classification_sums_both_encoded_corners_with_their_labels():
 
 
 def counted(loss, scheme="paper"):
-    """How many windows each network handles for a batch of 5 squares, and the terms returned."""
-    model = Disentanglement(SMALL, 3, scheme)
+    """How many windows each network handles for a batch of 5 quads, and the terms returned."""
+    model = Disentanglement(SMALL, 3)
     seen = {"content": 0, "emotion": 0, "decoder": 0}
     for name, part in (
         ("content", model.encoders.content),
@@ -134,7 +143,7 @@ def counted(loss, scheme="paper"):
 
         part.register_forward_hook(count)
     windows = 10 * torch.randn(5, 4, 28, 12)
-    terms = model(windows, torch.randint(3, (5, 4)), loss)
+    terms = losses(model, windows, torch.randint(3, (5, 4)), loss, scheme)
     return seen, set(terms)
 
 
@@ -155,7 +164,11 @@ ALL = {"self_reconstruction", "cross_reconstruction", "classification", "content
             {"content": 20, "emotion": 10, "decoder": 10},
             ALL - {"self_reconstruction"},
         ),
-        (LossConfig(content=0), {"content": 10, "emotion": 10, "decoder": 20}, ALL - {"content"}),
+        (
+            LossConfig(content=0),
+            {"content": 10, "emotion": 10, "decoder": 20},
+            ALL - {"content"},
+        ),
         (
             LossConfig(classification=0),
             {"content": 20, "emotion": 10, "decoder": 20},
@@ -227,7 +240,7 @@ def rows(config):
 
 
 def trained(config, corpus):
-    model = Disentanglement(config.model, len(corpus.emotions), config.sampling)
+    model = Disentanglement(config.model, len(corpus.emotions))
     restore(
         config.run.out,
         content_encoder=model.encoders.content,
@@ -248,7 +261,7 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
     )
     train(config)
     model = trained(config, corpus)
-    data = Squares(corpus, "test_sentence", "paper", seed=1)
+    data = Quads(corpus, "test_sentence", "paper", seed=1)
     windows = torch.stack([data[draw]["windows"] for draw in range(120)])
     with torch.no_grad():
         crossed = model.decoder(
@@ -256,7 +269,7 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
         )
     error = (crossed - windows[:, 3]).flatten(1).norm(dim=1).mean()
     mean_window = torch.stack(
-        [d["windows"][0] for d in (Squares(corpus, "train", "paper", 1)[i] for i in range(200))]
+        [d["windows"][0] for d in (Quads(corpus, "train", "paper", 1)[i] for i in range(200))]
     ).mean(0)
     baseline = (mean_window - windows[:, 3]).flatten(1).norm(dim=1).mean()
     assert error < 0.65 * baseline
@@ -292,7 +305,7 @@ def test_pretrained_encoders_and_classifier_are_where_it_starts(config, corpus, 
                 run=replace(steps, out=tmp_path / target), target=target, **shared
             )
         )
-    model = Disentanglement(SMALL, 3, "paper")
+    model = Disentanglement(SMALL, 3)
     config = replace(config, content_from=tmp_path / "content", emotion_from=tmp_path / "emotion")
     train_disentangle.start_from_pretrained(config, model, corpus)
     kept = torch.load(next((tmp_path / "emotion/checkpoints").glob("*.pt")), weights_only=True)[
@@ -351,6 +364,28 @@ def test_a_misspelt_key_names_the_nearest(tmp_path):
         load_config(Config, path, ["loss.contnt=0"])
     with pytest.raises(ConfigError, match=r"sampling is 'papr'.*did you mean 'paper'"):
         load_config(Config, path, ["sampling=papr"])
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "value"),
+    [
+        ("content", "shift", 3),
+        ("content", "label_smoothing", 0.1),
+        ("emotion", "head", Audio2LandmarkConfig(hidden=8)),
+        ("emotion", "view", "3d"),
+        ("emotion", "frames", 32),
+        ("emotion", "norm", "l1"),
+        ("emotion", "reduction", "element"),
+    ],
+)
+def test_a_key_of_the_other_pretraining_is_refused_by_name(target, key, value):
+    with pytest.raises(ConfigError, match=f"^{key} .* target=(?!{target})"):
+        pretrain_encoders.Config(RunConfig(out=Path("run")), target, **{key: value})
+
+
+def test_a_shift_past_the_next_frames_window_is_refused():
+    with pytest.raises(ConfigError, match="shift is 4, wanted 0 to 3 rows"):
+        pretrain_encoders.Config(RunConfig(out=Path("run")), "emotion", shift=4)
 
 
 def test_the_emotion_encoders_pretraining_learns_and_resumes(config, corpus, tmp_path):
