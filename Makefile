@@ -1,6 +1,6 @@
-# make demo        sets up .venv, runs EVP's whole chain on the embedded corpus, writes runs/demo/report.html
-# make demo-eamm   the same for EAMM; its figures and videos join the report
-# make demo-full   after both (made if they are missing): networks that judge, ablation, every table; 50 minutes more
+# make demo        sets up .venv, runs EVP's whole chain on the embedded corpus, writes runs/demo/report.html; 20 minutes
+# make demo-eamm   the same for EAMM; its figures and videos join the report; 20 minutes
+# make demo-full   after both (run if they are missing): metric networks, ablation, every table; 50 minutes more
 # make test        sets up .venv, lints, checks types, tests
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,12 +16,15 @@ help:
 	@sed -n 's/^# //p' Makefile
 
 demo: .venv/ready
+	@echo "EVP's demo: about 20 minutes on two cores; run again, it continues where it stopped"
 	$(BIN)/python demo.py configs/demo/evp.yaml
 
 demo-eamm: .venv/ready
+	@echo "EAMM's demo: about 20 minutes on two cores; run again, it continues where it stopped"
 	$(BIN)/python demo.py configs/demo/eamm.yaml
 
 demo-full: demo demo-eamm
+	@echo "The full demo: about 50 minutes on two cores; run again, it continues where it stopped"
 	$(BIN)/python demo.py configs/demo/full.yaml
 
 test: lint types unit
@@ -41,13 +44,15 @@ unit: .venv/ready-dev
 	  { echo "Affekt needs Python 3.11 or 3.12; found $$($(PYTHON) --version). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv --help >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip' || \
 	  { echo "Python's venv is missing. Try: sudo apt-get install python3-venv"; exit 1; }
+	@echo "Installing requirements.txt into .venv, once: PyTorch, MediaPipe and others; 7 GB, about 10 minutes"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m affekt.runtime.doctor
 	@touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Installing requirements-dev.txt into .venv, once: linter, type checker, tests"
+	$(BIN)/pip install --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 clean:

@@ -1,12 +1,12 @@
-"""A system from nothing to finished videos: make a corpus, train every stage, measure, show.
+"""Run a system's whole chain on the mini corpus: render, prepare, train, measure, show.
 
     python demo.py configs/demo/evp.yaml
     python demo.py configs/demo/eamm.yaml cores=4
     python demo.py configs/demo/full.yaml
 
-Each stage is the command that its line shows, so it can be run, changed or repeated alone; running
-the demo again does only what is missing. Both systems share one corpus, OUT/report.html and
-OUT/results.json.
+Every stage is a command, printed as it starts, that can be run, changed or repeated alone; running
+the demo again does only what is missing. All systems share one corpus, OUT/report.html and
+OUT/results.json, whose figures are nested by stage.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ from affekt.showcase.thresholds import Results, rows
 
 @dataclass(frozen=True)
 class Config:
-    """What the demo makes, and on how many cores."""
+    """Which demo runs, where, and on how many cores."""
 
     system: Literal["evp", "eamm", "full"]
     out: Path = Path("runs/demo")
@@ -56,11 +56,9 @@ class Config:
 def plan(cfg: Config) -> list[Stage]:
     """Return the commands of the demo; those that others wait for come first."""
     paths = DemoPaths(cfg.home, cfg.raw, cfg.seed, cfg.cores)
-    if cfg.system == "evp":
-        return evp_plan(cfg.evp, paths)
-    if cfg.system == "eamm":
-        return eamm_plan(cfg.eamm, paths)
-    return full_plan(cfg.full, paths)
+    if cfg.system == "full":
+        return full_plan(cfg.full, paths)
+    return evp_plan(cfg.evp, paths) if cfg.system == "evp" else eamm_plan(cfg.eamm, paths)
 
 
 def run_demo(cfg: Config) -> Results:
@@ -69,10 +67,10 @@ def run_demo(cfg: Config) -> Results:
         seconds = run_plan(plan(cfg), cfg.home / "logs", cfg.cores)
     path = cfg.out / "results.json"
     results: Results = read_json(path) if path.exists() else {}
-    mine: Results = results if cfg.system == "evp" else results.setdefault(cfg.system, {})
+    section: Results = results if cfg.system == "evp" else results.setdefault(cfg.system, {})
     times = {"seconds": seconds, "wall_seconds": round(wall[0])}
-    kept = {name: mine[name] for name in times if name in mine}  # a finished demo keeps its times
-    mine |= read_json(cfg.home / "figures.json") | times | kept
+    kept = {key: section[key] for key in times if key in section}  # a finished demo keeps its times
+    section |= read_json(cfg.home / "figures.json") | times | kept
     write_json(path, results)
     write_report(cfg.out)
     return results

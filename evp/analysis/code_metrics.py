@@ -1,11 +1,11 @@
 """Metrics of emotion and content codes: silhouettes, leave-one-group-out accuracies, intervals.
 
-    emotion_silhouette    silhouette of the emotions, -1 to 1; of unheard clips among themselves
+    emotion_silhouette    silhouette of the emotions, -1 to 1; of held-out clips among themselves
     emotion_nearest_mean  leave-one-sentence-out accuracy of the nearest mean code
     emotion_probe         leave-one-sentence-out accuracy of a linear probe for emotion
     sentence_probe        leave-one-speaker-out accuracy of a linear probe for the sentence
 
-Clips are `unheard` (no encoder learned from them) or `all`, most of which the encoders have learned
+Clips are `held_out` (no encoder learned from them) or `all`, most of which the encoders learned
 from. Intervals sample the groups left out, sentences or speakers; where there are fewer than
 `MIN_UNITS`, pairs of speaker and sentence; where these are few too, there is none.
 
@@ -25,7 +25,7 @@ from affekt.metrics.intervals import clustered_difference, clustered_mean, clust
 from affekt.metrics.probes import leave_one_group_out_hits, linear_probe, nearest_mean, silhouettes
 
 Entry = dict[str, Any]
-Scores = dict[str, dict[str, Array]]  # clips (unheard, all) -> metric -> a score of each, (N,)
+Scores = dict[str, dict[str, Array]]  # clips (held_out, all) -> metric -> a score of each, (N,)
 What = Literal["emotion", "sentence", "speaker"]
 
 MIN_UNITS = 5  # with fewer, an interval has next to no information about units
@@ -57,7 +57,7 @@ class Labels:
     emotion: Array
     sentence: Array
     speaker: Array
-    unheard: NDArray[np.bool_]  # no encoder learned from the clip
+    held_out: NDArray[np.bool_]  # no encoder learned from the clip
 
     def of(self, what: What) -> Array:
         """Return the labels of one kind, (N,)."""
@@ -65,12 +65,12 @@ class Labels:
 
     def some(self, chosen: Array) -> "Labels":
         """Return the labels of some of the clips."""
-        parts = (self.emotion, self.sentence, self.speaker, self.unheard)
+        parts = (self.emotion, self.sentence, self.speaker, self.held_out)
         return Labels(*(part[chosen] for part in parts))
 
     def selections(self) -> dict[str, NDArray[np.bool_]]:
         """Return which clips count, (N,), in each part of the report; none is empty."""
-        every = {"unheard": self.unheard, "all": np.ones_like(self.unheard)}
+        every = {"held_out": self.held_out, "all": np.ones_like(self.held_out)}
         return {where: chosen for where, chosen in every.items() if chosen.any()}
 
 

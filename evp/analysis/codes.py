@@ -15,7 +15,7 @@ are those that the runs' config.yaml names; --pretrained and --corpus name other
                    <metric>, each with value, 95 % interval, what it samples, every run's value
     analysis.md    the same as tables
 
-evp/analysis/code_metrics.py defines clips (`unheard`, `all`), metrics and intervals.
+evp/analysis/code_metrics.py defines clips (`held_out`, `all`), metrics and intervals.
 """
 
 from collections.abc import Mapping, Sequence
@@ -145,12 +145,12 @@ def plot_codes(path: Path, panels: Mapping[str, Array], labels: Labels) -> None:
 
     Colours are emotions and marks are speakers; clips that no encoder learned from are outlined.
     """
-    clips, unheard = len(labels.unheard), int(labels.unheard.sum())
+    clips, held_out = len(labels.held_out), int(labels.held_out.sum())
     title = f"t-SNE of the emotion codes of {clips} clips"
-    if unheard:
-        title += f"; outlined: the {unheard} that no encoder learned from"
+    if held_out:
+        title += f"; outlined: the {held_out} that no encoder learned from"
     planes = {name: embed(codes) for name, codes in panels.items()}
-    clouds(path, planes, list(labels.emotion), list(labels.speaker), list(labels.unheard), title)
+    clouds(path, planes, list(labels.emotion), list(labels.speaker), list(labels.held_out), title)
 
 
 def analyse(models: Sequence[Model], corpus: Corpus, picture: Path) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def analyse(models: Sequence[Model], corpus: Corpus, picture: Path) -> dict[str,
         "corpus": {
             "root": str(corpus.root),
             "clips": len(clips),
-            "unheard": int(labels.unheard.sum()),
+            "held_out": int(labels.held_out.sum()),
         },
         "runs": {m.name: {p: [str(r) for r in runs] for p, runs in m.runs.items()} for m in models},
         "seeds": max(len(runs) for model in models for runs in model.runs.values()),
@@ -223,11 +223,10 @@ def report(found: dict[str, Any]) -> str:
     """Return analysis.md of what analysis.json holds."""
     parts = ["# Emotion and content codes"]
     for where, of_model in found["figures"].items():
-        heading = f"{found['corpus']['unheard' if where == 'unheard' else 'clips']} clips, {where}"
-        chance = [
-            f"{found['chance'][m.name]:.2f}" if m.name in found["chance"] else "" for m in METRICS
-        ]
-        parts += [f"## {heading}", _table(of_model, [["chance", *chance]])]
+        count = found["corpus"]["held_out" if where == "held_out" else "clips"]
+        guesses = [found["chance"].get(metric.name) for metric in METRICS]
+        chance = ["" if guess is None else f"{guess:.2f}" for guess in guesses]
+        parts += [f"## {count} clips, {where}", _table(of_model, [["chance", *chance]])]
         if found["differences"][where]:
             parts.append(_table(found["differences"][where], signed=True))
     parts.append(

@@ -87,16 +87,16 @@ def test_hits_across_by_hand():
     np.testing.assert_array_equal(hits, [True, True, True, False])
 
 
-def test_unheard_clips_have_silhouettes_among_themselves_and_readers_who_know_the_rest():
-    labels, _ = everyone(sentences=5, heard=4)  # one unheard sentence: its readers know four
+def test_held_out_clips_have_silhouettes_among_themselves_and_readers_who_know_the_rest():
+    labels, _ = everyone(sentences=5, heard=4)  # one held-out sentence: its readers know four
     codes = np.random.default_rng(0).normal(size=(len(labels.emotion), 5))
     found = score(codes, labels)
-    chosen = labels.unheard
+    chosen = labels.held_out
     assert 0 < chosen.sum() < len(chosen)
     for name in ("emotion_probe", "sentence_probe"):
-        np.testing.assert_array_equal(found["unheard"][name], found["all"][name][chosen])
+        np.testing.assert_array_equal(found["held_out"][name], found["all"][name][chosen])
     among = silhouettes(codes[chosen], labels.emotion[chosen])
-    np.testing.assert_array_equal(found["unheard"]["emotion_silhouette"], among)
+    np.testing.assert_array_equal(found["held_out"]["emotion_silhouette"], among)
     assert not np.allclose(found["all"]["emotion_silhouette"][chosen], among)
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_measured_is_left_out():
         labels.emotion,
         np.array([f"{a}{b}" for a, b in zip(speaker, sentence, strict=True)]),
         labels.speaker,
-        labels.unheard,
+        labels.held_out,
     )
     codes = np.random.default_rng(0).normal(size=(len(own.emotion), 5))
     assert BY_NAME.keys() - score(codes, own)["all"].keys() == {"sentence_probe"}
@@ -161,7 +161,7 @@ def test_chance_is_the_commonest_class_of_all_clips():
         np.where(labels.emotion == "e1", "e0", labels.emotion),
         labels.sentence,
         labels.speaker,
-        labels.unheard,
+        labels.held_out,
     )
     found = chances(uneven)
     assert found["emotion_probe"] == found["emotion_nearest_mean"] == 0.5
@@ -262,7 +262,7 @@ def test_the_command_writes_picture_figures_and_tables(make_run, tmp_path, capsy
     assert found["corpus"] == {
         "root": found["corpus"]["root"],
         "clips": 30,
-        "unheard": 6,
+        "held_out": 6,
     }
     assert found["runs"]["pretrained"] == {"emotion": [str(before)] * 2}
     assert (found["seeds"], found["notes"]) == (2, [])
@@ -281,7 +281,7 @@ def test_the_command_writes_picture_figures_and_tables(make_run, tmp_path, capsy
     assert set(found["differences"]["all"]["cross_minus_pretrained"]) == {"emotion"}
     text = capsys.readouterr().out
     assert text == report(found) == (out / "analysis.md").read_text(encoding="utf-8")
-    assert "## 6 clips, unheard" in text
+    assert "## 6 clips, held_out" in text
     assert "## 30 clips, all" in text
     assert "| mean MFCC, no_network " in text
 
