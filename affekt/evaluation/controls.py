@@ -1,7 +1,7 @@
-"""What the metrics say of videos that are no method's: the rows to read every table against.
+"""Control rows of every table: videos that are no method's, to compare every figure with.
 
-    truth                the truth against itself: the ends of every scale, and what sync, identity
-                         and emotion figures say of a real video
+    truth                the truth against itself: the ends of every scale, and the sync, identity
+                         and emotion figures of a real video
     truth re-encoded     the truth compressed again (H.264 crf 23): what a perfect method scores
     truth one frame late the truth, each frame shown 40 ms later: the price of a small lag
     frozen first frame   the first frame of the truth, standing still: LVD rewards it
@@ -10,7 +10,7 @@
     mean face            the mean aligned landmarks of all truth clips, on the truth's head: LD
                          rewards it
     detector floor       the truth's landmarks, detected again in a visually lossless copy (crf 18,
-                         as generate.py writes): no video can be told nearer to the truth than this
+                         as generate.py writes): no result can measurably be nearer to the truth
 
 On real clips a frozen frame can have a better LVD than the truth shown 40 ms late.
 """
@@ -23,105 +23,104 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array, Image
-from affekt.evaluation.control_rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, TRUTH
-from affekt.evaluation.video import Content, FaceFinder, Shown
+from affekt.evaluation.video import VideoOnDisk, VideoView
 from affekt.media.faces.geometry import RIGID_TEMPLATE, apply, invert, similarity
 from affekt.media.faces.points import RIGID
 from affekt.media.video.video import CRF, VideoWriter, read_video
 
-# The first picture of these equals the truth's, which counts 100 dB: picture metrics leave it out.
+RESULT, TRUTH = "result", "truth"
+RE_ENCODED, LATE, FROZEN = "truth re-encoded", "truth one frame late", "frozen first frame"
+OTHER, MEAN_FACE, FLOOR = "another speaker", "mean face", "detector floor"
+CONTROLS = {  # in the order of a table: what each row is
+    RE_ENCODED: "the truth compressed again (H.264 crf 23), as a perfect method would be",
+    LATE: "the truth, each frame 40 ms later",
+    FROZEN: "the truth's first frame, standing still",
+    OTHER: "a true video of somebody else, started again where it is too short",
+    MEAN_FACE: "the mean landmarks of all truths, standing still",
+    FLOOR: "the truth's landmarks found again in a visually lossless copy (crf 18)",
+}
+# The first frame of these equals the truth's, which counts 100 dB: picture metrics leave it out.
 FIRST_IS_THE_TRUTHS = (LATE, FROZEN)
 COMMON_CRF = 23  # x264's default: what most published videos are compressed with
 COPY_CRF = {RE_ENCODED: COMMON_CRF, FLOOR: CRF}
 
 
 @dataclass(frozen=True, eq=False)
-class Reordered:
-    """The pictures of a video in another order, under its own sound or another's."""
+class Reordered(VideoView):
+    """The frames of a video in another order, with its own sound or another's."""
 
-    base: Shown
-    order: tuple[int, ...]  # which picture of `base` is shown, for every picture shown
-    heard: Shown  # whose sound it is
+    base: VideoView
+    order: tuple[int, ...]  # of each frame, its place in `base`
+    sound_of: VideoView
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, pixels."""
         return self.base.size
 
     @property
     def length(self) -> int:
-        """How many pictures."""
         return len(self.order)
 
     def frames(self) -> Iterator[Image]:
-        """Yield the pictures in their new order; one is held, and going back reads anew."""
-        at, pictures = -1, self.base.frames()
+        """Yield the frames in their new order; one is held, and going back reads anew."""
+        at, frames = -1, self.base.frames()
         for k in self.order:
             if k < at:
-                at, pictures = -1, self.base.frames()
+                at, frames = -1, self.base.frames()
             while at < k:
-                picture, at = next(pictures), at + 1
-            yield picture
+                frame, at = next(frames), at + 1
+            yield frame
 
     def landmarks(self) -> Array:
-        """Return the landmarks in their new order."""
         return self.base.landmarks()[list(self.order)]
 
     def sound(self) -> Array | None:
-        """Return the sound."""
-        return self.heard.sound()
+        return self.sound_of.sound()
 
 
 @dataclass(frozen=True, eq=False)
-class Copy:
-    """A video that was written anew at another quality."""
+class Copy(VideoView):
+    """A video encoded again at another quality; its sound is not."""
 
-    base: Content
+    base: VideoOnDisk
     path: Path
     name: str  # RE_ENCODED or FLOOR
-    finder: FaceFinder
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height, pixels."""
         return self.base.size
 
     @property
     def length(self) -> int:
-        """How many pictures."""
         return self.base.length
 
     def frames(self) -> Iterator[Image]:
-        """Yield the pictures of the copy, which is written at the first call."""
+        """Yield the frames of the copy, which is written at the first call."""
         if not self.path.is_file():
             copy_video(self.base.frames(), self.path, COPY_CRF[self.name])
-        return cut(read_video(self.path), self.size)
+        width, height = self.size  # without the lines that `copy_video` adds
+        return (frame[:height, :width] for frame in read_video(self.path))
 
     def landmarks(self) -> Array:
-        """Return the landmarks found in the copy."""
         key = f"{self.base.key}-crf{COPY_CRF[self.name]}"  # the copy need not be written for it
-        return self.finder.find(key, self.frames)
+        return self.base.finder.find(key, self.frames)
 
     def sound(self) -> Array | None:
-        """Return the sound, which is not compressed again."""
         return self.base.sound()
 
 
-def controls_of(
-    truth: Content, other: Shown | None, folder: Path, finder: FaceFinder
-) -> dict[str, Shown]:
+def controls_of(truth: VideoOnDisk, other: VideoView | None, folder: Path) -> dict[str, VideoView]:
     """Return the controls of a clip that need no other clip but, perhaps, `other`.
 
     Args:
         truth: the clip.
         other: another speaker's clip of the same size, or None.
         folder: for copies.
-        finder: of faces in the copies.
     """
     T = truth.length
-    rows: dict[str, Shown] = {TRUTH: truth}
+    rows: dict[str, VideoView] = {TRUTH: truth}
     for number, name in enumerate(COPY_CRF):
-        rows[name] = Copy(truth, folder / f"{number}.mp4", name, finder)
+        rows[name] = Copy(truth, folder / f"{number}.mp4", name)
     rows[LATE] = Reordered(truth, (0, *range(T - 1)), truth)
     rows[FROZEN] = Reordered(truth, (0,) * T, truth)
     if other is not None:
@@ -165,12 +164,6 @@ def copy_video(frames: Iterable[Image], path: Path, crf: int) -> None:
     with VideoWriter(path, (width + width % 2, height + height % 2), crf=crf) as writer:
         for frame in chain([first], rest):
             writer.write(np.pad(frame, margins, mode="edge"))
-
-
-def cut(frames: Iterable[Image], size: tuple[int, int]) -> Iterator[Image]:
-    """Yield the frames at (width, height), without the lines that `copy_video` added."""
-    for frame in frames:
-        yield frame[: size[1], : size[0]]
 
 
 def _found(points: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Measure every clip of an evaluation once: what is known already is read from the cache.
+"""Measure every clip of an evaluation once; what was measured before is read from the cache.
 
 Figures go into the cache as clips are done, so that a stopped run goes on where it was and a
 second run is instant. A clip that cannot be measured is listed with its reason, whatever it is;
@@ -19,16 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from affekt.evaluation.cache import Cache, Scores
-from affekt.evaluation.control_rows import OTHER, RESULT, TRUTH
-from affekt.evaluation.controls import Reordered, controls_of
-from affekt.evaluation.measures import Facts, Measure
-from affekt.evaluation.networks import Tools, measures_of
-from affekt.evaluation.pairing import Case
+from affekt.evaluation.controls import OTHER, RESULT, TRUTH, Reordered, controls_of
+from affekt.evaluation.measures import Measure
+from affekt.evaluation.networks import MetricNetworks, measures_of
+from affekt.evaluation.pairing import ClipPair
 from affekt.evaluation.protocol import Protocol
-from affekt.evaluation.video import Content, FaceFinder, Shown, StoredVideo, VideoFile, digest
-from affekt.evaluation.video_shape import Form, refuse_unlike
-from affekt.media.constants import FRAME_RATE
-from affekt.media.corpus import Clip
+from affekt.evaluation.video import FaceFinder, MismatchError, VideoView, digest, mismatch, opened
 from affekt.media.faces.detector import (
     Detection,
     Detector,
@@ -38,7 +34,6 @@ from affekt.media.faces.detector import (
     make_detector,
 )
 from affekt.media.video.container import is_disk_error
-from affekt.media.video.video import probe
 from affekt.runtime.parallel import parallel_map
 
 log = logging.getLogger(__name__)
@@ -49,7 +44,7 @@ class Job:
     """What every clip of an evaluation is measured with."""
 
     protocol: Protocol
-    tools: Tools
+    networks: MetricNetworks
     cache: Path  # folder of found landmarks and features
     with_controls: bool = True
     detector_device: DetectorDevice = "auto"  # of face_alignment
@@ -57,17 +52,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """A clip, a clip of another speaker, and the keys under which each measure is kept."""
+    """A clip, a clip of another speaker, and the cache key of each measure."""
 
-    case: Case
-    other: Case | None
+    pair: ClipPair
+    other: ClipPair | None
     keys: dict[str, str]
-    truth: str = ""  # what the content of the truth is known by
+    truth: str = ""  # the key of the truth's content
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a clip: the rows of each measure, or why there are none."""
+    """The rows of each measure of a clip, or why there are none."""
 
     task: Task
     found: dict[str, dict[str, Scores]]
@@ -92,16 +87,16 @@ class LazyDetector:
 
 
 def plan(
-    cases: Sequence[Case],
-    truths: Sequence[Case],
+    pairs: Sequence[ClipPair],
+    truths: Sequence[ClipPair],
     measures: Sequence[Measure],
     job: Job,
     finder: FaceFinder,
 ) -> Iterator[Task | Outcome]:
-    """Yield what is to be done of every clip, or why nothing can be.
+    """Yield the task of every clip, or why there is none.
 
     Args:
-        cases: the clips.
+        pairs: the clips.
         truths: all true clips, of which the other speakers' are taken, with a result or without.
         measures: of the evaluation.
         job: how.
@@ -109,27 +104,27 @@ def plan(
     """
     keys: dict[str, str] = {}  # of the truths; another speaker's is needed more than once
 
-    def key_of(case: Case | None) -> str:
-        if case is None:
+    def key_of(pair: ClipPair | None) -> str:
+        if pair is None:
             return ""
-        if case.id not in keys:
-            keys[case.id] = opened(case.truth, finder).key
-        return keys[case.id]
+        if pair.id not in keys:
+            keys[pair.id] = opened(pair.truth, finder).key
+        return keys[pair.id]
 
     common = (job.protocol.hash, finder.detector.version, str(job.with_controls))
-    for case in cases:
-        other = another_speaker(case, truths) if job.with_controls else None
+    for pair in pairs:
+        other = another_speaker(pair, truths) if job.with_controls else None
         try:
-            truth, others = key_of(case), key_of(other)
-            result = opened(case.result, finder).key if case.result else ""
-            facts = [measure.depends_on(_facts(case)) for measure in measures]
+            truth, others = key_of(pair), key_of(other)
+            result = opened(pair.result, finder).key if pair.result else ""
+            metadata = [measure.depends_on(pair) for measure in measures]
         except (OSError, ValueError) as error:
-            yield _failed(Task(case, other, {}), error)
+            yield _failed(Task(pair, other, {}), error)
             continue
-        task = Task(case, other, {}, truth)
-        for measure, fact in zip(measures, facts, strict=True):
-            shown = (truth, result, others if OTHER in measure.rows else "", fact)
-            task.keys[measure.name] = digest(*shown, *common, measure.name, measure.identity)
+        task = Task(pair, other, {}, truth)
+        for measure, fact in zip(measures, metadata, strict=True):
+            content = (truth, result, others if OTHER in measure.rows else "", fact)
+            task.keys[measure.name] = digest(*content, *common, measure.name, measure.identity)
         yield task
 
 
@@ -153,76 +148,58 @@ def measure_all(
     """
     left = []
     for task in tasks:
-        todo = {
-            measure.name: task.keys[measure.name]
-            for measure in measures
-            if not (
-                cache.has(task.case.id, measure.name, task.keys[measure.name])
-                and measure.is_kept(task.keys[measure.name])
-            )
-        }
+        todo = {}
+        for measure in measures:
+            key = task.keys[measure.name]
+            if not (cache.has(task.pair.id, measure.name, key) and measure.is_kept(key)):
+                todo[measure.name] = key
         if todo:
-            left.append(Task(task.case, task.other, todo))
+            left.append(Task(task.pair, task.other, todo))
         else:
             yield Outcome(task, {})
     for outcome in parallel_map(_measure, left, workers, partial(_start, job, detector), _died):
         for name, rows in outcome.found.items():
-            cache.add(outcome.task.case.id, name, outcome.task.keys[name], rows)
+            cache.add(outcome.task.pair.id, name, outcome.task.keys[name], rows)
         yield outcome
 
 
-def opened(content: Path | Clip, finder: FaceFinder) -> Content:
-    """Return a video file or a prepared clip as the metrics see it."""
-    return VideoFile(content, finder) if isinstance(content, Path) else StoredVideo(content, finder)
-
-
-def rows_of(task: Task, job: Job, finder: FaceFinder, folder: Path) -> dict[str, Shown]:
+def rows_of(task: Task, job: Job, finder: FaceFinder, folder: Path) -> dict[str, VideoView]:
     """Return the rows of a clip: the result, the truth, and the controls.
 
     Raises:
         MediaError: a file cannot be read.
         ValueError: other frame rate, size or length.
     """
-    case = task.case
-    truth = opened(case.truth, finder)
-    rows: dict[str, Shown] = {TRUTH: truth}
+    pair = task.pair
+    truth = opened(pair.truth, finder)
+    rows: dict[str, VideoView] = {TRUTH: truth}
     if job.with_controls:
         other = opened(task.other.truth, finder) if task.other else None
-        rows = controls_of(truth, other, folder, finder)
-    if case.result is None:
+        rows = controls_of(truth, other, folder)
+    if pair.result is None:
         return rows
-    result = opened(case.result, finder)
-    forms = form_of(case.result, result), form_of(case.truth, truth)
-    refuse_unlike(case.id, *forms, job.protocol.length_slack)
+    result = opened(pair.result, finder)
+    for reason, sentence in mismatch(result.shape, truth.shape, job.protocol.length_slack).items():
+        raise MismatchError(reason, f"{pair.id}: {sentence}")
     rows = {RESULT: result, **rows}
     shortest = min(result.length, truth.length)
-    return {name: shortened(shown, shortest) for name, shown in rows.items()}
+    return {name: shortened(view, shortest) for name, view in rows.items()}
 
 
-def shortened(shown: Shown, length: int) -> Shown:
-    """Return the first pictures of a video, or all of it if it has no more."""
-    return shown if shown.length == length else Reordered(shown, tuple(range(length)), shown)
+def shortened(view: VideoView, length: int) -> VideoView:
+    """Return the first frames of a video, or all of it if it has no more."""
+    return view if view.length == length else Reordered(view, tuple(range(length)), view)
 
 
-def form_of(content: Path | Clip, shown: Shown) -> Form:
-    """Return a video's frame rate as its file declares it, its size and its counted length."""
-    rate = probe(content).fps if isinstance(content, Path) else float(FRAME_RATE)
-    return Form(rate, shown.size, shown.length)
-
-
-def another_speaker(case: Case, truths: Sequence[Case]) -> Case | None:
+def another_speaker(pair: ClipPair, truths: Sequence[ClipPair]) -> ClipPair | None:
     """Return another speaker's clip, of the same emotion if there is one; None: one speaker.
 
     Which one depends on the two clips alone, not on what else is measured: the one whose id gives
     the least hash with the clip's own.
     """
-    others = [each for each in truths if each.speaker != case.speaker]
-    alike = [each for each in others if each.emotion == case.emotion] or others
-    return min(alike, key=lambda each: digest(case.id, each.id), default=None)
-
-
-def _facts(case: Case) -> Facts:
-    return Facts(case.id, case.emotion, case.source)
+    others = [each for each in truths if each.speaker != pair.speaker]
+    alike = [each for each in others if each.emotion == pair.emotion] or others
+    return min(alike, key=lambda each: digest(pair.id, each.id), default=None)
 
 
 _job: Job
@@ -237,7 +214,7 @@ def _start(job: Job, detector: Detector | None) -> None:
     _job = job
     detector = detector or LazyDetector(job.protocol.landmarks.detector, job.detector_device)
     _finder = FaceFinder(detector, job.cache / "faces")
-    _measures = measures_of(job.protocol, job.tools, job.cache, detector)
+    _measures = measures_of(job.protocol, job.networks, job.cache, detector)
 
 
 def _measure(task: Task) -> Outcome:
@@ -245,7 +222,7 @@ def _measure(task: Task) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
             rows = rows_of(task, _job, _finder, Path(folder))
             found = {
-                measure.name: measure.of(rows, _facts(task.case), task.keys[measure.name])
+                measure.name: measure.of(rows, task.pair, task.keys[measure.name])
                 for measure in _measures
                 if measure.name in task.keys
             }
@@ -253,7 +230,7 @@ def _measure(task: Task) -> Outcome:
         if is_disk_error(error):
             raise
         if not isinstance(error, (OSError, ValueError)):
-            log.warning("%s failed:\n%s", task.case.id, traceback.format_exc())
+            log.warning("%s failed:\n%s", task.pair.id, traceback.format_exc())
         return _failed(task, error)
     return Outcome(task, found)
 
@@ -265,4 +242,4 @@ def _failed(task: Task, error: Exception) -> Outcome:
 
 
 def _died(task: Task) -> Outcome:
-    return Outcome(task, {}, "died", f"{task.case.id}: the process that measured it died")
+    return Outcome(task, {}, "died", f"{task.pair.id}: the process that measured it died")

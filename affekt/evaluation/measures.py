@@ -1,8 +1,10 @@
-"""The groups of metrics of an evaluation, each a function of a clip's rows: name -> figures.
+"""Measures: groups of metrics of a clip, as functions of its rows (the result and the controls).
 
-A measure sees all rows of a clip at once (the result and the controls), so that what belongs to
-the truth is worked out once. It returns {row: {metric: value}}; a row that it cannot speak of is
-left out, and a metric that has no value for this clip is None.
+A measure takes all rows of a clip at once, so that what belongs to the truth is computed once. It
+returns {row: {metric: value}}; a row that it does not apply to is left out, and a metric without a
+value for this clip is None. Measures with a network stand in networks.py, which also lists which
+measures there are (`measures_of`). A new metric of one that is here needs its function in
+affekt/metrics, and its column in affekt/evaluation/tables/papers.yaml.
 """
 
 import abc
@@ -10,34 +12,33 @@ import typing as tp
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
 from affekt.arrays import Array, Image
-from affekt.evaluation.control_rows import CONTROLS, FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
-from affekt.evaluation.controls import FIRST_IS_THE_TRUTHS
+from affekt.evaluation.controls import (
+    CONTROLS,
+    FIRST_IS_THE_TRUTHS,
+    FROZEN,
+    LATE,
+    OTHER,
+    RE_ENCODED,
+    RESULT,
+    TRUTH,
+)
+from affekt.evaluation.pairing import ClipPair
 from affekt.evaluation.protocol import Landmarks, Pictures
-from affekt.evaluation.video import Shown
+from affekt.evaluation.video import VideoView
 from affekt.media.faces.crop import Crop, cut, square_crop
 from affekt.metrics.image import picture_scores
-from affekt.metrics.landmark import landmark_distances, shared_frames
+from affekt.metrics.landmark import METRICS, landmark_distances, shared_frames
 from affekt.metrics.temporal import flicker, jitter, warp_errors
 
-Rows = Mapping[str, Shown]
+Rows = Mapping[str, VideoView]
 Scores = dict[str, float | None]
 
 SCALED = ("evp", "makeittalk")  # conventions whose unit does not depend on the picture's size
 FACE_MARGIN = 0.25  # of the face's larger side, around it on every side
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a clip beside its videos."""
-
-    clip: str
-    emotion: str = ""  # label; empty: unknown
-    source: Path | None = None  # the picture that the result was made from
 
 
 class Measure(abc.ABC):
@@ -46,7 +47,7 @@ class Measure(abc.ABC):
     Attributes:
         name: what a protocol calls it.
         identity: its version, and the checksum of its weights: what its figures depend on.
-        rows: those that it may speak of.
+        rows: those that it applies to.
     """
 
     name: str
@@ -54,39 +55,39 @@ class Measure(abc.ABC):
     rows: tuple[str, ...]
 
     @abc.abstractmethod
-    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
-        """Return the figures of every row that it can speak of.
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+        """Return the metrics of every row that it applies to.
 
         Args:
             rows: the clip's.
-            facts: of the clip.
+            pair: the clip, for its label and source picture.
             key: of the clip's contents and this measure, to keep arrays under.
         """
 
-    def depends_on(self, facts: Facts) -> str:
-        """Return what of these facts its figures depend on."""
-        del facts
+    def depends_on(self, pair: ClipPair) -> str:
+        """Return what of the clip's metadata its metrics depend on."""
+        del pair
         return ""
 
     def is_kept(self, key: str) -> bool:
-        """Say whether the arrays that it keeps under a key are there."""
+        """Return whether the arrays that it keeps under a key are there."""
         del key
         return True
 
 
 @dataclass(frozen=True)
-class FormMeasure(Measure):
-    """What a clip is: its size, its length, and in how many frames both sides have a face."""
+class ShapeMeasure(Measure):
+    """The clip's size and length, and the share of frames with a face on both sides."""
 
-    name: str = "form"
+    name: str = "form"  # as caches have it
     identity: str = "1"
     rows: tuple[str, ...] = (RESULT,)
 
-    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return frames, width, height, and covered, a share, of the result or else the truth."""
         truth = rows[TRUTH]
-        shown = rows.get(RESULT, truth)
-        share = float(shared_frames(shown.landmarks(), truth.landmarks()).mean())
+        view = rows.get(RESULT, truth)
+        share = float(shared_frames(view.landmarks(), truth.landmarks()).mean())
         width, height = truth.size
         scores: Scores = {"frames": truth.length, "width": width, "height": height}
         return {RESULT: scores | {"covered": share}}
@@ -101,7 +102,7 @@ class LandmarkMeasure(Measure):
     identity: str = "2"
     rows: tuple[str, ...] = (RESULT, TRUTH, *CONTROLS)
 
-    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return m_ld, m_lvd, f_ld, f_lvd, and what else the convention has.
 
         None for a result without two frames in a row with a face on both sides: it has no figure,
@@ -109,9 +110,9 @@ class LandmarkMeasure(Measure):
         """
         truth = rows[TRUTH]
         return {
-            name: self.between(shown.landmarks(), truth.landmarks())
-            for name, shown in rows.items()
-            if self.rules.convention in SCALED or shown.size == truth.size
+            name: self.between(view.landmarks(), truth.landmarks())
+            for name, view in rows.items()
+            if self.rules.convention in SCALED or view.size == truth.size
         }
 
     def between(self, landmarks: Array, truth: Array) -> Scores:
@@ -119,7 +120,7 @@ class LandmarkMeasure(Measure):
         rules = self.rules
         shared = shared_frames(landmarks, truth)
         if not (shared[1:] & shared[:-1]).any():
-            return dict.fromkeys(("m_ld", "m_lvd", "f_ld", "f_lvd"))
+            return dict.fromkeys(METRICS)
         bug = rules.eat_flvd_bug
         return dict(landmark_distances(landmarks, truth, rules.convention, rules.view, bug))
 
@@ -134,19 +135,19 @@ class PictureMeasure(Measure):
     identity: str = "1"
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
-    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return ssim, ssim_wang, psnr and psnr_u8wrap."""
         truth = rows[TRUTH]
         crop = face_square(truth, self.rules.size) if self.rules.region == "face" else None
         return {
-            name: self._means(shown, truth, crop, int(name in FIRST_IS_THE_TRUTHS))
-            for name, shown in chosen(rows, self.rows, truth.size).items()
+            name: self._means(view, truth, crop, int(name in FIRST_IS_THE_TRUTHS))
+            for name, view in same_size(rows, self.rows, truth.size).items()
         }
 
-    def _means(self, shown: Shown, truth: Shown, crop: Crop | None, first: int) -> Scores:
+    def _means(self, view: VideoView, truth: VideoView, crop: Crop | None, first: int) -> Scores:
         if truth.length <= first:
             return {}
-        ours, theirs = (islice(seen(each, crop), first, None) for each in (shown, truth))
+        ours, theirs = (islice(cropped(each, crop), first, None) for each in (view, truth))
         scores = picture_scores(ours, theirs, self.device)
         return {metric: float(values.mean()) for metric, values in scores.items()}
 
@@ -160,39 +161,39 @@ class TemporalMeasure(Measure):
     identity: str = "2"
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
-    def of(self, rows: Rows, facts: Facts, key: str) -> dict[str, Scores]:
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return warp_error under the truth's flow, flicker, and the landmarks' jitter."""
         truth = rows[TRUTH]
-        same = chosen(rows, self.rows, truth.size)
+        same = same_size(rows, self.rows, truth.size)
         errors = warp_errors({name: each.frames() for name, each in same.items()}, truth.frames())
         return {
             name: {
                 "warp_error": errors[name],
-                "flicker": flicker(shown.frames()) if shown.length > 1 else None,
-                "jitter": self._jitter(shown),
+                "flicker": flicker(view.frames()) if view.length > 1 else None,
+                "jitter": self._jitter(view),
             }
-            for name, shown in same.items()
+            for name, view in same.items()
         }
 
-    def _jitter(self, shown: Shown) -> float | None:
+    def _jitter(self, view: VideoView) -> float | None:
         """Return the jitter; None where no four frames in a row have a face."""
         try:
-            return jitter(shown.landmarks(), self.rules.view)
+            return jitter(view.landmarks(), self.rules.view)
         except ValueError:
             return None
 
 
-def chosen(rows: Rows, names: tp.Iterable[str], size: tuple[int, int]) -> dict[str, Shown]:
-    """Return the rows of these names that there are, with pictures of this size."""
+def same_size(rows: Rows, names: tp.Iterable[str], size: tuple[int, int]) -> dict[str, VideoView]:
+    """Return the rows of these names whose frames have this size."""
     return {name: rows[name] for name in names if name in rows and rows[name].size == size}
 
 
-def seen(shown: Shown, crop: Crop | None) -> Iterator[Image]:
-    """Yield the pictures, cut where a crop is given."""
-    return shown.frames() if crop is None else (cut(frame, crop) for frame in shown.frames())
+def cropped(view: VideoView, crop: Crop | None) -> Iterator[Image]:
+    """Yield the frames, cut where a crop is given."""
+    return view.frames() if crop is None else (cut(frame, crop) for frame in view.frames())
 
 
-def face_square(truth: Shown, size: int) -> Crop:
+def face_square(truth: VideoView, size: int) -> Crop:
     """Return the square around the truth's face, one for the clip, for both sides alike.
 
     The median box of its landmarks, with a quarter of its larger side around it.

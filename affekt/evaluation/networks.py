@@ -1,33 +1,50 @@
-"""What an evaluation measures with: which networks there are, and the measures that use them.
+"""Measures with a network: sync, identity, emotion, FID and KID; and which networks there are.
 
 A metric whose weights are missing is not available; its reason says which file to fetch and where
-to put it, and the others come all the same. Weights that are there but wrong end the evaluation.
+to put it, and the others come all the same. Weights that are there but wrong end the evaluation. A
+network is loaded at its first use, once in every process.
 """
 
+import logging
 import typing as tp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
-from affekt.evaluation.control_rows import NETWORK_METRICS
+import numpy as np
+
+from affekt.arrays import Array, Image
+from affekt.evaluation.cache import Line
+from affekt.evaluation.controls import FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
 from affekt.evaluation.measures import (
-    FormMeasure,
     LandmarkMeasure,
     Measure,
     PictureMeasure,
+    Rows,
+    Scores,
+    ShapeMeasure,
     TemporalMeasure,
+    same_size,
 )
-from affekt.evaluation.network_measures import (
-    DistributionMeasure,
-    EmotionMeasure,
-    IdentityMeasure,
-    SyncMeasure,
-)
-from affekt.evaluation.protocol import MeasureName, Protocol
+from affekt.evaluation.pairing import ClipPair
+from affekt.evaluation.protocol import NETWORK_METRICS, MeasureName, Protocol, Sync
+from affekt.evaluation.video import VideoView
 from affekt.media.faces.detector import Detector
-from affekt.runtime.files import sha256
+from affekt.media.video.pictures import read_picture
+from affekt.metrics.emotion.data import spread
+from affekt.metrics.emotion.network import Classifier, load_classifier
+from affekt.metrics.emotion.score import Reading, efd_proxy, emotion_correct, read_emotion
+from affekt.metrics.fid import features, fid, fid_interval, kid, kid_interval, load_inception
+from affekt.metrics.identity import csim, embed, load_arcface
+from affekt.metrics.sync.network import SyncNet, load_syncnet
+from affekt.metrics.sync.score import embed_clip, sync_scores
+from affekt.runtime.files import load_npy, save_npy, sha256
 from affekt.runtime.weights.registry import require, status
 from affekt.runtime.weights.table import MissingWeightsError
+
+log = logging.getLogger(__name__)
 
 # The registry's key of each measure's network; none: the project trains it.
 KEYS: dict[MeasureName, str | None] = {
@@ -41,10 +58,177 @@ NO_CLASSIFIER = (
     "no emotion classifier was given: train one (python -m affekt.metrics.emotion.train "
     "configs/metrics/emotion_classifier.yaml) and name its run with --emotion-classifier"
 )
+FEWEST = 4  # frames that KID needs
+FEATURES = "features"  # metric of the lines of clips whose features are kept
 
 
 @dataclass(frozen=True)
-class Tools:
+class SyncMeasure(Measure):
+    """LSE-C, LSE-D and the offset, by SyncNet."""
+
+    weights: Path
+    identity: str
+    device: str
+    rules: Sync
+    name: str = "sync"
+    rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
+
+    @cached_property
+    def _network(self) -> SyncNet:
+        return load_syncnet(self.weights, self.device)
+
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+        """Return lse_c, lse_d and sync_offset; None where the truth has no sound."""
+        truth = rows[TRUTH]
+        sound = truth.sound()
+        # Mouths are cut where the truth's is, but for another speaker's.
+        return {
+            name: self._scores(view, view if name == OTHER else truth, sound)
+            for name, view in same_size(rows, self.rows, truth.size).items()
+        }
+
+    def _scores(self, view: VideoView, framed: VideoView, sound: Array | None) -> Scores:
+        nothing: Scores = dict.fromkeys(("lse_c", "lse_d", "sync_offset"))
+        if sound is None:
+            return nothing
+        try:
+            video, audio = embed_clip(self._network, view.frames(), framed.landmarks(), sound)
+        except ValueError:  # too short for a window, or no face to cut
+            return nothing
+        scores = sync_scores(video, audio, self.rules.reach, self.rules.padded)
+        return {"lse_c": scores.lse_c, "lse_d": scores.lse_d, "sync_offset": scores.offset}
+
+
+@dataclass(frozen=True)
+class IdentityMeasure(Measure):
+    """Cosine similarity with the source picture, by ArcFace."""
+
+    weights: Path
+    identity: str
+    detector: Detector
+    name: str = "identity"
+    rows: tuple[str, ...] = (RESULT, TRUTH, OTHER)
+
+    @cached_property
+    def _session(self) -> tp.Any:
+        return load_arcface(self.weights)
+
+    def depends_on(self, pair: ClipPair) -> str:
+        """Return the checksum of the source picture; none where there is no such file."""
+        return sha256(pair.source) if pair.source and pair.source.is_file() else ""
+
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+        """Return csim; none where the clip has no source picture, or one without a face."""
+        if pair.source is None:
+            return {}
+        try:
+            source = self._of_picture(pair.source)
+        except (OSError, ValueError) as error:
+            log.warning("%s has no identity figure: %s", pair.id, error)
+            return {RESULT: {"csim": None}}
+        codes = {
+            name: embed(self._session, rows[name].frames(), rows[name].landmarks())
+            for name in self.rows
+            if name in rows
+        }
+        return {name: {"csim": csim(frames, source)} for name, frames in codes.items()}
+
+    def _of_picture(self, path: Path) -> Array:
+        """Return the embedding of a picture, (512,).
+
+        Raises:
+            ValueError: no face in it.
+        """
+        picture = read_picture(path)
+        face = self.detector.detect(picture)
+        if face is None:
+            raise ValueError(f"no face was found in the source picture {path}")
+        return embed(self._session, [picture], face.points[None].astype(float))[0]
+
+
+@dataclass(frozen=True)
+class EmotionMeasure(Measure):
+    """Emotion accuracy and efd_proxy, by the project's frame attention network."""
+
+    run: Path
+    identity: str
+    device: str
+    count: int
+    name: str = "emotion"
+    rows: tuple[str, ...] = (RESULT, TRUTH, FROZEN, OTHER)
+
+    @cached_property
+    def _classifier(self) -> Classifier:
+        return load_classifier(self.run, self.device)
+
+    def depends_on(self, pair: ClipPair) -> str:
+        """Return the label."""
+        return pair.emotion
+
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+        """Return emotion_correct, 0 or 1, and efd_proxy.
+
+        None of a clip without a label, or with one that the classifier was not trained on.
+        """
+        emotions = self._classifier.description.emotions
+        if pair.emotion not in emotions:
+            if pair.emotion:
+                log.warning(
+                    "%s is labelled %r, which %s was not trained on; it knows %s: no figure",
+                    pair.id, pair.emotion, self.run, ", ".join(emotions),
+                )  # fmt: skip
+            return {name: {"emotion_correct": None} for name in (RESULT, TRUTH) if name in rows}
+        label = emotions.index(pair.emotion)
+        readings = {name: self._read(rows[name]) for name in self.rows if name in rows}
+        truth = readings[TRUTH].features
+        return {
+            name: {
+                "emotion_correct": emotion_correct(reading, label),
+                "efd_proxy": _number(efd_proxy(reading.features, truth)),
+            }
+            for name, reading in readings.items()
+        }
+
+    def _read(self, view: VideoView) -> Reading:
+        landmarks = view.landmarks()[..., :2]
+        return read_emotion(self._classifier, view.frames(), landmarks, self.count)
+
+
+@dataclass(frozen=True)
+class DistributionMeasure(Measure):
+    """The features of FID and KID, which `distributions` computes over all clips at the end."""
+
+    weights: Path
+    identity: str
+    device: str
+    count: int
+    folder: Path
+    name: str = "distribution"
+    # Other speakers' clips are the same set of pictures, handed round: their FID would be 0.
+    rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, FROZEN)
+
+    @cached_property
+    def _network(self) -> tp.Any:
+        return load_inception(self.weights, self.device)
+
+    def is_kept(self, key: str) -> bool:
+        """Return whether the truth's features, which every clip has, are there."""
+        return feature_file(self.folder, key, TRUTH).is_file()
+
+    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+        """Keep the features of every row in a file; return of how many frames they are."""
+        found: dict[str, Scores] = {}
+        for name in self.rows:
+            if name in rows:
+                chosen = spread(rows[name].length, self.count)
+                codes = features(self._network, frames_at(rows[name], chosen))
+                save_npy(feature_file(self.folder, key, name), codes)
+                found[name] = {FEATURES: len(codes)}
+        return found
+
+
+@dataclass(frozen=True)
+class MetricNetworks:
     """The networks of an evaluation."""
 
     paths: dict[MeasureName, Path] = field(default_factory=dict)  # a weights file, or a run
@@ -54,10 +238,10 @@ class Tools:
     device: str = "cpu"
 
 
-def choose_tools(
+def choose_networks(
     protocol: Protocol, runs: tp.Mapping[MeasureName, Path | None], device: str = "cpu"
-) -> Tools:
-    """Return the networks that a protocol wants and that there are.
+) -> MetricNetworks:
+    """Return the networks that a protocol needs, as far as there are weights.
 
     Args:
         protocol: of the evaluation.
@@ -69,12 +253,12 @@ def choose_tools(
         InvalidWeightsError: a weights file is there, but is not the right one.
         FileNotFoundError: a run that was named holds no network.
     """
-    tools = Tools(device=device)
+    networks = MetricNetworks(device=device)
     for measure, key in KEYS.items():
         if measure not in protocol.measures:
             continue
         path, why, checksum = runs.get(measure), NO_CLASSIFIER, ""
-        tools.trained_here.extend([measure] if path else [])
+        networks.trained_here.extend([measure] if path else [])
         if key and path is None:
             published = status(key)
             try:
@@ -83,46 +267,72 @@ def choose_tools(
             except MissingWeightsError as error:
                 why = str(error)
         if path is None:
-            tools.unavailable.update(dict.fromkeys(NETWORK_METRICS[measure], why))
+            networks.unavailable.update(dict.fromkeys(NETWORK_METRICS[measure], why))
             continue
-        tools.paths[measure] = path
-        tools.checksums[measure] = checksum or sha256(_exported(path))
-    return tools
+        networks.paths[measure] = path
+        networks.checksums[measure] = checksum or sha256(_exported(path))
+    return networks
 
 
 def measures_of(
-    protocol: Protocol, tools: Tools, cache: Path, detector: Detector
+    protocol: Protocol, networks: MetricNetworks, cache: Path, detector: Detector
 ) -> Sequence[Measure]:
     """Return the measures of a protocol that are available; networks are loaded at first use."""
-    measures: list[Measure] = [FormMeasure()]
-    for name in protocol.measures:
-        if name not in KEYS:
-            measures.append(_plain(name, protocol, tools.device))
-        elif name in tools.paths:
-            measures.append(_network(name, protocol, tools, cache, detector))
-    return measures
+
+    def measure_of(name: MeasureName) -> Measure | None:
+        match name:
+            case "landmarks":
+                return LandmarkMeasure(protocol.landmarks)
+            case "pictures":
+                return PictureMeasure(protocol.pictures, networks.device)
+            case "temporal":
+                return TemporalMeasure(protocol.landmarks)
+        if name not in networks.paths:
+            return None
+        weights = networks.paths[name], f"1 {networks.checksums[name]}"
+        match name:
+            case "sync":
+                return SyncMeasure(*weights, networks.device, protocol.sync)
+            case "identity":
+                return IdentityMeasure(*weights, detector)
+            case "emotion":
+                return EmotionMeasure(*weights, networks.device, protocol.emotion.frames)
+            case "distribution":
+                count, folder = protocol.distribution.frames, cache / "features"
+                return DistributionMeasure(*weights, networks.device, count, folder)
+
+    found = (measure_of(name) for name in protocol.measures)
+    return [ShapeMeasure(), *(measure for measure in found if measure is not None)]
 
 
-def _plain(name: MeasureName, protocol: Protocol, device: str) -> Measure:
-    if name == "landmarks":
-        return LandmarkMeasure(protocol.landmarks)
-    if name == "pictures":
-        return PictureMeasure(protocol.pictures, device)
-    return TemporalMeasure(protocol.landmarks)
+def feature_file(folder: Path, key: str, row: str) -> Path:
+    """Return where the features of a row of a clip are kept."""
+    return folder / key[:2] / f"{key}-{row.replace(' ', '-')}.npy"
 
 
-def _network(
-    name: MeasureName, protocol: Protocol, tools: Tools, cache: Path, detector: Detector
-) -> Measure:
-    path, identity, device = tools.paths[name], f"1 {tools.checksums[name]}", tools.device
-    if name == "distribution":
-        frames = protocol.distribution.frames
-        return DistributionMeasure(path, identity, device, frames, cache / "features")
-    if name == "sync":
-        return SyncMeasure(path, identity, device, protocol.sync)
-    if name == "identity":
-        return IdentityMeasure(path, identity, detector)
-    return EmotionMeasure(path, identity, device, protocol.emotion.frames)
+def frames_at(view: VideoView, chosen: tp.Sequence[int]) -> list[Image]:
+    """Return the frames of a video at these indices."""
+    wanted = set(chosen)
+    return [frame for k, frame in enumerate(islice(view.frames(), max(chosen) + 1)) if k in wanted]
+
+
+def distributions(lines: Sequence[Line], folder: Path) -> dict[str, dict[str, tp.Any]]:
+    """Return {row: {"fid": {"value", "low", "high"}, "kid": {"value"}}} against the truth's frames.
+
+    Args:
+        lines: of the evaluation.
+        folder: where the features are.
+    """
+    rows: dict[str, dict[str, Array]] = {}
+    for line in lines:
+        if line.metric == FEATURES:
+            path = feature_file(folder, line.key, line.row)
+            found = load_npy(path, (None, None), f"delete {folder}, and run the same again")
+            rows.setdefault(line.row, {})[line.clip] = found
+    if not rows:
+        return {}
+    truth = rows.pop(TRUTH)
+    return {row: _against(clips, truth) for row, clips in rows.items()}
 
 
 def _exported(run: Path) -> Path:
@@ -136,3 +346,20 @@ def _exported(run: Path) -> Path:
             f"{SCRIPTS} writes at its end"
         )
     return found[0]
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _against(clips: dict[str, Array], truth: dict[str, Array]) -> dict[str, tp.Any]:
+    shared = {clip: truth[clip] for clip in clips}
+    ours, theirs = np.concatenate([*clips.values()]), np.concatenate([*shared.values()])
+    if len(ours) < FEWEST:
+        return {}
+    pairs = {"fid": (fid, fid_interval), "kid": (kid, kid_interval)}
+    found = {}
+    for name, (distance, interval) in pairs.items():
+        low, high = interval(clips, shared)
+        found[name] = {"value": distance(ours, theirs), "low": low, "high": high}
+    return found

@@ -1,6 +1,6 @@
-"""Which result belongs to which truth: by clip id or by a manifest, never by position.
+"""Pairs of results and truths: by clip id or by a manifest, never by position.
 
-A case is one clip of an evaluation: its truth, its result, and what is known of it. Truth is a
+A pair is one clip of an evaluation: its truth, its result, and its metadata. Truth is a
 folder of videos or a prepared corpus; a manifest (the CSV of `test.py check --write-manifest`, or
 one of your own with a column clip_id) adds speaker, label and source picture.
 """
@@ -15,7 +15,7 @@ VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 
 
 @dataclass(frozen=True)
-class Case:
+class ClipPair:
     """One clip of an evaluation."""
 
     id: str
@@ -30,13 +30,15 @@ class Case:
 class Pairing:
     """The clips that there are, and those of which a side is missing."""
 
-    cases: list[Case]
+    pairs: list[ClipPair]
     missing: list[str]  # no result
     extra: list[str]  # no truth
-    truths: list[Case]  # every true clip, with a result or without
+    truths: list[ClipPair]  # every true clip, with a result or without
 
 
-def pair(results: Path | None, truth: Path, split: str, manifest: Path | None = None) -> Pairing:
+def find_pairs(
+    results: Path | None, truth: Path, split: str, manifest: Path | None = None
+) -> Pairing:
     """Match results with the truth.
 
     Args:
@@ -89,28 +91,28 @@ def find_videos(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _truths(truth: Path, split: str) -> dict[str, Case]:
+def _truths(truth: Path, split: str) -> dict[str, ClipPair]:
     if not (truth / "manifest.jsonl").is_file():
-        return {clip: Case(clip, path) for clip, path in find_videos(truth).items()}
+        return {clip: ClipPair(clip, path) for clip, path in find_videos(truth).items()}
     clips = Corpus(truth).clips(split)
     if not clips:
         raise ValueError(f"{truth} has no clips of split {split!r}; --split names another")
-    return {clip.id: Case(clip.id, clip, None, clip.speaker, clip.emotion) for clip in clips}
+    return {clip.id: ClipPair(clip.id, clip, None, clip.speaker, clip.emotion) for clip in clips}
 
 
-def _described(truths: dict[str, Case], manifest: Path) -> dict[str, Case]:
-    """Return the manifest's clips with what it says of them."""
-    cases: dict[str, Case] = {}
+def _described(truths: dict[str, ClipPair], manifest: Path) -> dict[str, ClipPair]:
+    """Return the manifest's clips with their metadata."""
+    pairs: dict[str, ClipPair] = {}
     for row in read_manifest(manifest).rows:
         if row.clip_id not in truths:
             raise ValueError(
                 f"{manifest}, line {row.line}: there is no truth of clip_id {row.clip_id!r}"
             )
         known, source = truths[row.clip_id], row.cells.get("source")
-        cases[row.clip_id] = replace(
+        pairs[row.clip_id] = replace(
             known,
             speaker=row.cells.get("speaker") or known.speaker,
             emotion=row.cells.get("label") or known.emotion,
             source=manifest.parent / source if source else None,
         )
-    return cases
+    return pairs

@@ -21,6 +21,13 @@ FOLDER = Path(__file__).parents[2] / "configs" / "protocols"
 MeasureName = tp.Literal[
     "landmarks", "pictures", "temporal", "sync", "identity", "emotion", "distribution"
 ]
+# The metrics that each measure with a network gives: they compare between equal networks only.
+NETWORK_METRICS: dict[MeasureName, tuple[str, ...]] = {
+    "distribution": ("fid", "kid"),
+    "sync": ("lse_c", "lse_d", "sync_offset"),
+    "identity": ("csim",),
+    "emotion": ("emotion_correct", "efd_proxy"),
+}
 ALIGNED = ("evp", "makeittalk")  # conventions that turn faces, and so have a 3d view
 ManifestKind = tp.Literal["none", "evp", "lrw-self", "mead-self"]
 

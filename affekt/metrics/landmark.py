@@ -46,6 +46,7 @@ from affekt.media.faces.points import (
 Scores = dict[str, float]
 Convention = tp.Literal["evp", "atvg", "eat", "makeittalk", "eamm"]
 
+METRICS = ("m_ld", "m_lvd", "f_ld", "f_lvd")  # of every convention
 FACE = tuple(range(COUNT))
 PARTS = {"m": MOUTH, "f": FACE}
 STILL = 1e-6  # of a standard deviation; a track that moves less has no correlation

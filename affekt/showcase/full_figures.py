@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from affekt.evaluation.control_rows import RESULT, TRUTH
+from affekt.evaluation.controls import RESULT, TRUTH
 from affekt.evaluation.tables.evaluations import load_evaluation
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affekt.evaluation import measure as evaluate
+from affekt.evaluation import measure as measuring
+from affekt.evaluation import video
 from affekt.media.video.video import read_frames, write_video
 from affekt.metrics.image import psnr
 from affekt.runtime.files import read_json, read_jsonl
@@ -37,8 +38,8 @@ def load_script():
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.setattr(evaluate, "make_detector", lambda name, device: BarDetector())
-    monkeypatch.setattr(evaluate, "detector_version", lambda name: BarDetector.version)
+    monkeypatch.setattr(measuring, "make_detector", lambda name, device: BarDetector())
+    monkeypatch.setattr(measuring, "detector_version", lambda name: BarDetector.version)
     return load_script()
 
 
@@ -100,7 +101,7 @@ def test_the_truth_against_itself_is_perfect_and_the_controls_are_not(script, fo
 def test_the_chosen_detector_is_loaded_on_the_chosen_device(script, folders, monkeypatch):
     asked = []
     detector = BarDetector()
-    monkeypatch.setattr(evaluate, "make_detector", lambda *given: asked.append(given) or detector)
+    monkeypatch.setattr(measuring, "make_detector", lambda *given: asked.append(given) or detector)
     chosen = ("--detector-device=cpu", "landmarks.detector=face_alignment")
     assert run(script, folders, *chosen) == 0
     assert asked == [("face_alignment", "cpu")] * len(asked) != []
@@ -229,14 +230,14 @@ def test_a_length_may_differ_by_as_much_as_the_protocol_says(script, folders):
 def test_another_frame_rate_is_refused(script, folders, monkeypatch):
     import dataclasses
 
-    true_probe = evaluate.probe
+    true_probe = video.probe
 
     def probe(path):
         info = true_probe(path)
         at_30 = path == folders / "results/a_010.mp4"
         return dataclasses.replace(info, fps=30.0) if at_30 else info
 
-    monkeypatch.setattr(evaluate, "probe", probe)
+    monkeypatch.setattr(video, "probe", probe)
     assert run(script, folders, "--no-controls", "--min-coverage", "0.5") == 0
     failed = record_of(folders)["failed"][0]
     assert "30 frames per second, the truth 25" in failed["message"]
@@ -296,7 +297,7 @@ def test_a_second_run_looks_at_nothing_and_says_the_same(script, folders, monkey
     run(script, folders)
     first = lines_of(folders)
     monkeypatch.setattr(BarDetector, "seen", 0)
-    monkeypatch.setattr(evaluate, "_measure", None)  # what would measure a clip
+    monkeypatch.setattr(measuring, "_measure", None)  # what would measure a clip
     assert run(script, folders) == 0
     assert BarDetector.seen == 0
     assert lines_of(folders) == first
@@ -306,20 +307,20 @@ def test_a_stopped_run_goes_on_where_it_was(script, folders, monkeypatch):
     run(script, folders)
     whole = lines_of(folders)
     done = []
-    measure = evaluate._measure
+    measure = measuring._measure
 
     def stop_after_two(task):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(task.case.id)
+        done.append(task.pair.id)
         return measure(task)
 
-    monkeypatch.setattr(evaluate, "_measure", stop_after_two)
+    monkeypatch.setattr(measuring, "_measure", stop_after_two)
     with pytest.raises(KeyboardInterrupt):
         run(script, folders, out="stopped")
     assert not (folders / "out/stopped/scores.jsonl").exists()
     monkeypatch.setattr(
-        evaluate, "_measure", lambda task: done.append(task.case.id) or measure(task)
+        measuring, "_measure", lambda task: done.append(task.pair.id) or measure(task)
     )
     assert run(script, folders, out="stopped") == 0
     assert sorted(done) == ["a_010", "b_002", "c_001"]
@@ -329,11 +330,11 @@ def test_a_stopped_run_goes_on_where_it_was(script, folders, monkeypatch):
 def test_what_changes_is_measured_anew(script, folders, monkeypatch):
     run(script, folders)
     measured = []
-    measure = evaluate._measure
+    measure = measuring._measure
     monkeypatch.setattr(
-        evaluate,
+        measuring,
         "_measure",
-        lambda task: measured.append((task.case.id, set(task.keys))) or measure(task),
+        lambda task: measured.append((task.pair.id, set(task.keys))) or measure(task),
     )
     write_video(folders / "results/a_010.mp4", draw(mouth(7), 1))
     run(script, folders)
@@ -355,7 +356,7 @@ def test_damaged_lines_of_the_cache_are_measured_again(script, folders, caplog, 
     assert run(script, folders) == 0
     assert "5 damaged lines are left out" in caplog.text
     assert lines_of(folders) == whole
-    monkeypatch.setattr(evaluate, "_measure", None)  # what would measure a clip: all is known now
+    monkeypatch.setattr(measuring, "_measure", None)  # what would measure a clip: all is known now
     assert run(script, folders) == 0
     assert lines_of(folders) == whole
 
@@ -408,13 +409,11 @@ def test_the_number_of_workers_changes_nothing(folders):
 
 def test_odd_sized_videos_have_controls_too(script, folders, monkeypatch):
     """H.264 in yuv420p has even sides; a truth in another codec may not."""
-    from affekt.evaluation import video as shown
-
-    true_read = shown.read_video
+    true_read = video.read_video
     monkeypatch.setattr(
-        shown, "read_video", lambda path: (frame[:-1, :-1] for frame in true_read(path))
+        video, "read_video", lambda path: (frame[:-1, :-1] for frame in true_read(path))
     )
-    monkeypatch.setattr(shown.VideoFile, "size", (SIZE - 1, SIZE - 1))
+    monkeypatch.setattr(video.VideoFile, "size", (SIZE - 1, SIZE - 1))
     assert run(script, folders) == 0
     assert 0.9 < means(folders)["truth re-encoded"]["ssim"] < 1
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from affekt.evaluation.commands.run import some
 from affekt.evaluation.manifest import write_manifest
-from affekt.evaluation.pairing import Case, Pairing, pair
+from affekt.evaluation.pairing import ClipPair, Pairing, find_pairs
 from affekt.evaluation.protocol import Protocol, load_protocol
-from affekt.evaluation.video_shape import Form, unlike
+from affekt.evaluation.video import VideoShape, mismatch
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.video.container import MediaError
@@ -58,28 +58,28 @@ def main(args: argparse.Namespace) -> int:
         return _write(args, protocol)
     if args.results is None or args.truth is None:
         raise ValueError("check needs --results and --truth, or --corpus and --write-manifest")
-    pairing = pair(args.results, args.truth, args.split or protocol.split, args.manifest)
+    pairing = find_pairs(args.results, args.truth, args.split or protocol.split, args.manifest)
     return 0 if _report(pairing, protocol) else BAD_INPUT
 
 
-def problems(case: Case, slack: int) -> Iterator[tuple[str, str]]:
+def problems(pair: ClipPair, slack: int) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a clip: a word to count it by, and a sentence."""
-    assert case.result is not None
+    assert pair.result is not None
     try:
-        result = probe(case.result)
-        truth = probe(case.truth) if isinstance(case.truth, Path) else _stored(case.truth)
+        result = probe(pair.result)
+        truth = probe(pair.truth) if isinstance(pair.truth, Path) else _stored(pair.truth)
     except MediaError as error:
         yield "unreadable", str(error)
         return
-    yield from unlike(_form(result), _form(truth), slack).items()
+    yield from mismatch(_shape(result), _shape(truth), slack).items()
     if not truth.has_audio:
         yield "no sound", "the truth has no sound, so that there are no sync figures"
-    if case.source is not None and not case.source.is_file():
-        yield "no source", f"the source picture {case.source} is not there"
+    if pair.source is not None and not pair.source.is_file():
+        yield "no source", f"the source picture {pair.source} is not there"
 
 
-def _form(info: VideoInfo) -> Form:
-    return Form(info.fps, (info.width, info.height), info.frames)
+def _shape(info: VideoInfo) -> VideoShape:
+    return VideoShape(info.fps, (info.width, info.height), info.frames)
 
 
 def _stored(clip: Clip) -> VideoInfo:
@@ -89,19 +89,19 @@ def _stored(clip: Clip) -> VideoInfo:
 
 def _report(pairing: Pairing, protocol: Protocol) -> bool:
     counts: Counter[str] = Counter()
-    for case in pairing.cases:
-        found = list(problems(case, protocol.length_slack))
+    for pair in pairing.pairs:
+        found = list(problems(pair, protocol.length_slack))
         counts["as they should be"] += not found
         for word, sentence in found:
             counts[word] += 1
-            _say(f"{case.id}: {word}: {sentence}")
-    print_counts = [f"{len(pairing.cases)} clips match"]
+            _say(f"{pair.id}: {word}: {sentence}")
+    print_counts = [f"{len(pairing.pairs)} clips match"]
     print_counts += [f"{number} {word}" for word, number in counts.items()]
     for word, clips in (("without a result", pairing.missing), ("without a truth", pairing.extra)):
         if clips:
             print_counts.append(f"{len(clips)} {word} ({some(clips)})")
     _say("; ".join(print_counts))
-    return counts["as they should be"] == len(pairing.cases) and not pairing.missing
+    return counts["as they should be"] == len(pairing.pairs) and not pairing.missing
 
 
 def _write(args: argparse.Namespace, protocol: Protocol) -> int:

@@ -3,7 +3,7 @@
 import argparse
 
 from affekt.evaluation.commands.run import add_shared, measured
-from affekt.evaluation.pairing import pair
+from affekt.evaluation.pairing import find_pairs
 from affekt.evaluation.protocol import load_protocol
 
 HELP = "measure the control rows alone"
@@ -25,5 +25,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command."""
     protocol = load_protocol(args.protocol, args.overrides)
-    pairing = pair(None, args.truth, args.split or protocol.split, args.manifest)
+    pairing = find_pairs(None, args.truth, args.split or protocol.split, args.manifest)
     return measured(args, protocol, pairing, "truth", True)

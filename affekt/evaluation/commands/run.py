@@ -11,10 +11,10 @@ from tqdm import tqdm
 from affekt.evaluation.commands import LOW_COVERAGE
 from affekt.evaluation.commands.table import print_tables
 from affekt.evaluation.measure import Job, Outcome
-from affekt.evaluation.networks import choose_tools
-from affekt.evaluation.pairing import Pairing, pair
+from affekt.evaluation.networks import choose_networks
+from affekt.evaluation.pairing import Pairing, find_pairs
 from affekt.evaluation.protocol import MeasureName, Protocol, load_protocol
-from affekt.evaluation.run import Evaluation, evaluate
+from affekt.evaluation.run import EvaluationRun, run_evaluation
 from affekt.runtime.files import write_text
 from affekt.runtime.run import pick_device
 
@@ -96,7 +96,7 @@ def main(args: argparse.Namespace) -> int:
     """Run the command."""
     protocol = load_protocol(args.protocol, args.overrides)
     results: Path = args.results
-    pairing = pair(results, args.truth, args.split or protocol.split, args.manifest)
+    pairing = find_pairs(results, args.truth, args.split or protocol.split, args.manifest)
     return measured(args, protocol, pairing, args.name or args.out.name, not args.no_controls)
 
 
@@ -114,13 +114,13 @@ def measured(
         "emotion": args.emotion_classifier,
         "sync": args.syncnet,
     }
-    tools = choose_tools(protocol, runs, str(pick_device(args.device)))
+    networks = choose_networks(protocol, runs, str(pick_device(args.device)))
     faces = args.cache or args.out.parent / "cache"
-    job = Job(protocol, tools, faces, controls, args.detector_device)
+    job = Job(protocol, networks, faces, controls, args.detector_device)
     if args.limit is not None:
-        pairing = replace(pairing, cases=pairing.cases[: args.limit], missing=[], extra=[])
-    with tqdm(total=len(pairing.cases), desc="measure", unit="clip") as bar:
-        evaluation = evaluate(
+        pairing = replace(pairing, pairs=pairing.pairs[: args.limit], missing=[], extra=[])
+    with tqdm(total=len(pairing.pairs), desc="measure", unit="clip") as bar:
+        evaluation = run_evaluation(
             pairing, job, args.out, name, args.workers, lambda outcome: _advance(bar, outcome)
         )
     report_problems(pairing, evaluation)
@@ -149,10 +149,10 @@ def check_options(args: argparse.Namespace) -> None:
         raise OSError(f"--out {args.out} cannot be written: {error.strerror or error}") from None
 
 
-def report_problems(pairing: Pairing, evaluation: Evaluation) -> None:
+def report_problems(pairing: Pairing, evaluation: EvaluationRun) -> None:
     """Print which clips have no figures, and why."""
     for outcome in evaluation.failed:
-        _warn(f"not measured: {outcome.task.case.id}: {outcome.message}")
+        _warn(f"not measured: {outcome.task.pair.id}: {outcome.message}")
     for metric, clips in evaluation.record["without"].items():
         _warn(f"no {metric} of {len(clips)} clips: {some(clips)}")
     for title, clips in (("no result for", pairing.missing), ("no truth for", pairing.extra)):
@@ -176,7 +176,7 @@ def some(names: list[str]) -> str:
 
 
 def _advance(bar: "tqdm[tp.Any]", outcome: Outcome) -> None:
-    bar.set_postfix_str(outcome.task.case.id, refresh=False)
+    bar.set_postfix_str(outcome.task.pair.id, refresh=False)
     bar.update()
 
 

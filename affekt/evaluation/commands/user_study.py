@@ -5,7 +5,7 @@ import sys
 import typing as tp
 from pathlib import Path
 
-from affekt.evaluation.pairing import find_videos, pair
+from affekt.evaluation.pairing import find_pairs, find_videos
 from affekt.evaluation.tables.table import render
 from affekt.evaluation.user_study.answers import confusions, read_sheets, study_table
 from affekt.evaluation.user_study.design import (
@@ -70,7 +70,9 @@ def main(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     protocol = PROTOCOLS[args.protocol]
-    truths = {case.id: case for case in pair(None, args.truth, args.split, args.manifest).cases}
+    truths = {
+        case.id: case for case in find_pairs(None, args.truth, args.split, args.manifest).pairs
+    }
     results = {name: find_videos(folder) for name, folder in _named(args.results).items()}
     # The clips of the study, as many of each speaker and emotion.
     have = {name: set(videos) for name, videos in results.items()}

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from affekt.evaluation.control_rows import CONTROLS, NETWORK_METRICS, RESULT, TRUTH
+from affekt.evaluation.controls import CONTROLS, RESULT, TRUTH
+from affekt.evaluation.protocol import NETWORK_METRICS
 from affekt.evaluation.tables.cells import (
     ACCURACY,
     CORRECT,

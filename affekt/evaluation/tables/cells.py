@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from affekt.evaluation.control_rows import RESULT, TRUTH
+from affekt.evaluation.controls import RESULT, TRUTH
 from affekt.evaluation.tables.evaluations import Evaluation, Scores, different_truths, weights_of
 from affekt.evaluation.tables.papers import PaperColumn, PaperTable
 from affekt.evaluation.tables.table import Cell

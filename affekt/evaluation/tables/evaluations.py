@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from affekt.evaluation.control_rows import NETWORK_METRICS
+from affekt.evaluation.protocol import NETWORK_METRICS
 from affekt.metrics.intervals import Interval
 from affekt.runtime.files import read_json, read_jsonl
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from affekt.evaluation.control_rows import CONTROLS, TRUTH
+from affekt.evaluation.controls import CONTROLS, TRUTH
 from affekt.evaluation.tables.cells import MEAN
 from affekt.evaluation.tables.evaluations import Evaluation
 from affekt.evaluation.tables.papers import PaperTable

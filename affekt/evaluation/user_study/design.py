@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from affekt.evaluation.pairing import Case
+from affekt.evaluation.pairing import ClipPair
 from affekt.media.emotions import EMOTIONS, canonical
 from affekt.runtime.config import from_mapping
 from affekt.runtime.files import read_json
@@ -101,8 +101,8 @@ PROTOCOLS: dict[ProtocolName, StudyProtocol] = {
 
 
 def choose_clips(
-    truths: Sequence[Case], have: Mapping[str, set[str]], clips: int | None, seed: int
-) -> tuple[list[Case], list[str]]:
+    truths: Sequence[ClipPair], have: Mapping[str, set[str]], clips: int | None, seed: int
+) -> tuple[list[ClipPair], list[str]]:
     """Return the clips of a study, by id, and what keeps it from being balanced.
 
     A clip is in if every method has it. Of each speaker and emotion `clips` are drawn; a gap names
@@ -132,7 +132,9 @@ def choose_clips(
     return sorted(chosen, key=lambda case: case.id), gaps
 
 
-def choose_examples(truths: Sequence[Case], chosen: Sequence[Case], seed: int) -> dict[str, str]:
+def choose_examples(
+    truths: Sequence[ClipPair], chosen: Sequence[ClipPair], seed: int
+) -> dict[str, str]:
     """Return the clip that shows each emotion, not one of the study's where there is another."""
     rng = random.Random(f"{seed} examples")
     asked = {case.id for case in chosen}
@@ -148,7 +150,7 @@ def choose_examples(truths: Sequence[Case], chosen: Sequence[Case], seed: int) -
 def make_study(
     protocol: ProtocolName,
     methods: Sequence[str],
-    clips: Sequence[Case],
+    clips: Sequence[ClipPair],
     examples: Mapping[str, str],
     participants: int,
     each: int | None,
@@ -209,7 +211,7 @@ def read_key(folder: Path) -> Study:
     return from_mapping(Study, read_json(path), str(path))
 
 
-def _cells(truths: Sequence[Case]) -> dict[tuple[str, str], list[Case]]:
+def _cells(truths: Sequence[ClipPair]) -> dict[tuple[str, str], list[ClipPair]]:
     """Return the clips, by id, of every speaker in every one of the eight emotions."""
     nameless = [case.id for case in truths if not case.speaker or not case.emotion]
     if nameless:
@@ -218,7 +220,7 @@ def _cells(truths: Sequence[Case]) -> dict[tuple[str, str], list[Case]]:
             "prepared corpus as --truth, or a --manifest with columns clip_id, speaker, label"
         )
     speakers = {case.speaker for case in truths}
-    cells: dict[tuple[str, str], list[Case]] = {
+    cells: dict[tuple[str, str], list[ClipPair]] = {
         (speaker, emotion): [] for speaker in speakers for emotion in EMOTIONS
     }
     for case in sorted(truths, key=lambda case: case.id):
@@ -226,7 +228,9 @@ def _cells(truths: Sequence[Case]) -> dict[tuple[str, str], list[Case]]:
     return cells
 
 
-def _dealt(clips: Sequence[Case], methods: Sequence[str], seed: int) -> list[tuple[Case, str]]:
+def _dealt(
+    clips: Sequence[ClipPair], methods: Sequence[str], seed: int
+) -> list[tuple[ClipPair, str]]:
     """Return every clip of every method so that neighbours differ in both, as far as they can."""
     rng = random.Random(f"{seed} deal")
     deck = rng.sample(clips, len(clips))

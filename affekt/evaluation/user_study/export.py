@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from affekt.arrays import Array, Image
-from affekt.evaluation.pairing import Case
+from affekt.evaluation.pairing import ClipPair
 from affekt.evaluation.user_study.design import HIGHEST, LOWEST, PROTOCOLS, REAL, Item, Study
 from affekt.media.audio.reader import read_audio
 from affekt.media.corpus import Clip
@@ -35,7 +35,7 @@ FORM = Path(__file__).parent / "form.html"
 def write_study(
     folder: Path,
     study: Study,
-    truths: Mapping[str, Case],
+    truths: Mapping[str, ClipPair],
     results: Mapping[str, Mapping[str, Path]],
 ) -> None:
     """Write the folder of a study, whole or not at all.
@@ -85,7 +85,7 @@ def _write_item(path: Path, item: Item, truth: Path | Clip, video: Path | Clip) 
     write_video(path, map(_even, frames), sound if item.task == "rate" else None)
 
 
-def _write_sources(public: Path, study: Study, truths: Mapping[str, Case]) -> dict[str, str]:
+def _write_sources(public: Path, study: Study, truths: Mapping[str, ClipPair]) -> dict[str, str]:
     """Write each clip's source picture, or its first true frame; return the file of each clip."""
     clips = dict.fromkeys(item.clip for item in study.items)
     if not PROTOCOLS[study.protocol].reference:

@@ -5,10 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affekt.evaluation.control_rows import FLOOR, FROZEN, LATE, OTHER, RE_ENCODED, TRUTH
-from affekt.evaluation.controls import controls_of, mean_faces
+from affekt.evaluation.controls import (
+    FLOOR,
+    FROZEN,
+    LATE,
+    OTHER,
+    RE_ENCODED,
+    TRUTH,
+    controls_of,
+    mean_faces,
+)
 from affekt.evaluation.measure import another_speaker
-from affekt.evaluation.pairing import Case
+from affekt.evaluation.pairing import ClipPair
 from affekt.evaluation.video import FaceFinder, VideoFile
 from affekt.media.faces.geometry import align_2d
 from affekt.media.faces.points import RIGID
@@ -37,8 +45,8 @@ def pictures(shown):
     return np.stack(list(shown.frames()))
 
 
-def test_late_shows_every_picture_once_more_and_frozen_the_first(truth, other, tmp_path, finder):
-    rows = controls_of(truth, other, tmp_path, finder)
+def test_late_shows_every_picture_once_more_and_frozen_the_first(truth, other, tmp_path):
+    rows = controls_of(truth, other, tmp_path)
     true = read_frames(truth.path)
     assert (pictures(rows[LATE]) == true[[0, *range(11)]]).all()
     assert (pictures(rows[FROZEN]) == true[[0] * 12]).all()
@@ -47,17 +55,17 @@ def test_late_shows_every_picture_once_more_and_frozen_the_first(truth, other, t
     assert all(rows[name].length == 12 for name in rows)
 
 
-def test_another_speaker_starts_again_under_the_truths_sound(truth, other, tmp_path, finder):
-    row = controls_of(truth, other, tmp_path, finder)[OTHER]
+def test_another_speaker_starts_again_under_the_truths_sound(truth, other, tmp_path):
+    row = controls_of(truth, other, tmp_path)[OTHER]
     order = [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
     assert (pictures(row) == read_frames(other.path)[order]).all()
     assert (row.landmarks() == other.landmarks()[order]).all()
     assert (row.sound() == truth.sound()).all()
-    assert OTHER not in controls_of(truth, None, tmp_path, finder)
+    assert OTHER not in controls_of(truth, None, tmp_path)
 
 
-def test_copies_are_of_the_truths_size_and_the_finer_is_the_nearer(truth, tmp_path, finder):
-    rows = controls_of(truth, None, tmp_path, finder)
+def test_copies_are_of_the_truths_size_and_the_finer_is_the_nearer(truth, tmp_path):
+    rows = controls_of(truth, None, tmp_path)
     true = pictures(rows[TRUTH]).astype(float)
     coarse, fine = (np.abs(pictures(rows[name]) - true).mean() for name in (RE_ENCODED, FLOOR))
     assert 0 < fine < coarse < 10
@@ -95,7 +103,7 @@ def test_landmarks_are_found_once_and_kept(truth, tmp_path, monkeypatch):
 
 
 def test_another_speaker_depends_on_the_two_clips_alone_and_is_not_always_the_same():
-    cases = [Case(f"{who}{k}", Path(), None, who, ("sad", "happy")[k % 2])
+    cases = [ClipPair(f"{who}{k}", Path(), None, who, ("sad", "happy")[k % 2])
              for who in "abc" for k in range(8)]  # fmt: skip
     partners = {case.id: another_speaker(case, cases) for case in cases}
     assert all(partners[case.id].speaker != case.speaker for case in cases)
@@ -107,5 +115,5 @@ def test_another_speaker_depends_on_the_two_clips_alone_and_is_not_always_the_sa
                 left = [each for each in cases if each is not gone]
                 assert another_speaker(case, left) == partners[case.id]
     only = [case for case in cases if case.speaker == "a" or case.emotion == "sad"]
-    assert another_speaker(Case("a1", Path(), None, "a", "happy"), only).emotion == "sad"
+    assert another_speaker(ClipPair("a1", Path(), None, "a", "happy"), only).emotion == "sad"
     assert another_speaker(cases[0], cases[:8]) is None

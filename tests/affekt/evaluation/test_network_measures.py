@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from affekt.evaluation import measure as evaluate
-from affekt.evaluation import network_measures
-from affekt.evaluation.pairing import Case
+from affekt.evaluation import measure as measuring
+from affekt.evaluation import networks
+from affekt.evaluation.pairing import ClipPair
 from affekt.media.faces.points import MOUTH
 from affekt.media.plots import write_png
 from affekt.media.video.video import read_frames, write_video
@@ -76,11 +76,11 @@ def small_pictures(network, frames):
 @pytest.fixture
 def judged(tmp_path, monkeypatch):
     """Truth with sound, results that are copies, tiny judges; returns a function that measures."""
-    monkeypatch.setattr(evaluate, "make_detector", lambda *_: WideDetector())
-    monkeypatch.setattr(evaluate, "detector_version", lambda name: "wide bar")
-    monkeypatch.setattr(network_measures, "load_arcface", lambda path: Session())
-    monkeypatch.setattr(network_measures, "load_inception", lambda path, device: Colours())
-    monkeypatch.setattr(network_measures, "features", small_pictures)
+    monkeypatch.setattr(measuring, "make_detector", lambda *_: WideDetector())
+    monkeypatch.setattr(measuring, "detector_version", lambda name: "wide bar")
+    monkeypatch.setattr(networks, "load_arcface", lambda path: Session())
+    monkeypatch.setattr(networks, "load_inception", lambda path, device: Colours())
+    monkeypatch.setattr(networks, "features", small_pictures)
     folder = tmp_path / "weights"
     for key in ("arcface", "inception_fid"):
         publish(monkeypatch, folder, key, key.encode() * 100)
@@ -227,7 +227,7 @@ def test_a_second_run_opens_nothing_even_of_clips_without_label_or_source(
 ):
     (tmp_path / "clips.csv").write_text("clip_id,speaker\na,A\nb,B\n")
     assert judged()[0] == 0
-    monkeypatch.setattr(evaluate, "_measure", None)  # what would measure a clip
+    monkeypatch.setattr(measuring, "_measure", None)  # what would measure a clip
     assert judged()[0] == 0
 
 
@@ -260,8 +260,8 @@ def test_pictures_of_another_size_have_no_rows_by_another_speaker(judged, tmp_pa
     for side in ("truth", "results"):
         write_video(tmp_path / side / "c.mp4", small)
     _, root = judged()
-    cases = [Case(clip, Path(), None, clip, emotion) for clip, emotion in CLIPS.items()]
-    partners = {case.id: evaluate.another_speaker(case, cases).id for case in cases}
+    cases = [ClipPair(clip, Path(), None, clip, emotion) for clip, emotion in CLIPS.items()]
+    partners = {case.id: measuring.another_speaker(case, cases).id for case in cases}
     same = {clip for clip, other in partners.items() if "c" not in (clip, other)}
     found = rows_of(root)["ssim"]
     assert set(found.get("another speaker", {})) == same
@@ -280,11 +280,11 @@ def test_another_speaker_is_framed_by_its_own_face_and_heard_with_the_truths_sou
         seen.append((next(iter(frames)), landmarks, sound))
         return np.zeros((3, 2)), np.zeros((3, 2))
 
-    monkeypatch.setattr(network_measures, "embed_clip", spy)
-    monkeypatch.setattr(network_measures, "sync_scores", lambda *_: SimpleNamespace(
+    monkeypatch.setattr(networks, "embed_clip", spy)
+    monkeypatch.setattr(networks, "sync_scores", lambda *_: SimpleNamespace(
         lse_c=0.0, lse_d=0.0, offset=0))  # fmt: skip
     judged("--limit", "1")
-    order = network_measures.SyncMeasure.rows
+    order = networks.SyncMeasure.rows
     framed = {row: landmarks for row, (_, landmarks, _) in zip(order, seen, strict=True)}
     heard = {row: sound for row, (_, _, sound) in zip(order, seen, strict=True)}
     assert all((framed[row] == framed["truth"]).all() for row in order if row != "another speaker")

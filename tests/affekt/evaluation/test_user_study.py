@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from affekt.evaluation.commands import user_study as command
-from affekt.evaluation.pairing import Case
+from affekt.evaluation.pairing import ClipPair
 from affekt.evaluation.user_study.answers import (
     Sheet,
     check_sheet,
@@ -47,7 +47,7 @@ BROWSER = pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
 
 def cases(speakers=3, each=4):
     return [
-        Case(f"S{s}_{emotion}_{k}", None, None, f"S{s}", emotion)
+        ClipPair(f"S{s}_{emotion}_{k}", None, None, f"S{s}", emotion)
         for s in range(speakers)
         for emotion in EMOTIONS
         for k in range(each)
@@ -164,7 +164,7 @@ def test_missing_clips_are_named():
     with pytest.raises(ValueError, match="no clip is there of every method"):
         choose_clips(truths, {"a": set()}, 2, 0)
     with pytest.raises(ValueError, match="1 clips have no speaker or no emotion, x first"):
-        choose_clips([Case("x", None)], {}, 2, 0)
+        choose_clips([ClipPair("x", None)], {}, 2, 0)
 
 
 def test_examples_are_not_asked_about_where_there_are_others():
