@@ -82,9 +82,16 @@ def read_manifest(path: Path) -> Manifest:
     _check_header(path, header)
     if not lines:
         raise ValueError(f"{path} names no clip: it has no line after its header")
-    rows = tuple(_parse_row(path, line, header, cells) for line, cells in lines)
-    _check_unique(path, rows)
-    return Manifest(path, tuple(header), rows)
+    rows: dict[str, ManifestRow] = {}
+    for line, cells in lines:
+        row = _parse_row(path, line, header, cells)
+        if row.clip_id in rows:
+            raise ValueError(
+                f"{path}: the {CLIP_ID} {row.clip_id!r} stands in line {rows[row.clip_id].line} "
+                f"and again in line {line}"
+            )
+        rows[row.clip_id] = row
+    return Manifest(path, tuple(header), tuple(rows.values()))
 
 
 def write_manifest_file(
@@ -172,14 +179,3 @@ def _parse_row(path: Path, line: int, header: Sequence[str], cells: Sequence[str
             "separator of folders, and no dot in front"
         )
     return ManifestRow(line, clip_id, named)
-
-
-def _check_unique(path: Path, rows: Iterable[ManifestRow]) -> None:
-    first: dict[str, int] = {}
-    for row in rows:
-        if row.clip_id in first:
-            raise ValueError(
-                f"{path}: the {CLIP_ID} {row.clip_id!r} stands in line {first[row.clip_id]} and "
-                f"again in line {row.line}"
-            )
-        first[row.clip_id] = row.line

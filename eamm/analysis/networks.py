@@ -109,12 +109,9 @@ def open_networks(runs: Path, detect: Callable[[Image], Array]) -> TrainedNetwor
         FileNotFoundError: one of them is missing; the message names its command.
         ConfigError: they were not trained with one another.
     """
-    places = (runs / name for name in ("fomm", "a2fd", "displacement", "face_model.npz"))
-    networks = load_networks(EammRuns(*places), True, "cpu")
-    displacement, description = networks.displacement, networks.description
-    assert displacement is not None
-    assert description is not None
-    return TrainedNetworks(networks.fomm, networks.a2fd, displacement, description, detect)
+    networks = load_networks(EammRuns.in_folder(runs), True, "cpu")
+    assert networks.emotion is not None
+    return TrainedNetworks(networks.fomm, networks.a2fd, *networks.emotion, detect)
 
 
 def held_out_people(corpus: Corpus) -> People:

@@ -159,18 +159,13 @@ def with_emotion(
     gains: Sequence[float],
     intensity: float = 1.0,
 ) -> Keypoints:
-    """Return neutral keypoints (T, K) displaced, `intensity` times as far.
+    """Return neutral keypoints (T, K) plus `intensity` times the displacements (T, M).
 
-    Args:
-        model: whose config says which keypoints are moved.
-        neutral: (T, K).
-        displacement: (T, M).
-        gains: of the run's description; none: 1 each.
-        intensity: 0 is neutral, 1 the emotion as it was learned.
+    Gains are those of the run's description, one for each displaced keypoint; none: 1 each.
     """
-    moved = model.config.keypoint_ids
-    scaled = [intensity * gain for gain in gains or [1.0] * len(moved)]
-    return apply_displacement(neutral, displacement, moved, scaled)
+    ids = model.config.keypoint_ids
+    scaled = [intensity * gain for gain in gains or [1.0] * len(ids)]
+    return apply_displacement(neutral, displacement, ids, scaled)
 
 
 def blend_files(text: str) -> tuple[tuple[Path, Path], float]:

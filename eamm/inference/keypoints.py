@@ -55,38 +55,31 @@ class Networks:
 
     fomm: Fomm
     a2fd: A2fd
-    displacement: Displacement | None  # None where no emotion is wanted
-    description: DisplacementDescription | None
+    # The displacement learner and its run's description; None where no emotion is wanted.
+    emotion: tuple[Displacement, DisplacementDescription] | None
 
     @property
     def size(self) -> int:
         """Pixels of a side of the pictures, S."""
         return self.fomm.config.size
 
-    @property
-    def emotional(self) -> tuple[Displacement, DisplacementDescription]:
-        """The displacement learner and its description; loaded where an emotion is wanted."""
-        assert self.displacement is not None
-        assert self.description is not None
-        return self.displacement, self.description
-
 
 def load_networks(runs: EammRuns, emotion: bool, device: torch.device | str) -> Networks:
     """Load the trained networks; the displacement learner only where emotion is wanted.
 
     Raises:
-        FileNotFoundError: a part is not trained yet; the message names it.
-        ConfigError: parts that were not made for each other.
+        FileNotFoundError: a network is not trained yet; the message names it.
+        ConfigError: networks that were not trained together.
     """
     fomm, a2fd = load_fomm(runs.fomm, device), load_a2fd(runs.a2fd, device)
     check_fomm(a2fd.config, fomm.config, fomm.detector)
     if not emotion:
-        return Networks(fomm, a2fd, None, None)
+        return Networks(fomm, a2fd, None)
     displacement, description = load_displacement(runs.displacement, device)
     ours, theirs = displacement.config.keypoints, fomm.config.keypoints.count
     if ours != theirs:
         raise ConfigError(
-            f"{runs.displacement} knows {ours} keypoints, the FOMM in {runs.fomm} has {theirs}; "
+            f"{runs.displacement} has {ours} keypoints, the FOMM in {runs.fomm} has {theirs}; "
             "take those that were trained together"
         )
     found = fingerprint(fomm.detector)
@@ -95,7 +88,7 @@ def load_networks(runs: EammRuns, emotion: bool, device: torch.device | str) -> 
             f"{runs.displacement} moves the keypoints of detector {description.teacher}, the FOMM "
             f"in {runs.fomm} has {found}; take those that were trained together"
         )
-    return Networks(fomm, a2fd, displacement, description)
+    return Networks(fomm, a2fd, (displacement, description))
 
 
 def audio_to_keypoints(

@@ -181,9 +181,9 @@ class EammPipeline:
         self, job: EammJob, clips: list[EmotionClip], neutral: Keypoints
     ) -> Keypoints:
         """Return neutral keypoints (T, K) displaced by the emotion of one or two clips."""
-        model, description = self.networks.emotional
+        assert self.networks.emotion is not None
         smooth = "displacement" in job.smooth
-        return emotional_keypoints(model, description, clips, job.emotion, neutral, smooth)
+        return emotional_keypoints(*self.networks.emotion, clips, job.emotion, neutral, smooth)
 
     def emotion_clips(self, job: EammJob, folder: Path) -> list[EmotionClip]:
         """Read the emotion sources and their features; their frames are kept in `folder`.
@@ -191,14 +191,12 @@ class EammPipeline:
         Raises:
             MediaError: a source is unreadable, or shows no face.
         """
-        return [
-            read_emotion(
-                *self.networks.emotional,
-                self._emotion_frames(path, job.emotion.align),
-                folder / str(number),
-            )
-            for number, path in enumerate(job.emotion.paths)
-        ]
+        clips = []
+        for number, path in enumerate(job.emotion.paths):
+            assert self.networks.emotion is not None
+            frames = self._emotion_frames(path, job.emotion.align)
+            clips.append(read_emotion(*self.networks.emotion, frames, folder / str(number)))
+        return clips
 
     def head_pose(self, job: EammJob, portrait: Portrait, length: int) -> Array:
         """Return the head pose of each of `length` frames, (length, 6), the release's convention.
