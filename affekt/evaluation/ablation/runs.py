@@ -149,6 +149,7 @@ def trainings(config: Config, out: Path) -> list[Training]:
     Raises:
         ValueError: a configuration that its script refuses, or a row that is not fair.
     """
+    # Every configuration with its defaults: stage 1 of each row, stage 2, shared pretraining.
     full = resolve(SCRIPTS["disentangle"], config.disentangle)
     stage_1 = {FULL: (config.disentangle, full)}
     for row in config.rows:
@@ -163,6 +164,7 @@ def trainings(config: Config, out: Path) -> list[Training]:
     runs = []
     for seed in config.seeds:
         given: Settings = {"corpus": str(config.corpus), "run.seed": seed}
+        # The pretrained encoders of the seed.
         folder = out / "pretrained" / f"seed{seed}"
         below = {kind: folder / PRETRAINED[kind] for kind in shared}
         first = [
@@ -171,6 +173,7 @@ def trainings(config: Config, out: Path) -> list[Training]:
         ]
         encoders = {f"{PRETRAINED[kind]}_from": str(path) for kind, path in below.items()}
         runs += first
+        # Both stages of every row, on those encoders.
         for name, source in stage_1.items():
             folder = row_folder(out, name, seed)
             place = {"run.out": str(folder / "disentangle")}

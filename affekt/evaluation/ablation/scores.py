@@ -187,6 +187,7 @@ def measure(config: Config, out: Path, commits: list[str], runs: list[Training])
     def truth(view: View) -> Truth:
         return true_faces(corpus, config.split, view)
 
+    # Every metric of every row, a value for each seed.
     rows: dict[str, dict[str, list[float]]] = {}
     for name in (*(row.name for row in config.rows), FULL):
         rows[name] = {}
@@ -196,6 +197,7 @@ def measure(config: Config, out: Path, commits: list[str], runs: list[Training])
             scores |= code_scores(folder / "disentangle" / CODES)
             for metric, value in scores.items():
                 rows[name].setdefault(metric, []).append(value)
+    # With what the scores depend on.
     true = truth(runs[-1].settings["view"])
     return {
         "schema": SCHEMA,

@@ -51,45 +51,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
     """Describe what `run` and `controls` share."""
-    parser.add_argument(
-        "--truth", type=Path, required=True, help="folder of true videos, or a prepared corpus"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for scores and tables")
-    parser.add_argument(
-        "--protocol",
-        default="evp-table1",
-        help="an id of configs/protocols/, or a YAML file (default: evp-table1)",
-    )
-    parser.add_argument("--split", help="of a prepared corpus; default: the protocol's")
-    parser.add_argument("--manifest", type=Path, help="CSV of test.py check --write-manifest")
-    parser.add_argument("--limit", type=int, help="the first so many clips alone, for a try")
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: this one)")
-    parser.add_argument(
-        "--cache", type=Path, help="folder of found faces; default: cache/ beside --out"
-    )
-    parser.add_argument("--min-coverage", type=float, help="share; default: the protocol's")
-    parser.add_argument(
-        "--emotion-classifier", type=Path, metavar="RUN", help="of affekt.metrics.emotion.train"
-    )
-    parser.add_argument(
-        "--syncnet",
-        type=Path,
-        metavar="RUN",
-        help="of affekt.metrics.sync.train; default: the public one",
-    )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="cpu",
-        help="of networks and picture metrics (default: cpu)",
-    )
-    parser.add_argument(
-        "--detector-device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="of landmarks.detector=face_alignment; mediapipe runs on the CPU (default: auto)",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value", help="of the protocol")
+    add = parser.add_argument
+    # Which videos, by which protocol.
+    add("--truth", type=Path, required=True, help="folder of true videos, or a prepared corpus")
+    add("--out", type=Path, required=True, help="folder for scores and tables")
+    add("--protocol", default="evp-table1",
+        help="an id of configs/protocols/, or a YAML file (default: evp-table1)")  # fmt: skip
+    add("--split", help="of a prepared corpus; default: the protocol's")
+    add("--manifest", type=Path, help="CSV of test.py check --write-manifest")
+    add("--limit", type=int, help="the first so many clips alone, for a try")
+    add("--min-coverage", type=float, help="share; default: the protocol's")
+    # How they are measured.
+    add("--workers", type=int, default=0, help="processes (default: this one)")
+    add("--cache", type=Path, help="folder of found faces; default: cache/ beside --out")
+    add("--emotion-classifier", type=Path, metavar="RUN", help="of affekt.metrics.emotion.train")
+    add("--syncnet", type=Path, metavar="RUN",
+        help="of affekt.metrics.sync.train; default: the public one")  # fmt: skip
+    add("--device", choices=("auto", "cpu", "cuda"), default="cpu",
+        help="of networks and picture metrics (default: cpu)")  # fmt: skip
+    add("overrides", nargs="*", metavar="key.sub=value", help="of the protocol")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -57,6 +57,7 @@ def write_study(
         )
     with replacing_folder(folder) as temporary:
         public = temporary / "public"
+        # Source pictures, the numbered videos in order, examples.
         sources = _write_sources(public, study, truths)
         for number, item in enumerate(tqdm(study.items, desc="videos", unit="video"), 1):
             truth = truths[item.clip].truth
@@ -65,6 +66,7 @@ def write_study(
         for emotion, clip in study.examples:
             _, frames, _ = _opened(truths[clip].truth)
             write_video(public / "examples" / f"{emotion}.mp4", map(_even, frames))
+        # The form, and the key that stays with the experimenter.
         write_text(public / "index.html", _form(study, sources))
         write_json(temporary / "private" / "key.json", asdict(study))
 
