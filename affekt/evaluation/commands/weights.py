@@ -11,7 +11,7 @@ from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS
 from affekt.runtime.markdown import markdown_table
 from affekt.runtime.weights import registry as weights
 from affekt.runtime.weights.registry import Status
-from affekt.runtime.weights.table import FILES, InvalidWeightsError, MissingWeightsError
+from affekt.runtime.weights.table import DIGITS, FILES
 
 HELP = "list, check and put in place the networks' files that some metrics need"
 DESCRIPTION = """List, check and put in place the files that some metrics and losses need.
@@ -26,7 +26,6 @@ is not the right one.
 """
 STATES: dict[weights.State, str] = {"ok": "present", "missing": "missing", "bad": "BAD"}
 COLUMNS = ("key", "state", "bytes", "licence", "needed by")
-UNUSED = "-"  # known, and read by nothing yet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,8 +64,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _list(as_json: bool) -> int:
-    needed_first = sorted(FILES, key=lambda key: not FILES[key].needed_by)
-    found = [weights.status(key) for key in needed_first]
+    found = [weights.status(key) for key in FILES]
     if as_json:
         _say(json.dumps([_record(one) for one in found], indent=2))
         return 0
@@ -79,36 +77,30 @@ def _list(as_json: bool) -> int:
 
 
 def _verify(keys: Sequence[str]) -> int:
-    """Hash files; lock the hashes that nobody publishes."""
+    """Hash files and compare them with what is published."""
     code = 0
     for key in dict.fromkeys(keys or FILES):
         one = weights.status(key)
         if one.state == "missing" and not keys:
             continue
-        try:
-            weights.require([one])
-        except InvalidWeightsError as error:
-            _say(str(error))
-            code = WRONG_WEIGHTS
-        except MissingWeightsError as error:
-            _say(str(error))
-            code = code or BAD_INPUT
-        else:
-            _say(f"{key}: as {_witness(one)}, sha256 {one.sha256}")
+        if one.state == "ok":
+            _say(f"{key}: {_comparison(one.file.sha256)}, sha256 {one.sha256}")
+            continue
+        _say(weights.explanation(one))
+        code = max(code, BAD_INPUT if one.state == "missing" else WRONG_WEIGHTS)
     return code
 
 
-def _witness(one: Status) -> str:
-    """Return what a file was compared with."""
-    if one.file.sha256:
-        whole = len(one.file.sha256) == len(one.sha256)
-        return "published" if whole else f"published (first {len(one.file.sha256)} digits)"
-    return "locked at its first use" if one.locked else "locked now"
+def _comparison(published: str) -> str:
+    """Return what a hash was compared with."""
+    if len(published) == DIGITS:
+        return "as published"
+    return f"as published (first {len(published)} digits)" if published else "nothing is published"
 
 
 def _row(one: Status) -> tuple[str, ...]:
     size = "?" if one.file.size is None else f"{one.file.size:,}"
-    needed = ", ".join(one.file.needed_by) or UNUSED
+    needed = ", ".join(one.file.needed_by)
     return one.file.key, STATES[one.state], size, one.file.licence, needed
 
 
@@ -121,7 +113,6 @@ def _record(one: Status) -> dict[str, tp.Any]:
         "sha256": one.sha256 or None,
         "published_bytes": one.file.size,
         "published_sha256": one.file.sha256 or None,
-        "locked": one.locked,
         "source": one.file.source,
         "licence": one.file.licence,
         "needed_by": list(one.file.needed_by),

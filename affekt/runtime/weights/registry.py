@@ -6,28 +6,23 @@ gives wrong figures at best. Three levels, by what its publisher states (weights
 
 1. the whole SHA-256: another one is an error;
 2. its first digits, by torch's naming rule: others are an error;
-3. nothing: the hash is locked at the first use in weights.lock.json beside the file, and a later
-   change is an error.
+3. nothing: any file that is no web page, pointer or fragment is taken.
 
 This guards against mistakes and damage, not against somebody who may write into the folder. A file
 is hashed whole at each use: VGG-19's 575 MB take one to two seconds.
 """
 
-import contextlib
 import difflib
-import fcntl
 import os
-import re
 import shutil
 import typing as tp
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from affekt.runtime.files import read_json, replacing, sha256, write_json
+from affekt.runtime.files import replacing, sha256
 from affekt.runtime.weights.table import (
     FILES,
-    LOCK,
     InvalidWeightsError,
     MissingWeightsError,
     WeightsFile,
@@ -38,8 +33,6 @@ from affekt.runtime.weights.table import (
 
 VARIABLE = "AFFEKT_WEIGHTS"
 DEFAULT = Path("weights")
-LOCK_SCHEMA = 1
-DIGEST = re.compile(r"[0-9a-f]{64}")
 
 State = tp.Literal["ok", "missing", "bad"]
 
@@ -53,7 +46,6 @@ class Status:
     state: State
     problem: str  # what is wrong with it, and what to do; "" where nothing is
     sha256: str = ""  # of the file as it is; "" where it was not worth hashing
-    locked: bool = False  # its hash is not published, and was recorded at an earlier use
 
 
 def root(folder: Path | None = None) -> Path:
@@ -88,34 +80,31 @@ def place(key: str, folder: Path | None = None) -> Path:
 
 
 def status(key: str, folder: Path | None = None) -> Status:
-    """Look at a file without using it: nothing is locked, nothing raised for what is wrong with it.
+    """Look at a file; nothing is raised for what is wrong with it.
 
     Args:
         key: of weights.yaml.
         folder: a configuration's weights folder, see `root`.
 
     Raises:
-        ValueError: unknown key, or a damaged weights.lock.json.
+        ValueError: unknown key.
     """
     file, path = entry(key), place(key, folder)
-    locked = "" if file.sha256 else _read_lock(path.parent).get(file.file, "")
     if not os.path.lexists(path):
-        return Status(file, path, "missing", "is missing", locked=bool(locked))
+        return Status(file, path, "missing", "is missing")
     found = ""
     try:
         problem = file_problem(file, path)
         if not problem:
             found = sha256(path)
-            problem = hash_problem(file, found, locked)
+            problem = hash_problem(file, found)
     except OSError as error:
         problem = f"cannot be read ({error.strerror or error})"
-    return Status(file, path, "bad" if problem else "ok", problem, found, bool(locked))
+    return Status(file, path, "bad" if problem else "ok", problem, found)
 
 
 def find(key: str, folder: Path | None = None) -> Path:
     """Return the absolute path of a file that is there and is the right one.
-
-    A file whose hash is not published is locked to the hash it has at its first use.
 
     Args:
         key: of weights.yaml.
@@ -142,21 +131,16 @@ def find_all(keys: Iterable[str], folder: Path | None = None) -> dict[str, Path]
 
 
 def require(found: Iterable[Status]) -> None:
-    """Let files be used: raise for those that cannot be, lock those whose hash is not published.
+    """Raise for files that cannot be used.
 
     Raises:
         MissingWeightsError, InvalidWeightsError: as `find`.
-        OSError: a hash cannot be locked, because the folder may only be read.
     """
-    found = list(found)
     refused = [one for one in found if one.state != "ok"]
     if refused:
         text = "\n".join(explanation(one) for one in refused)
         bad = any(one.state == "bad" for one in refused)
         raise InvalidWeightsError(text) if bad else MissingWeightsError(text)
-    for one in found:
-        if not one.file.sha256 and not one.locked:
-            _lock(one.file, one.path, sha256(one.path))
 
 
 def explanation(one: Status) -> str:
@@ -180,7 +164,7 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
         key: of weights.yaml.
         source: the file, under any name.
         folder: a configuration's weights folder, see `root`.
-        replace: let a good file be replaced by another good one, and its lock be renewed.
+        replace: let a good file be replaced by another one whose hash is not published either.
 
     Raises:
         FileNotFoundError: no such source.
@@ -192,16 +176,17 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
         raise FileNotFoundError(f"{source} does not exist")
     _refuse(file, source, file_problem(file, source))
     digest = sha256(source)
-    _refuse(file, source, hash_problem(file, digest, ""))
+    _refuse(file, source, hash_problem(file, digest))
     there = status(key, folder)
     if there.path.is_dir():
         raise ValueError(f"{there.path} is a folder; move it away")
-    if not replace:
-        _refuse_to_replace(there, digest)
+    if there.state == "ok" and there.sha256 != digest and not replace:
+        raise ValueError(
+            f"{there.path} is another file (sha256 {there.sha256}, given {digest}), and which of "
+            "the two is right is not published; --replace takes the new one"
+        )
     if not (target.exists() and target.samefile(source)):
         _copy(source, target, digest)
-    if not file.sha256:
-        _lock(file, target, digest, renew=replace)
     return target
 
 
@@ -210,78 +195,9 @@ def _refuse(file: WeightsFile, path: Path, problem: str) -> None:
         raise InvalidWeightsError(explanation(Status(file, path, "bad", problem)))
 
 
-def _refuse_to_replace(there: Status, digest: str) -> None:
-    """Raise where a place holds a good file that is another one, or had one and locked it."""
-    if there.state == "ok" and there.sha256 != digest:
-        raise ValueError(
-            f"{there.path} is another file (sha256 {there.sha256}, given {digest}), and which of "
-            "the two is right is not published; --replace takes the new one"
-        )
-    locked = _read_lock(there.path.parent).get(there.file.file, digest) if there.locked else digest
-    if locked != digest:
-        raise InvalidWeightsError(
-            f"weights {there.file.key}: the file given has sha256 {digest}, but {locked} when it "
-            f"was first used ({there.path.parent / LOCK}); --replace takes the new one"
-        )
-
-
 def _copy(source: Path, target: Path, digest: str) -> None:
     """Copy a file whole or not at all, and only if the copy has the hash that was checked."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
         if sha256(temporary) != digest:
             raise OSError(f"{source} changed while it was copied; nothing was put to {target}")
-
-
-def _lock(file: WeightsFile, path: Path, digest: str, renew: bool = False) -> None:
-    """Record the hash of a file of which none is published.
-
-    Raises:
-        InvalidWeightsError: another process recorded another hash meanwhile, or the lock is
-            damaged.
-        OSError: the folder may only be read.
-    """
-    with _exclusive(path.parent):
-        lock = _read_lock(path.parent)
-        known = lock.get(file.file, digest)
-        if known != digest and not renew:
-            _refuse(file, path, hash_problem(file, digest, known))
-        if lock.get(file.file) == digest:
-            return
-        value = {"schema": LOCK_SCHEMA, "sha256": lock | {file.file: digest}}
-        try:
-            write_json(path.parent / LOCK, value)
-        except OSError as error:
-            raise OSError(
-                f"{path}: its hash is not published and cannot be locked in {path.parent / LOCK} "
-                f"({error.strerror or error}); let somebody who may write there run "
-                f"python test.py weights verify {file.key} once"
-            ) from None
-
-
-def _read_lock(folder: Path) -> dict[str, str]:
-    """Return the locked hashes by file name; a damaged lock is an error, never an empty one."""
-    path = folder / LOCK
-    if not path.exists():
-        return {}
-    try:
-        stored = read_json(path)
-        locked = stored["sha256"] if stored["schema"] == LOCK_SCHEMA else None
-    except (ValueError, KeyError, TypeError):
-        locked = None
-    if not isinstance(locked, dict) or not all(DIGEST.fullmatch(str(v)) for v in locked.values()):
-        raise InvalidWeightsError(
-            f"{path} is damaged; restore it, or delete it to trust the files that are there now"
-        )
-    return locked
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing the lock of a folder meanwhile."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)  # and with it the lock

@@ -11,7 +11,6 @@ import yaml
 
 from affekt.runtime.config import build
 
-LOCK = "weights.lock.json"  # beside the files; holds the hashes that nobody published
 DIGITS = 64  # of a whole SHA-256
 HEAD = 256  # bytes; enough to recognise a web page or a pointer
 POINTER = b"version https://git-lfs.github.com/spec/"
@@ -24,7 +23,7 @@ class MissingWeightsError(FileNotFoundError):
 
 
 class InvalidWeightsError(ValueError):
-    """A weights file is there, but is not the one that was published or first used."""
+    """A weights file is there, but is not the one that was published."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class WeightsFile:
     file: str
     source: str
     licence: str
-    needed_by: tuple[str, ...] = ()
+    needed_by: tuple[str, ...]
     size: int | None = None
     sha256: str = ""
     aliases: tuple[str, ...] = ()
@@ -83,26 +82,19 @@ def file_problem(file: WeightsFile, path: Path) -> str:
     return f"is too large: {size:,} bytes, wanted {file.size:,}; another file or still packed"
 
 
-def hash_problem(file: WeightsFile, found: str, locked: str) -> str:
-    """Return why a hash is not the one wanted, or "". `locked`: of an earlier use, or ""."""
-    if not found.startswith(file.sha256):
-        start = "" if len(file.sha256) == DIGITS else "one that starts with "
-        return (
-            f"has sha256 {found}, wanted {start}{file.sha256}: damaged, or another file; "
-            "download it again"
-        )
-    if locked and found != locked:
-        return (
-            f"has sha256 {found}, but {locked} when it was first used ({LOCK} beside it): it has "
-            "changed. Put the old file back, or accept a new one with weights add --replace"
-        )
-    return ""
+def hash_problem(file: WeightsFile, found: str) -> str:
+    """Return why a hash is not the one wanted, or ""."""
+    if found.startswith(file.sha256):
+        return ""
+    start = "" if len(file.sha256) == DIGITS else "one that starts with "
+    wanted = f"wanted {start}{file.sha256}"
+    return f"has sha256 {found}, {wanted}: damaged, or another file; download it again"
 
 
 def published(file: WeightsFile) -> str:
     """Return what is published of a file's size and hash, as text."""
     size = "size not published" if file.size is None else f"{file.size:,} bytes"
     if not file.sha256:
-        return f"{size}, sha256 not published: locked at first use"
+        return f"{size}, sha256 not published"
     start = "sha256" if len(file.sha256) == DIGITS else "sha256 starts with"
     return f"{size}, {start} {file.sha256}"

@@ -8,8 +8,6 @@ import re
 import shutil
 import socket
 import tempfile
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,7 +32,7 @@ WHOLE = WeightsFile(
     "whole", "whole.pth", "https://example.org/whole.pth", "free", ("fid",), 1024, DIGEST
 )
 PREFIX = WeightsFile(
-    "prefix", f"net-{DIGEST[:8]}.pth", "example.org", "free", (), sha256=DIGEST[:8]
+    "prefix", f"net-{DIGEST[:8]}.pth", "example.org", "free", ("raft",), sha256=DIGEST[:8]
 )
 UNKNOWN = WeightsFile("unknown", "unknown.pth", "a shared drive", "not stated", ("csim",))
 LEVELS = (WHOLE, PREFIX, UNKNOWN)
@@ -50,10 +48,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("AFFEKT_WEIGHTS", str(tmp_path / "w"))
     (tmp_path / "w").mkdir()
     return tmp_path / "w"
-
-
-def locked(folder):
-    return json.loads((folder / "weights.lock.json").read_text())["sha256"]
 
 
 def names(folder):
@@ -143,24 +137,23 @@ def test_a_download_that_went_wrong_is_recognised_before_it_is_hashed(
 
 @pytest.mark.parametrize("file", LEVELS[1:], ids=lambda file: file.key)
 @pytest.mark.parametrize("content", [b"", PAGE, POINTER])
-def test_a_page_is_refused_where_no_size_is_known_and_never_locked(folder, file, content):
+def test_a_page_is_refused_where_no_size_is_known(folder, file, content):
     (folder / file.file).write_bytes(content)
     with pytest.raises(InvalidWeightsError, match=r"empty|web page|pointer"):
         weights.find(file.key)
     assert names(folder) == [file.file]
 
 
-def test_another_file_of_the_right_size_is_refused_by_its_hash(folder):
-    (folder / "whole.pth").write_bytes(OTHER)
+@pytest.mark.parametrize(
+    ("file", "wanted"),
+    [(WHOLE, DIGEST), (PREFIX, f"one that starts with {DIGEST[:8]}:")],
+    ids=["whole", "prefix"],
+)
+def test_another_file_is_refused_by_its_hash_or_the_first_digits(folder, file, wanted):
+    (folder / file.file).write_bytes(OTHER)
     found = hashlib.sha256(OTHER).hexdigest()
-    with pytest.raises(InvalidWeightsError, match=f"has sha256 {found}, wanted {DIGEST}"):
-        weights.find("whole")
-
-
-def test_the_first_digits_of_a_hash_are_enough_to_refuse(folder):
-    (folder / PREFIX.file).write_bytes(OTHER)
-    with pytest.raises(InvalidWeightsError, match=f"wanted one that starts with {DIGEST[:8]}:"):
-        weights.find("prefix")
+    with pytest.raises(InvalidWeightsError, match=f"has sha256 {found}, wanted {wanted}"):
+        weights.find(file.key)
 
 
 @settings(max_examples=60, deadline=None)
@@ -168,7 +161,7 @@ def test_the_first_digits_of_a_hash_are_enough_to_refuse(folder):
     st.binary(max_size=40),
     st.integers(0, 40),
     st.sampled_from(["flip", "cut", "more"]),
-    st.sampled_from(["size", "digits", "nothing"]),
+    st.sampled_from(["size", "digits"]),
 )
 def test_any_change_of_any_byte_is_noticed(content, place, change, known):
     content = b"\x80" + content  # as a pickle begins, and no web page does
@@ -182,7 +175,6 @@ def test_any_change_of_any_byte_is_noticed(content, place, change, known):
     published = {
         "size": (len(content), digest),
         "digits": (None, digest[:8]),
-        "nothing": (None, ""),
     }
     file = WeightsFile("made_up", "made_up.pth", "nowhere", "", (), *published[known])
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as name:
@@ -196,18 +188,17 @@ def test_any_change_of_any_byte_is_noticed(content, place, change, known):
             weights.find("made_up")
 
 
-def test_a_folder_and_a_link_to_nowhere_are_no_files(folder):
-    (folder / "whole.pth").mkdir()
-    with pytest.raises(InvalidWeightsError, match="is a folder"):
-        weights.find("whole")
-    (folder / "unknown.pth").symlink_to(folder / "gone")
-    with pytest.raises(InvalidWeightsError, match=r"is a link to .*gone, which does not exist"):
-        weights.find("unknown")
-
-
-def test_a_pipe_is_refused_and_not_waited_for(folder):
-    os.mkfifo(folder / "whole.pth")
-    with pytest.raises(InvalidWeightsError, match="is no plain file"):
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (Path.mkdir, "is a folder"),
+        (lambda path: path.symlink_to("gone"), "is a link to gone, which does not exist"),
+        (os.mkfifo, "is no plain file"),  # and not waited for
+    ],
+)
+def test_what_is_no_file_is_refused(folder, make, words):
+    make(folder / "whole.pth")
+    with pytest.raises(InvalidWeightsError, match=words):
         weights.find("whole")
 
 
@@ -232,100 +223,6 @@ def test_every_file_that_is_wrong_is_named_at_once(folder):
         weights.find_all(["whole", "unknown"])
 
 
-# Hashes that nobody publishes
-
-
-def test_an_unpublished_hash_is_locked_at_the_first_use_and_holds_from_then_on(folder):
-    path = folder / "unknown.pth"
-    path.write_bytes(CONTENT)
-    assert weights.status("unknown").state == "ok"
-    assert names(folder) == ["unknown.pth"]  # looking is no use
-    weights.find("unknown")
-    assert locked(folder) == {"unknown.pth": DIGEST}
-    path.write_bytes(OTHER)
-    for _ in range(2):
-        with pytest.raises(InvalidWeightsError, match=f"but {DIGEST} when it was first used"):
-            weights.find("unknown")
-    assert locked(folder) == {"unknown.pth": DIGEST}
-    path.write_bytes(CONTENT)
-    assert weights.find("unknown") == path
-
-
-def test_a_published_hash_needs_no_lock(folder):
-    for file in (WHOLE, PREFIX):
-        (folder / file.file).write_bytes(CONTENT)
-        weights.find(file.key)
-    assert not (folder / "weights.lock.json").exists()
-
-
-def test_nothing_is_locked_while_another_file_is_wrong(folder):
-    (folder / "unknown.pth").write_bytes(CONTENT)
-    with pytest.raises(MissingWeightsError):
-        weights.find_all(["unknown", "whole"])
-    assert not (folder / "weights.lock.json").exists()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        '{"schema": 1}',
-        '{"schema": 2, "sha256": {}}',
-        '{"schema": 1, "sha256": []}',
-        '{"schema": 1, "sha256": {"unknown.pth": "0"}}',
-    ],
-)
-def test_a_damaged_lock_is_an_error_and_no_licence_to_lock_again(folder, text):
-    (folder / "unknown.pth").write_bytes(CONTENT)
-    (folder / "weights.lock.json").write_text(text)
-    with pytest.raises(InvalidWeightsError, match=r"weights\.lock\.json is damaged"):
-        weights.find("unknown")
-    with pytest.raises(InvalidWeightsError, match=r"weights\.lock\.json is damaged"):
-        weights.add("unknown", folder / "unknown.pth", replace=True)
-    assert (folder / "weights.lock.json").read_text() == text
-
-
-def test_a_lock_that_cannot_be_written_is_an_error_that_says_who_can_help(folder, monkeypatch):
-    (folder / "unknown.pth").write_bytes(CONTENT)
-
-    def refuse(path, value):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(weights, "write_json", refuse)
-    with pytest.raises(OSError, match=r"cannot be locked in .*run python test\.py weights verify"):
-        weights.find("unknown")
-
-
-def test_locks_of_several_processes_at_once_are_all_kept(folder, monkeypatch):
-    keys = [f"file_{number}" for number in range(6)]
-    for key in keys:
-        monkeypatch.setitem(FILES, key, WeightsFile(key, key, "nowhere", "", ()))
-        (folder / key).write_bytes(key.encode())
-    read = weights._read_lock
-
-    def slowly(folder):
-        lock = read(folder)
-        time.sleep(0.02)
-        return lock
-
-    monkeypatch.setattr(weights, "_read_lock", slowly)
-    with ThreadPoolExecutor(len(keys)) as pool:
-        list(pool.map(weights.find, keys))
-    assert locked(folder).keys() == set(keys)
-
-
-def test_of_two_processes_that_lock_one_file_the_first_wins(folder, monkeypatch):
-    (folder / "unknown.pth").write_bytes(CONTENT)
-    late = weights.status("unknown")
-    assert weights.find("unknown")
-    (folder / "unknown.pth").write_bytes(OTHER)
-    with pytest.raises(InvalidWeightsError, match="when it was first used"):
-        weights.require([late])
-    assert locked(folder) == {"unknown.pth": DIGEST}
-
-
 # Putting files in place
 
 
@@ -334,7 +231,6 @@ def test_a_file_of_any_name_is_put_to_its_place(folder, tmp_path, file):
     (tmp_path / "download (1)").write_bytes(CONTENT)
     assert weights.add(file.key, tmp_path / "download (1)") == folder / file.file
     assert weights.find(file.key).read_bytes() == CONTENT
-    assert (folder / "weights.lock.json").exists() == (file is UNKNOWN)
 
 
 @pytest.mark.parametrize("content", [b"", PAGE, POINTER, CONTENT[:9], OTHER])
@@ -357,30 +253,18 @@ def test_a_bad_file_is_replaced_by_a_good_one(folder, tmp_path):
         assert weights.find("whole").read_bytes() == CONTENT
 
 
-def test_of_two_files_that_nobody_publishes_the_one_in_use_stays_until_told_otherwise(
+def test_of_two_files_that_nobody_publishes_the_one_in_place_stays_unless_replaced(
     folder, tmp_path
 ):
     (tmp_path / "first").write_bytes(CONTENT)
     (tmp_path / "second").write_bytes(OTHER)
     weights.add("unknown", tmp_path / "first")
     weights.add("unknown", tmp_path / "first")  # again: nothing to complain about
-    with pytest.raises(ValueError, match="--replace takes the new one"):
-        weights.add("unknown", tmp_path / "second")
-    (folder / "unknown.pth").unlink()  # the lock remains
-    with pytest.raises(InvalidWeightsError, match=r"when it was first used .*--replace"):
-        weights.add("unknown", tmp_path / "second")
-    assert names(folder) == ["weights.lock.json"]
-    weights.add("unknown", tmp_path / "second", replace=True)
-    assert weights.find("unknown").read_bytes() == OTHER
-    assert locked(folder) == {"unknown.pth": hashlib.sha256(OTHER).hexdigest()}
-
-
-def test_a_file_put_there_by_hand_and_not_yet_used_is_not_replaced_unasked(folder, tmp_path):
-    (folder / "unknown.pth").write_bytes(CONTENT)
-    (tmp_path / "second").write_bytes(OTHER)
     with pytest.raises(ValueError, match="which of the two is right is not published; --replace"):
         weights.add("unknown", tmp_path / "second")
     assert weights.find("unknown").read_bytes() == CONTENT
+    weights.add("unknown", tmp_path / "second", replace=True)
+    assert weights.find("unknown").read_bytes() == OTHER
 
 
 def test_a_copy_that_fails_leaves_no_part_of_a_file(folder, tmp_path, monkeypatch):
@@ -407,7 +291,6 @@ def test_a_file_that_is_in_its_place_can_be_added(folder):
     inode = (folder / "unknown.pth").stat().st_ino
     assert weights.add("unknown", folder / "unknown.pth") == folder / "unknown.pth"
     assert (folder / "unknown.pth").stat().st_ino == inode
-    assert locked(folder) == {"unknown.pth": DIGEST}
 
 
 def test_what_cannot_be_added_is_named(folder, tmp_path):
@@ -452,7 +335,7 @@ def test_no_two_entries_are_one_file():
 
 
 def test_a_table_with_a_wrong_field_is_refused_by_name(tmp_path):
-    entry = "net: {file: net.pth, source: here, licence: free"
+    entry = "net: {file: net.pth, source: here, licence: free, needed_by: [fid]"
     for more, words in (
         (", sice: 3}", "did you mean 'size'"),
         (", size: big}", "net.size is 'big'"),
@@ -485,7 +368,7 @@ def test_the_list_shows_what_is_there_and_what_is_wrong(folder, capsys):
     cells = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines[4:]]
     rows = {key: others for key, *others in cells}
     assert rows["whole"] == ["present", "1,024", "free", "fid"]
-    assert rows["prefix"] == ["missing", "?", "free", "-"]
+    assert rows["prefix"] == ["missing", "?", "free", "raft"]
     assert rows["unknown"][0] == "BAD"
     assert rows["arcface"][:3] == ["missing", "174,383,860", "non-commercial"]
     assert "is a web page" in lines[-1]
@@ -511,9 +394,7 @@ def test_verify_reads_all_that_is_there_and_tells_by_what_it_was_compared(folder
     out = capsys.readouterr().out
     assert f"whole: as published, sha256 {DIGEST}" in out
     assert f"prefix: as published (first 8 digits), sha256 {DIGEST}" in out
-    assert f"unknown: as locked now, sha256 {DIGEST}" in out
-    assert run("verify", "unknown") == 0
-    assert "unknown: as locked at its first use" in capsys.readouterr().out
+    assert f"unknown: nothing is published, sha256 {DIGEST}" in out
 
 
 def test_verify_tells_missing_from_wrong_by_its_exit_code(folder, capsys):
