@@ -1,4 +1,4 @@
-"""Speed, measured against what a user would run instead, on one thread.
+"""Benchmarks: speed against the usual implementation, on one thread.
 
 Two threads fight over small algebra on a busy machine and slow both sides down, unevenly; the
 limit must be set before numpy is loaded.

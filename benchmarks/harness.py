@@ -1,4 +1,4 @@
-"""How every benchmark measures and reports: candidates alternated in one run, medians, a table.
+"""Benchmark harness: candidates alternated in one run, medians, a table, JSON.
 
 A benchmark is a module whose `measure(args)` returns a `Result`, and which ends with
 
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.markdown import markdown_table
 
 MIN_ROUNDS = 5
 Candidates = Mapping[str, Callable[[], object]]  # the first one is the reference
@@ -37,7 +38,7 @@ class Timing:
 
 @dataclass
 class Result:
-    """What a benchmark found; `ratio` holds one figure per size, or a single one."""
+    """Result of a benchmark; `ratio` holds one figure per size, or a single one."""
 
     name: str
     ratio: dict[str, float] | float = field(default_factory=dict)
@@ -61,11 +62,11 @@ class Result:
     def text(self) -> str:
         """Return median milliseconds and how many times faster, a line a candidate, then notes."""
         rows = [
-            [size, name, own, f"x{next(iter(times.values())) / own:.2f}"]
+            [size, name, f"{own:.3f}", f"{next(iter(times.values())) / own:.2f}"]
             for size, times in self.milliseconds.items()
             for name, own in times.items()
         ]
-        lines = [table(["size", "candidate", "ms", "speed"], rows)] if rows else []
+        lines = [markdown_table(["size", "candidate", "ms", "speed"], rows, (0, 1))] if rows else []
         lines += [f"{name}: {value}" for name, value in self.notes.items()]
         return "\n".join([*lines, f"ratio: {self.ratio}", f"max_abs_diff: {self.max_abs_diff:.3g}"])
 
@@ -94,19 +95,6 @@ def compare(candidates: Candidates, seconds: float = 3.0, rounds: int | None = N
         for name, own in times.items()
     }
     return Timing({name: 1e3 * median(own) for name, own in times.items()}, ratio, done)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as aligned text: the first column to the left, the others to the right."""
-    cells = [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.rjust(width) if k else text.ljust(width)
-            for k, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (header, *cells)
-    )
 
 
 def main(

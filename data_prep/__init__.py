@@ -1,1 +1,1 @@
-"""Writes data once: corpora as published become prepared corpora."""
+"""Data preparation: published corpora to prepared corpora, written once."""

@@ -39,7 +39,7 @@ IMPORT = "import"  # the subcommand
 
 @dataclass(frozen=True)
 class Config:
-    """What a model is learned from."""
+    """Corpus and settings of a learned model."""
 
     corpus: Path  # a prepared corpus
     out: Path  # the .npz to write
@@ -79,7 +79,7 @@ def learn(config: Config) -> FaceModel:
 
 
 def _frames(clips: Sequence[Clip], config: Config) -> Array:
-    """Return frames (n, 68, 3) of a speaker; a clip that cannot be read is left out, and said."""
+    """Return frames (n, 68, 3) of a speaker; a clip that cannot be read gives a warning."""
     total = sum(clip.frames for clip in clips)
     step = max(1, -(-total // config.frames_per_speaker))
     label = clips[0].speaker

@@ -1,4 +1,4 @@
-"""Give every clip of a prepared corpus its optical flow: flow.pngs.
+"""Compute the optical flow of every clip of a prepared corpus: flow.pngs.
 
     python -m data_prep.flow data/mini
     python -m data_prep.flow data/mead --workers 8
@@ -6,7 +6,7 @@
 
 Writes into each clip's folder the flow of each frame from the frame before it and where it can be
 trusted (affekt/media/video/flow.py), at half the frames' size, about 10 kB a frame at 256 px
-(affekt/media/video/flow_store.py); <corpus>/flow.json says how it was made. A second run makes only
+(affekt/media/video/flow_store.py); <corpus>/flow.json records the settings. A second run makes only
 what is missing. A corpus has flow of one method and one version: another is refused, unless
 --replace removes all that is there first. A clip whose frames cannot be read is reported and does
 not stop the others.
@@ -53,7 +53,7 @@ AT_ONCE = 16  # frames read in a row: at random, a video's are decoded many time
 
 @dataclass(frozen=True)
 class Config:
-    """Which flow, of which corpus."""
+    """Corpus, method and device of the flow."""
 
     corpus: Path  # a prepared corpus
     method: Method = "dis"
@@ -65,7 +65,7 @@ class Config:
 
 @dataclass
 class Flows:
-    """What a run came to."""
+    """Clips made, kept and failed in a run."""
 
     kept: int  # clips that had flow already
     made: list[str] = field(default_factory=list)  # clip ids
@@ -119,7 +119,7 @@ def _settle(config: Config, clips: Sequence[Clip], origin: Row) -> None:
     """Record how the corpus' flow is made; refuse to mix it with another."""
     path = config.corpus / RECORD
     there: Row | None = read_json(path) if path.is_file() and not config.replace else None
-    if there is None:  # flow of which nobody knows the method is no flow
+    if there is None:  # flow of an unknown method is discarded
         path.unlink(missing_ok=True)
         for clip in clips:
             (clip.folder / FILE).unlink(missing_ok=True)

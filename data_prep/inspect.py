@@ -1,4 +1,4 @@
-"""Look at a prepared corpus: a contact sheet and counts.
+"""Contact sheet and counts of a prepared corpus.
 
     python -m data_prep.inspect data/mini
     python -m data_prep.inspect data/mead --speakers M003 M030 --split train --out sheet.png
@@ -22,6 +22,7 @@ from affekt.media.corpus import SPLITS, Clip, Corpus
 from affekt.media.faces.points import POLYLINES
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, read_jsonl, replacing
+from affekt.runtime.markdown import markdown_table
 
 CELL = 256  # pixels of a picture in the sheet
 MARGIN = 96  # pixels at the left, for the speakers' names
@@ -78,7 +79,7 @@ def counts(corpus: Corpus, clips: Sequence[Clip]) -> str:
     emotions = [name for name in corpus.emotions if any(clip.emotion == name for clip in clips)]
     table = Counter((clip.speaker, clip.emotion) for clip in clips)
     header = ["speaker", *emotions, "clips", "minutes", *SPLITS]
-    rows = [header]
+    rows = []
     for speaker in [*sorted({clip.speaker for clip in clips}), None]:
         own = [clip for clip in clips if speaker in (None, clip.speaker)]
         per_emotion = [
@@ -89,11 +90,7 @@ def counts(corpus: Corpus, clips: Sequence[Clip]) -> str:
         per_split = [sum(clip.split == name for clip in own) for name in SPLITS]
         figures = [*per_emotion, len(own), f"{minutes:.1f}", *per_split]
         rows.append([speaker or "all", *map(str, figures)])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(header))]
-    return "\n".join(
-        "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))
-        for row in rows
-    )
+    return markdown_table(header, rows)
 
 
 def state(corpus: Corpus, clips: Sequence[Clip]) -> str:

@@ -36,7 +36,7 @@ SIZES = (64, 1024)  # pixels, least and most
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of the corpus is wanted; more can be asked for later."""
+    """Extent of the corpus; a later run can extend it."""
 
     speakers: int = 3
     sentences: int = 14

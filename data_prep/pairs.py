@@ -55,7 +55,7 @@ LEAST_SHARE = 0.5  # of the reference's rows; a clip that holds less would short
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """How clips become pairs; metric and energy are those of EVP's release, and for `dtw` alone."""
+    """Alignment settings; metric and energy are those of EVP's release, and for `dtw` alone."""
 
     aligner: tp.Literal["speech", "dtw"] = (
         "speech"  # data_prep.alignment.speech, or plain DTW as the paper
@@ -82,7 +82,7 @@ class Warped(tp.NamedTuple):
 
 @dataclass
 class Pairs:
-    """What a run wrote: lines of pairs.jsonl, lines of left_out.jsonl, how many were at hand."""
+    """Results of a run: lines of pairs.jsonl, lines of left_out.jsonl, how many were kept."""
 
     rows: list[Row] = field(default_factory=list)
     left_out: list[Row] = field(default_factory=list)
@@ -229,7 +229,7 @@ def _row(
 
 
 def _folder_name(name: str) -> str:
-    """Return a name that is one folder on every file system, whatever the manifest says."""
+    """Return a name that is one folder on every file system, whatever characters it has."""
     return quote(name, safe=" ").replace(".", "%2E")
 
 

@@ -1,4 +1,4 @@
-"""Give every clip of a prepared corpus the pose of its head: pose.npy.
+"""Fit the head pose of every clip of a prepared corpus: pose.npy.
 
     python -m data_prep.pose --corpus data/mini --model weights/mini/face_model.npz
     python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8
@@ -43,7 +43,7 @@ OPTIONS = ("loss", "loss_at")  # of the fit
 
 @dataclass(frozen=True)
 class Config:
-    """What is fitted with what."""
+    """Corpus, face model and settings of the fit."""
 
     corpus: Path  # a prepared corpus
     model: Path  # a face model that affekt.media.face3d.model reads
@@ -55,7 +55,7 @@ class Config:
 
 @dataclass
 class Poses:
-    """What a run came to, by clip id."""
+    """Results of a run, by clip id."""
 
     residuals: dict[str, float]  # median of the frames, pixels at 256
     failed: dict[str, str]  # why

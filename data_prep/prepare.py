@@ -1,4 +1,4 @@
-"""From a corpus as published to a prepared corpus: one folder a clip, at 25 fps and 16 kHz.
+"""Prepare a published corpus: one folder a clip, at 25 fps and 16 kHz.
 
     python -m data_prep.prepare configs/data/mini.yaml
     python -m data_prep.prepare configs/data/mead.yaml corpus.root=/data/MEAD workers=8
@@ -64,7 +64,7 @@ Row = dict[str, tp.Any]
 
 @dataclass(frozen=True)
 class Config:
-    """What becomes of a corpus; every field but the last four makes it another prepared corpus."""
+    """Settings of a prepared corpus; changing any but the last four needs another `out`."""
 
     corpus: CorpusConfig
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -94,7 +94,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Result:
-    """What a prepared corpus holds after a run."""
+    """Contents of a prepared corpus after a run."""
 
     manifest: list[Row]
     quarantine: list[Row]

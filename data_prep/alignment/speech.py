@@ -1,4 +1,4 @@
-"""Which rows of two recordings of one sentence belong together: DTW that knows speech.
+"""DTW of two recordings of one sentence with free pauses and open ends.
 
 EVP (CVPR 2021, Sec. 3.2, eq. 1) warps MFCC by plain DTW (data_prep.alignment.dtw). On acted speech
 that fails where one recording holds a pause or breaks off before the other's end: every row has to
@@ -31,7 +31,7 @@ from affekt.media.compiled import compiled
 EDGE = EXTRA_ROWS // 2  # rows at either end that hold the padding's zeros
 LOUD = 95  # percentile of the log energy that stands for the recording's loudness
 SILENCE = 9.0  # nepers of power below it, 39 dB: a row is a pause
-FLOOR = 14.0  # nepers below it: softer is not told apart
+FLOOR = 14.0  # nepers below it: softer rows count as equal
 ENERGY_WEIGHT = 2.0
 SLOPE_WEIGHT = 4.0  # of the change in a row, from a line through 5 rows
 CLIP = 4.0  # standard deviations: rarer values do not count more
@@ -43,7 +43,7 @@ DIAGONAL, UP, LEFT = 0, 1, 2  # come from (i - 1, j - 1), (i - 1, j), (i, j - 1)
 
 
 class Alignment(tp.NamedTuple):
-    """A path through two recordings, and how far into each it says anything."""
+    """A path through two recordings, and the rows of each that are matched."""
 
     path: Array  # (k, 2) int64, pairs (i, j) from (0, 0) to (n - 1, m - 1)
     cost: float  # of a step, rows left alone included; 0 ... 2
@@ -72,9 +72,9 @@ def align_speech(a: ArrayLike, b: ArrayLike) -> Alignment:
 
 
 def speech_features(mfcc: ArrayLike, name: str = "") -> tuple[Array, NDArray[np.bool_]]:
-    """Return unit vectors (n - 24, 26) that tell sounds apart, and which rows are silent.
+    """Return unit vectors (n - 24, 26) that describe the sounds, and which rows are silent.
 
-    Of the rows that hold sound alone; `name` says in errors which recording it is.
+    Of the rows that hold sound alone; `name` is the recording in error messages.
 
     Raises:
         ValueError: not (rows, 13), fewer than 25 rows, NaN or infinity.
@@ -90,11 +90,11 @@ def speech_features(mfcc: ArrayLike, name: str = "") -> tuple[Array, NDArray[np.
     rows = rows[EDGE:-EDGE]
     energy = rows[:, :1] - np.percentile(rows[:, 0], LOUD)
     silent = energy[:, 0] < -SILENCE
-    heard = np.hstack([rows[:, 1:], energy.clip(min=-FLOOR)])
-    heard = (heard - heard[~silent].mean(axis=0)) / (heard[~silent].std(axis=0) + SMALL)
-    heard[:, :-1] = heard[:, :-1].clip(-CLIP, CLIP)
-    heard[:, -1] *= ENERGY_WEIGHT
-    features = np.hstack([heard, SLOPE_WEIGHT * _slopes(heard)])
+    columns = np.hstack([rows[:, 1:], energy.clip(min=-FLOOR)])
+    columns = (columns - columns[~silent].mean(axis=0)) / (columns[~silent].std(axis=0) + SMALL)
+    columns[:, :-1] = columns[:, :-1].clip(-CLIP, CLIP)
+    columns[:, -1] *= ENERGY_WEIGHT
+    features = np.hstack([columns, SLOPE_WEIGHT * _slopes(columns)])
     unit: Array = features / (np.linalg.norm(features, axis=1, keepdims=True) + SMALL)
     return unit, silent
 

@@ -46,7 +46,7 @@ MIN_SOUND = 0.9  # share of the pictures that the sound must last for
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """How sound is read."""
+    """Reading of sound."""
 
     reader: AudioReader = "fast"
     # Of full scale, for a corpus without pictures: quiet ends are cut off. Copies in circulation
@@ -56,14 +56,14 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class MfccConfig:
-    """How the MFCC are computed; the definition is that of affekt/media/audio/mfcc.py."""
+    """Computation of the MFCC; the definition is that of affekt/media/audio/mfcc.py."""
 
     backend: MfccBackend = "fast"
 
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """What a clip's folder holds, and how it is computed."""
+    """Contents of a clip's folder, and the settings they are computed with."""
 
     frames: FramesConfig | None  # None: no pictures
     sound_required: bool = True
@@ -73,7 +73,7 @@ class ClipConfig:
 
 @dataclass(frozen=True)
 class DetectorConfig:
-    """Which detector finds the landmarks, and where it runs."""
+    """The landmark detector, and the device it runs on."""
 
     name: DetectorName = "mediapipe"
     device: DetectorDevice = "auto"  # of face_alignment; mediapipe runs on the CPU
@@ -83,7 +83,7 @@ class DetectorConfig:
 
 @dataclass(frozen=True)
 class PrepareJob:
-    """What every clip of a corpus is prepared with."""
+    """Settings shared by all clips of a corpus."""
 
     out: Path
     clip: ClipConfig
@@ -92,7 +92,7 @@ class PrepareJob:
 
 @dataclass(frozen=True)
 class ClipOutcome:
-    """What became of one source: prepared, or refused with a reason."""
+    """Result of one source: prepared, or refused with a reason."""
 
     source: Source
     reason: str | None = None
@@ -122,7 +122,7 @@ def stamp(source: Source) -> list[list[int] | None]:
 
 
 def outcomes(sources: Sequence[Source], job: PrepareJob, workers: int) -> Iterator[ClipOutcome]:
-    """Prepare the sources and yield what became of each, in any order.
+    """Prepare the sources and yield the result of each, in any order.
 
     Args:
         sources: what to prepare.
@@ -192,7 +192,7 @@ def prepare_clip(
         config: what is written.
 
     Raises:
-        MediaError: the source cannot be used; `reason` says why.
+        MediaError: the source cannot be used; `reason` is the code of the cause.
     """
     if config.frames is None or detector is None:
         return _prepare_sound(source, folder, config)

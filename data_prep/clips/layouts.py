@@ -1,4 +1,4 @@
-"""Where a published corpus keeps its clips, and what their names say.
+"""Layouts of published corpora: where clips lie, and what their names mean.
 
 mead    <speaker>/video/<view>/<emotion>/level_<n>/<number>.mp4, with the sound beside it in
         <speaker>/audio/<emotion>/level_<n>/<number>.m4a (of a view other than front:
@@ -7,10 +7,10 @@ folder  videos (or sounds) anywhere under a folder; `pattern` reads their names.
 list    a CSV file with the columns video, audio, speaker, emotion, level, sentence; paths are
         relative to it, an empty audio means the video's own sound.
 lrw     <WORD>/<train|val|test>/<WORD>_<nnnnn>.mp4, words cut from broadcasts: 29 frames at 25 fps,
-        256 x 256, with sound. Nobody knows who speaks, so every clip is a speaker of its own: what
+        256 x 256, with sound. Speakers are not named, so every clip is a speaker of its own: what
         a stage takes from another clip of the speaker can only come from the clip itself. The sets
-        published are kept: train and val by name, test as `test_speaker`. The same people may be
-        heard in all three. The sentence is the word, the emotion neutral. `pattern` can choose
+        published are kept: train and val by name, test as `test_speaker`. The same people may
+        speak in all three. The sentence is the word, the emotion neutral. `pattern` can choose
         words: '(ABOUT|AFTER)_.*'. The .txt beside a clip, which times the word in it, is not read.
 emodb   wav/<speaker><text><emotion><version>.wav (03a01Fa: speaker 03, text a01, F happy, version
         a), acted German emotional speech (Burkhardt et al. 2005) without pictures: the prepared
@@ -18,7 +18,6 @@ emodb   wav/<speaker><text><emotion><version>.wav (03a01Fa: speaker 03, text a01
         The sentence is the text; intensities there are none. `classes` lists its seven emotions.
 """
 
-import csv
 import re
 import typing as tp
 from collections.abc import Iterable, Iterator
@@ -26,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.media.emotions import EMOTIONS, NEUTRAL, canonical
-from data_prep.sentences.table import plain_number, read_table
+from data_prep.sentences.table import csv_rows, plain_number, read_table
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mpg", ".mpeg", ".avi", ".mkv", ".webm", ".m4v", ".wmv", ".flv")
 SOUND_SUFFIXES = (".wav", ".m4a", ".mp3", ".flac", ".ogg", ".aac", ".aif", ".aiff", ".mov", ".mp4")
@@ -48,7 +47,7 @@ LRW_SPLITS = {"train": "train", "val": "val", "test": "test_speaker"}  # LRW's n
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """What is read, and how its names are understood."""
+    """The published corpus, and how its file names are parsed."""
 
     layout: tp.Literal["mead", "folder", "list", "lrw", "emodb"]
     root: Path  # a folder; of the layout list, the CSV file
@@ -98,7 +97,7 @@ class Source:
     number: str  # what the corpus calls the file
     sentence: str
     view: str = FRONT
-    split: str | None = None  # where the corpus itself says so
+    split: str | None = None  # where the corpus itself defines it
 
     @property
     def id(self) -> str:
@@ -196,24 +195,19 @@ def _find_folder(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source
 
 
 def _find_list(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
-    with config.root.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in LIST_COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{config.root} has no column {', '.join(missing)}: {LIST_COLUMNS}")
-        for line, row in enumerate(reader, 2):
-            if not row["video"] or not (row["level"] or "").isdigit():
-                raise ValueError(f"{config.root}, line {line}: no video, or a level not a number")
-            video = config.root.parent / row["video"]
-            yield Source(
-                video=video,
-                audio=config.root.parent / row["audio"] if row["audio"] else None,
-                speaker=row["speaker"],
-                emotion=_class_of(row["emotion"], config.root, config),
-                level=int(row["level"]),
-                number=video.stem,
-                sentence=row["sentence"],
-            )
+    for line, row in csv_rows(config.root, LIST_COLUMNS):
+        if not row["video"] or not row["level"].isdigit():
+            raise ValueError(f"{config.root}, line {line}: no video, or a level not a number")
+        video = config.root.parent / row["video"]
+        yield Source(
+            video=video,
+            audio=config.root.parent / row["audio"] if row["audio"] else None,
+            speaker=row["speaker"],
+            emotion=_class_of(row["emotion"], config.root, config),
+            level=int(row["level"]),
+            number=video.stem,
+            sentence=row["sentence"],
+        )
 
 
 def _find_lrw(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
@@ -273,7 +267,7 @@ def _with_sentences(sources: Iterable[Source], table_path: Path | None) -> Itera
     """Yield the sources with the sentence of the table.
 
     A file that the table does not know gets a sentence of its own: file numbers of two emotions
-    say nothing, and a wrong pair is worse than none.
+    do not correspond, and a wrong pair is worse than none.
     """
     if table_path is None:
         yield from sources
@@ -292,9 +286,7 @@ def _class_of(name: str, where: Path, config: CorpusConfig) -> str:
     try:
         emotion = canonical(spelled)
     except ValueError as error:
-        raise ValueError(
-            f"{where}: {error}; corpus.spellings and corpus.classes can tell"
-        ) from None
+        raise ValueError(f"{where}: {error}; set corpus.spellings or corpus.classes") from None
     if emotion not in config.classes:
         raise ValueError(f"{where}: {emotion!r} is none of corpus.classes {config.classes}")
     return emotion

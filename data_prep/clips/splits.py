@@ -1,4 +1,4 @@
-"""Which clips are held out: people, sentences, and a part of the rest for validation.
+"""Splits: held-out speakers, held-out sentences, and a share of the rest for validation.
 
 Later stages learn from `train` alone; that holds for means, PCA, face models and codes too.
 """

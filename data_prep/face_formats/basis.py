@@ -1,4 +1,4 @@
-"""What every published face model comes down to: a mean, two sets of modes, and how far they go.
+"""Linear face model over a whole mesh: mean, identity and expression modes, plausible ranges.
 
 Letters: V vertices, K identity modes, E expression modes, F triangles.
 """

@@ -1,7 +1,7 @@
 """Basel Face Model 2009 with Guo et al.'s expressions: EVP's 199 + 29 (supplement Sec. 1.2).
 
 A folder with files of these names, those of the BFM folder of Deep3DFaceRecon_pytorch, whose
-util/load_mats.py tells how they are read:
+util/load_mats.py reads them:
     01_MorphableModel.mat  shapeMU (3V', 1), shapePC (3V', 199), shapeEV (199, 1); micrometres; V'
                            is 53490. shapeEV are standard deviations: bases are shapePC * shapeEV.
     Exp_Pca.bin            little-endian: int32 E, float32 mean (3V), float32 modes (E, 3V); E is 79

@@ -5,7 +5,7 @@
     jawOpen.obj, ...            the mean plus each expression at weight 1
     vertex_indices.json         `expressions`, the names of these files in order, and
                                 `idx_to_landmark_verts`, the vertices of the 68 landmarks from 0
-as its Scripts/face_model_io.py tells. Prior widths are those of affekt/media/face3d/model.py.
+as in its Scripts/face_model_io.py. Prior widths are those of affekt/media/face3d/model.py.
 """
 
 import json

@@ -12,7 +12,7 @@ Kinds and the files that --source holds (data_prep/face_formats/ has every detai
     eos      sfm_shape_3448.bin, expression_blendshapes_3448.bin, ibug_to_sfm.txt of eos's share
              folder; --landmarks names what ibug_to_sfm.txt does not
     ict      an ICT-FaceKit checkout
-Nothing is downloaded; who may use a model is for its licence to say.
+Nothing is downloaded; see the licence of each model.
 
 Next: python -m data_prep.pose.
 """
@@ -48,7 +48,7 @@ TO_IMAGE = np.array([1, -1, -1], np.float32)  # a half turn about x: y down, z a
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """What is imported, from where and to where."""
+    """Source, kind and output of an import."""
 
     kind: str
     source: Path

@@ -1,4 +1,4 @@
-"""Which vertex of a mesh each iBUG-68 point is: lists of indices, in the forms they come in.
+"""Read the mesh vertex of each iBUG-68 landmark from a list of indices.
 
     text    68 indices counted from 0, or lines `point = vertex` in which points count from 1 and
             vertices from 0 (the form of eos's ibug_to_*.txt); # starts a comment

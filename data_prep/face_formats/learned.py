@@ -30,7 +30,7 @@ RANGE_SHARE = 1e-3  # of the frames at each end that do not count as seen
 
 @dataclass(frozen=True)
 class ModesConfig:
-    """How much a model holds."""
+    """Number of modes of a learned model."""
 
     identity_modes: int = 50  # at most; there are at most as many as people
     expression_modes: int = 20

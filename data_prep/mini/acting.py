@@ -95,7 +95,7 @@ def _glances(times: Array, spread: float, random: np.random.Generator) -> Array:
     return np.convolve(np.pad(steps, (1, 1), mode="edge"), [0.25, 0.5, 0.25], mode="valid")
 
 
-# Head pose, independent of what is said.
+# Head pose, independent of the speech.
 CALM_DEGREES = (2.1, 1.1, 0.9)  # standard deviations of yaw, pitch, roll, as in MEAD's front view
 CALM_HERTZ = (0.15, 0.7)  # slowest and fastest sway
 CALM_SHIFT = 0.10  # cm

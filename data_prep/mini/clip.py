@@ -32,7 +32,7 @@ PARTS = ("voice", "face", "head")  # each draws from a generator of its own
 
 @dataclass(frozen=True)
 class Settings:
-    """What all clips of a corpus share; a clip follows from these and its `ClipName`."""
+    """Settings shared by all clips of a corpus; with its `ClipName` they define a clip."""
 
     seed: int = 0
     size: int = 256  # width and height of the pictures, pixels
@@ -42,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class ClipName:
-    """Which clip: MEAD's coordinates, the number of the speaker instead of the name."""
+    """Identifier of a clip: MEAD's coordinates, the number of the speaker instead of the name."""
 
     speaker: int
     view: View
@@ -51,7 +51,7 @@ class ClipName:
     number: int  # of the sentence, from 1
 
     def text(self) -> str:
-        """What is said; lively clips are longer: two sentences."""
+        """The spoken text; lively clips are longer: two sentences."""
         said = SENTENCES[self.number - 1]
         if self.view == "lively":
             said += " " + SENTENCES[self.number % len(SENTENCES)]
@@ -152,7 +152,7 @@ def write_sound(path: Path, samples: F32) -> None:
 def write_truth(
     path: Path, name: ClipName, speaker: Speaker, head: Head, played: Performance
 ) -> None:
-    """Write what only tests may know.
+    """Write the ground truth, for tests alone.
 
     landmarks (T, 68, 2) pixels, landmarks3d (T, 68, 3) the same with depth, shape (T, 68, 3) cm
     before the pose, neutral (68, 3) cm, pose (T, 6), opening (T,) pixels between the inner lips,

@@ -1,4 +1,4 @@
-"""Who speaks: shape, colours, hair, voice and room of each speaker, drawn from the seed."""
+"""Speakers: shape, colours, hair, voice and room of each, drawn from the seed."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Which clips hold the same sentence."""
+"""Sentence identity of clips."""

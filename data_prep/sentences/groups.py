@@ -1,4 +1,4 @@
-"""Which clips of a corpus are takes of one sentence: those that become pseudo pairs together.
+"""Group the clips of a corpus by sentence, for pseudo pairs.
 
 By the manifest or a table; of a speaker whom neither helps, by the cost of aligning. EVP's release
 lists the sentences of two of MEAD's speakers; the others' files are numbered differently from
@@ -111,7 +111,7 @@ def match_by_cost(clips: Iterable[Clip], order: Sequence[str]) -> dict[str, str]
     count = sum(len(group) for emotions in by_split.values() for group in emotions.values())
     speakers = {clip.speaker for e in by_split.values() for group in e.values() for clip in group}
     log.warning(
-        "%s: no table says which files are the same sentence; %d of %d clips are matched by the "
+        "%s: no table lists which files are the same sentence; %d of %d clips are matched by the "
         "cost of aligning them. Give --table, or listen to a few pairs.",
         ", ".join(sorted(speakers)),
         len(found),

@@ -1,12 +1,12 @@
-"""Which files of a corpus hold the same sentence, where file numbers do not say so (MEAD).
+"""Sentence tables: the sentence of each file, where file numbers do not give it (MEAD).
 
     python -m data_prep.sentences.table configs/data/mead_sentences.csv --transcripts said.csv
     python -m data_prep.sentences.table mine.csv --transcripts said.csv --write
 
 A table is a CSV file with the columns speaker, emotion, number, sentence (any name of it).
 configs/data/mead_sentences.csv is the list of EVP's release: 13 sentences of M003 and of M030 in
-all eight emotions. MEAD gives what is said as a list of its own; put into a CSV file with the
-columns speaker, emotion, number, text, it tells whether a table is right (first command: every
+all eight emotions. MEAD lists the spoken texts on its own; put into a CSV file with the
+columns speaker, emotion, number, text, they check a table (first command: every
 contradiction by speaker and number, exit code 1 if there is one), or makes one (second command:
 texts that a speaker says in at least two emotions).
 """
@@ -14,6 +14,7 @@ texts that a speaker says in at least two emotions).
 import csv
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ Table = dict[Key, str]  # -> sentence, or text
 
 @dataclass(frozen=True)
 class Check:
-    """What a list of transcripts says about a table."""
+    """Result of checking a table against transcripts."""
 
     checked: int  # files that both name
     unknown: tuple[Key, ...]  # files of the table that the list does not name
@@ -64,7 +65,7 @@ def read_transcripts(path: Path) -> Table:
 
 
 def check_table(table: Table, transcripts: Table) -> Check:
-    """Hold a table to what is said: a sentence has one text, and two sentences have two.
+    """Check a table against transcripts: a sentence has one text, and two sentences have two.
 
     A sentence's text is the one that most of its files have; the others are wrong. Sentences are
     a speaker's own: 01 of two speakers may differ.
@@ -116,6 +117,23 @@ def write_table(path: Path, table: Table) -> None:
             writer.writerow([speaker, emotion, number.zfill(3), sentence])
 
 
+def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the line number and the cells of each row of a CSV file that has these columns.
+
+    Raises:
+        ValueError: a missing column, or a row with too few cells.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path} has no column {', '.join(missing)}; wanted {columns}")
+        for line, row in enumerate(reader, 2):
+            if None in (row[name] for name in columns):
+                raise ValueError(f"{path}, line {line}, has too few columns")
+            yield line, row
+
+
 def plain_text(text: str) -> str:
     """Return the words alone: lower case, single spaces, apostrophes kept, no punctuation."""
     return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.replace("\u2019", "'").casefold()))
@@ -143,18 +161,11 @@ def _read(path: Path, columns: tuple[str, ...], what: str) -> Table:
     if not path.is_file():
         raise FileNotFoundError(f"the {what} {path} is missing")
     table: Table = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {', '.join(missing)}; wanted {columns}")
-        for line, row in enumerate(reader, 2):
-            speaker, emotion, number, sentence = (row[name] for name in columns)
-            if None in (speaker, emotion, number, sentence):
-                raise ValueError(f"{path}, line {line}, has too few columns")
-            key = speaker, spelled(emotion), plain_number(number)
-            if table.setdefault(key, sentence) != sentence:
-                raise ValueError(f"{path}, line {line}: {key} already is {table[key]!r}")
+    for line, row in csv_rows(path, columns):
+        speaker, emotion, number, sentence = (row[name] for name in columns)
+        key = speaker, spelled(emotion), plain_number(number)
+        if table.setdefault(key, sentence) != sentence:
+            raise ValueError(f"{path}, line {line}: {key} already is {table[key]!r}")
     return table
 
 

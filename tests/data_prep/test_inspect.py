@@ -67,7 +67,8 @@ def test_landmarks_are_drawn_where_they_are():
 
 
 def test_counts_by_speaker_emotion_and_split(corpus):
-    lines = [line.split() for line in counts(corpus, corpus.clips()).splitlines()]
+    text = counts(corpus, corpus.clips()).replace("|", " ")
+    lines = [line.split() for line in text.splitlines() if "---" not in line]
     splits = ["train", "val", "test_sentence", "test_speaker"]
     assert lines[0] == ["speaker", "happy", "sad", "clips", "minutes", *splits]
     assert lines[1] == ["ann", "1", "2", "3", "0.0", "2", "0", "1", "0"]

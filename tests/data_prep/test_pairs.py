@@ -307,7 +307,7 @@ def test_a_speaker_whose_sentences_no_table_names_is_matched_by_cost_with_a_warn
         ("M905_angry_3", "angry 3"),
         ("M905_sad_1", "angry 3"),
     ]
-    assert "M905: no table says which files are the same sentence; 4 of 6 clips" in caplog.text
+    assert "M905: no table lists which files are the same sentence; 4 of 6 clips" in caplog.text
     assert "M901: no table" not in caplog.text
 
 

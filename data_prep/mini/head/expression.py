@@ -1,4 +1,4 @@
-"""How the soft parts move: one displacement field a mode, in cm at full strength.
+"""Expression modes: one displacement field a mode, in cm at full strength.
 
 The modes follow the muscles that the Facial Action Coding System names (Ekman & Friesen 1978); the
 amplitudes are ours, wide enough that a landmark detector sees them.

@@ -77,7 +77,7 @@ def _face_parts() -> list[Part]:
 
 
 def _expression_modes(part: Part, points: Array) -> Array:
-    """(E, V, 3) of one part; hard parts know only the jaw and their own modes."""
+    """(E, V, 3) of one part; hard parts have only the jaw and their own modes."""
     fields = []
     for name in expression.EXPRESSIONS:
         mode = part.modes.get(name, np.zeros_like(points))

@@ -1,4 +1,4 @@
-"""How heads differ: displacement fields over the whole head, in cm at one standard deviation."""
+"""Identity modes: displacement fields over the whole head, in cm at one standard deviation."""
 
 from collections.abc import Callable
 

@@ -91,7 +91,7 @@ class Speech:
 
 @dataclass(frozen=True)
 class Prosody:
-    """How it is said, in espeak-ng's units."""
+    """Prosody in espeak-ng's units."""
 
     rate: int = 165  # words per minute, 80 to 450
     pitch: int = 50  # 0 to 99

@@ -1,4 +1,4 @@
-"""From phonemes to the mouth: visemes with coarticulation.
+"""Visemes with coarticulation: mouth shapes from phonemes.
 
 Each sound wants a shape; sounds that care little about a feature let their neighbours decide it.
 The blend is a dominance model after Cohen & Massaro, "Modeling Coarticulation in Synthetic Visual

@@ -22,7 +22,7 @@ LOUDNESS = 0.07  # root mean square of neutral speech
 
 @dataclass(frozen=True)
 class Manner:
-    """How an emotion differs from neutral speech, at full strength."""
+    """Differences of an emotion from neutral speech, at full strength."""
 
     rate: float = 0.0  # share by which speech is faster
     pitch: float = 0.0  # steps of espeak-ng's 0-99 scale
@@ -60,7 +60,7 @@ def manner_of(emotion: str, strength: float, random: np.random.Generator) -> Man
 
 
 def prosody_of(manner: Manner, pitch: int) -> Prosody:
-    """What to ask of the synthesiser; playing it `1 + formants` faster restores the rate."""
+    """Prosody for the synthesiser; playing it `1 + formants` faster restores the rate."""
     return Prosody(
         rate=round(165 * (1 + manner.rate) / (1 + manner.formants)),
         pitch=int(np.clip(round(pitch + manner.pitch), 0, 99)),
