@@ -27,6 +27,7 @@ from affekt.media.video.tensors import to_tensor
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
 from affekt.showcase.thresholds import Results, without_nan
+from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import A2fd, load_a2fd
 from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set
 from eamm.analysis.landmarks import (
@@ -37,7 +38,7 @@ from eamm.analysis.landmarks import (
     render_clip,
     summary,
 )
-from eamm.displacement.data import neutral_keypoints, read_frames
+from eamm.displacement.data import neutral_keypoints
 from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
 from eamm.displacement.validation import (
     displacement_metrics,
@@ -79,7 +80,7 @@ def neutral_mouths(
     """Return the figures of neutral clips, each animated from its first frame by A2FD alone."""
     found = []
     for clip in tqdm(clips, "neutral speech", unit="clip"):
-        picture = to_tensor(read_frames(clip, 0, 1, fomm.config.size))
+        picture = to_tensor(clip_frames(clip, 0, 1, fomm.config.size))
         everywhere = neutral_keypoints(a2fd, clip, picture, range(clip.frames))
         neutral = Keypoints(*(part[0] for part in everywhere))
         made = faces_of(fomm, picture, neutral, detector)

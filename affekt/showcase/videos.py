@@ -25,10 +25,10 @@ from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import read_frames, write_video
 from affekt.runtime.command import CommandParser
+from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import load_a2fd
 from eamm.a2fd.teacher import teacher_keypoints
 from eamm.analysis.landmarks import render_clip
-from eamm.displacement.data import read_frames as clip_frames
 from eamm.displacement.network import load_displacement
 from eamm.displacement.validation import (
     Prepared,

@@ -7,7 +7,6 @@ r + T are driving, 3 <= r <= T' - 6 - T. A clip too short for the margins is use
 Letters: T driving frames, K keypoints, S pixels of FOMM's pictures, h, w of a heatmap.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.video.pictures import resized
@@ -78,7 +78,7 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
             raise ConfigError(f"none of the {len(clips)} clips has {config.frames + 1} frames")
         self.config, self.size, self.seed = config, size, seed
         self.targets, self.pictures = targets, pictures
-        self.neutral = _neutral_clips(clips) if config.source == NEUTRAL else {}
+        self.neutral = neutral_clips(clips, clips) if config.source == NEUTRAL else {}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -94,7 +94,7 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
             "pose": torch.from_numpy(release_pose(clip)[driving]),
         }
         if self.pictures:
-            frames = resized(clip.store()[driving], self.size)
+            frames = clip_frames(clip, driving.start, driving.stop, self.size)
             item["frames"] = to_tensor(colour_jitter(frames, (self.config.jitter,) * 4, rng))
         if self.targets is not None:
             item |= self.targets.of(clip, driving)
@@ -103,10 +103,8 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
     def _source(self, clip: Clip, first: int, rng: np.random.Generator) -> Tensor:
         """Return frame `first` of the clip, or any frame of another clip of its speaker."""
         if self.neutral:
-            known = self.neutral[clip.speaker]
-            clip = known[rng.integers(len(known))]
-            first = int(rng.integers(clip.frames))
-        return to_tensor(resized(clip.store()[first : first + 1], self.size))[0]
+            return neutral_picture(self.neutral[clip.speaker], self.size, rng)
+        return to_tensor(clip_frames(clip, first, first + 1, self.size))[0]
 
 
 def source_frame(frames: int, driving: int, rng: np.random.Generator) -> int:
@@ -151,12 +149,33 @@ def pose_stats(clips: Sequence[Clip]) -> NormStats:
     return NormStats(tuple(np.concatenate(poses).mean(axis=0).tolist()), tuple(deviation.tolist()))
 
 
-def _neutral_clips(clips: Sequence[Clip]) -> dict[str, list[Clip]]:
-    found = defaultdict(list)
-    for clip in clips:
-        if clip.emotion == NEUTRAL:
+def neutral_clips(candidates: Sequence[Clip], clips: Sequence[Clip]) -> dict[str, list[Clip]]:
+    """Return the neutral ones among `candidates` of each speaker of `clips`.
+
+    Raises:
+        ConfigError: a speaker has none, so that there is no source picture for A2FD.
+    """
+    found: dict[str, list[Clip]] = {speaker: [] for speaker in sorted({c.speaker for c in clips})}
+    for clip in candidates:
+        if clip.emotion == NEUTRAL and clip.speaker in found:
             found[clip.speaker].append(clip)
-    lost = sorted({clip.speaker for clip in clips} - found.keys())
-    if lost:
-        raise ConfigError(f"no neutral clip to take a source from for {', '.join(lost)}")
-    return dict(found)
+    missing = [speaker for speaker, neutral in found.items() if not neutral]
+    if missing:
+        corpus = clips[0].folder.parents[2]
+        raise ConfigError(
+            f"{corpus} has no neutral clip of {', '.join(missing)} in split {clips[0].split!r}: "
+            "A2FD takes the speaker's picture from one; add neutral clips, or leave the speaker out"
+        )
+    return found
+
+
+def clip_frames(clip: Clip, start: int, stop: int, size: int) -> Image:
+    """Return frames (stop - start, size, size, 3) RGB of a clip."""
+    return resized(np.asarray(clip.store()[start:stop]), size)
+
+
+def neutral_picture(neutral: Sequence[Clip], size: int, rng: np.random.Generator) -> Tensor:
+    """Return a random frame of a random neutral clip, (3, S, S) in [0, 1] (supplement A.2)."""
+    clip = neutral[int(rng.integers(len(neutral)))]
+    frame = int(rng.integers(clip.frames))
+    return to_tensor(clip_frames(clip, frame, frame + 1, size))[0]

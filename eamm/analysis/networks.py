@@ -23,9 +23,10 @@ from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.metrics.landmark import point_distance
+from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import A2fd
 from eamm.analysis.landmarks import EXPRESSION, align_faces, render_clip
-from eamm.displacement.data import clip_motion, read_frames
+from eamm.displacement.data import clip_motion
 from eamm.displacement.network import Displacement, DisplacementDescription, apply_displacement
 from eamm.displacement.validation import Pair, val_pairs
 from eamm.fomm.keypoints import Keypoints
@@ -64,7 +65,7 @@ class TrainedNetworks(NamedTuple):
 
     def portrait(self, clip: Clip, frame: int = 0) -> Tensor:
         """Return a frame of a clip as a picture to animate, (1, 3, S, S)."""
-        return to_tensor(read_frames(clip, frame, frame + 1, self.size))
+        return to_tensor(clip_frames(clip, frame, frame + 1, self.size))
 
     def frames(self, clip: Clip, chosen: Sequence[int]) -> Image:
         """Return some frames of a clip at the networks' size, (N, S, S, 3)."""

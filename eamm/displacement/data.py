@@ -4,7 +4,7 @@ frames, and A2FD's from their audio, pose and a neutral picture of the speaker (
 Letters: F consecutive frames of an item, T frames of a clip, K keypoints, S pixels of a side.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,11 +19,10 @@ from tqdm import tqdm
 from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
-from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import replacing
-from eamm.a2fd.data import PROFILE
+from eamm.a2fd.data import PROFILE, clip_frames, neutral_clips, neutral_picture
 from eamm.a2fd.network import A2fd, fingerprint
 from eamm.a2fd.teacher import teacher_keypoints
 from eamm.augment import AugmentConfig, augment
@@ -92,7 +91,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         self.clips = [clip for clip in clips if clip.frames >= config.frames]
         if not self.clips:
             raise ConfigError(f"none of the {len(clips)} clips has {config.frames} frames")
-        self.neutral = neutral_clips(corpus, "train", self.clips)
+        self.neutral = neutral_clips(corpus.clips("train"), self.clips)
         self.by_emotion = {
             emotion: [clip for clip in self.clips if clip.emotion == emotion]
             for emotion in {clip.emotion for clip in self.clips}
@@ -110,7 +109,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         clip, F = self.clips[index % len(self)], self.config.frames
         span = self.spans[index % len(self)]
         start = span.start + int(rng.integers(len(span) - F + 1))
-        driving = read_frames(clip, start, start + F, self.size)
+        driving = clip_frames(clip, start, start + F, self.size)
         shown = self._shown(clip, driving, rng)
         item = {
             "emotion": to_tensor(augment(shown, self.augmentation, rng)),
@@ -136,7 +135,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
             return driving
         other = others[int(rng.integers(len(others)))]
         start = int(rng.integers(other.frames - len(driving) + 1))
-        return read_frames(other, start, start + len(driving), self.size)
+        return clip_frames(other, start, start + len(driving), self.size)
 
 
 def emotional_clips(corpus: Corpus, split: str, neutral_too: bool = False) -> list[Clip]:
@@ -150,35 +149,6 @@ def emotional_clips(corpus: Corpus, split: str, neutral_too: bool = False) -> li
     if not any(clip.emotion != NEUTRAL for clip in clips):
         raise ConfigError(f"{corpus.root} has no emotional clip in split {split!r}")
     return clips
-
-
-def neutral_clips(corpus: Corpus, split: str, clips: Sequence[Clip]) -> dict[str, list[Clip]]:
-    """Return the neutral clips of each speaker of `clips`.
-
-    Raises:
-        ConfigError: a speaker has none, so that there is no picture for A2FD.
-    """
-    speakers = sorted({clip.speaker for clip in clips})
-    found = {each: corpus.clips(split, each, NEUTRAL) for each in speakers}
-    missing = [speaker for speaker, neutral in found.items() if not neutral]
-    if missing:
-        raise ConfigError(
-            f"{corpus.root} has no neutral clip of {', '.join(missing)} in split {split!r}: A2FD "
-            "takes the speaker's picture from one; add neutral clips, or leave the speaker out"
-        )
-    return found
-
-
-def read_frames(clip: Clip, start: int, stop: int, size: int) -> Image:
-    """Return frames (stop - start, size, size, 3) RGB of a clip."""
-    return resized(np.asarray(clip.store()[start:stop]), size)
-
-
-def neutral_picture(neutral: Sequence[Clip], size: int, rng: np.random.Generator) -> Tensor:
-    """Return a random frame of a random neutral clip, (3, S, S) in [0, 1] (supplement A.2)."""
-    clip = neutral[int(rng.integers(len(neutral)))]
-    frame = int(rng.integers(clip.frames))
-    return to_tensor(read_frames(clip, frame, frame + 1, size))[0]
 
 
 def clip_motion(clip: Clip) -> tuple[Tensor, Tensor]:

@@ -45,9 +45,10 @@ from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_json, replacing, write_json
+from eamm.a2fd.data import neutral_clips
 from eamm.a2fd.network import fingerprint
 from eamm.a2fd.teacher import teacher_keypoints
-from eamm.displacement.data import emotional_clips, neutral_clips
+from eamm.displacement.data import emotional_clips
 from eamm.fomm.keypoints import KeypointDetector
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.inference.pose import release_pose
@@ -211,7 +212,7 @@ def measure(fomm: Fomm, corpus: Corpus, stride: int = 1) -> list[Response]:
     if stride < 1:
         raise ValueError(f"--stride is {stride}, wanted 1 or more")
     clips = emotional_clips(corpus, "train", neutral_too=True)
-    neutral_clips(corpus, "train", clips)
+    neutral_clips(clips, clips)  # raises where a speaker has none
     bar = tqdm(clips, "face keypoints", unit="clip", disable=None)
     return responses([measure_track(fomm, clip, stride) for clip in bar])
 

@@ -23,8 +23,9 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
+from eamm.a2fd.data import clip_frames, neutral_clips
 from eamm.a2fd.network import A2fd
-from eamm.displacement.data import clip_keypoints, emotional_clips, neutral_clips, read_frames
+from eamm.displacement.data import clip_keypoints, emotional_clips
 from eamm.displacement.losses import error_ratios
 from eamm.displacement.network import (
     Displacement,
@@ -65,7 +66,7 @@ def val_pairs(corpus: Corpus, val: ValConfig) -> list[Pair]:
     if val.split == "none":
         return []
     clips = emotional_clips(corpus, val.split)
-    neutral = neutral_clips(corpus, val.split, clips)
+    neutral = neutral_clips(corpus.clips(val.split), clips)
     return [
         Pair(clip, _other(clip, clips), neutral[clip.speaker][0])
         for clip in evenly_spread(clips, val.clips or len(clips))
@@ -75,9 +76,9 @@ def val_pairs(corpus: Corpus, val: ValConfig) -> list[Pair]:
 def prepare(fomm: Fomm, a2fd: A2fd, pair: Pair) -> Prepared:
     """Run the frozen networks on a pair."""
     S = fomm.config.size
-    picture = to_tensor(read_frames(pair.picture, 0, 1, S))
+    picture = to_tensor(clip_frames(pair.picture, 0, 1, S))
     found = clip_keypoints(fomm, a2fd, pair.clip, picture, range(pair.clip.frames))
-    frames = read_frames(pair.source, 0, pair.source.frames, S)
+    frames = clip_frames(pair.source, 0, pair.source.frames, S)
     looped = frames[np.arange(pair.clip.frames) % len(frames)]
     return Prepared(
         pair, picture, Keypoints(*(each[0] for each in found.neutral)), found.teacher, looped

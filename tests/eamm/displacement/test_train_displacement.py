@@ -15,6 +15,7 @@ from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.optim import OptimConfig
+from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import fingerprint
 from eamm.augment import MOUTH_ONLY, NOTHING, AugmentConfig
 from eamm.displacement.data import (
@@ -22,7 +23,6 @@ from eamm.displacement.data import (
     EmotionClips,
     cached_keypoints,
     clip_motion,
-    read_frames,
 )
 from eamm.displacement.keypoint_choice import FILE
 from eamm.displacement.network import (
@@ -208,7 +208,7 @@ def test_an_item_is_a_run_of_a_clip_and_what_the_frozen_networks_need(made):
     assert [clip.emotion for clip in clips.clips] == ["angry", "happy"] * 4
     for draw in range(12):
         item, clip = clips[draw], clips.clips[draw % 8]
-        frames = to_tensor(read_frames(clip, 0, clip.frames, 32))
+        frames = to_tensor(clip_frames(clip, 0, clip.frames, 32))
         windows, pose = clip_motion(clip)
         starts = [s for s in range(8) if torch.equal(frames[s : s + 3], item["driving"])]
         assert len(starts) == 1
@@ -217,7 +217,7 @@ def test_an_item_is_a_run_of_a_clip_and_what_the_frozen_networks_need(made):
         assert torch.equal(item["pose"], pose[starts[0] : starts[0] + 3])
         assert item["label"] == ["angry", "happy"].index(clip.emotion)
         own = [
-            to_tensor(read_frames(each, 0, each.frames, 32))
+            to_tensor(clip_frames(each, 0, each.frames, 32))
             for each in made[0].clips("train", clip.speaker, "neutral")
         ]
         assert any(torch.equal(frame, item["identity"]) for each in own for frame in each)
@@ -230,7 +230,7 @@ def test_only_the_emotion_source_is_augmented_and_equal_draws_are_equal(made):
     assert not torch.equal(one["emotion"], other["emotion"])
     assert not torch.allclose(one["emotion"], one["driving"], atol=0.1)
     clip = clips.clips[3]
-    stored = to_tensor(read_frames(clip, 0, clip.frames, 32))
+    stored = to_tensor(clip_frames(clip, 0, clip.frames, 32))
     assert any(torch.equal(stored[s : s + 3], one["driving"]) for s in range(8))
 
 
@@ -247,7 +247,7 @@ def test_another_speakers_emotion_is_the_same_emotion(made):
     for draw in range(8):
         item, clip = clips[draw], clips.clips[draw]
         others = [c for c in corpus.clips("train", emotion=clip.emotion) if c != clip]
-        frames = [to_tensor(read_frames(c, 0, c.frames, 32)) for c in others]
+        frames = [to_tensor(clip_frames(c, 0, c.frames, 32)) for c in others]
         assert any(torch.equal(f[s : s + 3], item["emotion"]) for f in frames for s in range(8))
 
 
@@ -257,13 +257,13 @@ def test_cached_keypoints_are_those_of_the_frozen_networks_and_are_kept(made, tm
     cache = cached_keypoints(tmp_path / "keypoints", clips, fomm, a2fd)
     clip = clips.clips[5]
     assert cache[clip.id].neutral.value.shape == (2, 10, 3, 2)
-    frames = to_tensor(read_frames(clip, 0, clip.frames, 32))
+    frames = to_tensor(clip_frames(clip, 0, clip.frames, 32))
     with torch.no_grad():
         seen = fomm.detector(frames)
     torch.testing.assert_close(cache[clip.id].teacher.value, seen.value)
     torch.testing.assert_close(cache[clip.id].teacher.jacobian, seen.jacobian)
     neutral = [
-        fomm.detector(to_tensor(read_frames(c, 0, c.frames, 32))).value.detach()
+        fomm.detector(to_tensor(clip_frames(c, 0, c.frames, 32))).value.detach()
         for c in corpus.clips("train", clip.speaker, "neutral")
     ]
     for picture in cache[clip.id].neutral.value:  # the still A2FD keeps the picture's keypoints
@@ -318,7 +318,7 @@ def test_a_source_that_is_too_short_begins_again(made):
     pair = val_pairs(corpus, ValConfig("test_speaker"))[0]
     short = replace(pair.source, frames=4)
     prepared = prepare(fomm, a2fd, pair._replace(source=short))
-    frames = read_frames(pair.source, 0, 4, 32)
+    frames = clip_frames(pair.source, 0, 4, 32)
     np.testing.assert_array_equal(prepared.source, frames[[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]])
 
 
