@@ -1,4 +1,5 @@
-"""Which of a FOMM's keypoints move with emotion and not with speech (EAMM's "face-related" ones).
+"""Measure which of a FOMM's keypoints move with emotion and not with speech (EAMM's "face-related"
+ones), and choose those that the displacement network moves.
 
     python -m eamm.displacement.keypoint_choice --fomm runs/eamm/fomm --corpus data/mead_eamm
     python -m eamm.displacement.keypoint_choice --fomm runs/demo/eamm/fomm \\
@@ -65,7 +66,7 @@ CHOSEN, OTHER = (30, 200, 60), (200, 60, 40)  # RGB
 
 @dataclass(frozen=True)
 class Track:
-    """A clip's keypoints and what may explain them."""
+    """A clip's keypoints and the regressors that may explain them."""
 
     speaker: str
     emotion: str

@@ -124,7 +124,7 @@ def test_a_clip_in_parts_gives_what_it_gives_whole(residual, monkeypatch):
         torch.testing.assert_close(part, expected[0], rtol=1e-5, atol=1e-6)
 
 
-def test_sound_and_pose_reach_their_frame_and_those_after_it():
+def test_audio_and_pose_reach_their_frame_and_those_after_it():
     model = A2fd(replace(SMALL, keypoints=replace(KEYPOINTS, temperature=1.0))).eval()
     source, windows, pose = inputs(1, 5)
     before = model(source, windows, pose)[0].value
@@ -193,7 +193,7 @@ def test_the_heads_begin_as_the_detectors_if_wanted():
     assert torch.equal(model.heads.kp.weight, detector.heads.kp.weight)
 
 
-def test_evened_weights_let_sound_and_pose_be_felt_from_the_start():
+def test_with_lsuv_audio_and_pose_vary_the_lstms_inputs_from_the_start():
     windows, pose = 10 * torch.randn(6, 5, 28, 12), torch.randn(6, 5, 6) * torch.tensor([0.1] * 6)
     model = A2fd(SMALL)
     lsuv_init(model, windows, pose)

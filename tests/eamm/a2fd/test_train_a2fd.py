@@ -167,7 +167,7 @@ def test_the_total_is_the_weighted_sum_of_the_terms(config):
         assert row["total"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_cached_teacher_says_what_the_loop_says(config):
+def test_cached_targets_are_those_of_the_loop(config):
     still = replace(config, data=replace(config.data, jitter=0.0), loss=LossConfig(perceptual=0.0))
     train(still)
     cached = replace(still, run=replace(config.run, out=config.run.out / "2"), cache_targets=True)
@@ -247,7 +247,7 @@ def test_sources_are_drawn_from_the_releases_range(frames, allowed):
     assert {source_frame(frames, 16, rng) for _ in range(500)} == set(allowed)
 
 
-def test_the_figures_are_those_of_keypoints_left_still_and_of_foreign_sound(config):
+def test_the_metrics_are_relative_to_unmoved_keypoints_and_to_another_clips_audio(config):
     clips = Corpus(config.corpus).clips("test_speaker")[:3]
     fomm = load_fomm(config.fomm)
     measured = keypoint_val_set(fomm, clips)
@@ -267,7 +267,7 @@ def test_the_figures_are_those_of_keypoints_left_still_and_of_foreign_sound(conf
     )
 
 
-def test_poses_are_standardised_by_what_is_usual_within_a_clip(config):
+def test_poses_are_normalised_by_the_median_deviation_within_a_clip(config):
     clips = Corpus(config.corpus).clips("train")
     standard = pose_stats(clips)
     poses = [(release_pose(clip) - standard.mean) / standard.scale for clip in clips]

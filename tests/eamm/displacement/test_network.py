@@ -215,7 +215,7 @@ def test_an_error_ratio_is_one_without_displacement_and_zero_at_the_teacher():
         assert ratios == pytest.approx({"value": wanted, "jacobian": wanted}, abs=1e-5)
 
 
-def test_an_emotion_source_loses_its_mouth_only_where_the_network_never_saw_one():
+def test_an_emotion_sources_mouth_is_hidden_only_where_it_was_in_training():
     frames = np.full((3, 64, 64, 3), 200, np.uint8)
     description = DisplacementDescription(SMALL, size=32)
     shown = emotion_source(frames, description)

@@ -86,7 +86,7 @@ def config(made, tmp_path):
     )
 
 
-def test_it_moves_the_brows_of_faces_it_has_not_seen_as_another_ones_emotion_says(config, made):
+def test_it_moves_the_brows_of_unseen_faces_by_another_ones_emotion(config, made):
     quick = replace(
         config,
         run=replace(config.run, steps=150, batch_size=4),
@@ -301,7 +301,7 @@ def test_a_cached_run_of_a_longer_clip_belongs_to_its_frames(made, tmp_path):
         DisplacementDataConfig(frames=3, longest=2)
 
 
-def test_held_out_pairs_take_the_emotion_from_another_identity(made):
+def test_validation_pairs_take_the_emotion_from_another_identity(made):
     pairs = val_pairs(made[0], ValConfig("test_speaker"))
     assert [pair.clip.speaker for pair in pairs] == ["M905"] * 2 + ["M906"] * 2
     for clip, source, picture in pairs:
@@ -389,12 +389,12 @@ def test_a_choice_of_keypoints_comes_from_its_file_and_is_kept_with_the_run(conf
         train(replace(config, keypoint_choice=file))
 
 
-@pytest.mark.parametrize("moved", [[0, 2], [2]])
-def test_a_run_does_not_go_on_with_another_choice_of_keypoints(config, made, tmp_path, moved):
+@pytest.mark.parametrize("chosen", [[0, 2], [2]])
+def test_a_run_does_not_go_on_with_another_choice_of_keypoints(config, made, tmp_path, chosen):
     file = tmp_path / "measured.json"
     write_json(file, {"moved": [2, 0], "detector": fingerprint(made[1].detector)})
     train(replace(config, keypoint_choice=file))
-    write_json(file, {"moved": moved, "detector": fingerprint(made[1].detector)})
+    write_json(file, {"moved": chosen, "detector": fingerprint(made[1].detector)})
     with pytest.raises(ConfigError, match=r"displaces the keypoints \[2, 0\], now"):
         train(replace(config, keypoint_choice=file))
 

@@ -26,7 +26,7 @@ SIZE = 16
 
 
 def write_numbered(root, speakers=2, clips=3, frames=5, profile="eamm", splits=("train",)):
-    """Write clips whose frames tell where they are from: red the speaker and clip, green the frame.
+    """Write clips whose colours encode where a frame is from: red the clip, green the frame.
 
     Blue is bright on the left half. Landmark k lies at x = k / 8, y = 1.
     """
@@ -59,12 +59,18 @@ def marks(frame):
     return (int(levels[0, 0, 0]) // 10, int(levels[1, 0, 0]) // 20, bool(levels[2, 0, 0] == 0))
 
 
+def all_marks(pairs):
+    """Return the marks of source and driving frame of every pair."""
+    every = map(pairs.__getitem__, range(len(pairs)))
+    return [[marks(pair[name]) for name in ("source", "driving")] for pair in every]
+
+
 def test_an_epoch_is_repeats_times_identities_or_clips(corpus):
     assert len(pairs_of(corpus)) == 75 * 2
     assert len(pairs_of(corpus, sampling="clip", repeats=4)) == 4 * 6
 
 
-def test_a_draw_goes_to_its_identity_and_any_of_its_clips(corpus):
+def test_an_index_goes_to_its_identity_and_any_of_its_clips(corpus):
     pairs = pairs_of(corpus, repeats=50)
     clips = [marks(pairs[draw]["source"])[0] for draw in range(100)]
     assert all(clip // 3 == draw % 2 for draw, clip in enumerate(clips))
@@ -75,10 +81,7 @@ def test_a_draw_goes_to_its_identity_and_any_of_its_clips(corpus):
 
 def test_two_different_frames_of_one_clip_the_earlier_first(corpus):
     pairs = pairs_of(corpus, flips=False)
-    drawn = [
-        [marks(pair[name]) for name in ("source", "driving")]
-        for pair in map(pairs.__getitem__, range(len(pairs)))
-    ]
+    drawn = all_marks(pairs)
     assert all(source[0] == driving[0] for source, driving in drawn)
     assert all(source[1] < driving[1] for source, driving in drawn)
     assert not any(mark[2] for pair in drawn for mark in pair)
@@ -86,10 +89,7 @@ def test_two_different_frames_of_one_clip_the_earlier_first(corpus):
 
 def test_half_the_pairs_run_backwards_and_a_quarter_are_mirrored(corpus):
     pairs = pairs_of(corpus, repeats=200)
-    drawn = [
-        [marks(pair[name]) for name in ("source", "driving")]
-        for pair in map(pairs.__getitem__, range(len(pairs)))
-    ]
+    drawn = all_marks(pairs)
     backwards = np.array([source[1] > driving[1] for source, driving in drawn])
     mirrored = np.array([source[2] for source, _ in drawn])
     assert all(source[2] == driving[2] for source, driving in drawn)
@@ -100,23 +100,20 @@ def test_half_the_pairs_run_backwards_and_a_quarter_are_mirrored(corpus):
 
 def test_pairs_across_clips_are_of_one_identity(corpus):
     pairs = pairs_of(corpus, repeats=150, across_clips=0.3)
-    drawn = [
-        [marks(pair[name])[0] for name in ("source", "driving")]
-        for pair in map(pairs.__getitem__, range(len(pairs)))
-    ]
-    assert all(source // 3 == driving // 3 for source, driving in drawn)
-    across = np.mean([source != driving for source, driving in drawn])
+    drawn = all_marks(pairs)
+    assert all(source[0] // 3 == driving[0] // 3 for source, driving in drawn)
+    across = np.mean([source[0] != driving[0] for source, driving in drawn])
     assert across == pytest.approx(0.3, abs=0.06)
 
 
-def test_draws_repeat_from_seed_and_number_alone(corpus):
+def test_pairs_repeat_from_seed_and_index_alone(corpus):
     one, same, other = pairs_of(corpus), pairs_of(corpus), pairs_of(corpus, seed=1)
     assert torch.equal(one[7]["source"], same[7]["source"])
     assert any(not torch.equal(one[i]["source"], other[i]["source"]) for i in range(8))
     assert any(not torch.equal(one[7]["driving"], one[7 + 2 * i]["driving"]) for i in range(1, 5))
 
 
-def test_anchors_are_mean_landmarks_and_are_mirrored_with_the_picture(corpus):
+def test_supervising_landmarks_are_group_means_and_are_mirrored_with_the_picture(corpus):
     groups = ((0, 16), (30,), (16,))
     pairs = pairs_of(corpus, landmarks=groups, repeats=20)
     centre = lambda pixel: 2 * pixel / (SIZE - 1) - 1  # noqa: E731
@@ -136,7 +133,7 @@ def test_anchors_are_mean_landmarks_and_are_mirrored_with_the_picture(corpus):
     assert "source_landmarks" not in pairs_of(corpus)[0]
 
 
-def test_anchors_keep_their_place_when_the_picture_is_resized(corpus):
+def test_supervising_landmarks_keep_their_place_when_the_picture_is_resized(corpus):
     small = pairs_of(corpus, size=8, landmarks=((30,),), flips=False)[0]
     # pixel 3.75 of 16 is pixel 4.25 / 2 - 1/2 of 8
     assert small["source_landmarks"][0, 0].item() == pytest.approx(2 * 1.625 / 7 - 1, abs=1e-5)

@@ -89,7 +89,7 @@ def test_feature_matching_sums_layers_and_scales():
     assert generator_loss(2 * real, 2 * made)["feature_matching"].item() == pytest.approx(5)
 
 
-def test_anchors_draw_places_and_leave_local_frames_alone():
+def test_landmarks_supervise_places_and_leave_local_frames_alone():
     jacobian = torch.randn(1, 2, 2, 2, requires_grad=True)
     value = torch.tensor([[[0.0, 1.0], [0.5, 0.5]]], requires_grad=True)
     loss = landmark_distance(Keypoints(value, jacobian), torch.tensor([[[0.5, 1.0], [0.5, -1.0]]]))

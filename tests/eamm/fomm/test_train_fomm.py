@@ -154,7 +154,7 @@ def test_vgg_stays_as_it_is(config, monkeypatch):
     assert not made[0].features.training
 
 
-def test_anchors_draw_keypoints_to_the_landmarks(config, tmp_path):
+def test_landmark_supervision_moves_keypoints_to_the_landmarks(config, tmp_path):
     drawn = replace(
         config,
         data=replace(config.data, landmarks=((0,), (5, 6))),
