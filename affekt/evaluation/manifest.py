@@ -1,4 +1,4 @@
-"""Which videos a protocol wants made, from what: manifests for generate.py, and their files.
+"""Manifests for generate.py: the videos that a protocol needs, their inputs, and the files of both.
 
     evp        EVP, Table 1: held-out clips of a person; the clip's own sound, and its own true
                video as target; the emotion is that of the sound.
@@ -23,16 +23,23 @@ Results have the truth's size, which test.py asks for, where
            FOMM's own size. (`--paste` would fade the border into the still source.)
 """
 
+import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Literal
 
+import numpy as np
 from tqdm import tqdm
 
-from affekt.evaluation.sources import Draw, Export, LeftOutError, digest
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.plots import write_png
+from affekt.media.video.video import write_video
+from affekt.runtime.batch import Fingerprints, ResultFolder
+from affekt.runtime.files import replacing
 from affekt.runtime.manifest import write_manifest_file
 
 Kind = Literal["evp", "lrw-self", "mead-self"]
@@ -44,9 +51,115 @@ PROFILES: dict[Kind, str] = {"evp": "portrait", "lrw-self": "eamm", "mead-self":
 WITHOUT_CROP = "--crop none"  # of generate.py: the picture is a crop already
 
 
+class LeftOutError(ValueError):
+    """A protocol does not apply to this clip; the others go on."""
+
+
+class FrameSampler:
+    """Random frames for a clip; they depend on the seed and the clip, not on other clips."""
+
+    def __init__(self, corpus: Corpus, seed: int) -> None:
+        """Note the neutral clips of every speaker."""
+        self.seed = seed
+        self.neutral: dict[str, list[Clip]] = {}
+        for clip in sorted(corpus.clips(emotion=NEUTRAL), key=lambda clip: clip.id):
+            self.neutral.setdefault(clip.speaker, []).append(clip)
+
+    def frame(self, clip: Clip, what: str) -> tuple[Clip, int]:
+        """Return a random frame of the clip itself."""
+        return clip, int(self._random(clip, what).integers(clip.frames))
+
+    def own_neutral(self, clip: Clip, what: str) -> tuple[Clip, int]:
+        """Return a random frame of a random neutral clip of the speaker, not this one.
+
+        Raises:
+            LeftOutError: there is no other.
+        """
+        others = [each for each in self.neutral.get(clip.speaker, []) if each.id != clip.id]
+        if not others:
+            raise LeftOutError(f"speaker {clip.speaker} has no other neutral clip")
+        return self._frame_of(others, clip, what)
+
+    def other_identity(self, clip: Clip, what: str) -> tuple[Clip, int]:
+        """Return a random frame of a random neutral clip of a random other speaker.
+
+        Raises:
+            LeftOutError: there is no other speaker with a neutral clip.
+        """
+        speakers = sorted(self.neutral.keys() - {clip.speaker})
+        if not speakers:
+            raise LeftOutError(f"there is no neutral clip of anyone but {clip.speaker}")
+        speaker = speakers[int(self._random(clip, f"{what}: who").integers(len(speakers)))]
+        return self._frame_of(self.neutral[speaker], clip, what)
+
+    def _frame_of(self, clips: Sequence[Clip], clip: Clip, what: str) -> tuple[Clip, int]:
+        random = self._random(clip, what)
+        chosen = clips[int(random.integers(len(clips)))]
+        return chosen, int(random.integers(chosen.frames))
+
+    def _random(self, clip: Clip, what: str) -> np.random.Generator:
+        return np.random.default_rng(int(digest(self.seed, clip.id, what), 16))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The files of a true video."""
+
+    frames: Path
+    audio: Path
+
+
+class Export:
+    """Files of a corpus, written beside a manifest; their names are relative to it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read what was exported to there before."""
+        self.folder, self.truths = folder, ResultFolder(folder / "truth")
+        self.fingerprints = Fingerprints()
+
+    def truth(self, clip: Clip) -> str:
+        """Write the clip as a video with its sound.
+
+        Raises:
+            LeftOutError: the clip is silent.
+            ValueError: a clip of this name was exported from something else.
+        """
+        samples = clip.audio()
+        if not samples.any():
+            raise LeftOutError("it has no sound")
+        store, place = clip.store(), self.truths.path(clip.id)
+        found = self.fingerprints.of(_Stored(store.path, clip.folder / "audio.wav"))
+        known = self.truths.fingerprint(clip.id)
+        if known not in (None, found):
+            raise ValueError(
+                f"{place} was made from other frames or sound than {clip.folder} holds now; take a "
+                "folder of its own for each corpus, and a new one where it was prepared anew"
+            )
+        if not self.truths.holds(clip.id, found):
+            write_video(place, (store[k] for k in range(len(store))), samples)
+            self.truths.add(clip.id, found)
+        return self._name(place)
+
+    def sound(self, clip: Clip) -> str:
+        """Copy the clip's sound."""
+        place = self.folder / "audio" / f"{clip.id}.wav"
+        with replacing(place) as temporary:
+            shutil.copyfile(clip.folder / "audio.wav", temporary)
+        return self._name(place)
+
+    def picture(self, clip: Clip, frame: int) -> str:
+        """Write one of the clip's frames."""
+        place = self.folder / "sources" / f"{clip.id}_{frame:04d}.png"
+        write_png(place, clip.store()[frame])
+        return self._name(place)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
 @dataclass(frozen=True)
 class Written:
-    """What was written, and what comes next."""
+    """The files written, and the next commands."""
 
     manifest: Path  # all clips
     truth: Path  # folder
@@ -92,7 +205,7 @@ def write_manifest(
     """
     _check(corpus, kind, out_csv)
     clips = _wanted(corpus, split, seed, speaker, limit)
-    make = _MAKERS[kind](Draw(corpus, seed), out_csv)
+    make = _MAKERS[kind](FrameSampler(corpus, seed), out_csv)
     export, rows, left_out = Export(out_csv.parent), [], {}
     for clip in tqdm(clips, "clips", unit="clip"):
         try:
@@ -106,10 +219,15 @@ def write_manifest(
     return Written(out_csv, export.truths.folder, len(rows), left_out, commands, results)
 
 
+def digest(seed: int, clip_id: str, what: str) -> str:
+    """Return 64 hexadecimal digits that seed, clip and purpose determine."""
+    return hashlib.sha256(f"{seed}/{clip_id}/{what}".encode()).hexdigest()
+
+
 Make = Callable[[Clip, Export], Row]
 
 
-def _evp(_draw: Draw, _out_csv: Path) -> Make:
+def _evp(_sampler: FrameSampler, _out_csv: Path) -> Make:
     def make(clip: Clip, export: Export) -> Row:
         truth = export.truth(clip)
         return {"audio": export.sound(clip), "target": truth, "truth": truth}
@@ -117,21 +235,21 @@ def _evp(_draw: Draw, _out_csv: Path) -> Make:
     return make
 
 
-def _lrw_self(draw: Draw, _out_csv: Path) -> Make:
+def _lrw_self(sampler: FrameSampler, _out_csv: Path) -> Make:
     def make(clip: Clip, export: Export) -> Row:
         truth = export.truth(clip)
-        source = export.picture(*draw.frame(clip, "source"))
+        source = export.picture(*sampler.frame(clip, "source"))
         sound = export.sound(clip)
         return {"source": source, "audio": sound, "pose": truth, "emotion": "none", "truth": truth}
 
     return make
 
 
-def _mead_self(draw: Draw, out_csv: Path) -> Make:
+def _mead_self(sampler: FrameSampler, out_csv: Path) -> Make:
     driven = _fomm_csv(out_csv).stem
 
     def make(clip: Clip, export: Export) -> Row:
-        own, other = draw.own_neutral(clip, "source"), draw.other_identity(clip, "driven")
+        own, other = sampler.own_neutral(clip, "source"), sampler.other_identity(clip, "driven")
         truth = export.truth(clip)
         video = f"{driven}/{clip.id}.mp4"
         row = {"source": export.picture(*own), "audio": export.sound(clip), "truth": truth}
@@ -140,7 +258,7 @@ def _mead_self(draw: Draw, out_csv: Path) -> Make:
     return make
 
 
-_MAKERS: dict[Kind, Callable[[Draw, Path], Make]] = {
+_MAKERS: dict[Kind, Callable[[FrameSampler, Path], Make]] = {
     "evp": _evp,
     "lrw-self": _lrw_self,
     "mead-self": _mead_self,
