@@ -96,6 +96,7 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
     val_set = val_clips(corpus, cfg.val)
     labels = labels_of(val_set, corpus)
 
+    # networks, optimizer, checkpoint
     run = Run(cfg)
     save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
     encoder = EmotionEncoder(cfg.encoders.emotion).to(run.device)
@@ -106,14 +107,18 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
 
     for batch in run.batches(windows):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+
+        # eq. 4 on single windows
         logits = classifier(encoder(batch["window"]))
         loss = classification(logits, batch["emotion"], cfg.label_smoothing)
 
+        # update
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
         optimizer.step()
 
+        # logs, and validation
         accuracy = (logits.argmax(dim=1) == batch["emotion"]).float().mean()
         run.log(classification=loss, window_accuracy=accuracy, total=loss, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
@@ -126,6 +131,7 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
     clips = LandmarkClips(neutral, space, cfg.view, cfg.frames, "window", cfg.run.seed)
     val_set = [clip for clip in val_clips(corpus, cfg.val) if clip.emotion == NEUTRAL]
 
+    # networks, optimizer, checkpoint
     run = Run(cfg)
     save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
     encoder = ContentEncoder(cfg.encoders.content).to(run.device)
@@ -140,6 +146,8 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
 
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+
+        # eq. 7 from content alone
         content = encoder(batch["windows"])
         no_emotion = content[..., :0]
         faces = head(content, no_emotion, batch["neutral"])
@@ -147,11 +155,13 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
             faces.flatten(0, 1), batch["landmarks"].flatten(0, 1), cfg.norm, cfg.reduction
         )
 
+        # update
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
         optimizer.step()
 
+        # logs, and validation
         run.log(position=loss, total=loss, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             run.log_now(**landmark_metrics(predict, val_set, space, cfg.view))

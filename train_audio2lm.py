@@ -36,11 +36,11 @@ from evp.networks.audio2lm import (
 from evp.networks.encoders import EncodersDescription, load_encoders, save_description
 from evp.validation import landmark_metrics, plot_faces
 
-PICTURED = 4  # frames of a batch, one a sequence
+PLOTTED = 4  # frames of a batch, one a sequence
 
 
 @dataclass(frozen=True)
-class LossConfig:
+class LandmarkLossConfig:
     """Weights, where 0 switches a term off, and what the norms are."""
 
     position: float = 1.0  # eq. 7
@@ -62,12 +62,13 @@ class Config:
     view: View = "2d"  # how landmarks are aligned; 3d takes the head's rotation out
     frames: int = 16  # of a training sequence; the release's
     model: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
+    loss: LandmarkLossConfig = field(default_factory=LandmarkLossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     val: ValConfig = field(default_factory=ValConfig)
 
 
 def train(cfg: Config) -> None:
+    # data
     corpus = Corpus(cfg.corpus)
     check_emotions(cfg.encoders, corpus)
     space = fit_space(corpus, cfg.view, cfg.model.components)
@@ -76,6 +77,7 @@ def train(cfg: Config) -> None:
     )
     val_set = val_clips(corpus, cfg.val)
 
+    # networks, optimizer, checkpoint
     run = Run(cfg)
     encoders = load_encoders(cfg.encoders).to(run.device)
     sizes = encoders.config
@@ -83,8 +85,8 @@ def train(cfg: Config) -> None:
     save_description(cfg.run.out, EncodersDescription(sizes, corpus.emotions))
     save_network(cfg.run.out, cfg.model, space, cfg.view)
     parameters = [*model.parameters()]
-    parameters += learned(encoders.content, cfg.content_encoder)
-    parameters += learned(encoders.emotion, cfg.emotion_encoder)
+    parameters += trainable(encoders.content, cfg.content_encoder)
+    parameters += trainable(encoders.emotion, cfg.emotion_encoder)
     optimizer = make_optimizer(parameters, cfg.optim)
     run.register(
         model=model,
@@ -100,10 +102,13 @@ def train(cfg: Config) -> None:
 
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
+
+        # faces from the codes of sound and emotion
         content = encoders.content(batch["windows"])
         emotion = emotion_codes(encoders.emotion, batch["emotion_windows"], cfg.emotion_from)
         faces, truth = model(content, emotion, batch["neutral"]), batch["landmarks"]
 
+        # eq. 7, and the distance of motions
         norm, reduction = cfg.loss.norm, cfg.loss.reduction
         terms = {"position": distance(faces.flatten(0, 1), truth.flatten(0, 1), norm, reduction)}
         total = cfg.loss.position * terms["position"]
@@ -111,19 +116,21 @@ def train(cfg: Config) -> None:
             terms["velocity"] = velocity(faces, truth, norm, reduction)
             total = total + cfg.loss.velocity * terms["velocity"]
 
+        # update
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
         optimizer.step()
 
+        # logs, and validation
         run.log(**terms, total=total, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             run.log_now(**landmark_metrics(predict, val_set, space, cfg.view))
-            shown = [unflatten(f[:PICTURED, -1].detach().cpu().numpy()) for f in (truth, faces)]
+            shown = [unflatten(f[:PLOTTED, -1].detach().cpu().numpy()) for f in (truth, faces)]
             run.picture("faces", plot_faces(*shown))
 
 
-def learned(encoder: nn.Module, mode: Literal["frozen", "finetune"]) -> list[nn.Parameter]:
+def trainable(encoder: nn.Module, mode: Literal["frozen", "finetune"]) -> list[nn.Parameter]:
     """Prepare an encoder and return what the optimizer may change.
 
     A frozen encoder stays in evaluation mode: its batch statistics do not move either.

@@ -47,12 +47,14 @@ class Config:
 
 
 def train(cfg: Config) -> None:
+    # data
     corpus = Corpus(cfg.corpus)
     quads = Quads(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift, cfg.timing)
     data = CepstralOffset(quads, cfg.cepstral_offset, cfg.run.seed)
     val_set = val_clips(corpus, cfg.val)
     labels = labels_of(val_set, corpus)
 
+    # networks, optimizer, checkpoint
     run = Run(cfg)
     save_description(cfg.run.out, EncodersDescription(cfg.model.encoders, corpus.emotions))
     model = Disentanglement(cfg.model, len(corpus.emotions)).to(run.device)
@@ -79,11 +81,13 @@ def train(cfg: Config) -> None:
             [weights[name] * terms[name] for name in weights if name in terms]
         ).sum()
 
+        # update
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
         optimizer.step()
 
+        # logs, and validation
         run.log(**terms, total=total, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             accuracy = class_accuracy(model.encoders.emotion, model.classifier, val_set, labels)

@@ -42,12 +42,12 @@ from evp.networks.discriminators import (
 )
 from evp.networks.generator import GeneratorConfig
 from evp.rollout import (
-    DrawnSequences,
+    GeneratedSequences,
     SequenceConfig,
     Sequences,
-    draw_sequences,
-    let_learn,
-    phase_of,
+    generate_sequences,
+    set_trainable,
+    training_phase,
 )
 from evp.validation import frame_metrics, plot_samples, render_val, val_frames
 
@@ -77,19 +77,19 @@ class Config:
                 raise ValueError(message)
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
-        """Yield what does not go together: whether it is so, and what to say."""
+        """Yield contradictions of settings: whether there is one, and its message."""
         frames, previous = self.data.frames, self.generator.previous
         wanted = previous + (self.video_discriminator.shortest if self.loss.gan_video else 1)
         yield (
             frames < wanted,
-            f"data.frames is {frames}, wanted {wanted} or more: {previous} before the first drawn "
-            "one (generator.previous), and what the video discriminator's temporal scales want",
+            f"data.frames is {frames}, wanted {wanted} or more: {previous} before the first "
+            "generated one (generator.previous), and what the video discriminator's scales want",
         )
         moving = bool(self.loss.flow or self.loss.warp or self.loss.hallucinated)
         yield (
             not previous and (moving or self.sequence != SequenceConfig()),
-            "loss.flow, loss.warp, loss.hallucinated and sequence are for a generator that sees "
-            "frames before; set generator.previous, or leave them at their defaults",
+            "loss.flow, loss.warp, loss.hallucinated and sequence are for a generator with "
+            "history; set generator.previous, or leave them at their defaults",
         )
         yield (
             bool(self.sequence.enhancer_steps) and not self.generator.enhancers,
@@ -98,7 +98,7 @@ class Config:
         again = self.sequence.checkpointing or bool(self.sequence.enhancer_steps)
         yield (
             again and self.generator.norm == "batch",
-            "batch norm counts every picture that it sees: twice under sequence.checkpointing, and "
+            "batch norm counts every picture of its input: twice under sequence.checkpointing, and "
             "in networks that sequence.enhancer_steps leave alone; set generator.norm=instance",
         )
         yield (
@@ -109,12 +109,14 @@ class Config:
 
 
 def train(cfg: Config) -> None:
+    # data: runs of frames with their guidance maps, and flow where a loss needs it
     clips = training_clips(cfg.data)
     frames = PortraitClips(
         clips, cfg.guidance, cfg.data.frames, cfg.data.shift, cfg.run.seed, cfg.loss.need_flow
     )
     val_set = val_frames(cfg.data, cfg.val, cfg.guidance, cfg.generator.previous)
 
+    # networks, optimizers, checkpoint
     run = Run(cfg)
     device = run.device
     generator = make_generator(cfg.guidance, cfg.generator).to(device)
@@ -139,38 +141,41 @@ def train(cfg: Config) -> None:
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16")
 
     for batch in run.batches(frames):
+        # learning rates and what this phase of coarse-to-fine training updates
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
         set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
-        phase = phase_of(run.step, cfg.generator.enhancers, cfg.sequence)
-        let_learn(generator, phase)
+        phase = training_phase(run.step, cfg.generator.enhancers, cfg.sequence)
+        set_trainable(generator, phase)
         sequences = Sequences.of(batch).at_level(phase.level)
         truth = sequences.after(cfg.generator.previous)
         adversarial = cfg.loss.gan + cfg.loss.gan_video > 0 and run.step >= cfg.loss.gan_from
 
+        # generator: reconstruction, flow, VGG and adversarial terms
         with autocast:
-            made = draw_sequences(generator, sequences, cfg.sequence, phase.level)
-            terms = picture_terms(made, truth, cfg.loss)
-            if made.flow is not None and cfg.loss.need_flow:
-                terms |= motion_terms(made.flow, sequences, cfg.loss)
+            generated = generate_sequences(generator, sequences, cfg.sequence, phase.level)
+            terms = picture_terms(generated, truth, cfg.loss)
+            if generated.flow is not None and cfg.loss.need_flow:
+                terms |= motion_terms(generated.flow, sequences, cfg.loss)
             if vgg is not None:
-                terms["vgg"] = perceptual_term(vgg, made.frames, truth.frames, cfg.vgg)
+                terms["vgg"] = perceptual_term(vgg, generated.frames, truth.frames, cfg.vgg)
             if adversarial:
                 discriminators.requires_grad_(False)
                 condition = truth.guidance, truth.flow, truth.confidence
-                fake = discriminators(made.frames, *condition)
+                fake = discriminators(generated.frames, *condition)
                 with torch.no_grad():
-                    matched = cfg.loss.feature_matching > 0
-                    real = discriminators(truth.frames, *condition) if matched else None
+                    matching = cfg.loss.feature_matching > 0
+                    real = discriminators(truth.frames, *condition) if matching else None
                 terms |= generator_loss(fake, real)
         terms["total"] = weighted_sum(terms, cfg.loss)
         terms["grad_norm"] = take_step(optimizer, terms["total"], generator, cfg.optim)
         ema.update_parameters(generator)
 
+        # discriminators: real against generated frames
         if adversarial:
             discriminators.requires_grad_(True)
             with autocast:
                 real = discriminators(truth.frames, *condition)
-                fake = discriminators(made.frames.detach(), *condition)
+                fake = discriminators(generated.frames.detach(), *condition)
                 losses = discriminator_loss(real, fake)
             total = torch.stack(list(losses.values())).sum()
             terms |= losses
@@ -178,22 +183,25 @@ def train(cfg: Config) -> None:
                 discriminator_optimizer, total, discriminators, cfg.discriminator_optim
             )
 
+        # validation with the averaged weights, at the full size
         run.log(**terms)
         if val_set is not None and phase.level == 0 and run.due(cfg.val.every):
             ema.module.eval()
-            shown = render_val(ema.module, val_set)
-            run.log_now(**frame_metrics(shown, val_set))
-            run.picture("held_out", plot_samples(val_set.guidance, shown, val_set.frames))
+            rendered = render_val(ema.module, val_set)
+            run.log_now(**frame_metrics(rendered, val_set))
+            run.picture("held_out", plot_samples(val_set.guidance, rendered, val_set.frames))
 
 
 def picture_terms(
-    made: DrawnSequences, truth: Sequences, loss: VideoLossConfig
+    generated: GeneratedSequences, truth: Sequences, loss: VideoLossConfig
 ) -> dict[str, Tensor]:
-    """Return how far the pictures are from the true ones (supplement eq. 2)."""
+    """Return the reconstruction terms of generated frames (supplement eq. 2)."""
     target = truth.frames.flatten(0, 1)
-    terms = {"reconstruction": reconstruction(made.frames.flatten(0, 1), target, loss.reduction)}
-    if made.hallucinated is not None and loss.hallucinated:
-        hallucinated = made.hallucinated.flatten(0, 1)
+    terms = {
+        "reconstruction": reconstruction(generated.frames.flatten(0, 1), target, loss.reduction)
+    }
+    if generated.hallucinated is not None and loss.hallucinated:
+        hallucinated = generated.hallucinated.flatten(0, 1)
         terms["hallucinated"] = reconstruction(hallucinated, target, loss.reduction)
     return terms
 
@@ -201,7 +209,7 @@ def picture_terms(
 def motion_terms(
     flow_BT2HW: Tensor, sequences: Sequences, loss: VideoLossConfig
 ) -> dict[str, Tensor]:
-    """Return how far the generator's flow is from the stored one, and what it moves amiss."""
+    """Return the flow terms: distance to the stored flow, and the error of warping by it."""
     first = sequences.frames.shape[1] - flow_BT2HW.shape[1]
     truth, flow = sequences.after(first), flow_BT2HW.flatten(0, 1)
     assert truth.flow is not None
@@ -216,9 +224,9 @@ def motion_terms(
     return terms
 
 
-def perceptual_term(vgg: Vgg, made: Tensor, truth: Tensor, config: VggConfig) -> Tensor:
+def perceptual_term(vgg: Vgg, generated: Tensor, truth: Tensor, config: VggConfig) -> Tensor:
     """Return L_vgg of frames (B, T, 3, H, W) in [-1, 1] (supplement eq. 4)."""
-    one, other = (vgg((frames.flatten(0, 1) + 1) / 2) for frames in (made, truth))
+    one, other = (vgg((frames.flatten(0, 1) + 1) / 2) for frames in (generated, truth))
     return vgg_distance(one, other, [VGG_WEIGHTS[layer] for layer in config.layers])
 
 

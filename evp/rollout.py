@@ -1,7 +1,9 @@
-"""Sequences of frames as edge-to-video learns them: drawn one after the other, level by level.
+"""Roll a generator out over sequences of frames, and the coarse-to-fine training schedule.
 
-Dimension letters: B sequences, K frames of a sequence, T = K - L drawn frames after the L first,
-which are the truth's; C channels, H, W pixels.
+EVP supplement 1.2, after vid2vid (arXiv:1808.06601) and pix2pixHD (arXiv:1711.11585, Sec. 3.2).
+
+Dimension letters: B sequences, K frames of a sequence, T = K - L generated frames after the L true
+ones that are the first history; C channels, H, W pixels.
 """
 
 from dataclasses import dataclass
@@ -14,29 +16,29 @@ from torch.utils.checkpoint import checkpoint
 
 from evp.networks.blocks import halved
 from evp.networks.generator import Generator
-from evp.networks.temporal_generator import Drawn, TemporalGenerator
+from evp.networks.temporal_generator import Generated, TemporalGenerator
 
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """How a sequence is drawn in training.
+    """How a sequence is generated in training.
 
-    Memory: without `checkpointing` every drawn frame keeps its activations until the step's
+    Memory: without `checkpointing` every generated frame keeps its activations until the step's
     gradient is taken, T times those of a single frame. With it a frame keeps its inputs alone
-    and is drawn a second time for the gradient: the memory of one frame, a third more time.
+    and is generated a second time for the gradient: the memory of one frame, a third more time.
     """
 
     backpropagation: int = 1  # frames that a gradient goes back through; 1: vid2vid's default
     checkpointing: bool = False
-    lost: float = 0.0  # share of sequences whose first frames are blank; see `first_frames`
-    coarse_steps: int = 0  # steps in which the global generator learns alone, at its resolution
-    enhancer_steps: int = 0  # thereafter, steps in which each enhancer learns alone
+    history_dropout: float = 0.0  # share of sequences with a blank history; see `initial_history`
+    coarse_steps: int = 0  # steps that train the global generator alone, at its resolution
+    enhancer_steps: int = 0  # thereafter, steps that train each enhancer alone
 
     def __post_init__(self) -> None:
         if self.backpropagation < 1:
             raise ValueError(f"backpropagation is {self.backpropagation}, wanted at least 1")
-        if not 0 <= self.lost <= 1:
-            raise ValueError(f"lost is {self.lost}, wanted 0 to 1")
+        if not 0 <= self.history_dropout <= 1:
+            raise ValueError(f"history_dropout is {self.history_dropout}, wanted 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Sequences:
     frames: Tensor  # (B, K, 3, H, W) in [-1, 1]
     guidance: Tensor  # (B, K, C, H, W) in [0, 1]
     flow: Tensor | None = None  # (B, K, 2, H, W), pixels, to the frame before
-    confidence: Tensor | None = None  # (B, K, 1, H, W), 1 where the flow is to be believed
+    confidence: Tensor | None = None  # (B, K, 1, H, W), 1 where the flow is reliable
 
     @classmethod
     def of(cls, batch: dict[str, Tensor]) -> "Sequences":
@@ -70,7 +72,7 @@ class Sequences:
             _halved(self.frames),
             _halved(self.guidance),
             None if flow is None else _halved(flow) / 2,
-            None if confidence is None else -_pooled(-confidence),  # where all of it is believed
+            None if confidence is None else -_pooled(-confidence),  # where all of it is reliable
         )
 
     def _parts(self) -> tuple[Tensor | None, ...]:
@@ -78,8 +80,8 @@ class Sequences:
 
 
 @dataclass(frozen=True)
-class DrawnSequences:
-    """What a generator drew: T frames, and how, if it knows of motion."""
+class GeneratedSequences:
+    """T generated frames and, of a temporal generator, what they were composed of."""
 
     frames: Tensor  # (B, T, 3, H, W) in [-1, 1]
     hallucinated: Tensor | None = None  # (B, T, 3, H, W) in [-1, 1]
@@ -87,82 +89,84 @@ class DrawnSequences:
     mask: Tensor | None = None  # (B, T, 1, H, W) in [0, 1]
 
 
-def draw_sequences(
+def generate_sequences(
     generator: nn.Module, truth: Sequences, config: SequenceConfig, level: int = 0
-) -> DrawnSequences:
-    """Draw the frames after the first L of each sequence, one after the other.
+) -> GeneratedSequences:
+    """Generate the frames after the first L of each sequence, one after the other.
 
-    The first L frames before are the truth's, later ones are the generator's own. A gradient goes
-    back from a frame into those before it within groups of `backpropagation` frames.
+    The history is the true frames at first, then the generator's own. A gradient goes back from a
+    frame into its history within groups of `backpropagation` frames.
 
     Args:
-        generator: a Generator, which draws all K frames on their own, or a TemporalGenerator.
+        generator: a Generator, which takes no history and generates all K frames, or a
+            TemporalGenerator.
         truth: sequences of K > L frames, at the size of the level.
         level: see TemporalGenerator.forward.
     """
     if isinstance(generator, Generator):
         frames = generator(truth.guidance.flatten(0, 1)).float()
-        return DrawnSequences(frames.unflatten(0, truth.frames.shape[:2]))
+        return GeneratedSequences(frames.unflatten(0, truth.frames.shape[:2]))
     assert isinstance(generator, TemporalGenerator)
-    first, drawn = generator.config.previous, []
-    before = first_frames(truth.frames[:, :first], config.lost)
+    first, generated = generator.config.previous, []
+    history = initial_history(truth.frames[:, :first], config.history_dropout)
     for number, t in enumerate(range(first, truth.frames.shape[1])):
         if number % config.backpropagation == 0:
-            before = [frame.detach() for frame in before]
-        maps, seen = truth.guidance[:, t - first : t + 1], torch.stack(before, dim=1)
-        one: Drawn = _run(generator, config.checkpointing, maps, seen, level)
-        before = [*before[1:], one.frame]
-        drawn.append(one)
-    return DrawnSequences(*(torch.stack(each, dim=1) for each in zip(*drawn, strict=True)))
+            history = [frame.detach() for frame in history]
+        maps = truth.guidance[:, t - first : t + 1]
+        inputs = maps, torch.stack(history, dim=1), level
+        one: Generated = _run(generator, config.checkpointing, *inputs)
+        history = [*history[1:], one.frame]
+        generated.append(one)
+    return GeneratedSequences(*(torch.stack(each, dim=1) for each in zip(*generated, strict=True)))
 
 
-def first_frames(frames_BLCHW: Tensor, lost: float) -> list[Tensor]:
-    """Return the frames before the first drawn one, (B, C, H, W) each, some sequences' blank.
+def initial_history(frames_BLCHW: Tensor, dropout: float) -> list[Tensor]:
+    """Return the history of the first generated frame, L of (B, C, H, W), blank in some sequences.
 
-    Ours: a generator that has always seen a true face a few frames ago copies it on and on, and its
-    own small errors with it, which grow in a long video. One that has also had to begin with
-    nothing (grey, 0) draws from its maps. vid2vid has the blank beginning as an option for all
-    sequences. Drawn from torch's global generator.
+    History dropout, ours: a generator that always has a true face in its history learns to copy it,
+    and its own small errors with it, which grow in a long video. With a blank history (grey, 0) in
+    a share `dropout` of the sequences it also learns to generate from its maps. vid2vid has the
+    blank beginning as an option for all sequences. Random numbers from torch's global generator.
     """
-    if lost:
-        kept = torch.rand(len(frames_BLCHW), device=frames_BLCHW.device) >= lost
+    if dropout:
+        kept = torch.rand(len(frames_BLCHW), device=frames_BLCHW.device) >= dropout
         frames_BLCHW = frames_BLCHW * kept[:, None, None, None, None]
     return list(frames_BLCHW.unbind(1))
 
 
-def _run(generator: nn.Module, again: bool, *inputs: Any) -> Drawn:
-    if again:
+def _run(generator: nn.Module, checkpointing: bool, *inputs: Any) -> Generated:
+    if checkpointing:
         return checkpoint(generator, *inputs, use_reentrant=False)
     return generator(*inputs)
 
 
 @dataclass(frozen=True)
-class Phase:
-    """Which part of a coarse-to-fine generator learns."""
+class TrainingPhase:
+    """Which networks of a coarse-to-fine generator are trained."""
 
     level: int  # 0: pictures of the full size
-    alone: bool  # whether the networks below are left as they are
+    freeze_coarser: bool  # whether the networks below are left as they are
 
 
-def phase_of(step: int, enhancers: int, config: SequenceConfig) -> Phase:
-    """Return the phase of a step (from 1): the global generator, each enhancer alone, all together.
+def training_phase(step: int, enhancers: int, config: SequenceConfig) -> TrainingPhase:
+    """Return the phase of a step (from 1): the global generator, each enhancer alone, all networks.
 
     pix2pixHD (arXiv:1711.11585, Sec. 3.2), which the supplement cites for coarse-to-fine.
     """
     if step <= config.coarse_steps:
-        return Phase(enhancers, alone=False)
+        return TrainingPhase(enhancers, freeze_coarser=False)
     passed = step - config.coarse_steps - 1
     if passed < enhancers * config.enhancer_steps:
-        return Phase(enhancers - 1 - passed // config.enhancer_steps, alone=True)
-    return Phase(0, alone=False)
+        return TrainingPhase(enhancers - 1 - passed // config.enhancer_steps, freeze_coarser=True)
+    return TrainingPhase(0, freeze_coarser=False)
 
 
-def let_learn(generator: nn.Module, phase: Phase) -> None:
-    """Let the networks of a phase have gradients, and no others."""
+def set_trainable(generator: nn.Module, phase: TrainingPhase) -> None:
+    """Enable gradients of the networks that a phase trains, and of no others."""
     if not isinstance(generator, TemporalGenerator):
         return
-    generator.requires_grad_(not phase.alone)
-    if phase.alone:
+    generator.requires_grad_(not phase.freeze_coarser)
+    if phase.freeze_coarser:
         place = len(generator.enhancers) - phase.level
         generator.enhancers[place - 1].requires_grad_(True)
         generator.heads[place].requires_grad_(True)

@@ -1,7 +1,7 @@
 """Audio-to-landmark network of EVP (paper Sec. 3.3, supplement Sec. 1.2).
 
-An MLP reads the speaker's identity f_a from the neutral face l_a; an LSTM reads content code,
-emotion code and f_a of every frame; a two-layer MLP gives the displacement l_d; the face is
+An MLP maps the neutral face l_a to the identity code f_a; an LSTM takes content code, emotion code
+and f_a of every frame; a two-layer MLP gives the displacement l_d; the face is
 l_a + l_d (eq. 7). Deviations: displacements are scaled by a constant so that a fresh network moves
 the face by pixels, not by whole faces, and f_a is read from how l_a differs from the mean neutral
 face; both only help the optimizer. The release's network has options of its own (the YAML of the
@@ -48,7 +48,7 @@ class Audio2LandmarkConfig:
 
     identity_dim: int = 256  # f_a, supplement Sec. 1.2; the release has 512
     identity_hidden: int = 0  # of the MLP that gives f_a; 0: as wide as f_a. The release has 256
-    # What f_a is read from: the neutral face, or its components in the motion basis (release).
+    # Input of f_a's MLP: the neutral face, or its components in the motion basis (release).
     identity_from: Literal["landmarks", "components"] = "landmarks"
     hidden: int = 256
     layers: int = 3
@@ -80,10 +80,10 @@ class Audio2Landmark(nn.Module):
         self.config = config
         coordinates = 2 * SCHEMES[config.scheme].count
         in_space = config.output == "components"
-        told = config.components if config.identity_from == "components" else coordinates
+        inputs = config.components if config.identity_from == "components" else coordinates
         between = config.identity_hidden or config.identity_dim
         self.identity = nn.Sequential(
-            nn.Linear(told, between),
+            nn.Linear(inputs, between),
             nn.ReLU(),
             nn.Linear(between, config.identity_dim),
             nn.ReLU(),
@@ -99,7 +99,7 @@ class Audio2Landmark(nn.Module):
             "basis_KL", torch.zeros(config.components, coordinates) if in_space else None
         )
         if space is not None:
-            self.settle(space)
+            self.set_stats(space)
 
     def forward(self, content_BTC: Tensor, emotion_BTE: Tensor, neutral_BL: Tensor) -> Tensor:
         """Return the coordinates of every frame, (B, T, L).
@@ -110,7 +110,7 @@ class Audio2Landmark(nn.Module):
             neutral_BL: l_a, the speaker's neutral face.
         """
         B, T, _ = content_BTC.shape
-        identity_BI = self.identity(self._told(neutral_BL))
+        identity_BI = self.identity(self._identity_input(neutral_BL))
         identity_BTI = identity_BI[:, None].expand(B, T, -1)
         hidden_BTH, _ = self.lstm(torch.cat([identity_BTI, content_BTC, emotion_BTE], dim=2))
         motion: Tensor = self.head(hidden_BTH)
@@ -119,7 +119,7 @@ class Audio2Landmark(nn.Module):
         )
         return neutral_BL[:, None] + displacement_BTL
 
-    def _told(self, neutral_BL: Tensor) -> Tensor:
+    def _identity_input(self, neutral_BL: Tensor) -> Tensor:
         """Return what f_a is read from, (B, L) or (B, K), around 0."""
         difference_BL = neutral_BL - self.mean_L
         if self.config.identity_from == "landmarks" or self.basis_KL is None:
@@ -127,7 +127,7 @@ class Audio2Landmark(nn.Module):
         return difference_BL @ self.basis_KL.T / self.basis_KL.square().sum(dim=1)
 
     @torch.no_grad()
-    def settle(self, space: LandmarkSpace) -> None:
+    def set_stats(self, space: LandmarkSpace) -> None:
         """Copy the mean neutral face of `space` and its scaled motion basis.
 
         Raises:

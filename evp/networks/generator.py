@@ -1,13 +1,13 @@
 """Edge-to-video generator of EVP (Sec. 3.3, supplement 1.2): coarse-to-fine, as pix2pixHD's.
 
-A global generator (convolutions down, residual blocks, convolutions up) sees the guidance map at a
+A global generator (convolutions down, residual blocks, convolutions up) takes the guidance map at a
 fraction of the resolution. Each local enhancer doubles the resolution: it convolves the sharper
 map down once, adds the coarser network's last features, and goes through residual blocks and up.
 Architecture: Wang et al., High-Resolution Image Synthesis and Semantic Manipulation with
 Conditional GANs (arXiv:1711.11585), Sec. 3.2 and its appendix, which the supplement cites.
 
-This one draws every frame on its own; evp.networks.temporal_generator is the paper's, which sees
-the frames before.
+This one generates every frame on its own; evp.networks.temporal_generator is the paper's, which
+takes the frames before as history.
 
 Dimension letters: B frames in the batch, C channels, H, W pixels.
 """
@@ -31,7 +31,7 @@ class GeneratorConfig:
     enhancer_blocks: int = 3  # residual blocks of an enhancer
     outer_kernel: int = 7  # pixels; of the first and last convolutions; odd
     norm: NormType = "instance"
-    previous: int = 0  # L, frames before that are seen; 0: each frame is drawn on its own
+    previous: int = 0  # L, frames of history; 0: each frame is generated on its own
 
     def __post_init__(self) -> None:
         if self.outer_kernel % 2 == 0:

@@ -1,13 +1,13 @@
 """Sequential edge-to-video generator of EVP (Sec. 3.3, supplement 1.2): vid2vid's, coarse-to-fine.
 
-A frame is drawn from the guidance maps of that frame and of the L before it, and from the L frames
-before it, which in use are its own (Wang et al., Video-to-Video Synthesis, arXiv:1808.06601, eq. 4
-and 5):
+A frame is generated from the guidance maps of that frame and of the L before it, and from its
+history, the L frames before it, which at inference are generated too (Wang et al., Video-to-Video
+Synthesis, arXiv:1808.06601, eq. 4 and 5):
 
     x_t = (1 - m_t) w_t(x_{t-1}) + m_t h_t
 
 The network hallucinates a picture h_t, estimates the flow w_t to the frame before, and an occlusion
-mask m_t that says where the frame before, moved along the flow, does not do. Maps and frames have
+mask m_t of where the frame before, warped by the flow, is replaced. Maps and frames have
 an encoder each, whose features are added; picture and motion (flow and mask) a decoder each. The
 global generator works at a fraction of the resolution, and each local enhancer doubles it, as in
 evp.networks.generator. Every level has heads of its own, so that the coarse ones can be trained
@@ -28,11 +28,11 @@ from affekt.nets.warp import warp_by_flow
 from evp.networks.blocks import ResidualBlock, down, halved, outer, stem, up
 from evp.networks.generator import GeneratorConfig
 
-FLOW_SCALE = 20.0  # pixels that a head's answer of 1 means (vid2vid)
+FLOW_SCALE = 20.0  # pixels of flow for a head's output of 1 (vid2vid)
 
 
-class Drawn(NamedTuple):
-    """One frame of each sequence, and what it was made of."""
+class Generated(NamedTuple):
+    """One frame of each sequence, and what it was composed of."""
 
     frame: Tensor  # (B, 3, H, W) in [-1, 1]
     hallucinated: Tensor  # (B, 3, H, W) in [-1, 1]
@@ -62,8 +62,8 @@ class TemporalGlobal(nn.Module):
         self.picture, self.motion = decoder(own), decoder(own)
 
     def forward(self, maps_BCHW: Tensor, frames_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        seen = self.shared(self.maps(maps_BCHW) + self.frames(frames_BCHW))
-        return self.picture(seen), self.motion(seen)
+        features = self.shared(self.maps(maps_BCHW) + self.frames(frames_BCHW))
+        return self.picture(features), self.motion(features)
 
 
 class TemporalEnhancer(nn.Module):
@@ -86,8 +86,8 @@ class TemporalEnhancer(nn.Module):
     def forward(
         self, maps_BCHW: Tensor, frames_BCHW: Tensor, picture_BCHW: Tensor, motion_BCHW: Tensor
     ) -> tuple[Tensor, Tensor]:
-        seen = self.maps(maps_BCHW) + self.frames(frames_BCHW)
-        return self.picture(seen + picture_BCHW), self.motion(seen + motion_BCHW)
+        features = self.maps(maps_BCHW) + self.frames(frames_BCHW)
+        return self.picture(features + picture_BCHW), self.motion(features + motion_BCHW)
 
 
 class Heads(nn.Module):
@@ -101,12 +101,12 @@ class Heads(nn.Module):
         nn.init.zeros_(self.flow.weight)
         nn.init.zeros_(self.flow.bias)  # type: ignore[arg-type]  # it has one
 
-    def forward(self, picture_BCHW: Tensor, motion_BCHW: Tensor, last_BCHW: Tensor) -> Drawn:
+    def forward(self, picture_BCHW: Tensor, motion_BCHW: Tensor, last_BCHW: Tensor) -> Generated:
         hallucinated = torch.tanh(self.picture(picture_BCHW)).float()
         flow = FLOW_SCALE * self.flow(motion_BCHW).float()
         mask = torch.sigmoid(self.mask(motion_BCHW)).float()
         frame = (1 - mask) * warp_by_flow(last_BCHW.float(), flow) + mask * hallucinated
-        return Drawn(frame, hallucinated, flow, mask)
+        return Generated(frame, hallucinated, flow, mask)
 
 
 class TemporalGenerator(nn.Module):
@@ -121,7 +121,7 @@ class TemporalGenerator(nn.Module):
         """
         super().__init__()
         if config.previous < 1:
-            raise ValueError("a temporal generator sees frames before: previous is 0, wanted 1 on")
+            raise ValueError("a temporal generator takes a history: previous is 0, wanted 1 on")
         self.config = config
         maps, frames = (config.previous + 1) * in_channels, 3 * config.previous
         widths = [config.channels << level for level in range(config.enhancers + 1)]
@@ -131,26 +131,26 @@ class TemporalGenerator(nn.Module):
         )
         self.heads = nn.ModuleList(Heads(width, config) for width in reversed(widths))
 
-    def forward(self, guidance_BLCHW: Tensor, before_BLCHW: Tensor, level: int = 0) -> Drawn:
-        """Draw the next frame.
+    def forward(self, guidance_BLCHW: Tensor, history_BLCHW: Tensor, level: int = 0) -> Generated:
+        """Generate the next frame.
 
         Args:
             guidance_BLCHW: (B, L + 1, C, H, W) guidance maps in [0, 1], oldest first; H and W
                 multiples of the config's `divisor`, or of the lower one of a coarser level.
-            before_BLCHW: (B, L, 3, H, W) the frames before in [-1, 1], oldest first.
-            level: 0 draws with all networks; 1 leaves the last enhancer out and takes and gives
+            history_BLCHW: (B, L, 3, H, W) the frames before in [-1, 1], oldest first.
+            level: 0 runs all networks; 1 leaves the last enhancer out and takes and returns
                 pictures of half the size; and so on.
         """
         self.config.check_size(guidance_BLCHW, level)
         levels = len(self.enhancers) - level
-        maps, frames = [guidance_BLCHW.flatten(1, 2)], [before_BLCHW.flatten(1, 2)]
+        maps, frames = [guidance_BLCHW.flatten(1, 2)], [history_BLCHW.flatten(1, 2)]
         for _ in range(levels):
             maps.append(halved(maps[-1]))
             frames.append(halved(frames[-1]))
         picture, motion = self.coarsest(maps.pop(), frames.pop())
         for enhancer in self.enhancers[:levels]:
             picture, motion = enhancer(maps.pop(), frames.pop(), picture, motion)
-        return self.heads[levels](picture, motion, before_BLCHW[:, -1])
+        return self.heads[levels](picture, motion, history_BLCHW[:, -1])
 
 
 def _residual(blocks: int, channels: int, config: GeneratorConfig) -> list[nn.Module]:

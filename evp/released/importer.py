@@ -133,7 +133,7 @@ def _set_faces(predictor: Checkpoint, space: LandmarkSpace | None) -> None:
             f"{predictor.path} predicts in a basis that is not in it: give the speaker's "
             "<ID>_U_106.npy and <ID>_mean_106.npy as well"
         )
-    network.settle(space)
+    network.set_stats(space)
 
 
 def _write_runs(

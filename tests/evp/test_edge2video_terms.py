@@ -10,7 +10,7 @@ from evp.networks.discriminators import (
     Discriminators,
     VideoDiscriminatorConfig,
 )
-from evp.rollout import DrawnSequences, Sequences
+from evp.rollout import GeneratedSequences, Sequences
 from tests.corpora.slow_warp import moved_slowly
 from train_edge2video import (
     motion_terms,
@@ -31,7 +31,7 @@ def truth():
 
 
 def test_pictures_are_compared_frame_by_frame_with_the_true_ones(truth):
-    made = DrawnSequences(torch.rand(2, 5, 3, 8, 8), torch.rand(2, 5, 3, 8, 8))
+    made = GeneratedSequences(torch.rand(2, 5, 3, 8, 8), torch.rand(2, 5, 3, 8, 8))
     terms = picture_terms(made, truth, VideoLossConfig(hallucinated=1.0, reduction="norm"))
     for name, pictures in (("reconstruction", made.frames), ("hallucinated", made.hallucinated)):
         each = [
@@ -41,7 +41,7 @@ def test_pictures_are_compared_frame_by_frame_with_the_true_ones(truth):
         ]
         torch.testing.assert_close(terms[name], torch.stack(each).mean())
     assert [*picture_terms(made, truth, VideoLossConfig())] == ["reconstruction"]
-    alone = DrawnSequences(made.frames)
+    alone = GeneratedSequences(made.frames)
     assert [*picture_terms(alone, truth, VideoLossConfig(hallucinated=1.0))] == ["reconstruction"]
 
 

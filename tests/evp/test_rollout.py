@@ -10,14 +10,14 @@ from evp.networks.blocks import halved
 from evp.networks.generator import Generator, GeneratorConfig
 from evp.networks.temporal_generator import TemporalGenerator
 from evp.rollout import (
-    Phase,
     SequenceConfig,
     Sequences,
-    draw_sequences,
-    first_frames,
-    let_learn,
-    phase_of,
+    generate_sequences,
+    initial_history,
+    set_trainable,
+    training_phase,
 )
+from evp.rollout import TrainingPhase as Phase
 
 SMALL = GeneratorConfig(4, 1, 2, 1, 1, outer_kernel=3, previous=2)
 
@@ -46,7 +46,7 @@ def test_each_frame_is_drawn_from_its_maps_and_the_generators_own_frames(
     level, previous, checkpointing
 ):
     generator, truth = moving(replace(SMALL, previous=previous)), some(size=16 >> level)
-    made = draw_sequences(generator, truth, SequenceConfig(2, checkpointing), level)
+    made = generate_sequences(generator, truth, SequenceConfig(2, checkpointing), level)
     frames = [truth.frames[:, t] for t in range(previous)]
     for t in range(previous, 6):
         maps = torch.stack([truth.guidance[:, t - k] for k in range(previous, -1, -1)], dim=1)
@@ -62,7 +62,7 @@ def test_each_frame_is_drawn_from_its_maps_and_the_generators_own_frames(
 def test_a_generator_of_single_frames_draws_them_all_from_their_maps():
     generator = Generator(1, replace(SMALL, previous=0))
     truth = some(frames=3)
-    made = draw_sequences(generator, truth, SequenceConfig())
+    made = generate_sequences(generator, truth, SequenceConfig())
     assert made.flow is made.mask is made.hallucinated is None
     for b in range(2):
         torch.testing.assert_close(made.frames[b], generator(truth.guidance[b]))
@@ -70,14 +70,14 @@ def test_a_generator_of_single_frames_draws_them_all_from_their_maps():
 
 def test_a_share_of_the_sequences_begins_with_nothing():
     frames = torch.rand(400, 2, 3, 1, 1) + 0.1
-    begun = torch.stack(first_frames(frames, lost=0.25), dim=1)
+    begun = torch.stack(initial_history(frames, dropout=0.25), dim=1)
     blank = (begun == 0).flatten(1).all(dim=1)
     assert torch.equal(begun[~blank], frames[~blank])  # all of a sequence, or none of it
     assert 0.15 < blank.float().mean() < 0.35
-    assert torch.equal(torch.stack(first_frames(frames, lost=0.0), dim=1), frames)
+    assert torch.equal(torch.stack(initial_history(frames, dropout=0.0), dim=1), frames)
 
     generator, truth = moving(), some()
-    made = draw_sequences(generator, truth, SequenceConfig(lost=1.0))
+    made = generate_sequences(generator, truth, SequenceConfig(history_dropout=1.0))
     drawn = generator(truth.guidance[:, :3], torch.zeros(2, 2, 3, 16, 16))
     torch.testing.assert_close(made.frames[:, 0], drawn.frame)
 
@@ -98,7 +98,7 @@ def test_a_gradient_goes_back_within_groups_of_frames_and_not_beyond(backpropaga
     found = torch.zeros(5, 5, dtype=torch.bool)
     for late in range(5):
         generator.frames = []
-        draw_sequences(generator, truth, SequenceConfig(backpropagation))
+        generate_sequences(generator, truth, SequenceConfig(backpropagation))
         generator.frames[late].sum().backward()
         for early, frame in enumerate(generator.frames):
             found[late, early] = frame.grad is not None and bool(frame.grad.abs().max() > 0)
@@ -124,7 +124,7 @@ def learned(generator, truth, config):
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        made = draw_sequences(generator, truth, config)
+        made = generate_sequences(generator, truth, config)
         loss = made.frames.square().mean() + 0.01 * made.flow.square().mean()
     loss.backward()
     gradients = [p.grad.clone() for p in generator.parameters() if p.grad is not None]
@@ -143,8 +143,12 @@ def test_checkpointing_changes_no_gradient_and_keeps_a_fraction_of_the_memory(ba
     assert again[2] < 0.1 * whole[2]
 
 
-COARSE, FINE, WHOLE = Phase(1, alone=False), Phase(0, alone=True), Phase(0, alone=False)
-COARSEST, MIDDLE = Phase(2, alone=False), Phase(1, alone=True)
+COARSE, FINE, WHOLE = (
+    Phase(1, freeze_coarser=False),
+    Phase(0, freeze_coarser=True),
+    Phase(0, freeze_coarser=False),
+)
+COARSEST, MIDDLE = Phase(2, freeze_coarser=False), Phase(1, freeze_coarser=True)
 
 
 @pytest.mark.parametrize(
@@ -163,24 +167,24 @@ def test_the_coarse_networks_come_first_then_each_finer_one_alone_then_all(
     enhancers, coarse, alone, phases
 ):
     config = SequenceConfig(coarse_steps=coarse, enhancer_steps=alone)
-    assert [phase_of(step, enhancers, config) for step in range(1, len(phases) + 1)] == phases
+    assert [training_phase(step, enhancers, config) for step in range(1, len(phases) + 1)] == phases
 
 
 def test_in_each_phase_exactly_its_networks_can_learn():
     generator = TemporalGenerator(1, replace(SMALL, enhancers=2))
     alone = {1: ("enhancers.0.", "heads.1."), 0: ("enhancers.1.", "heads.2.")}
     for level, networks in alone.items():
-        let_learn(generator, Phase(level, alone=True))
+        set_trainable(generator, Phase(level, freeze_coarser=True))
         for name, parameter in generator.named_parameters():
             assert parameter.requires_grad == name.startswith(networks), name
     for level in (0, 2):  # at the coarse one the others take no part, so they need no rest
-        let_learn(generator, Phase(level, alone=False))
+        set_trainable(generator, Phase(level, freeze_coarser=False))
         assert all(parameter.requires_grad for parameter in generator.parameters())
 
 
 def test_a_generator_of_single_frames_always_learns_as_a_whole():
     generator = Generator(1, replace(SMALL, previous=0))
-    let_learn(generator, Phase(0, alone=True))
+    set_trainable(generator, Phase(0, freeze_coarser=True))
     assert all(parameter.requires_grad for parameter in generator.parameters())
 
 
@@ -222,8 +226,8 @@ def test_what_comes_after_the_first_frames_is_everythings_later_part():
     ("wrong", "message"),
     [
         ({"backpropagation": 0}, "backpropagation is 0, wanted at least 1"),
-        ({"lost": -0.1}, r"lost is -0\.1, wanted 0 to 1"),
-        ({"lost": 1.1}, r"lost is 1\.1"),
+        ({"history_dropout": -0.1}, r"history_dropout is -0\.1, wanted 0 to 1"),
+        ({"history_dropout": 1.1}, r"history_dropout is 1\.1"),
     ],
 )
 def test_settings_out_of_range_are_refused(wrong, message):

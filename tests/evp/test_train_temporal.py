@@ -26,7 +26,7 @@ from evp.networks.discriminators import (
     VideoDiscriminatorConfig,
 )
 from evp.networks.generator import GeneratorConfig
-from evp.rollout import SequenceConfig, Sequences, draw_sequences
+from evp.rollout import SequenceConfig, Sequences, generate_sequences
 from evp.validation import RUN, mean_quality, render_val, val_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_flow, write_portraits
 from train_edge2video import Config, motion_terms, train
@@ -70,7 +70,7 @@ def config(corpus, tmp_path):
         data=VideoDataConfig((corpus,), frames=5, shift=2),
         guidance=PLAIN,
         generator=GeneratorConfig(8, 2, 2, 1, 1, outer_kernel=3, previous=2),
-        sequence=SequenceConfig(lost=0.3, coarse_steps=4, enhancer_steps=4),
+        sequence=SequenceConfig(history_dropout=0.3, coarse_steps=4, enhancer_steps=4),
         discriminator=PATCHES,
         video_discriminator=VideoDiscriminatorConfig(2, 2, patches=PATCHES),
         vgg=VggConfig("random", ("relu1_1",)),
@@ -122,7 +122,7 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
     items = PortraitClips([clip], PLAIN, clip.frames, flow=True)[0]
     batch = Sequences(**{name: value[None] for name, value in items.items()})
     with torch.no_grad():
-        made = draw_sequences(generator, batch, SequenceConfig())
+        made = generate_sequences(generator, batch, SequenceConfig())
     moved, still = (
         motion_terms(flow, batch, VideoLossConfig(warp=1.0))["warp"]
         for flow in (made.flow, torch.zeros_like(made.flow))
@@ -170,7 +170,7 @@ def test_the_global_generator_learns_alone_at_its_own_size(config, monkeypatch):
     def spied(generator, truth, sequence, level):
         seen.append((level, truth.frames.shape[-1]))
         assert sequence == config.sequence
-        return draw_sequences(generator, truth, sequence, level)
+        return generate_sequences(generator, truth, sequence, level)
 
     monkeypatch.setattr(train_edge2video, "draw_sequences", spied)
     train(steps(config, 6))

@@ -34,7 +34,7 @@ from evp.networks.encoders import (
 )
 from evp.validation import landmark_metrics
 from tests.corpora.spoken_corpus import make_corpus
-from train_audio2lm import Config, LossConfig, train
+from train_audio2lm import Config, LandmarkLossConfig, train
 
 SIZES = EncodersConfig(
     ContentEncoderConfig((4, 8, 8, 8, 16), hidden=32, dim=16),
@@ -241,7 +241,7 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
         config,
         run=run,
         optim=OptimConfig(1e-3),
-        loss=LossConfig(velocity=0.5),
+        loss=LandmarkLossConfig(velocity=0.5),
         val=ValConfig("none"),
     )
     train(config)

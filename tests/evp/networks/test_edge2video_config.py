@@ -30,7 +30,7 @@ STILL = {"generator": GeneratorConfig(8, 2, 2, 1, 1), "sequence": SequenceConfig
     [
         (
             {"data": replace(CONFIG.data, frames=2)},
-            r"data\.frames is 2, wanted 5 or more: 2 before the first drawn one",
+            r"data\.frames is 2, wanted 5 or more: 2 before the first generated one",
         ),
         ({"data": replace(CONFIG.data, frames=4)}, r"data\.frames is 4, wanted 5 or more"),
         ({**STILL, "loss": VideoLossConfig(flow=1)}, r"set generator\.previous"),
@@ -38,15 +38,15 @@ STILL = {"generator": GeneratorConfig(8, 2, 2, 1, 1), "sequence": SequenceConfig
         ({**STILL, "loss": VideoLossConfig(hallucinated=1)}, r"set generator\.previous"),
         (
             {**STILL, "loss": VideoLossConfig(), "sequence": SequenceConfig(coarse_steps=1)},
-            r"sequence are for a generator that sees frames before",
+            r"sequence are for a generator with history",
         ),
         (
             {**STILL, "loss": VideoLossConfig(), "sequence": SequenceConfig(enhancer_steps=1)},
-            r"sequence are for a generator that sees frames before",
+            r"sequence are for a generator with history",
         ),
         (
-            {**STILL, "loss": VideoLossConfig(), "sequence": SequenceConfig(lost=0.5)},
-            r"sequence are for a generator that sees frames before",
+            {**STILL, "loss": VideoLossConfig(), "sequence": SequenceConfig(history_dropout=0.5)},
+            r"sequence are for a generator with history",
         ),
         (
             {"generator": replace(CONFIG.generator, enhancers=0)},
