@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from evp.networks.blocks import halved
 from evp.networks.generator import Generator
-from evp.networks.temporal_generator import Generated, TemporalGenerator
+from evp.networks.temporal_generator import GeneratedFrame, TemporalGenerator
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def generate_sequences(
             history = [frame.detach() for frame in history]
         maps = truth.guidance[:, t - first : t + 1]
         inputs = maps, torch.stack(history, dim=1), level
-        one: Generated = _run(generator, config.checkpointing, *inputs)
+        one: GeneratedFrame = _run(generator, config.checkpointing, *inputs)
         history = [*history[1:], one.frame]
         generated.append(one)
     return GeneratedSequences(*(torch.stack(each, dim=1) for each in zip(*generated, strict=True)))
@@ -134,7 +134,7 @@ def initial_history(frames_BLCHW: Tensor, dropout: float) -> list[Tensor]:
     return list(frames_BLCHW.unbind(1))
 
 
-def _run(generator: nn.Module, checkpointing: bool, *inputs: Any) -> Generated:
+def _run(generator: nn.Module, checkpointing: bool, *inputs: Any) -> GeneratedFrame:
     if checkpointing:
         return checkpoint(generator, *inputs, use_reentrant=False)
     return generator(*inputs)

@@ -31,7 +31,7 @@ from evp.networks.generator import GeneratorConfig
 FLOW_SCALE = 20.0  # pixels of flow for a head's output of 1 (vid2vid)
 
 
-class Generated(NamedTuple):
+class GeneratedFrame(NamedTuple):
     """One frame of each sequence, and what it was composed of."""
 
     frame: Tensor  # (B, 3, H, W) in [-1, 1]
@@ -101,12 +101,14 @@ class Heads(nn.Module):
         nn.init.zeros_(self.flow.weight)
         nn.init.zeros_(self.flow.bias)  # type: ignore[arg-type]  # it has one
 
-    def forward(self, picture_BCHW: Tensor, motion_BCHW: Tensor, last_BCHW: Tensor) -> Generated:
+    def forward(
+        self, picture_BCHW: Tensor, motion_BCHW: Tensor, last_BCHW: Tensor
+    ) -> GeneratedFrame:
         hallucinated = torch.tanh(self.picture(picture_BCHW)).float()
         flow = FLOW_SCALE * self.flow(motion_BCHW).float()
         mask = torch.sigmoid(self.mask(motion_BCHW)).float()
         frame = (1 - mask) * warp_by_flow(last_BCHW.float(), flow) + mask * hallucinated
-        return Generated(frame, hallucinated, flow, mask)
+        return GeneratedFrame(frame, hallucinated, flow, mask)
 
 
 class TemporalGenerator(nn.Module):
@@ -131,7 +133,9 @@ class TemporalGenerator(nn.Module):
         )
         self.heads = nn.ModuleList(Heads(width, config) for width in reversed(widths))
 
-    def forward(self, guidance_BLCHW: Tensor, history_BLCHW: Tensor, level: int = 0) -> Generated:
+    def forward(
+        self, guidance_BLCHW: Tensor, history_BLCHW: Tensor, level: int = 0
+    ) -> GeneratedFrame:
         """Generate the next frame.
 
         Args:
