@@ -13,6 +13,12 @@ import torch
 KEYS = Path(__file__).parent / "released_keys"
 
 
+def save(parts, path, legacy=True):
+    """Write a torch file, by default in the format before 1.6, as most releases have; its path."""
+    torch.save(parts, path, _use_new_zipfile_serialization=not legacy)
+    return path
+
+
 def released_shapes(file, network):
     """Shapes by name of one network of the published checkpoints."""
     return json.loads((KEYS / f"{file}.json").read_text())[network]
