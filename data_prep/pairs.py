@@ -152,6 +152,7 @@ def _pair(
     pairs: Pairs,
 ) -> None:
     """Align the clips of one sentence to the first of them that can be read."""
+    # Align every readable clip that no earlier run aligned.
     readable = _read(takes, pairs)
     near: list[tuple[Clip, Row, Array | None]] = []  # None: the file is at hand
     for take, mfcc in readable:
@@ -164,10 +165,12 @@ def _pair(
             pairs.leave_out(take.clip, reason)
             continue
         near.append((take.clip, row, warped))
+    # A pair needs two emotions.
     if len({clip.emotion for clip, _, _ in near}) < 2:
         for clip, _, _ in near:
             pairs.leave_out(clip, "its sentence has no other emotion in this split")
         return
+    # Write the rows that all clips of the sentence hold.
     common = min(row["matched"] for _, row, _ in near)
     mfcc_of = {take.clip.id: mfcc for take, mfcc in readable}
     for clip, row, warped in near:

@@ -109,6 +109,7 @@ def prepare(config: Config) -> Result:
         ValueError: `out` holds a corpus of other settings, or names do not fit the layout.
         OSError: the disk is full; the same command goes on where it stopped.
     """
+    # List the sources, and which of them are not prepared yet.
     listing = find_sources(config.corpus)
     splits = splits_of(listing.sources, config.split)
     with _locked(config.out):
@@ -120,6 +121,7 @@ def prepare(config: Config) -> Result:
             if not _is_ready(config.out, source) and not _is_settled(source, refused)
         ]
         job = PrepareJob(config.out, _clip_config(config), config.detector)
+        # Prepare them; the lists are written even when the run is interrupted.
         made = 0
         try:
             for outcome in _shown(outcomes(todo, job, config.workers), len(todo), config):

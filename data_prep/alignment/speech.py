@@ -126,6 +126,7 @@ def _best_path(distances: Array, pass_a: Array, pass_b: Array) -> tuple[Array, f
     It ends where both recordings end, or where one of them does. `pass_a` (n,) and `pass_b` (m,)
     are what passing a row costs at most, infinite where it is no pause.
     """
+    # The least cost of a path to each pair of rows.
     n, m = distances.shape
     cost = np.full((n + 1, m + 1), np.inf)
     steps = np.zeros((n + 1, m + 1), np.uint8)
@@ -142,6 +143,7 @@ def _best_path(distances: Array, pass_a: Array, pass_b: Array) -> tuple[Array, f
             if left < best:
                 best, step = left, LEFT
             cost[i + 1, j + 1], steps[i + 1, j + 1] = best, step
+    # Follow the steps back from the best end.
     i, j, total = _best_end(cost, pass_a, pass_b)
     path = np.empty((i + j - 1, 2), np.int64)
     at = len(path)

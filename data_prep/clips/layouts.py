@@ -125,6 +125,7 @@ def find_sources(config: CorpusConfig) -> Listing:
     root = config.root
     if not root.exists():
         raise FileNotFoundError(f"corpus.root {root} does not exist")
+    # The layout lists the clips, the config chooses among them.
     finders = {
         "mead": _find_mead,
         "folder": _find_folder,
@@ -140,6 +141,7 @@ def find_sources(config: CorpusConfig) -> Listing:
         raise FileNotFoundError(
             f"no clip of the layout {config.layout!r} under {root} fits the config{left_out}"
         )
+    # Names must make folders, and ids be unique.
     by_id: dict[str, Source] = {}
     for source in sources:
         if not re.fullmatch(r"\w[\w.+ -]*", source.speaker):

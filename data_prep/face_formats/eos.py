@@ -79,6 +79,7 @@ def read_eos(folder: Path) -> Basis:
         FileNotFoundError: a file is missing; the message says what it is.
         ValueError: a file of another kind or version, or shapes that do not fit each other.
     """
+    # The shape: a PCA model.
     path = the_file(folder, SHAPE, "the Surrey Face Model of eos's share folder")
     archive = Archive(path, f"a model of eos (MorphableModel, version {VERSION})")
     version = archive.number("<u4")
@@ -92,6 +93,7 @@ def read_eos(folder: Path) -> Basis:
     if (variance <= 0).any():
         raise archive.wrong("a variance of 0 or less")
     triangles = archive.triangles()
+    # Expressions and landmarks stand in files of their own.
     expressions = _blendshapes(the_file(folder, BLENDSHAPES, "eos's blendshapes"), mean.size)
     named = folder / LANDMARKS
     E = expressions.shape[1]

@@ -54,9 +54,11 @@ def visible_faces(pixels: F32, triangles: I32, depth: F32, face: I32, weights: F
         ax, ay, az = pixels[a, 0], pixels[a, 1], pixels[a, 2]
         bx, by, bz = pixels[b, 0], pixels[b, 1], pixels[b, 2]
         cx, cy, cz = pixels[c, 0], pixels[c, 1], pixels[c, 2]
+        # Triangles seen from behind are left out.
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if area >= -1e-6:
             continue
+        # The samples of the bounding box, and the barycentric steps between them.
         left = max(int(np.ceil(min(ax, bx, cx) - 0.5)), 0)
         right = min(int(np.floor(max(ax, bx, cx) - 0.5)), width - 1)
         top = max(int(np.ceil(min(ay, by, cy) - 0.5)), 0)
@@ -103,6 +105,7 @@ def shade(
                     green += background[row, column, 1]
                     blue += background[row, column, 2]
                     continue
+                # Unit normal of the sample.
                 i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
                 wj, wk = weights[r, c, 0], weights[r, c, 1]
                 wi = 1.0 - wj - wk
@@ -111,6 +114,7 @@ def shade(
                 nz = wi * normals[i, 2] + wj * normals[j, 2] + wk * normals[k, 2]
                 scale = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
                 nx, ny, nz = nx * scale, ny * scale, nz * scale
+                # Light by its direction, and the highlight: the half vector to the 32nd power.
                 key = max((-0.42 * nx - 0.50 * ny - 0.757 * nz + 0.30) / 1.30, 0.0)
                 fill = max(0.80 * nx - 0.05 * ny - 0.598 * nz, 0.0)
                 sky = 0.5 - 0.5 * ny
@@ -121,6 +125,7 @@ def shade(
                 shine *= shine
                 shine *= shine
                 shine = gloss * shine * shine * 255.0
+                # Colour of the surface under this light.
                 light_r = 0.29 + 0.61 * key + 0.12 * fill + 0.14 * sky
                 light_g = 0.27 + 0.60 * key + 0.13 * fill + 0.15 * sky
                 light_b = 0.27 + 0.57 * key + 0.16 * fill + 0.17 * sky

@@ -74,6 +74,7 @@ def shell(style: Style) -> Part:
     # rows follow the skull's outline to the edge, or to ear height and then straight down
     heights = _heights(row_top + share * (row_edge - row_top), share, edge)
     width, front, back = _outline(heights)
+    # Distance from the skull: volume of the style, less at roots and parting, more where it hangs.
     rooted = smoothstep(1.0, 0.82, np.broadcast_to(share, heights.shape))
     hanging = (edge > 3.0)[None, :] & (heights > 0)
     top = smoothstep(-4.0, -10.5, heights)
@@ -84,6 +85,7 @@ def shell(style: Style) -> Part:
     if style.parting:
         line = np.exp(-(((np.degrees(theta) - style.parting) / 5.0) ** 2))
         lift = lift - 0.45 * line * smoothstep(-6.0, -9.0, heights) * lift
+    # Positions and paint.
     middle, depth = (front + back) / 2, (back - front) / 2
     crown = smoothstep(0.0, 0.08, np.broadcast_to(share, heights.shape))
     x = (width + lift) * np.sin(theta) * np.where(share == 0, 0.0, 1.0)

@@ -27,6 +27,7 @@ SPACING, NOSE_SPACING = 0.60, 0.30  # cm between free points
 
 def skin() -> Part:
     """One soft part: lids, lips, and the face and skull between them."""
+    # The finished patches, and their rims, which the face is joined to.
     right_lids, rim = eyes.eyelids()
     left_lids = mirrored(right_lids)
     lips, border = mouth.lips()
@@ -37,12 +38,14 @@ def skin() -> Part:
     fixed = np.concatenate([patch.points for patch in patches])
     outlines = [fixed[loop][:, :2] for loop in loops]
 
+    # Free points over face and skull, triangulated between the rims.
     theta, row, points = _free_points(outlines)
     fixed_theta, fixed_row = SKULL.locate(fixed[shared][:, 0], fixed[shared][:, 1])
     domain = DOMAIN * np.stack([np.append(fixed_theta, theta), np.append(fixed_row, row)], axis=-1)
     triangles = _triangulate(domain, len(shared), [len(loop) for loop in loops])
     index = np.append(shared, starts[-1] + np.arange(len(points)))
 
+    # One part of all.
     every = np.concatenate([fixed, points])
     count = len(points)
     jaw = mouth.jaw_weight(points[:, 0], points[:, 1])

@@ -128,11 +128,13 @@ def _check_voice(voice: str) -> None:
 
 
 def _speak(library: ctypes.CDLL, text: str, voice: str, prosody: Prosody, seed: int) -> Speech:
+    # A fresh library, whose random numbers start from the seed.
     options = PHONEME_EVENTS | IPA_NAMES
     data = espeakng_loader.get_data_path().encode()
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, data, options)
     library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     library.espeak_ng_SetRandSeed(seed % 2**31)
+    # The library hands over samples and phoneme events in pieces.
     chunks: list[NDArray[np.int16]] = []
     events: list[tuple[str, float]] = []
 
@@ -146,6 +148,7 @@ def _speak(library: ctypes.CDLL, text: str, voice: str, prosody: Prosody, seed: 
             k += 1
         return 0
 
+    # Set voice and prosody, then synthesise.
     callback = _Callback(collect)
     library.espeak_SetSynthCallback(callback)
     if rate <= 0 or library.espeak_SetVoiceByName(voice.encode()) != 0:
