@@ -65,3 +65,15 @@ def parse_blend(
     if not 0 <= weight <= 1:
         raise ValueError(f"the weight of {text!r} is {weight:g}, wanted 0 to 1")
     return pairs, weight
+
+
+def parse_pair(text: str) -> tuple[str, str]:
+    """Return the two names of "a:b".
+
+    Raises:
+        ValueError: not of that form, or one name twice.
+    """
+    first, _, second = (part.strip() for part in text.partition(":"))
+    if not first or not second or ":" in second or first == second:
+        raise ValueError(f"{text!r} is not of the form a:b, two emotions such as happy:sad")
+    return first, second

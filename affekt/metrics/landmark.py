@@ -233,6 +233,19 @@ def moved_toward(swapped: Array, source_mean: Array, target_mean: Array) -> bool
     return point_distance(face, target_mean, EMOTION) < point_distance(face, source_mean, EMOTION)
 
 
+def axis_projection(faces: Array, start: Array, end: Array, points: tuple[int, ...]) -> Array:
+    """Return the projection of faces (..., 68, 2) on the axis between two faces (68, 2), (...).
+
+    <face - start, end - start> / |end - start|^2 over the named points: 0 at the start, 1 at the
+    end, NaN where both are one or a face is not known. Ours.
+    """
+    chosen = list(points)
+    axis = (end - start)[chosen].ravel()
+    away = (faces - start)[..., chosen, :].reshape(*faces.shape[:-2], -1)
+    length = float(axis @ axis)
+    return away @ axis / length if length else np.full(faces.shape[:-2], np.nan)
+
+
 def _scores(
     result: Array,
     truth: Array,

@@ -22,7 +22,7 @@ from affekt.media.faces.points import BROWS
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
-from affekt.metrics.landmark import point_distance
+from affekt.metrics.landmark import axis_projection, point_distance
 from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import A2fd
 from eamm.analysis.landmarks import EXPRESSION, align_faces, render_clip
@@ -149,16 +149,8 @@ def expression_change(first: Array, second: Array) -> float:
 
 
 def expression_projection(faces: Array, start: Array, end: Array) -> Array:
-    """Return the projection of faces (..., 68, 2) on the axis of two expressions, (...).
-
-    <face - start, end - start> / |end - start|^2 over brows and lids: 0 at the start, 1 at the end,
-    NaN where start and end are one or a face is not known. Ours.
-    """
-    points = list(EXPRESSION)
-    axis = (end - start)[points].ravel()
-    away = (faces - start)[..., points, :].reshape(*faces.shape[:-2], -1)
-    length = float(axis @ axis)
-    return away @ axis / length if length else np.full(faces.shape[:-2], np.nan)
+    """Return the projection of faces (..., 68, 2) on the axis of two expressions, (...)."""
+    return axis_projection(faces, start, end, EXPRESSION)
 
 
 def brow_height(faces: Array) -> Array:

@@ -24,12 +24,13 @@ from typing import Any
 import torch
 
 from affekt.media.corpus import Corpus
+from affekt.media.emotions import parse_pair
 from affekt.media.faces.detector import make_detector
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json, write_text
 from affekt.runtime.markdown import markdown_table
 from eamm.analysis.clusters import clusters
-from eamm.analysis.figures import Blend, dynamic_sources, emotional_inputs, interpolate
+from eamm.analysis.figures import dynamic_sources, emotional_inputs, interpolate
 from eamm.analysis.landmarks import detect_faces
 from eamm.analysis.networks import held_out_people, open_networks
 
@@ -71,25 +72,13 @@ def analyse(args: argparse.Namespace, out: Path) -> dict[str, Any]:
     corpus = Corpus(args.corpus)
     networks = open_networks(args.runs, lambda frames: detect_faces(detector, frames))
     people = held_out_people(corpus)
-    blends = [blend_of(text) for text in args.blends]
+    blends = [parse_pair(text) for text in args.blends]
     return {
         "interpolation": interpolate(networks, people, blends, args.frames, out),
         "a2fd_alone": emotional_inputs(networks, corpus, people, args.frames, out),
         "dynamic_source": dynamic_sources(networks, people, args.emotion, args.stride, out),
         "clusters": clusters(networks, corpus, args.frames, args.clips, out),
     }
-
-
-def blend_of(text: str) -> Blend:
-    """Return the two emotions of "a:b".
-
-    Raises:
-        ValueError: not of that form.
-    """
-    first, colon, second = text.partition(":")
-    if not (first and colon and second) or ":" in second or first == second:
-        raise ValueError(f"{text!r} is not of the form a:b, two emotions such as angry:surprised")
-    return first, second
 
 
 def positive(text: str) -> int:

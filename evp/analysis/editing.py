@@ -33,6 +33,7 @@ from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import parse_pair
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
 from affekt.media.plots import beside, enlarged, save, write_png
@@ -194,18 +195,6 @@ def _side_by_side(pictures: Sequence[Image], texts: Sequence[str]) -> Image:
     return beside([enlarged(each, TILE) for each in pictures], texts)
 
 
-def labels_of(text: str) -> tuple[str, str]:
-    """Return the two labels of "a:b".
-
-    Raises:
-        ValueError: not of that form, or one label twice.
-    """
-    first, _, second = (part.strip() for part in text.partition(":"))
-    if not first or not second or ":" in second or first == second:
-        raise ValueError(f"{text!r} is not of the form a:b, two emotions such as happy:sad")
-    return first, second
-
-
 def held_out(corpus: Corpus, speaker: str) -> Clip:
     """Return the first held-out clip of a speaker.
 
@@ -226,7 +215,7 @@ def show(args: argparse.Namespace) -> Figures:
     """
     if args.steps < 2:
         raise ValueError(f"--steps is {args.steps}, wanted 2 weights or more")
-    labels = labels_of(args.blend)
+    labels = parse_pair(args.blend)
     corpus = Corpus(args.corpus or corpus_of(args.runs / "audio2lm"))
     parts = open_parts(args.runs, corpus)
     speaker, out = parts.renderer.speaker, args.out or args.runs / "editing"

@@ -39,7 +39,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
 from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
-from affekt.metrics.landmark import correlation
+from affekt.metrics.landmark import axis_projection, correlation
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.markdown import markdown_table
@@ -91,20 +91,8 @@ def true_faces(corpus: Corpus, view: View) -> Faces:
 
 
 def emotion_projection(faces: Array, first: Array, second: Array) -> Array:
-    """Return the projection of faces (..., 68, 2) on the axis from `first` to `second`, (...).
-
-    <face - first, second - first> / |second - first|^2 over brows and mouth corners: 0 at the
-    first (68, 2), 1 at the second. Ours.
-
-    Raises:
-        ValueError: the two are the same face.
-    """
-    points = list(AXIS_POINTS)
-    axis = (second - first)[points].ravel()
-    length = float(axis @ axis)
-    if not length:
-        raise ValueError("a face and itself span no emotion axis; name two emotions")
-    return (faces - first)[..., points, :].reshape(*faces.shape[:-2], -1) @ axis / length
+    """Return the projection of faces (..., 68, 2) on the emotion axis between two faces, (...)."""
+    return axis_projection(faces, first, second, AXIS_POINTS)
 
 
 def rank_correlation(values_W: Array, weights: ArrayLike) -> float:
