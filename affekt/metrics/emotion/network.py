@@ -21,9 +21,7 @@ K emotions.
 """
 
 import json
-import pickle
 import typing as tp
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -34,13 +32,13 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from affekt.runtime.files import replacing
+from affekt.runtime.weights.convert import fill, read_torch, tensors
 
 Attention = tp.Literal["self", "relation"]
 
 WEIGHTS = "emotion_classifier.safetensors"  # in the run folder
 HEADER = "emotion_classifier"  # the entry of the file's metadata
 TRAIN = "train it: python -m affekt.metrics.emotion.train CONFIG.yaml, to the last step"
-COUNTER = "num_batches_tracked"  # of batch norm; files older than torch 0.4.1 lack it
 
 
 @dataclass(frozen=True)
@@ -219,24 +217,18 @@ def load_backbone(network: Backbone, path: Path) -> None:
     Raises:
         ValueError: no such weights in the file, or of other sizes; the message names a key.
     """
+    found = read_torch(path, "wanted is the published backbone of FER+")
+    state = found.get("state_dict", found) if isinstance(found, dict) else found
+    weights = tensors(state, "the backbone", path)
+    plain = {key.removeprefix("module."): value for key, value in weights.items()}
+    wanted = {key: plain[key] for key in network.state_dict() if key in plain}
+    training = network.training
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} cannot be read as torch weights: {reason}") from None
-    state = _plain_keys(found.get("state_dict", found) if isinstance(found, Mapping) else {})
-    wanted = network.state_dict()
-    for key, value in wanted.items():
-        if key.endswith(COUNTER):
-            continue
-        if key not in state:
-            raise ValueError(f"{path} has no {key!r}: it holds no ResNet-18 with torchvision names")
-        if state[key].shape != value.shape:
-            raise ValueError(
-                f"{path} has {key!r} of shape {tuple(state[key].shape)}, the network has "
-                f"{tuple(value.shape)}; fan.widths must be [64, 128, 256, 512] for it"
-            )
-    network.load_state_dict({key: state.get(key, value) for key, value in wanted.items()})
+        fill(network, wanted, {key: key for key in wanted})
+    except ValueError as error:
+        sizes = "a ResNet-18 with torchvision's names; fan.widths must be [64, 128, 256, 512]"
+        raise ValueError(f"{path}: {error}; wanted is {sizes}") from None
+    network.train(training)
 
 
 def _stage(inside: int, outside: int, stride: int, blocks: int) -> nn.Sequential:
@@ -248,14 +240,6 @@ def _stage(inside: int, outside: int, stride: int, blocks: int) -> nn.Sequential
         )
     others = [BasicBlock(outside, outside) for _ in range(blocks - 1)]
     return nn.Sequential(BasicBlock(inside, outside, stride, shortcut), *others)
-
-
-def _plain_keys(found: Mapping[str, tp.Any]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix("module."): value
-        for key, value in found.items()
-        if isinstance(value, Tensor)
-    }
 
 
 def _read(file: Path) -> tuple[str, dict[str, Tensor]]:

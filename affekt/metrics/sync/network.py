@@ -14,7 +14,6 @@ Dimension letters in this file:
 """
 
 import math
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +26,7 @@ from affekt.media.audio.mfcc import CEPSTRA
 from affekt.runtime.config import dump_config, load_config
 from affekt.runtime.files import replacing
 from affekt.runtime.run import restore
+from affekt.runtime.weights.convert import fill, read_torch, tensors
 
 CropKind = Literal["face", "mouth"]
 
@@ -139,13 +139,11 @@ def _from_folder(folder: Path) -> SyncNet:
 
 def _from_release(path: Path) -> SyncNet:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        state = read_torch(path, "wanted is SyncNet's syncnet_v2.model")
+    except ValueError as error:
         raise ValueError(
-            f"{path} cannot be read safely ({reason}). Wanted is the authors' state dict. If it is "
-            "a whole pickled module, open it where you trust it, and save module.state_dict() "
-            "with torch.save under this name; if it was cut short, fetch it again"
+            f"{error}. Wanted is the authors' state dict. If it is a whole pickled module, open it "
+            "where you trust it, and save module.state_dict() with torch.save under this name"
         ) from None
     network = SyncNet(SyncNetConfig())
     _fill(network, state, path)
@@ -154,18 +152,12 @@ def _from_release(path: Path) -> SyncNet:
 
 def _fill(network: SyncNet, state: Any, path: Path) -> None:
     """Load weights of exactly this layout; the batch counters, which old files lack, may miss."""
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{path} holds {type(state).__name__}, wanted a state dict of tensors")
-    own = network.state_dict()
-    for name in sorted(own.keys() | state.keys()):
-        found, wanted = (tuple(d[name].shape) if name in d else None for d in (state, own))
-        if found != wanted and not (found is None and name.endswith("num_batches_tracked")):
-            raise ValueError(
-                f"{path} is of another layout: {name} is {found or 'missing'}, wanted "
-                f"{wanted or 'no such weight'}; wanted is SyncNet's of syncnet_v2.model, or of "
-                "the syncnet.yaml beside it"
-            )
-    network.load_state_dict(own | state)
+    weights = tensors(state, "SyncNet", path)
+    try:
+        fill(network, weights, {name: name for name in weights})
+    except ValueError as error:
+        layout = "SyncNet's of syncnet_v2.model, or of the syncnet.yaml beside it"
+        raise ValueError(f"{path} is of another layout: {error}; wanted is {layout}") from None
 
 
 def _audio_layers(channels: tuple[int, ...]) -> nn.Sequential:

@@ -283,10 +283,10 @@ def test_the_released_file_loads_with_and_without_its_batch_counters(tmp_path):
 
 def test_a_file_of_another_layout_names_the_weight(tmp_path):
     torch.save(tiny().state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ValueError, match=r"netcnnaud.0.bias is \(4,\), wanted \(64,\)"):
+    with pytest.raises(ValueError, match=r"netcnnaud.0.weight has shape \(4, 1, 3, 3\)"):
         load_syncnet(tmp_path / "weights.pt")
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match=r"list\.pt holds list, wanted a state dict"):
+    with pytest.raises(ValueError, match=r"list\.pt: SyncNet is a list, wanted a state dict"):
         load_syncnet(tmp_path / "list.pt")
 
 
@@ -295,19 +295,19 @@ def test_a_weight_too_few_or_too_many_is_named(tmp_path):
     state = network.state_dict()
     path = export_syncnet(tmp_path, network)
     save_file({name: v for name, v in state.items() if name != "netfclip.3.bias"}, path)
-    with pytest.raises(ValueError, match=r"netfclip.3.bias is missing, wanted \(6,\)"):
+    with pytest.raises(ValueError, match=r"netfclip.3.bias is missing"):
         load_syncnet(tmp_path)
     save_file(state | {"netfclip.9.bias": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match=r"netfclip.9.bias is \(2,\), wanted no such weight"):
+    with pytest.raises(ValueError, match=r"netfclip.9.bias \(2,\) has no place"):
         load_syncnet(tmp_path)
 
 
 def test_a_pickled_module_is_not_opened(tmp_path):
     torch.save(tiny(), tmp_path / "module.pt")
-    with pytest.raises(ValueError, match=r"cannot be read safely.*state_dict\(\)"):
+    with pytest.raises(ValueError, match=r"damaged.*state_dict\(\)"):
         load_syncnet(tmp_path / "module.pt")
     (tmp_path / "short.pt").write_bytes((tmp_path / "module.pt").read_bytes()[:1000])
-    with pytest.raises(ValueError, match="cannot be read safely"):
+    with pytest.raises(ValueError, match="damaged"):
         load_syncnet(tmp_path / "short.pt")
 
 
