@@ -1,4 +1,4 @@
-"""`test.py check`: what is wrong with an evaluation's input, before any time is spent on it."""
+"""`test.py check`: check an evaluation's input before measuring, or write a manifest."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from affekt.evaluation.commands import BAD_INPUT
 from affekt.evaluation.commands.run import some
 from affekt.evaluation.manifest import write_manifest
 from affekt.evaluation.pairing import ClipPair, Pairing, find_pairs
@@ -16,10 +17,8 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.video.container import MediaError
 from affekt.media.video.video import VideoInfo, probe
 
-BAD_INPUT = 2  # exit code
-
-HELP = "look for what is wrong with the input; write the manifest of a protocol"
-DESCRIPTION = """Look at an evaluation's input without measuring anything, or write what it needs.
+HELP = "check the input; write the manifest of a protocol"
+DESCRIPTION = """Check an evaluation's input without measuring anything, or write its manifest.
 
     python test.py check --results runs/evp/videos --truth data/mead --protocol evp-table1
     python test.py check --protocol eamm-mead --corpus data/mead --write-manifest results/mead.csv
@@ -27,7 +26,7 @@ DESCRIPTION = """Look at an evaluation's input without measuring anything, or wr
 The first counts clips that match, results that miss, have no truth, cannot be read, or have another
 frame rate, size or length, and sound that misses; exit code 2 if anything is wrong. The second
 writes the CSV from which `generate.py evp|eamm|fomm --manifest` makes the videos that a protocol
-measures, with the true videos and source pictures beside it, and says the next commands.
+measures, with the true videos and source pictures beside it, and prints the next commands.
 """
 
 
@@ -94,13 +93,13 @@ def _report(pairing: Pairing, protocol: Protocol) -> bool:
         counts["as they should be"] += not found
         for word, sentence in found:
             counts[word] += 1
-            _say(f"{pair.id}: {word}: {sentence}")
-    print_counts = [f"{len(pairing.pairs)} clips match"]
-    print_counts += [f"{number} {word}" for word, number in counts.items()]
+            _print(f"{pair.id}: {word}: {sentence}")
+    summary = [f"{len(pairing.pairs)} clips match"]
+    summary += [f"{number} {word}" for word, number in counts.items()]
     for word, clips in (("without a result", pairing.missing), ("without a truth", pairing.extra)):
         if clips:
-            print_counts.append(f"{len(clips)} {word} ({some(clips)})")
-    _say("; ".join(print_counts))
+            summary.append(f"{len(clips)} {word} ({some(clips)})")
+    _print("; ".join(summary))
     return counts["as they should be"] == len(pairing.pairs) and not pairing.missing
 
 
@@ -118,9 +117,9 @@ def _write(args: argparse.Namespace, protocol: Protocol) -> int:
         speaker=args.speaker,
         limit=args.limit,
     )
-    _say(written.text(protocol.id))
+    _print(written.text(protocol.id))
     return 0
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"{text}\n")
