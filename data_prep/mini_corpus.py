@@ -130,12 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     emotions = tuple(dict.fromkeys(options.emotions))
     levels = tuple(sorted(set(options.levels)))
     extent = Extent(
-        options.speakers,
-        options.sentences,
-        emotions,
-        levels,
-        options.lively,
-        options.first_speaker,
+        options.speakers, options.sentences, emotions, levels, options.lively, options.first_speaker
     )
     if extent.people.stop > MAX_SPEAKERS:
         last = extent.people.stop - 1

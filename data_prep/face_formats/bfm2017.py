@@ -14,13 +14,7 @@ import h5py
 import numpy as np
 
 from affekt.arrays import Array
-from data_prep.face_formats.basis import (
-    Basis,
-    coordinates,
-    modes_of_columns,
-    of_shape,
-    pca_range,
-)
+from data_prep.face_formats.basis import Basis, coordinates, modes_of_columns, of_shape, pca_range
 
 CELLS = "shape/representer/cells"
 

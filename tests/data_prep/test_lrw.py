@@ -43,12 +43,7 @@ def word_clip(root, word, part, number):
 def raw(tmp_path_factory):
     """Two words; a number stands for another clip in each set. Two clips that cannot be used."""
     root = tmp_path_factory.mktemp("lipread_mp4")
-    for word, part in (
-        ("ABOUT", "train"),
-        ("ABOUT", "val"),
-        ("ABOUT", "test"),
-        ("AFTER", "train"),
-    ):
+    for word, part in (("ABOUT", "train"), ("ABOUT", "val"), ("ABOUT", "test"), ("AFTER", "train")):
         word_clip(root, word, part, 1)
     silent = named(root, "AFTER", "train", 2)
     write_video(silent, talking(FRAMES, SIZE), np.zeros(LRW_SAMPLES, np.float32))
