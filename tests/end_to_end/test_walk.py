@@ -122,8 +122,11 @@ def keys_of(config, where=""):
 
 def parsed_options():
     """The options of every command of EVP, from what their sources add to parsers."""
-    sources = [*ROOT.glob("*.py"), *(ROOT / "evp").glob("*.py"), *ROOT.glob("data_prep/*.py")]
-    sources += [*ROOT.glob("metrics/commands/*.py"), *ROOT.glob("benchmarks/*.py")]
+    packages = ("evp", "data_prep", "affekt", "benchmarks")
+    sources = [
+        *ROOT.glob("*.py"),
+        *(path for name in packages for path in (ROOT / name).rglob("*.py")),
+    ]
     text = "".join(path.read_text() for path in sources)
     flags = {f"--{name}" for name in re.findall(r'"(corpus|model|out)": "', text)}
     flags |= {"--help"} | {f"--{field.name}" for field in fields(ImportConfig)}
@@ -242,7 +245,7 @@ def test_every_module_script_config_and_link_of_a_page_exists(page):
     text = page.read_text()
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module), module
-    for path in re.findall(r"(?:configs/[\w/.]+\.(?:yaml|csv)|\b\w+\.py\b|\b\w+/\w+\.py\b)", text):
+    for path in re.findall(r"(?:configs/[\w/.]+\.(?:yaml|csv)|\b[\w/]+\.py\b)", text):
         found = [ROOT / path, *(ROOT / folder / path for folder in ("tests", "evp"))]
         assert any(place.exists() for place in found), path
     for path in re.findall(r"`(ablations/\w+\.yaml)`", text):
