@@ -1,4 +1,4 @@
-"""Figures that were measured before: a line a clip and measure, keyed by all they depend on."""
+"""Cache of scores: a line a clip and measure, keyed by everything that they depend on."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ class Cache:
             self._read()
 
     def has(self, clip: str, measure: str, key: str) -> bool:
-        """Say whether a clip was measured so."""
+        """Return whether a clip was measured under this key."""
         return (clip, measure, key) in self._known
 
     def lines(self, clip: str, measure: str, key: str) -> list[Line]:

@@ -1,6 +1,6 @@
-"""How a number is made: everything that figures depend on, in one versioned YAML file.
+"""Protocols: everything that an evaluation's figures depend on, in one versioned YAML file.
 
-Figures of one protocol can be held against one another, others cannot: crop, alignment and
+Figures of one protocol can be compared, others cannot: crop, alignment and
 landmark convention move them by more than methods differ. So every table prints its protocol's id,
 version and hash, and a change of a value asks for a new version.
 """
@@ -34,7 +34,7 @@ ManifestKind = tp.Literal["none", "evp", "lrw-self", "mead-self"]
 
 @dataclass(frozen=True)
 class Landmarks:
-    """How faces are found and held against one another."""
+    """How faces are found and compared."""
 
     convention: Convention = "evp"
     view: View = "2d"  # of the alignment: 2d, a paper's; 3d, ours, takes the head's turn out
@@ -52,7 +52,7 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Which pixels SSIM and PSNR see."""
+    """The pixels that SSIM and PSNR are computed on."""
 
     region: tp.Literal["frame", "face"] = "frame"  # face: one square around the truth's face
     size: int = 256  # pixels a side, of the region "face"
@@ -60,7 +60,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Sync:
-    """How SyncNet is asked."""
+    """Lags and padding of SyncNet's scores."""
 
     reach: int = 15  # frames of shift on either side
     padded: bool = True  # as published: silence beyond both ends, which favours long clips
@@ -68,14 +68,14 @@ class Sync:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How FID and KID are fed."""
+    """The frames of FID and KID."""
 
     frames: int = 8  # of every clip, evenly spaced; clips, not frames, are what counts
 
 
 @dataclass(frozen=True)
 class Emotion:
-    """How the emotion classifier is fed."""
+    """The frames of the emotion classifier."""
 
     frames: int = 16  # of every clip, evenly spaced
 

@@ -181,7 +181,7 @@ def kid_interval(results: Clips, truths: Clips, draws: int = DRAWS, seed: int = 
     """Return the 2.5 and 97.5 % percentiles of KID over draws of clips, as `fid_interval` does.
 
     Of each draw it is the unbiased MMD^2 of all frames at once, which `kid` estimates by subsets.
-    Copies of a clip are not held against each other, so that a draw has no bias.
+    Copies of a clip are not compared with each other, so that a draw has no bias.
     """
     names = _names(results, truths)
     if len(names) < 2:
@@ -277,7 +277,7 @@ def _spread(products: Array, times: Array, mean: float) -> float:
 def _kernel_sums(left: Array, left_clip: Array, right: Array, right_clip: Array) -> Array:
     """Return KID's kernel by clip of either side: its sums and their numbers, (2, C, C).
 
-    A row is not held against itself.
+    A row is not compared with itself.
     """
     kernel = (left @ right.T / left.shape[1] + 1) ** 3
     count = np.ones_like(kernel)

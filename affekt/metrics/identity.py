@@ -1,4 +1,4 @@
-"""CSIM: is it still the same person? Cosine similarity of ArcFace embeddings with the source.
+"""CSIM: cosine similarity of ArcFace embeddings with the source picture.
 
 EAMM's supplement, Table 1: every generated frame against the neutral picture that was put in, the
 mean over frames. Neither paper names its network; here it is InsightFace's w600k_r50.onnx, and
@@ -35,8 +35,8 @@ TEMPLATE = np.array(
     ]
 )
 LEFT_EYE, RIGHT_EYE, NOSE_TIP = tuple(range(36, 42)), tuple(range(42, 48)), 30
-MIDDLE = 127.5  # of a channel: the network is shown (x - 127.5) / 127.5
-BATCH = 16  # faces shown at once
+MIDDLE = 127.5  # of a channel: the network takes (x - 127.5) / 127.5
+BATCH = 16  # faces embedded at once
 UNREADABLE = (  # what onnxruntime raises for files; they share no class of their own
     failures.Fail,
     failures.InvalidArgument,
@@ -92,7 +92,7 @@ def five_points(landmarks: Array) -> Array:
 
 
 def aligned_face(frame: Image, landmarks: Array) -> Image:
-    """Return the face of a frame (H, W, 3) as ArcFace sees it, (112, 112, 3); black outside.
+    """Return the face of a frame (H, W, 3) as ArcFace takes it, (112, 112, 3); black outside.
 
     Args:
         frame: RGB.
@@ -125,10 +125,10 @@ def embed(session: Session, frames: Iterable[Image], landmarks: Array) -> NDArra
         if index < len(seen) and seen[index]:
             waiting.append((index, aligned_face(frame, landmarks[index])))
         if len(waiting) == BATCH:
-            _show(session, waiting, result)
+            _embed_waiting(session, waiting, result)
     if count != len(landmarks):
         raise ValueError(f"there are {count} frames, but landmarks of {len(landmarks)}")
-    _show(session, waiting, result)
+    _embed_waiting(session, waiting, result)
     return result
 
 
@@ -163,13 +163,13 @@ def faces_seen(embeddings: Array) -> NDArray[np.bool_]:
     return np.isfinite(embeddings).all(axis=1)
 
 
-def _show(session: Session, waiting: list[tuple[int, Image]], result: Array) -> None:
+def _embed_waiting(session: Session, waiting: list[tuple[int, Image]], result: Array) -> None:
     """Embed the faces that wait, write their rows, and let none wait any more."""
     if not waiting:
         return
     faces = np.stack([face for _, face in waiting]).astype(np.float32)
-    shown = ((faces - MIDDLE) / MIDDLE).transpose(0, 3, 1, 2)
+    inputs = ((faces - MIDDLE) / MIDDLE).transpose(0, 3, 1, 2)
     name = session.get_inputs()[0].name
-    embeddings = session.run(None, {name: np.ascontiguousarray(shown)})[0]
+    embeddings = session.run(None, {name: np.ascontiguousarray(inputs)})[0]
     result[[index for index, _ in waiting]] = embeddings
     waiting.clear()

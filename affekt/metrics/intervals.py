@@ -277,7 +277,7 @@ def _bca(
     batch = max(1, BLOCK // sum(map(len, samples)))
     rng = np.random.default_rng(SEED)
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # told apart below
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # handled below
         found = bootstrap(
             samples, rounded, n_resamples=DRAWS, batch=batch, paired=paired, rng=rng,
             confidence_level=LEVEL, method="BCa",

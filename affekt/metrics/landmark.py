@@ -155,7 +155,7 @@ def eat(result: Array, truth: Array, flvd_bug: bool = False) -> Scores:
     """Return LD of parts less their centroid and LVD of raw points, pixels of the video.
 
     The script also skips frames without a face in silence and stretches clips to one length; here
-    frames are paired, and coverage is told.
+    frames are paired, and coverage is reported.
     """
     scores = _scores(_flat(result), _flat(truth), centred)
     if flvd_bug:
@@ -257,7 +257,7 @@ def _scores(
     The first is for LD, the second for LVD; both map (T, N, D) to the same shape.
     """
     if len(result) != len(truth):
-        raise ValueError(f"{len(result)} frames cannot be held against {len(truth)}")
+        raise ValueError(f"{len(result)} frames cannot be compared with {len(truth)}")
     both = shared_frames(result, truth)
     steps = both[1:] & both[:-1]
     if not steps.any():

@@ -1,7 +1,7 @@
 """Temporal metrics: warp error, flicker, landmark jitter, and the lag of the mouth. Ours.
 
-No paper at hand defines such a figure (Xu et al. 2023 ask people). A video is best held against the
-motion that it should have, the truth's: judged by its own motion, a frozen video is perfect.
+No paper at hand defines such a figure (Xu et al. 2023 ask people). A video is best compared with
+the motion that it should have, the truth's: by its own motion, a frozen video is perfect.
 
 Warp error. The optical flow between neighbouring frames of the truth says where each pixel of
 frame t + 1 came from. Every video's frame t is moved along it and compared with its own frame
@@ -37,7 +37,7 @@ from affekt.metrics.landmark import aligned
 VISIBLE = 4.0  # grey levels; the truth's own error is below on nearly all of the clips above
 TRUTH = "the truth"
 JERK = 3  # the order of the difference that jitter takes
-REACH = 10  # frames (0.4 s) looked at on either side
+REACH = 10  # frames (0.4 s) on either side
 QUIET = 1e-4  # of full scale; the floor under the logarithm of loudness
 
 

@@ -107,8 +107,8 @@ class FaceClips(Dataset[dict[str, Tensor]]):
         clip, label = self.items[draw % len(self)]
         edges = np.linspace(0, clip.frames, self.config.frames + 1)
         chosen = np.floor(rng.uniform(edges[:-1], edges[1:])).astype(int).tolist()
-        shown = augmented_faces(*frames_of(clip, chosen), self.config, rng)
-        return {"faces": to_tensor(shown), "label": torch.tensor(label)}
+        faces = augmented_faces(*frames_of(clip, chosen), self.config, rng)
+        return {"faces": to_tensor(faces), "label": torch.tensor(label)}
 
 
 def frames_of(clip: Clip, indices: Sequence[int]) -> tuple[Image, Array]:

@@ -178,7 +178,7 @@ def efd_proxy(features_result: Array, features_truth: Array) -> float:
     """
     if features_result.shape != features_truth.shape:
         raise ValueError(
-            f"features {features_result.shape} cannot be held against {features_truth.shape}"
+            f"features {features_result.shape} cannot be compared with {features_truth.shape}"
         )
     both = np.isfinite(features_result).all(axis=1) & np.isfinite(features_truth).all(axis=1)
     if not both.any():

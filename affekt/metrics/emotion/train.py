@@ -87,14 +87,14 @@ def train(cfg: Config) -> None:
 
 def describe(cfg: Config, corpus: Corpus) -> Description:
     """Return what is known of the classifier before it is measured."""
-    learned = corpus.clips("train")
+    training = corpus.clips("train")
     return Description(
         fan=cfg.fan,
         emotions=corpus.emotions,
         size=cfg.data.size,
         corpus=corpus.root.name,
-        split_sha256=split_hash(learned),
-        speakers=tuple(sorted({clip.speaker for clip in learned})),
+        split_sha256=split_hash(training),
+        speakers=tuple(sorted({clip.speaker for clip in training})),
     )
 
 

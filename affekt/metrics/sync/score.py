@@ -328,8 +328,8 @@ def _cut(frame: Image, square: Square, size: int) -> Image:
     y0, y1 = np.clip((top, top + side), 0, height)
     part = np.full((side, side, 3), BORDER, np.uint8)
     part[y0 - top : y1 - top, x0 - left : x1 - left] = frame[y0:y1, x0:x1]
-    shown = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
-    return shown[:, :, ::-1].astype(np.uint8, copy=False)
+    face = cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR)
+    return face[:, :, ::-1].astype(np.uint8, copy=False)
 
 
 if __name__ == "__main__":

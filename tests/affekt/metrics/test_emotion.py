@@ -112,7 +112,7 @@ def test_the_feature_distance_is_over_frames_with_faces_on_both_sides():
     other = np.array([[1.0, 1.0], [1.0, 0.0], [np.nan, np.nan]])
     assert efd_proxy(one, other) == pytest.approx(1 - math.sqrt(0.5))
     assert math.isnan(efd_proxy(one[1:2], other[1:2]))
-    with pytest.raises(ValueError, match=r"\(3, 2\) cannot be held against \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"\(3, 2\) cannot be compared with \(2, 2\)"):
         efd_proxy(one, other[:2])
 
 

@@ -284,7 +284,7 @@ def test_what_cannot_be_compared_is_refused():
         for pair in ((nobody, truth), (truth, nobody), (holes(truth, (1, 3, 5)), truth)):
             with pytest.raises(ValueError, match="no two consecutive frames of 6 have a face"):
                 landmark_distances(*pair, convention)
-        with pytest.raises(ValueError, match="6 frames cannot be held against 5"):
+        with pytest.raises(ValueError, match="6 frames cannot be compared with 5"):
             landmark_distances(truth, truth[:5], convention)
     with pytest.raises(ValueError, match=r"truth: landmarks of shape \(6, 20, 2\), wanted \(T, 68"):
         landmark_distances(truth, truth[:, :20])
