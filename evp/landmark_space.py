@@ -1,4 +1,5 @@
-"""Faces as EVP's landmark network sees them: neutral faces, averages, a basis of motion.
+"""Landmark coordinates of EVP's audio-to-landmark network: neutral faces, means, a motion basis
+(Sec. 3.3).
 
 Landmarks are those of affekt.media.faces.geometry's aligned face, divided by its side: units of
 face frames (1 is 256 px, about three times the distance of the pupils), as in the release.
@@ -26,7 +27,7 @@ from affekt.runtime.files import replacing
 
 @dataclass(frozen=True)
 class LandmarkSpace:
-    """What the landmark network needs to know beforehand, from training clips."""
+    """Statistics of the training clips' faces that the landmark network uses."""
 
     speakers: tuple[str, ...]
     neutral: Array  # (speakers, L): l_a, the mean face of the speaker's neutral clips
@@ -43,7 +44,7 @@ class LandmarkSpace:
         """Return the speaker's neutral face, (L,).
 
         Raises:
-            ValueError: a speaker that training did not see; the message names those it saw.
+            ValueError: not a speaker of the training clips; the message names those.
         """
         if speaker not in self.speakers:
             raise ValueError(

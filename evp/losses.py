@@ -59,7 +59,7 @@ def classification(logits_NK: Tensor, labels_N: Tensor, smoothing: float = 0.0) 
     """Return the cross entropy of eq. 4, -sum_k p_k log q_k, averaged over the samples.
 
     p is 1 for the sample's label; `smoothing` (ours) takes that share away from it and gives it to
-    all labels alike, which draws the codes of a label closer together (arXiv:1906.02629).
+    all labels alike, which moves the codes of a label closer together (arXiv:1906.02629).
     """
     return F.cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
 

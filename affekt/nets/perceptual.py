@@ -1,7 +1,7 @@
 """Feature maps of VGG-19, for perceptual losses (EVP supplement eq. 4; FOMM, EAMM).
 
 The weights are a choice that the configuration states: torchvision's ImageNet weights from the
-weights folder, or weights drawn at random from a fixed seed. One never stands in for the other.
+weights folder, or weights drawn at random from a fixed seed. Neither replaces the other silently.
 """
 
 import typing as tp

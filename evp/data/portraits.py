@@ -29,12 +29,12 @@ PROFILE = "portrait"  # of data_prep's frame profiles, the one with head and sho
 
 @dataclass(frozen=True)
 class VideoDataConfig:
-    """Which clips are learned from."""
+    """Which clips are trained on."""
 
     corpora: tuple[Path, ...]  # prepared corpora, of profile portrait
     repeats: tuple[int, ...] = ()  # how often an epoch goes through each corpus; empty: once
-    speaker: str | None = None  # EVP's renderer knows one person; None: there is only one
-    frames: int = 1  # K, consecutive frames in an item, those before the first drawn one included
+    speaker: str | None = None  # EVP's renderer is of one person; None: there is only one
+    frames: int = 1  # K, consecutive frames in an item, history included
     shift: int = 0  # pixels that frame and landmarks are moved by, at most; see PortraitClips
 
     def __post_init__(self) -> None:
@@ -62,12 +62,12 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
 
     frames (K, 3, H, W) in [-1, 1], guidance (K, C, H, W) in [0, 1]; on request also the backward
     flow that `python -m data_prep.flow` stored, flow (K, 2, H, W) in pixels to the frame before,
-    and where it is to be believed, confidence (K, 1, H, W) of 0 and 1 (0 in a repeated border).
+    and where it is reliable, confidence (K, 1, H, W) of 0 and 1 (0 in a repeated border).
 
-    With a `shift`, each draw moves the run as a whole by so many pixels at most, to either side and
-    up or down, and repeats the border. Ours: a person's clips are cut around their first frame, so
-    that the head keeps its place in most of them; what the generator has only seen there it cannot
-    draw where a lively head goes.
+    With a `shift`, each index moves the run as a whole by so many pixels at most, to either side
+    and up or down, and repeats the border. Ours: a person's clips are cut around their first frame,
+    so that the head keeps its place in most of them, and a generator trained on them alone fails
+    where a lively head goes.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return int(self.ends[-1])
 
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        place = draw % len(self)
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        place = index % len(self)
         which = int(np.searchsorted(self.ends, place, side="right"))
         start = place - (int(self.ends[which - 1]) if which else 0)
-        rng = np.random.default_rng((self.seed, draw))
+        rng = np.random.default_rng((self.seed, index))
         right, down = rng.integers(-self.shift, self.shift + 1, 2).tolist()
         chosen, move = range(start, start + self.frames), (right, down)
         frames, guidance = self.clips[which].read(chosen, move)
@@ -109,7 +109,7 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         if self.flows:
             flow, confidence = self.flows[which].read(chosen, self.size)
             item["flow"] = _channels_first(moved(flow, move))
-            known = moved(confidence, move) & shown(self.size, move)
+            known = moved(confidence, move) & unpadded(self.size, move)
             item["confidence"] = _channels_first(known[..., None]).float()
         return item
 
@@ -179,7 +179,7 @@ def moved(frames: Array, move: tuple[int, int]) -> Array:
     return frames[:, rows[:, None], columns]
 
 
-def shown(size: int, move: tuple[int, int]) -> NDArray[np.bool_]:
+def unpadded(size: int, move: tuple[int, int]) -> NDArray[np.bool_]:
     """Return (size, size) bool: where `moved` pictures are no repeated border."""
     columns, rows = (np.arange(size) - by for by in move)
     inside = [(places >= 0) & (places < size) for places in (rows, columns)]
@@ -196,7 +196,7 @@ def guidance_maps(
 
     Args:
         frames: (K, H, W, 3) RGB, as stored.
-        landmarks: (K, 68, 2) pixels of these frames, the faces to draw.
+        landmarks: (K, 68, 2) pixels of these frames, the faces of the maps.
         also_cleared: (K, 68, 2), the faces that are replaced, whose regions lose their edges.
     """
     scale = config.size / frames.shape[2]
@@ -233,7 +233,7 @@ def _channels_first(pictures: Array) -> Tensor:
 def nearest_frames(train: Sequence[Clip], clip: Clip) -> list[tuple[Clip, int]]:
     """Return, for each frame of a clip, the training frame with the nearest landmarks.
 
-    The generator's baseline: what a look-up in its training data would show. Distance: root mean
+    The generator's baseline: a look-up in its training data. Distance: root mean
     square over the 68 points after the 2D similarity on the rigid points.
     """
     known = np.concatenate([align_2d(one.landmarks()) for one in train]).reshape(-1, 136)

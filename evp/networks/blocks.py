@@ -1,4 +1,4 @@
-"""Layers that the edge-to-video generators are made of (pix2pixHD, arXiv:1711.11585, appendix).
+"""Convolution blocks of the edge-to-video generators (pix2pixHD, arXiv:1711.11585, appendix).
 
 Dimension letters: B frames in the batch, C channels, H, W pixels.
 """
@@ -34,7 +34,7 @@ class ResidualBlock(nn.Module):
 
 
 def outer(in_channels: int, channels: int, kernel: int) -> nn.Conv2d:
-    """Return a first or last convolution, which sees `kernel` pixels (odd)."""
+    """Return a first or last convolution, of `kernel` x `kernel` pixels (odd)."""
     return nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, padding_mode="reflect")
 
 

@@ -33,7 +33,7 @@ class DiscriminatorConfig:
     """Sizes of multi-scale patch discriminators; the defaults are pix2pixHD's and vid2vid's."""
 
     channels: int = 64  # of the first layer
-    layers: int = 3  # with stride 2: 3 layers see patches of 70 pixels
+    layers: int = 3  # with stride 2: 3 layers give patches of 70 pixels
     scales: int = 2
     norm: NormType = "instance"
 

@@ -1,4 +1,4 @@
-"""The audio networks of EVP: content encoder, emotion encoder, classifier, audio decoder.
+"""Audio networks of EVP: content encoder, emotion encoder, classifier, audio decoder (Sec. 3.2).
 
 Paper Sec. 3.2, Fig. 3 and supplement Sec. 1.1 give what goes in and out (28 x 12 MFCC windows,
 content codes of 256, emotion codes of 128); the layers are those of the public release. Widths
@@ -24,7 +24,7 @@ from affekt.runtime.config import dump_config, load_config
 from affekt.runtime.run import restore
 
 Part = Literal["content", "emotion"]
-ROWS, COLUMNS = WINDOW_ROWS, CEPSTRA - 1  # a window as the networks see it: 28 x 12
+ROWS, COLUMNS = WINDOW_ROWS, CEPSTRA - 1  # the networks' input windows, 28 x 12
 MFCC_RANGE = 90.0  # the decoder's output range; c1 ... c12 of speech lie in [-84, 60]
 CHUNK = 512  # windows that `encode` runs at once: 2.4 MB each in the full-size content encoder
 
@@ -105,8 +105,8 @@ class ContentEncoder(nn.Module):
 class EmotionEncoder(nn.Module):
     """E_e: windows (..., 28, 12) to non-negative emotion codes (..., E).
 
-    The maximum over all cepstra comes after three convolutions, then time is halved: what is left
-    is short in time and blind to which coefficient spoke.
+    The maximum over all cepstra comes after three convolutions, then time is halved: the features
+    are short in time and do not depend on which coefficient was largest.
     """
 
     def __init__(self, config: EmotionEncoderConfig) -> None:
@@ -184,7 +184,7 @@ def encode(encoder: nn.Module, windows: Tensor) -> Tensor:
 
 
 def save_description(run_dir: Path, description: EncodersDescription) -> None:
-    """Write a run's encoders.yaml, so that later stages need not know which script made it."""
+    """Write a run's encoders.yaml, which later stages read whichever script made it."""
     dump_config(description, run_dir / "encoders.yaml")
 
 
