@@ -10,7 +10,6 @@ import train_edge2video
 from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
 from evp.data.portraits import (
     GuidanceConfig,
     PortraitClips,
@@ -29,6 +28,7 @@ from evp.networks.generator import GeneratorConfig
 from evp.rollout import SequenceConfig, Sequences, generate_sequences
 from evp.validation import RUN, mean_quality, render_val, val_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_flow, write_portraits
+from tests.corpora.short_run import short_run
 from train_edge2video import Config, motion_terms, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
@@ -57,16 +57,7 @@ def corpus(tmp_path_factory):
 def config(corpus, tmp_path):
     """Phases of 4 steps: the global generator, the enhancer, both; all losses from step 5 on."""
     return Config(
-        run=RunConfig(
-            out=tmp_path / "run",
-            device="cpu",
-            steps=12,
-            batch_size=2,
-            workers=0,
-            log_every=1,
-            save_every=100,
-            progress=False,
-        ),
+        run=short_run(tmp_path / "run", steps=12, save_every=100),
         data=VideoDataConfig((corpus,), frames=5, shift=2),
         guidance=PLAIN,
         generator=GeneratorConfig(8, 2, 2, 1, 1, outer_kernel=3, previous=2),
@@ -172,7 +163,7 @@ def test_the_global_generator_learns_alone_at_its_own_size(config, monkeypatch):
         assert sequence == config.sequence
         return generate_sequences(generator, truth, sequence, level)
 
-    monkeypatch.setattr(train_edge2video, "draw_sequences", spied)
+    monkeypatch.setattr(train_edge2video, "generate_sequences", spied)
     train(steps(config, 6))
     assert seen == [(1, 16)] * 4 + [(0, 32)] * 2
 
@@ -216,7 +207,7 @@ def test_checkpointing_and_bfloat16_train_nearly_alike(config):
             assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=5 * tolerance)
 
 
-def test_the_video_discriminator_also_judges_frames_drawn_on_their_own(config):
+def test_the_video_discriminator_also_takes_frames_generated_on_their_own(config):
     alone = replace(
         steps(config, 2),
         generator=replace(config.generator, previous=0),

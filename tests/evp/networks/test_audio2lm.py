@@ -1,6 +1,5 @@
 """Stage 2: what may influence a face, and the stage end to end on made-up speech."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from affekt.media.validation import ValConfig
 from affekt.runtime.checkpoint import save
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
 from evp.inference.emotion_codes import clip_codes
 from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
 from evp.networks.audio2lm import (
@@ -33,6 +31,8 @@ from evp.networks.encoders import (
     save_description,
 )
 from evp.validation import landmark_metrics
+from tests.corpora.portrait_corpus import rows_of
+from tests.corpora.short_run import short_run
 from tests.corpora.spoken_corpus import make_corpus
 from train_audio2lm import Config, LandmarkLossConfig, train
 
@@ -146,16 +146,7 @@ def config(corpus, tmp_path):
     save_description(tmp_path / "stage1", EncodersDescription(SIZES, corpus.emotions))
     parts = {"content_encoder": encoders.content, "emotion_encoder": encoders.emotion}
     save(tmp_path / "stage1/checkpoints", 1, parts)
-    run = RunConfig(
-        out=tmp_path / "run",
-        device="cpu",
-        steps=160,
-        batch_size=4,
-        workers=0,
-        log_every=1,
-        save_every=80,
-        progress=False,
-    )
+    run = short_run(tmp_path / "run", steps=160, batch_size=4, save_every=80)
     return Config(
         run=run,
         corpus=corpus.root,
@@ -169,18 +160,13 @@ def config(corpus, tmp_path):
     )
 
 
-def rows(config):
-    lines = (config.run.out / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in lines]
-
-
 @pytest.mark.parametrize(("model", "steps"), [(SMALL, 160), (IN_SPACE, 320)])
 def test_it_learns_faces_of_held_out_sentences(config, corpus, model, steps):
     # Few outputs find the mouth behind the stronger brows later than many do.
     run = replace(config.run, steps=steps)
     config = replace(config, model=model, run=run, val=ValConfig(every=steps))
     train(config)
-    figures = rows(config)[-1]
+    figures = rows_of(config.run.out)[-1]
     assert figures["held_out_mouth_ratio"] < 0.6  # 1 is the speaker's mean face
     assert figures["held_out_mouth_r"] > 0.7
     assert (config.run.out / f"pictures/faces_{steps:09d}.png").exists()
@@ -248,8 +234,8 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
     stopped = replace(config, run=replace(run, out=run.out / "stopped", steps=3))
     train(stopped)
     train(replace(stopped, run=replace(stopped.run, steps=6)))
-    assert rows(stopped) == rows(config)
-    assert {"position", "velocity", "total"} <= set(rows(config)[0])
+    assert rows_of(stopped.run.out) == rows_of(config.run.out)
+    assert {"position", "velocity", "total"} <= set(rows_of(config.run.out)[0])
     models = [load_predictor(c.run.out).model.state_dict() for c in (config, stopped)]
     assert all(torch.equal(models[1][name], value) for name, value in models[0].items())
 
@@ -257,7 +243,7 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
 def test_velocity_of_weight_0_is_not_computed(config, monkeypatch):
     monkeypatch.setattr("train_audio2lm.velocity", None)
     train(replace(config, run=replace(config.run, steps=1), val=ValConfig("none")))
-    assert "velocity" not in rows(config)[0]
+    assert "velocity" not in rows_of(config.run.out)[0]
 
 
 def test_encoders_of_other_emotions_are_refused(config, corpus):

@@ -29,6 +29,8 @@ from evp.networks.encoders import (
     EncodersConfig,
     load_encoders,
 )
+from tests.corpora.portrait_corpus import rows_of
+from tests.corpora.short_run import short_run
 from tests.corpora.spoken_corpus import make_corpus
 from train_disentangle import Config, train
 
@@ -212,16 +214,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def config(corpus, tmp_path):
-    run = RunConfig(
-        out=tmp_path / "run",
-        device="cpu",
-        steps=60,
-        batch_size=8,
-        workers=0,
-        log_every=1,
-        save_every=30,
-        progress=False,
-    )
+    run = short_run(tmp_path / "run", steps=60, batch_size=8, save_every=30)
     return Config(
         run=run,
         corpus=corpus.root,
@@ -231,12 +224,6 @@ def config(corpus, tmp_path):
         optim=OptimConfig(lr=5e-3, betas=(0.9, 0.999)),
         val=ValConfig(every=60),
     )
-
-
-def rows(config):
-    lines = (config.run.out / "metrics.jsonl").read_text().splitlines()
-    drop = ("time",)
-    return [{k: v for k, v in json.loads(line).items() if k not in drop} for line in lines]
 
 
 def trained(config, corpus):
@@ -273,10 +260,10 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
     ).mean(0)
     baseline = (mean_window - windows[:, 3]).flatten(1).norm(dim=1).mean()
     assert error < 0.65 * baseline
-    last = rows(config)[-1]
+    last = rows_of(config.run.out)[-1]
     assert last["held_out_accuracy"] >= 5 / 6  # chance 1/3
     assert (config.run.out / "pictures/windows_000000250.png").exists()
-    assert rows(config)[-2]["content_spread"] > 0.5
+    assert rows_of(config.run.out)[-2]["content_spread"] > 0.5
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -291,7 +278,7 @@ def test_a_stopped_run_continues_bit_for_bit(config, corpus, workers):
     stopped = replace(config, run=replace(config.run, out=config.run.out / "stopped", steps=4))
     train(stopped)
     train(replace(stopped, run=replace(stopped.run, steps=8)))
-    assert rows(stopped) == rows(config)
+    assert rows_of(stopped.run.out) == rows_of(config.run.out)
     both = [trained(c, corpus).state_dict() for c in (stopped, config)]
     assert all(torch.equal(both[0][name], both[1][name]) for name in both[1])
 
@@ -398,12 +385,14 @@ def test_the_emotion_encoders_pretraining_learns_and_resumes(config, corpus, tmp
         val=ValConfig(every=60),
     )
     pretrain_encoders.train(cfg)
-    assert rows(cfg)[-1]["held_out_accuracy"] >= 5 / 6  # chance 1/3
+    assert rows_of(cfg.run.out)[-1]["held_out_accuracy"] >= 5 / 6  # chance 1/3
     run = replace(cfg.run, out=tmp_path / "stopped", steps=30)
     stopped = replace(cfg, run=run, val=ValConfig("none"))
     pretrain_encoders.train(stopped)
     pretrain_encoders.train(replace(stopped, run=replace(run, steps=60)))
-    assert rows(stopped) == [row for row in rows(cfg) if "held_out_accuracy" not in row]
+    assert rows_of(stopped.run.out) == [
+        row for row in rows_of(cfg.run.out) if "held_out_accuracy" not in row
+    ]
 
 
 def test_the_content_encoders_pretraining_beats_the_mean_face_and_resumes(config, corpus, tmp_path):
@@ -417,11 +406,11 @@ def test_the_content_encoders_pretraining_beats_the_mean_face_and_resumes(config
         val=ValConfig(every=100),
     )
     pretrain_encoders.train(cfg)
-    figures = rows(cfg)[-1]
+    figures = rows_of(cfg.run.out)[-1]
     assert figures["held_out_mouth_ratio"] < 0.6
     assert figures["held_out_mouth_r"] > 0.7
     run = replace(cfg.run, out=tmp_path / "stopped", steps=50)
     stopped = replace(cfg, run=run, val=ValConfig("none"))
     pretrain_encoders.train(stopped)
     pretrain_encoders.train(replace(stopped, run=replace(run, steps=100)))
-    assert rows(stopped) == rows(cfg)[:-1]
+    assert rows_of(stopped.run.out) == rows_of(cfg.run.out)[:-1]
