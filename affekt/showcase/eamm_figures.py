@@ -40,12 +40,7 @@ from eamm.analysis.landmarks import (
 )
 from eamm.displacement.data import neutral_keypoints
 from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
-from eamm.displacement.validation import (
-    displacement_metrics,
-    prepare,
-    val_pairs,
-    with_emotion,
-)
+from eamm.displacement.validation import displacement_metrics, prepare, val_pairs, with_emotion
 from eamm.fomm.data import FrameDataConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm

@@ -126,9 +126,7 @@ def _evp_training(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
         train(disentangle, "disentangle", "pretrain_content", corpus, *encoders),
         train("train_audio2lm.py", "audio2lm", "disentangle", corpus, audio2lm),
         Stage(
-            "emotion_codes",
-            command("evp.inference.emotion_codes", out / "audio2lm"),
-            ("audio2lm",),
+            "emotion_codes", command("evp.inference.emotion_codes", out / "audio2lm"), ("audio2lm",)
         ),
         Stage("face_model", learn, ("prepare_lively",)),
         Stage("pose", pose, ("face_model",)),
@@ -213,9 +211,7 @@ def _eamm_training(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
             "a2fd", paths.train("train_a2fd.py", configs / "a2fd.yaml", *speech), ("fomm", "pose")
         ),
         Stage(
-            "face_keypoints",
-            command("eamm.displacement.keypoint_choice", *where),
-            ("fomm", "pose"),
+            "face_keypoints", command("eamm.displacement.keypoint_choice", *where), ("fomm", "pose")
         ),
         Stage(
             "displacement",

@@ -30,12 +30,7 @@ from eamm.a2fd.network import load_a2fd
 from eamm.a2fd.teacher import teacher_keypoints
 from eamm.analysis.landmarks import render_clip
 from eamm.displacement.network import load_displacement
-from eamm.displacement.validation import (
-    Prepared,
-    prepare,
-    val_pairs,
-    with_emotion,
-)
+from eamm.displacement.validation import Prepared, prepare, val_pairs, with_emotion
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import load_fomm
 from evp.inference.landmarks import Emotion, audio_to_landmarks

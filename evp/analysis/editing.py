@@ -145,11 +145,7 @@ def widest(faces: Array, count: int) -> list[int]:
 
 
 def plot_blend(
-    path: Path,
-    title: str,
-    faces_WT: Array,
-    weights: Sequence[float],
-    truth: tuple[Array, Array],
+    path: Path, title: str, faces_WT: Array, weights: Sequence[float], truth: tuple[Array, Array]
 ) -> None:
     """Plot a face's tracks under each weight of a blend.
 

@@ -47,11 +47,7 @@ def measure_run(run_dir: Path, corpus: Corpus, split: str) -> dict[str, dict[str
 
 
 def measures(
-    train_ND: Array,
-    test_ND: Array,
-    train: Sequence[Clip],
-    test: Sequence[Clip],
-    corpus: Corpus,
+    train_ND: Array, test_ND: Array, train: Sequence[Clip], test: Sequence[Clip], corpus: Corpus
 ) -> dict[str, float]:
     """Return the figures of one kind of code, (clips, D); see the top of this file."""
     train_emotions, test_emotions = labels_of(train, corpus), labels_of(test, corpus)

@@ -259,11 +259,7 @@ def test_the_command_writes_picture_figures_and_tables(make_run, tmp_path, capsy
     command("--run", *runs, "--no-cross", *others, "--out", out)
     assert (out / "figure_5.png").stat().st_size > 10_000
     found = read_json(out / "analysis.json")
-    assert found["corpus"] == {
-        "root": found["corpus"]["root"],
-        "clips": 30,
-        "held_out": 6,
-    }
+    assert found["corpus"] == {"root": found["corpus"]["root"], "clips": 30, "held_out": 6}
     assert found["runs"]["pretrained"] == {"emotion": [str(before)] * 2}
     assert (found["seeds"], found["notes"]) == (2, [])
     for figures in found["figures"].values():
