@@ -25,7 +25,7 @@ from affekt.runtime.config import ConfigError
 from eamm.a2fd.layers import NormStats
 from eamm.a2fd.teacher import CachedTargets
 from eamm.augment import colour_jitter
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 
 PROFILE = "eamm"  # of data_prep's frame profiles, FOMM's and EAMM's
 BEFORE, AFTER = 3, 5  # frames that the release leaves out at the ends of a word's 29
@@ -53,7 +53,7 @@ class A2fdDataConfig:
 class DrivenClips(Dataset[dict[str, Tensor]]):
     """Every clip is an item, float32, with other frames at each index:
 
-    source (3, S, S) in [0, 1], windows (T, 28, 12), pose (T, 6) as eamm/inference/pose.py gives it,
+    source (3, S, S) in [0, 1], windows (T, 28, 12), pose (T, 6) as eamm/pose.py gives it,
     and frames (T, 3, S, S) in [0, 1] where they are wanted, and the cached targets' value (T, K,
     2), jacobian (T, K, 2, 2) and heatmap (T, K, h, w) where there are any.
     """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eamm.fomm.blocks import AntiAlias, ConvBlock, Hourglass
 from eamm.fomm.keypoints import KeypointConfig
 
-POSE_SIZE = 6  # yaw, pitch, roll, scale, tx, ty; see eamm/inference/pose.py
+POSE_SIZE = 6  # yaw, pitch, roll, scale, tx, ty; see eamm/pose.py
 FIRST_PIXELS = range(4, 8)  # a side, of the decoder's first map; the release's has 4
 AUDIO_CELLS = 12 * 2  # what two poolings leave of 28 x 12
 

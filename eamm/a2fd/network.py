@@ -93,7 +93,7 @@ class A2fd(nn.Module):
         Args:
             source_BCHW: the portrait, (B, 3, H, W) in [0, 1].
             windows_BTRC: audio windows (B, T, 28, 12), see affekt/media/audio/mfcc.py.
-            pose_BTP: (B, T, 6) in the release's convention, see eamm/inference/pose.py.
+            pose_BTP: (B, T, 6) in the release's convention, see eamm/pose.py.
             audio_gain: the audio feature is multiplied by it; the release's demo has AUDIO_GAIN,
                 training 1.
 

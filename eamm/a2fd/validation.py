@@ -25,7 +25,7 @@ from eamm.a2fd.network import A2fd
 from eamm.a2fd.teacher import teacher_keypoints
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 
 PICTURED = 4  # frames in a sample picture
 

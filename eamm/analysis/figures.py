@@ -32,7 +32,7 @@ from eamm.analysis.networks import (
 )
 from eamm.displacement.validation import Pair
 from eamm.fomm.keypoints import Keypoints
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 
 Blend = tuple[str, str]
 

@@ -33,7 +33,7 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.inference.emotion import emotion_features
 from eamm.inference.keypoints import EammRuns, load_networks
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 
 Figures = dict[str, float | None]  # None: nothing could be measured
 People = dict[str, dict[str, Pair]]  # by speaker and emotion

@@ -28,7 +28,7 @@ from eamm.a2fd.teacher import teacher_keypoints
 from eamm.augment import AugmentConfig, augment
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 
 
 @dataclass(frozen=True)

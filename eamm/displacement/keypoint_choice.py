@@ -11,7 +11,7 @@ the training clips, speaker by speaker:
 
 1. In the neutral clips each of a keypoint's six numbers (x, y and the jacobian, in the crop of
    profile eamm) is regressed on the shape of the mouth (opening and width of the aligned landmarks)
-   and on A2FD's pose input (eamm/inference/pose.py), together. `speech` and `pose` are the
+   and on A2FD's pose input (eamm/pose.py), together. `speech` and `pose` are the
    standard deviations of the two parts.
 2. In the emotional clips the same regression is taken off, so that an emotion's wider or wilder
    mouth and its pose do not count. What is left, averaged over the clips of an emotion, is where
@@ -52,7 +52,7 @@ from eamm.a2fd.teacher import teacher_keypoints
 from eamm.displacement.data import emotional_clips
 from eamm.fomm.keypoints import KeypointDetector
 from eamm.fomm.model import Fomm, load_fomm
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 
 FILE, PICTURE = "face_keypoints.json", "face_keypoints.png"
 REACH = 0.1  # crop units; the deviation of the bump that FOMM draws around a keypoint

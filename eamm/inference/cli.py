@@ -12,7 +12,7 @@ from eamm.inference.emotion import EmotionSource, Loop, blend_files
 from eamm.inference.fomm_cli import add_render_options, render_options
 from eamm.inference.keypoints import EammRuns, Part
 from eamm.inference.pipeline import EammJob, EammPipeline, PoseSource
-from eamm.inference.pose import Square
+from eamm.pose import Square
 
 HELP = "a portrait talks with your audio, a head pose and an emotion"
 USAGE = """generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still \\
@@ -95,7 +95,7 @@ def _add_pose(parser: argparse.ArgumentParser) -> None:
     add("--pose", default="still", metavar="VIDEO|FILE|still", help=text)
     text = "start from the portrait's own pose and change it as the pose source changes"
     add("--pose-relative", action="store_true", help=text)
-    text = "what a measured pose's place and scale refer to; see eamm/inference/pose.py"
+    text = "what a measured pose's place and scale refer to; see eamm/pose.py"
     add("--pose-square", choices=tp.get_args(Square), default="clip", help=text)
 
 

@@ -28,7 +28,7 @@ Part = tp.Literal["pose", "keypoints", "displacement"]
 
 CHUNK = 32  # frames at once through a network
 # One-Euro filters of the release's demo: what values and jacobians are multiplied by first, and the
-# filter's settings. The pose's are eamm.inference.pose.SMOOTHING.
+# filter's settings. The pose's are eamm.pose.SMOOTHING.
 KEYPOINT_FILTER = (10.0, {"mincutoff": 0.05, "beta": 8.0})
 DISPLACEMENT_FILTER = (100.0, {"mincutoff": 1.0, "beta": 0.2})
 
@@ -100,7 +100,7 @@ def audio_to_keypoints(
         a2fd: in evaluation mode.
         portrait: (S, S, 3).
         windows: audio windows (T, 28, 12).
-        pose: (T, 6), the release's convention, see eamm/inference/pose.py.
+        pose: (T, 6), the release's convention, see eamm/pose.py.
         audio_gain: see A2fd.forward.
     """
     device = next(a2fd.parameters()).device

@@ -56,7 +56,7 @@ from eamm.inference.keypoints import (
     relative_to_neutral,
     smoothed,
 )
-from eamm.inference.pose import (
+from eamm.pose import (
     Square,
     fitted_pose,
     is_pose_file,

@@ -14,7 +14,7 @@ from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import probe, read_frames, write_video
 from eamm.inference.cli import job_of
 from eamm.inference.pipeline import EammPipeline
-from eamm.inference.pose import read_pose_file
+from eamm.pose import read_pose_file
 from tests.corpora import generate_command
 from tests.corpora.drawn_face import draw_face, talking_clip, tone
 from tests.corpora.tiny_eamm import write_tiny_runs

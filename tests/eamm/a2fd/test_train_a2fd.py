@@ -21,7 +21,7 @@ from eamm.a2fd.network import load_a2fd
 from eamm.a2fd.teacher import cache_targets, teacher_keypoints
 from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set
 from eamm.fomm.model import load_fomm
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 from tests.corpora.driven_corpus import FOMM, make_driven_corpus, make_fomm
 from tests.corpora.portrait_corpus import rows_of
 from tests.corpora.short_run import short_run

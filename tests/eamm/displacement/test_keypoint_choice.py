@@ -22,7 +22,7 @@ from eamm.displacement.keypoint_choice import (
     read_choice,
     responses,
 )
-from eamm.inference.pose import release_pose
+from eamm.pose import release_pose
 from tests.corpora.emotional_corpus import make_emotional_corpus, make_emotional_fomm
 
 SHIFT = {"happy": 0.05, "sad": -0.05}  # of an emotion, crop units; its root mean square is 0.05

@@ -180,7 +180,7 @@ def read_pose_file(path: Path) -> Array:
         raise ValueError(
             f"{path}: column {SCALE}, the scale, is {scale.min():g} to {scale.max():g}, wanted "
             "about 5e-4; a pose.npy of a prepared corpus is of another convention "
-            "(eamm.inference.pose.release_pose converts it)"
+            "(eamm.pose.release_pose converts it)"
         )
     return poses[:, :WIDTH].astype(np.float32)
 

@@ -11,7 +11,7 @@ from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, choose_crop
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.one_euro import one_euro
 from affekt.runtime.files import save_npy, write_json
-from eamm.inference.pose import (
+from eamm.pose import (
     ORIGIN,
     fitted_pose,
     pose_for,
