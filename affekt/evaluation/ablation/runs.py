@@ -7,8 +7,8 @@ stage 1 is trained, then stage 2 on its encoders, then both are measured on held
     OUT/<row>/seed0/{disentangle,audio2lm}    run folders
     OUT/<row>/seed0/landmarks                 stage 2's landmarks of the held-out clips
 
-The configurations are resolved by the training scripts themselves, with every default, and compared
-with one another before anything is trained; the run folders are compared with them afterwards.
+The training scripts themselves resolve the configurations, with every default. These are compared
+before anything is trained, and the run folders with them afterwards.
 """
 
 import subprocess
@@ -27,6 +27,7 @@ from affekt.runtime.plan import Stage
 from affekt.runtime.run import FREE_KEYS
 
 Settings = dict[str, tp.Any]  # a configuration, flat: dotted key -> value
+Source = tuple[Path, Settings]  # its file, and what that resolves to
 
 FULL = "full"  # the row with every loss
 PLACE_KEYS = {"run.out", "run.seed"}  # what any two runs of one row differ in
@@ -85,14 +86,11 @@ class Training:
     after: tuple[str, ...] = ()  # names of runs that it builds on
 
     @property
-    def seed(self) -> int:
-        """The run's seed."""
-        return int(self.settings["run.seed"])
-
-    @property
     def name(self) -> str:
         """The run's name in logs."""
-        return "_".join([*([self.row] if self.row else []), f"seed{self.seed}", self.kind])
+        return "_".join(
+            [*([self.row] if self.row else []), f"seed{self.settings['run.seed']}", self.kind]
+        )
 
     @property
     def out(self) -> Path:
@@ -161,26 +159,35 @@ def trainings(config: Config, out: Path) -> list[Training]:
         for kind in PRETRAINED
         if (path := getattr(config, kind)) is not None
     }
+
+    def training(
+        kind: str, row: str | None, source: Source, changes: Settings, after: tuple[str, ...] = ()
+    ) -> Training:
+        path, settings = source
+        unknown = changes.keys() - settings.keys()
+        if unknown:
+            raise ValueError(f"{path} has no {', '.join(sorted(unknown))}; is it a {kind} file?")
+        return Training(kind, row, path, settings | changes, changes, after)
+
     runs = []
     for seed in config.seeds:
         given: Settings = {"corpus": str(config.corpus), "run.seed": seed}
         # The pretrained encoders of the seed.
         folder = out / "pretrained" / f"seed{seed}"
-        below = {kind: folder / PRETRAINED[kind] for kind in shared}
         first = [
-            _training(kind, None, source, given | {"run.out": str(below[kind])})
+            training(kind, None, source, given | {"run.out": str(folder / PRETRAINED[kind])})
             for kind, source in shared.items()
         ]
-        encoders = {f"{PRETRAINED[kind]}_from": str(path) for kind, path in below.items()}
+        encoders = {f"{PRETRAINED[run.kind]}_from": str(run.out) for run in first}
         runs += first
         # Both stages of every row, on those encoders.
         for name, source in stage_1.items():
             folder = row_folder(out, name, seed)
             place = {"run.out": str(folder / "disentangle")}
             waits = tuple(run.name for run in first)
-            one = _training("disentangle", name, source, given | encoders | place, waits)
+            one = training("disentangle", name, source, given | encoders | place, waits)
             place = {"run.out": str(folder / "audio2lm"), "encoders": str(one.out)}
-            runs += [one, _training("audio2lm", name, stage_2, given | place, (one.name,))]
+            runs += [one, training("audio2lm", name, stage_2, given | place, (one.name,))]
     return runs
 
 
@@ -248,47 +255,30 @@ def remaining(config: Config, runs: Sequence[Training]) -> list[Stage]:
         if run.name in waiting:
             after = tuple(name for name in run.after if name in waiting)
             stages.append(Stage(run.name, run.command, after))
-        for name, made, command in _measurements(config, run):
+        for made, module, arguments in _measurements(config, run):
+            name = f"{run.name}_{module.rpartition('.')[2]}"
+            command = (sys.executable, "-m", module, str(run.out), *arguments)
             if run.name in waiting:
-                stages.append(Stage(f"{run.name}_{name}", command, (run.name,)))
-            elif not _newer(made, run.out):
-                stages.append(Stage(f"{run.name}_{name}", command))
+                stages.append(Stage(name, command, (run.name,)))
+                continue
+            # A measurement that is there is kept if it is not older than the run's last checkpoint.
+            saved = max(path.stat().st_mtime for path in (run.out / "checkpoints").glob("*.pt"))
+            if not made.is_file() or made.stat().st_mtime < saved:
+                stages.append(Stage(name, command))
     return stages
 
 
-def _measurements(config: Config, run: Training) -> list[tuple[str, Path, tuple[str, ...]]]:
-    """Return the measurements of a run: name, the file that each writes, command."""
-    on = (str(run.out), "--corpus", str(config.corpus))
-    split = (*on, "--split", config.split)
+def _measurements(config: Config, run: Training) -> list[tuple[Path, str, tuple[str, ...]]]:
+    """Return what measures a run: the file that it writes, module, arguments after the run."""
+    corpus = ("--corpus", str(config.corpus))
+    split = (*corpus, "--split", config.split)
+    if run.kind == "disentangle":
+        return [(run.out / CODES, "evp.analysis.measure_codes", split)]
+    if run.kind != "audio2lm":
+        return []
     folder = run.out.parent / LANDMARKS
-    known: dict[str, list[tuple[str, Path, tuple[str, ...]]]] = {
-        "disentangle": [("evp.analysis.measure_codes", run.out / CODES, split)],
-        "audio2lm": [
-            ("evp.inference.predict", folder / PREDICTIONS, (*split, "--out", str(folder))),
-            ("evp.inference.emotion_codes", run.out / MEAN_CODES, on),
-        ],
-    }
+    predict = (*split, "--out", str(folder))
     return [
-        (module.rpartition(".")[2], made, (sys.executable, "-m", module, *arguments))
-        for module, made, arguments in known.get(run.kind, [])
+        (folder / PREDICTIONS, "evp.inference.predict", predict),
+        (run.out / MEAN_CODES, "evp.inference.emotion_codes", corpus),
     ]
-
-
-def _newer(made: Path, run: Path) -> bool:
-    """Return whether a file is there and not older than the run's newest checkpoint."""
-    saved = max(path.stat().st_mtime for path in (run / "checkpoints").glob("*.pt"))
-    return made.is_file() and made.stat().st_mtime >= saved
-
-
-def _training(
-    kind: str,
-    row: str | None,
-    source: tuple[Path, Settings],
-    changes: Settings,
-    after: tuple[str, ...] = (),
-) -> Training:
-    config, settings = source
-    unknown = changes.keys() - settings.keys()
-    if unknown:
-        raise ValueError(f"{config} has no {', '.join(sorted(unknown))}; is it a {kind} file?")
-    return Training(kind, row, config, settings | changes, changes, after)

@@ -1,29 +1,28 @@
-"""Scores of an ablation's runs on held-out clips: landmarks against the truth, codes by probes.
+"""Scores of an ablation's runs on held-out clips, and EVP's Table 2 of them (CVPR 2021, Sec. 4.3).
 
-LD and LVD (EVP Sec. 4.1) are taken between the landmarks that stage 2 predicts and those found in
-the true clip, both aligned to the 256 px face: Table 2 before anything is rendered, without the
-errors of renderer and detector. Beside them stand figures of the losses themselves:
+LD and LVD (Sec. 4.1) are taken between the landmarks that stage 2 predicts and those found in the
+true clip, both aligned to the 256 px face, so without the errors of renderer and detector. Beside:
 
     mouth_r           median over clips, correlation of the mouth's opening with the truth's
     face_emotion      share of clips whose mean face shows their own emotion: brows, lids and mouth
                       corners, less the speaker's neutral face, nearest the mean of true clips
-    code_emotion      the emotion read from emotion codes by a linear probe
-    code_clusters     silhouette of the emotions among emotion codes, -1 to 1 (what Fig. 5 shows)
-    code_sentence     the sentence read from emotion codes: content where none should be
-    content_emotion   the emotion read from content codes: emotion where none should be
-    content_sentence  the sentence read from content codes
+    code_*, content_* linear probes for emotion and sentence on the codes of E_e and of E_c, and
+                      code_clusters, the silhouette of the emotions in E_e (Fig. 5); see
+                      evp.analysis.measure_codes
 
-The probes are those of python -m evp.analysis.measure_codes, on the encoders as stage 1 leaves
-them.
+The paper prints one figure a row, and its rows differ by little: full 2.45 against 2.47 without
+L_self. So each row has several seeds here, and its difference from the full method is taken seed by
+seed (same data order, same pretrained encoders), with Student's 95 % interval over the seeds.
 """
 
 import functools
+import typing as tp
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from affekt.arrays import Array
 from affekt.evaluation.ablation.runs import (
@@ -35,33 +34,46 @@ from affekt.evaluation.ablation.runs import (
     Training,
     row_folder,
 )
+from affekt.evaluation.tables.build import build_ablation, over_seeds
+from affekt.evaluation.tables.evaluations import Ablation
+from affekt.evaluation.tables.papers import PaperTable
+from affekt.evaluation.tables.table import PLUS_MINUS, Cell, Table, TableColumn, TableRow, render
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
 from affekt.media.faces.points import COUNT, EMOTION
+from affekt.metrics.intervals import Interval, clustered_mean
 from affekt.metrics.landmark import landmark_scores, mouth_correlation
 from affekt.metrics.probes import nearest_mean_accuracy
 from affekt.runtime.config import plain
 from affekt.runtime.files import load_npy, read_json, sha256
+from affekt.runtime.markdown import markdown_table
 
 Scores = dict[str, float]
+Rows = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed
 
 SCHEMA = 1  # of table2.json
-NOTES = [
-    "M- mouth (20 points), F- face (68 points). LD in pixels of a 256 px face, LVD in pixels a "
-    "frame: landmarks that stage 2 predicts against those found in the true clip, before anything "
-    "is rendered. Means over frames, then over clips, then over seeds. The paper's corpus, clips "
-    "and scale are others: compare the order of rows, not the level.",
-    "Rows are paired: with one seed, every row starts from the same pretrained encoders and sees "
-    "the same batches.",
-]
-PROBES = {  # our name -> kind of code and figure in evp.analysis.measure_codes's codes.json
+TABLE = "evp-table2"  # of papers.yaml
+PROBES = {  # metric -> kind of code and figure in the codes.json of evp.analysis.measure_codes
     "code_emotion": ("emotion", "emotion"),
     "code_clusters": ("emotion", "silhouette"),
     "code_sentence": ("emotion", "sentence"),
     "content_emotion": ("content", "emotion"),
     "content_sentence": ("content", "sentence"),
 }
+FORGOTTEN = ("code_sentence", "content_emotion")  # what a code is to hold little of
+CODE_COLUMNS = [
+    TableColumn(key, heading, "lower" if key in FORGOTTEN else "higher", 3, 3, dagger=False)
+    for key, heading in {
+        "mouth_r": "mouth r",
+        "face_emotion": "emotion in faces",
+        "code_emotion": "emotion in E_e",
+        "code_clusters": "silhouette of E_e",
+        "code_sentence": "sentence in E_e",
+        "content_emotion": "emotion in E_c",
+        "content_sentence": "sentence in E_c",
+    }.items()
+]
 
 
 @dataclass(frozen=True)
@@ -140,10 +152,9 @@ def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
         FileNotFoundError: no such folder.
         ValueError: it holds other clips than are to be measured.
     """
+    remedy = "run python -m evp.inference.predict"
     if not (folder / PREDICTIONS).is_file():
-        raise FileNotFoundError(
-            f"{folder / PREDICTIONS} is missing; run python -m evp.inference.predict"
-        )
+        raise FileNotFoundError(f"{folder / PREDICTIONS} is missing; {remedy}")
     record = read_json(folder / PREDICTIONS)
     truth = truths(record["view"])
     if record["clips"] != sorted(truth.faces):
@@ -151,12 +162,9 @@ def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
             f"{folder} holds {len(record['clips'])} clips of {record['corpus']} "
             f"({record['split']}), not the {len(truth.faces)} that are measured"
         )
-
-    def face_of(clip: Clip) -> Array:
-        shape = (clip.frames, COUNT, 2)
-        return load_npy(folder / f"{clip.id}.npy", shape, "run python -m evp.inference.predict")
-
-    return face_scores(truth, face_of)
+    return face_scores(
+        truth, lambda clip: load_npy(folder / f"{clip.id}.npy", (clip.frames, COUNT, 2), remedy)
+    )
 
 
 def code_scores(path: Path) -> Scores:
@@ -179,7 +187,9 @@ def controls(truth: Truth) -> dict[str, Scores]:
     return {"mean face": still, "truth": face_scores(truth, lambda clip: truth.faces[clip.id])}
 
 
-def measure(config: Config, out: Path, commits: list[str], runs: list[Training]) -> dict[str, Any]:
+def measure(
+    config: Config, out: Path, commits: list[str], runs: list[Training]
+) -> dict[str, tp.Any]:
     """Score every row and seed; return the content of table2.json."""
     corpus = Corpus(config.corpus)
 
@@ -188,7 +198,7 @@ def measure(config: Config, out: Path, commits: list[str], runs: list[Training])
         return true_faces(corpus, config.split, view)
 
     # Every metric of every row, a value for each seed.
-    rows: dict[str, dict[str, list[float]]] = {}
+    rows: Rows = {}
     for name in (*(row.name for row in config.rows), FULL):
         rows[name] = {}
         for seed in config.seeds:
@@ -197,8 +207,24 @@ def measure(config: Config, out: Path, commits: list[str], runs: list[Training])
             scores |= code_scores(folder / "disentangle" / CODES)
             for metric, value in scores.items():
                 rows[name].setdefault(metric, []).append(value)
-    # With what the scores depend on.
-    true = truth(runs[-1].settings["view"])
+    # What the scores depend on; every row has the same steps, view and frozen encoders.
+    one, two = runs[-2].settings, runs[-1].settings
+    true = truth(two["view"])
+    shared = config.pretrain_content is not None and config.pretrain_emotion is not None
+    notes = [
+        "M- mouth (20 points), F- face (68 points). LD in pixels of a 256 px face, LVD in pixels a "
+        "frame: stage 2's landmarks against those found in the true clip. Means over frames, clips "
+        "and seeds. The paper's corpus, clips and scale are others: compare the order of rows.",
+        "Rows are paired: with one seed, every row starts from the same pretrained encoders and "
+        "sees the same batches.",
+        f"{len(true.clips)} held-out clips of {config.corpus} ({config.split}), view "
+        f"{two['view']}; {one['run.steps']} steps of stage 1 and {two['run.steps']} of stage 2 in "
+        f"every row; E_c {two['content_encoder']} and E_e {two['emotion_encoder']} in stage 2.",
+        "The pretrained encoders hold none of the losses; "
+        + ("they are trained once a seed and" if shared else "the same files serve every seed and")
+        + " shared by its rows.",
+        f"Trained at commit {', '.join(commits)} (+: with uncommitted changes).",
+    ]
     return {
         "schema": SCHEMA,
         "name": "EVP, Table 2",
@@ -210,22 +236,70 @@ def measure(config: Config, out: Path, commits: list[str], runs: list[Training])
         "clips": len(true.clips),
         "rows": rows,
         "controls": controls(true),
-        "notes": [*NOTES, *_notes(config, runs, len(true.clips), commits)],
+        "notes": notes,
     }
 
 
-def _notes(config: Config, runs: list[Training], clips: int, commits: list[str]) -> list[str]:
-    one, two = runs[-2].settings, runs[-1].settings  # every row has the same
-    shared = config.pretrain_content is not None and config.pretrain_emotion is not None
-    return [
-        f"{clips} held-out clips of {config.corpus} ({config.split}), view {two['view']}; "
-        f"{one['run.steps']} steps of stage 1 and {two['run.steps']} of stage 2 in every row; "
-        f"E_c {two['content_encoder']} and E_e {two['emotion_encoder']} in stage 2.",
-        "The pretrained encoders hold none of the losses; "
-        + ("they are trained once a seed and" if shared else "the same files serve every seed and")
-        + " shared by its rows.",
-        f"Trained at commit {', '.join(commits)} (+: with uncommitted changes).",
+def difference(rows: Rows, name: str, metric: str) -> Interval:
+    """Return a row less the full method, seed by seed, with Student's interval over the seeds.
+
+    Raises:
+        ValueError: the two have different numbers of seeds.
+    """
+    ours, full = rows[name][metric], rows[FULL][metric]
+    if len(ours) != len(full):
+        raise ValueError(f"{name} has {len(ours)} seeds, the full method {len(full)}")
+    return clustered_mean(np.subtract(ours, full), range(len(ours)))
+
+
+def rank_correlation(rows: dict[str, float], printed: dict[str, float]) -> float | None:
+    """Return Spearman's rho of two figures of the same rows; None where ours have no order."""
+    shared = [name for name in rows if name in printed]
+    if len({rows[name] for name in shared}) < 2:
+        return None
+    return float(
+        spearmanr(*([each[name] for name in shared] for each in (rows, printed))).statistic
+    )
+
+
+def markdown(paper: PaperTable, ablation: Ablation) -> str:
+    """Return the table, the differences from the full method, and what the codes hold."""
+    columns = [column for column in paper.columns if column.metric in ablation.rows[FULL]]
+    # Rows less the full method, and their rank correlation with the paper's.
+    lines = {name: [name] for name in (*ablation.rows, "rank correlation") if name != FULL}
+    for metric in [column.metric for column in columns]:
+        printed = {name: row[metric] for name, row in paper.beside_ours().items() if metric in row}
+        for name in lines.keys() & ablation.rows.keys():
+            found = difference(ablation.rows, name, metric)
+            text = f"{found.value:+.3f}"
+            text += "" if found.half is None else f" {PLUS_MINUS} {found.half:.3f}"
+            text = f"**{text}**" if found.excludes_zero else text
+            known = name in printed and FULL in printed
+            text += f" ({printed[name] - printed[FULL]:+.2f})" if known else ""
+            lines[name].append(text)
+        means = {name: float(np.mean(row[metric])) for name, row in ablation.rows.items()}
+        rho = rank_correlation(means, printed)
+        lines["rank correlation"].append("n/a" if rho is None else f"{rho:+.2f}")
+    # The probes of the codes.
+    held = [
+        TableRow(name, "result", {key: over_seeds(values) for key, values in row.items()})
+        for name, row in ablation.rows.items()
     ]
+    held += [
+        TableRow(name, "control", {key: Cell(value) for key, value in row.items()})
+        for name, row in ablation.controls.items()
+    ]
+    return "\n".join(
+        [
+            render(build_ablation(paper, ablation), "md"),
+            f"**Row less full {PLUS_MINUS} half its 95 % interval over seeds (the paper's)**, bold "
+            "where that excludes 0; below, the rank correlation of the rows with the paper's",
+            "",
+            markdown_table(["", *(column.heading for column in columns)], list(lines.values())),
+            "",
+            render(Table("codes", "What the codes hold", CODE_COLUMNS, held), "md"),
+        ]
+    )
 
 
 def _displacement(face: Array, neutral: Array) -> Array:

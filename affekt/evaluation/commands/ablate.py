@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from affekt.evaluation.ablation.runs import Config, check_runs, remaining, trainings
-from affekt.evaluation.ablation.scores import measure
-from affekt.evaluation.ablation.table import TABLE, compared, markdown
+from affekt.evaluation.ablation.scores import TABLE, markdown, measure
 from affekt.evaluation.tables.evaluations import load_ablation
 from affekt.evaluation.tables.papers import load_papers
 from affekt.media.corpus import Corpus
@@ -22,8 +21,8 @@ DESCRIPTION = """Train EVP with each loss of stage 1 switched off in turn, and m
     python test.py ablate configs/evp/table_2.yaml --seeds 0 --plan
 
 Every row is trained with every seed, stage 1 and stage 2, and measured on held-out clips. Rows
-that differ in more than their one loss are refused before anything is trained. The same command
-continues where it was stopped: finished runs are kept. Writes OUT/table2.json and OUT/table2.md.
+that differ in more than their one loss are refused first. The same command continues where it was
+stopped: finished runs are kept. Writes OUT/table2.json and OUT/table2.md.
 """
 
 
@@ -46,7 +45,11 @@ def main(args: argparse.Namespace) -> int:
     """
     config = load_config(Config, args.config)
     if args.seeds is not None:
-        config = replace(config, seeds=_seeds(args.seeds))
+        try:
+            config = replace(config, seeds=tuple(map(int, args.seeds.split(","))))
+        except ValueError:
+            wanted = "wanted different whole numbers, such as 0,1,2"
+            raise ValueError(f"--seeds is {args.seeds!r}, {wanted}") from None
     runs = trainings(config, args.out)
     stages = remaining(config, runs)
     if args.plan:
@@ -58,18 +61,9 @@ def main(args: argparse.Namespace) -> int:
     except StageError as error:
         raise ValueError(str(error)) from None
     # The scores of all rows, and the table.
-    record = measure(config, args.out, check_runs(runs, config.corpus), runs)
-    paper, path = load_papers()[TABLE], args.out / "table2.json"
-    compare = {"paper": paper.beside_ours(), "comparison": compared(record["rows"], paper)}
-    write_json(path, record | compare)
-    text = markdown(paper, load_ablation(path))
+    path = args.out / "table2.json"
+    write_json(path, measure(config, args.out, check_runs(runs, config.corpus), runs))
+    text = markdown(load_papers()[TABLE], load_ablation(path))
     write_text(args.out / "table2.md", text)
     sys.stdout.write(text)
     return 0
-
-
-def _seeds(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(item) for item in text.split(","))
-    except ValueError:
-        raise ValueError(f"--seeds is {text!r}, wanted whole numbers, such as 0,1,2") from None

@@ -83,7 +83,7 @@ def build_ablation(paper: PaperTable, ablation: Ablation) -> Table:
     shown = [column.metric for column in paper.columns]
     rows = []
     for name, figures in ablation.rows.items():
-        cells = {key: _over_seeds(figures[key]) for key in shown if key in figures}
+        cells = {key: over_seeds(figures[key]) for key in shown if key in figures}
         cells = _beside(paper, cells, beside[name]) if name in beside else cells
         rows.append(TableRow(name, "result", cells))
     _require_figures(paper, rows, "the ablation has no")
@@ -93,6 +93,12 @@ def build_ablation(paper: PaperTable, ablation: Ablation) -> Table:
     rows += _paper_rows(paper)
     notes = [*ablation_notes(paper, rows), *ablation.notes]
     return Table(paper.id, paper.title, _columns(paper), rows, notes)
+
+
+def over_seeds(values: Sequence[float]) -> Cell:
+    """Return mean and sample standard deviation over seeds; none of one seed."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Cell(float(np.mean(values)), deviation=deviation, count=len(values))
 
 
 def _check(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> None:
@@ -214,9 +220,3 @@ def _controls(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool)
 
 def _label(name: str, evaluation: Evaluation, mixed: bool) -> str:
     return f"{name} [{evaluation.protocol}]" if mixed else name
-
-
-def _over_seeds(values: Sequence[float]) -> Cell:
-    """Return mean and sample standard deviation over seeds; none of one seed."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return Cell(float(np.mean(values)), deviation=deviation, count=len(values))
