@@ -1,6 +1,7 @@
 """Checkpoints laid out as the releases lay theirs out, with random weights.
 
-`released_keys/*.json` hold names and shapes of the published checkpoints (facts, listed from them);
+`released_keys/*.json` hold names and shapes of the published checkpoints (facts, listed from them),
+one module a line;
 `fomm_shapes` derives FOMM's for any sizes, so that small ones can be tested.
 """
 
@@ -21,7 +22,11 @@ def save(parts, path, legacy=True):
 
 def released_shapes(file, network):
     """Shapes by name of one network of the published checkpoints."""
-    return json.loads((KEYS / f"{file}.json").read_text())[network]
+    modules = json.loads((KEYS / f"{file}.json").read_text())[network]
+    named = (
+        (f"{module}.{part}", shape) for module, of in modules.items() for part, shape in of.items()
+    )
+    return {name.lstrip("."): shape for name, shape in named}
 
 
 def random_state(shapes, seed):
@@ -56,10 +61,9 @@ def small_fomm(seed=0, discriminator="discriminator", **sizes):
 
 def fomm_shapes(count=10, points=32, motion=64, blocks=5, limit=1024, channels=64, residual=6):
     """Shapes of generator and detector by their sizes; the defaults are vox-256's."""
-    generator = _hourglass(
-        "dense_motion_network.hourglass.", 4 * (count + 1), motion, blocks, limit
-    )
-    out = motion + 4 * (count + 1)
+    seen = 4 * (count + 1)
+    generator = _hourglass("dense_motion_network.hourglass.", seen, motion, blocks, limit)
+    out = motion + seen
     for head, outputs in (("mask", count + 1), ("occlusion", 1)):
         generator |= _conv(f"dense_motion_network.{head}", out, outputs, 7)
     generator["dense_motion_network.down.weight"] = [3, 1, 13, 13]

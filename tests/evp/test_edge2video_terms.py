@@ -12,12 +12,7 @@ from evp.networks.discriminators import (
 )
 from evp.rollout import GeneratedSequences, Sequences
 from tests.corpora.slow_warp import moved_slowly
-from train_edge2video import (
-    motion_terms,
-    picture_terms,
-    take_step,
-    weighted_sum,
-)
+from train_edge2video import motion_terms, picture_terms, take_step, weighted_sum
 
 PATCHES = DiscriminatorConfig(4, 1, 2)
 DRAWN = 3  # frames, after two

@@ -335,10 +335,7 @@ def test_files_that_are_not_the_network_are_refused(network, weights_file, tmp_p
     state = dict(network.state_dict())
     path = tmp_path / "weights.pth"
     for wrong, message in (
-        (
-            {**state, "fc.weight": torch.zeros(1000, 2048)},
-            r"fc.weight has shape \(1000, 2048\)",
-        ),
+        ({**state, "fc.weight": torch.zeros(1000, 2048)}, r"fc.weight has shape \(1000, 2048\)"),
         ({**state, "AuxLogits.fc.bias": torch.zeros(3)}, r"AuxLogits.fc.bias \(3,\) has no place"),
         ({k: v for k, v in state.items() if k != "fc.bias"}, "fc.bias is missing"),
         ([1, 2], "Inception is a list, wanted a state dict"),

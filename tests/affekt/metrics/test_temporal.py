@@ -7,14 +7,7 @@ import pytest
 from affekt.media.faces.geometry import RIGID_TEMPLATE
 from affekt.media.faces.points import RIGID
 from affekt.media.video.video import read_video
-from affekt.metrics.temporal import (
-    flicker,
-    jitter,
-    loudness,
-    opening_lag,
-    true_motion,
-    warp_errors,
-)
+from affekt.metrics.temporal import flicker, jitter, loudness, opening_lag, true_motion, warp_errors
 
 
 def texture(seed=0, size=(96, 128), blur=3.0):

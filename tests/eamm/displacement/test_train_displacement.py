@@ -31,12 +31,7 @@ from eamm.displacement.network import (
     ExtractorConfig,
     load_displacement,
 )
-from eamm.displacement.validation import (
-    displacement_metrics,
-    prepare,
-    val_pairs,
-    with_emotion,
-)
+from eamm.displacement.validation import displacement_metrics, prepare, val_pairs, with_emotion
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
 from tests.corpora.emotional_corpus import (

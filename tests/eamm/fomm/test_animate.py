@@ -88,10 +88,7 @@ def test_the_stream_shows_what_the_whole_network_shows(animator, source):
     fomm = tiny_fomm()
     with torch.no_grad():
         expected = from_tensor(
-            fomm(
-                to_tensor(np.stack([source] * 4)),
-                to_tensor(np.stack(driving)),
-            ).prediction
+            fomm(to_tensor(np.stack([source] * 4)), to_tensor(np.stack(driving))).prediction
         )
     shown = list(animator.reenact(driving))
     for (frame_given, picture), wanted, given in zip(shown, expected, driving, strict=True):
@@ -137,9 +134,7 @@ def test_the_source_is_encoded_once(animator, source, monkeypatch):
     calls = []
     encode = Generator.encode
     monkeypatch.setattr(
-        Generator,
-        "encode",
-        lambda self, frames: calls.append(len(frames)) or encode(self, frames),
+        Generator, "encode", lambda self, frames: calls.append(len(frames)) or encode(self, frames)
     )
     again = Animator(animator.fomm, source)
     assert len(list(again.reenact(talking(4, SIZE)))) == 4

@@ -11,13 +11,7 @@ from torchvision.transforms.functional import adjust_hue
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.runtime.config import ConfigError
-from eamm.fomm.data import (
-    FrameDataConfig,
-    FramePairs,
-    JitterConfig,
-    jittered,
-    sample_jitter,
-)
+from eamm.fomm.data import FrameDataConfig, FramePairs, JitterConfig, jittered, sample_jitter
 from tests.corpora.portrait_corpus import write_portraits
 from tests.corpora.prepared import write_clip, write_corpus
 

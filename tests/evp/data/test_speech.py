@@ -10,12 +10,7 @@ from affekt.media.audio.mfcc import windows
 from affekt.media.corpus import SCHEMA, Corpus
 from affekt.runtime.files import write_json, write_jsonl
 from evp.data.quads import CepstralOffset, Quads, read_sentences, window_starts
-from evp.data.speech import (
-    EmotionWindows,
-    LandmarkClips,
-    clips_of,
-    every_row,
-)
+from evp.data.speech import EmotionWindows, LandmarkClips, clips_of, every_row
 from evp.landmark_space import fit_space, flatten, unflatten
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
@@ -271,7 +266,7 @@ def test_an_unknown_speaker_is_refused_with_the_known_ones(corpus):
         fit_space(corpus, "2d", 2).neutral_of("M903")
 
 
-def x(corpus):
+def test_a_cepstral_offset_changes_what_the_content_encoder_reads_by_constants(corpus):
     quads = Quads(corpus, "train", "paper", seed=0)
     item = CepstralOffset(quads, 5.0, seed=0)[7]
     assert torch.equal(item["windows"], quads[7]["windows"])

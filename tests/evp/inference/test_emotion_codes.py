@@ -11,13 +11,7 @@ from torch import nn
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
 from evp.analysis.measure_codes import measure_run, table
-from evp.inference.emotion_codes import (
-    EmotionCodes,
-    clip_codes,
-    load_codes,
-    mean_codes,
-    save_codes,
-)
+from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes, mean_codes, save_codes
 from evp.networks.encoders import (
     ContentEncoderConfig,
     EmotionEncoderConfig,
@@ -63,11 +57,7 @@ def run_dir(corpus, tmp_path):
 
 CODES = EmotionCodes(
     ("happy", "sad", "fear"),
-    {
-        "happy": np.array([1.0, 0.0]),
-        "sad": np.array([0.0, 1.0]),
-        "M901/sad": np.array([0.0, 3.0]),
-    },
+    {"happy": np.array([1.0, 0.0]), "sad": np.array([0.0, 1.0]), "M901/sad": np.array([0.0, 3.0])},
 )
 
 

@@ -44,11 +44,7 @@ def make_run(folder, corpus, emotions=None):
     save(
         folder / "checkpoints",
         1,
-        {
-            "model": model,
-            "content_encoder": encoders.content,
-            "emotion_encoder": encoders.emotion,
-        },
+        {"model": model, "content_encoder": encoders.content, "emotion_encoder": encoders.emotion},
     )
     write_text(folder / "config.yaml", f"corpus: {corpus.root}\n")
     return folder

@@ -18,10 +18,7 @@ from evp.data.quads import SCHEMES, Quads
 from evp.losses import DisentanglementLossConfig as LossConfig
 from evp.losses import disentanglement_losses, needed_of_quads
 from evp.networks.audio2lm import Audio2LandmarkConfig
-from evp.networks.disentangle import (
-    Disentanglement,
-    DisentanglementConfig,
-)
+from evp.networks.disentangle import Disentanglement, DisentanglementConfig
 from evp.networks.encoders import (
     AudioDecoderConfig,
     ContentEncoderConfig,
@@ -166,11 +163,7 @@ ALL = {"self_reconstruction", "cross_reconstruction", "classification", "content
             {"content": 20, "emotion": 10, "decoder": 10},
             ALL - {"self_reconstruction"},
         ),
-        (
-            LossConfig(content=0),
-            {"content": 10, "emotion": 10, "decoder": 20},
-            ALL - {"content"},
-        ),
+        (LossConfig(content=0), {"content": 10, "emotion": 10, "decoder": 20}, ALL - {"content"}),
         (
             LossConfig(classification=0),
             {"content": 20, "emotion": 10, "decoder": 20},

@@ -270,10 +270,7 @@ def test_two_speakers_are_never_mixed(tmp_path):
 
 MISFITS = {  # by what the refusal names; None: without that weight
     r"model\.lstm\.weight_hh_l1 is missing": ("decoder.lstm.weight_hh_l1", None),
-    r"content_encoder\.convolutions\.3\.0\.weight": (
-        "con_encoder.audio_eocder.3.0.weight",
-        None,
-    ),
+    r"content_encoder\.convolutions\.3\.0\.weight": ("con_encoder.audio_eocder.3.0.weight", None),
     r"1 weights of no release: decoder\.fc_em\.0\.weight": (
         "decoder.fc_em.0.weight",
         torch.zeros(3, 3),
