@@ -78,6 +78,7 @@ class Config:
 
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
         """Yield contradictions of settings: whether there is one, and its message."""
+        # Length of the training sequences
         frames, previous = self.data.frames, self.generator.previous
         wanted = previous + (self.video_discriminator.shortest if self.loss.gan_video else 1)
         yield (
@@ -85,6 +86,7 @@ class Config:
             f"data.frames is {frames}, wanted {wanted} or more: {previous} before the first "
             "generated one (generator.previous), and what the video discriminator's scales want",
         )
+        # Settings that only a temporal generator has
         moving = bool(self.loss.flow or self.loss.warp or self.loss.hallucinated)
         yield (
             not previous and (moving or self.sequence != SequenceConfig()),
@@ -95,6 +97,7 @@ class Config:
             bool(self.sequence.enhancer_steps) and not self.generator.enhancers,
             "sequence.enhancer_steps are for enhancers, and generator.enhancers is 0",
         )
+        # Batch norm with activations computed twice
         again = self.sequence.checkpointing or bool(self.sequence.enhancer_steps)
         yield (
             again and self.generator.norm == "batch",

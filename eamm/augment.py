@@ -122,10 +122,12 @@ def colour_jitter(
     """
     if not any(strengths):
         return frames
+    # Random factors, one each for all frames
     brightness, contrast, saturation, hue = strengths
     low = [max(0.0, 1 - each) for each in (brightness, contrast, saturation)]
     high = [1 + each for each in (brightness, contrast, saturation)]
     amounts = rng.uniform([*low, -hue], [*high, hue]).tolist()
+    # Apply the adjustments in random order
     clip = torch.from_numpy(np.ascontiguousarray(np.moveaxis(frames, -1, 1)))
     for which in rng.permutation(len(ADJUSTMENTS)).tolist():
         if strengths[which]:

@@ -80,8 +80,10 @@ def to_release(pose: Array, crop: Crop, square: Square = "clip") -> Array:
     pose = np.asarray(pose, float)
     if pose.ndim != 2 or pose.shape[1] != WIDTH or not np.isfinite(pose).all():
         raise ValueError(f"poses have shape {pose.shape}, wanted finite (T, {WIDTH})")
+    # Rotation as seen in the crop
     rotation = geometry.rotation_matrix(pose[:, :3])
     rotation[:, :2] = crop.matrix[:, :2] / crop.scale @ rotation[:, :2]
+    # Scale and translation in the crop, or of a face that fills it
     if square == "clip":
         larger = EAMM_SIZE / crop.size[0]
         scale = np.exp(pose[:, SCALE]) * crop.scale * larger
@@ -89,6 +91,7 @@ def to_release(pose: Array, crop: Crop, square: Square = "clip") -> Array:
     else:
         scale, moved = np.full(len(pose), FACE_UNIT), np.zeros((len(pose), 2))
     moved = moved + DEPTH * scale[:, None] * rotation[:, :2, 2]
+    # The release's angles and units
     units = UNITS / SQUARE_SIDE
     columns = [_angles(rotation), units / EYES * scale, units * moved * [1, -1] + ORIGIN]
     return np.column_stack(columns).astype(np.float32)
@@ -172,6 +175,7 @@ def read_pose_file(path: Path) -> Array:
             f"{path} has shape {poses.shape}, wanted (N, {WIDTH}) or (N, {WITH_DEPTH}), N >= 1: "
             "yaw, pitch, roll in degrees, scale, tx, ty and perhaps tz"
         )
+    # Values that no pose of this convention has
     if not np.isfinite(poses).all():
         row, column = np.argwhere(~np.isfinite(poses))[0].tolist()
         raise ValueError(f"{path} holds NaN or infinity, first in row {row}, column {column}")

@@ -103,15 +103,19 @@ def generate_sequences(
         truth: sequences of K > L frames, at the size of the level.
         level: see TemporalGenerator.forward.
     """
+    # Without history: all frames at once
     if isinstance(generator, Generator):
         frames = generator(truth.guidance.flatten(0, 1)).float()
         return GeneratedSequences(frames.unflatten(0, truth.frames.shape[:2]))
     assert isinstance(generator, TemporalGenerator)
+    # With history: true frames first, dropped at random in training
     first, generated = generator.config.previous, []
     history = initial_history(truth.frames[:, :first], config.history_dropout)
     for number, t in enumerate(range(first, truth.frames.shape[1])):
+        # Truncated backpropagation through time
         if number % config.backpropagation == 0:
             history = [frame.detach() for frame in history]
+        # The next frame from the last L maps and frames
         maps = truth.guidance[:, t - first : t + 1]
         inputs = maps, torch.stack(history, dim=1), level
         one: GeneratedFrame = _run(generator, config.checkpointing, *inputs)

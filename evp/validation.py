@@ -69,6 +69,7 @@ def landmark_metrics(
     """
     distances, baseline, correlations = [], [], []
     for clip in clips:
+        # The speaker's mean face is the baseline
         truth, predicted = clip.aligned(view), predict(clip)
         mean_face = unflatten(space.average_of(clip.speaker))
         distances.append(point_distance(predicted, truth))

@@ -138,6 +138,7 @@ def mean_faces(truths: Sequence[Array]) -> list[Array]:
         truths: landmarks (T, 68, D), NaN where there is no face.
     """
     D = min(points.shape[-1] for points in truths)
+    # Align every frame to the template; the mean over all frames of all clips
     onto = [
         similarity(points[:, RIGID, :D], RIGID_TEMPLATE[:, :D]) for points in map(_known, truths)
     ]
@@ -145,6 +146,7 @@ def mean_faces(truths: Sequence[Array]) -> list[Array]:
         apply(move, _known(points)[..., :D]) for move, points in zip(onto, truths, strict=True)
     ]
     mean = np.concatenate(aligned).mean(axis=0)
+    # Put the mean face back under each frame's head pose
     faces = []
     for points, move in zip(truths, onto, strict=True):
         face = np.full((len(points), *mean.shape), np.nan)

@@ -127,6 +127,7 @@ class Export:
         samples = clip.audio()
         if not samples.any():
             raise LeftOutError("it has no sound")
+        # A video of this name must come from the same frames and sound
         store, place = clip.store(), self.truths.path(clip.id)
         found = self.fingerprints.of(_Stored(store.path, clip.folder / "audio.wav"))
         known = self.truths.fingerprint(clip.id)
@@ -135,6 +136,7 @@ class Export:
                 f"{place} was made from other frames or sound than {clip.folder} holds now; take a "
                 "folder of its own for each corpus, and a new one where it was prepared anew"
             )
+        # An unchanged clip is not written again
         if not self.truths.holds(clip.id, found):
             write_video(place, (store[k] for k in range(len(store))), samples)
             self.truths.add(clip.id, found)
@@ -204,9 +206,11 @@ def write_manifest(
             lacks what the protocol draws for every clip, or files of another corpus beside.
     """
     _check(corpus, kind, out_csv)
+    # The clips, and what writes the row of one with the files it names
     clips = _wanted(corpus, split, seed, speaker, limit)
     make = _MAKERS[kind](FrameSampler(corpus, seed), out_csv)
     export, rows, left_out = Export(out_csv.parent), [], {}
+    # A clip that cannot be used is left out with its reason
     for clip in tqdm(clips, "clips", unit="clip"):
         try:
             rows.append((clip, make(clip, export)))
@@ -214,6 +218,7 @@ def write_manifest(
             left_out[clip.id] = str(error)
     if not rows:
         raise ValueError(f"no clip is left of {corpus.root}: {next(iter(left_out.values()))}")
+    # The CSV, and the commands that generate its results
     commands = _written(kind, out_csv, rows)
     results = out_csv.with_suffix("")
     return Written(out_csv, export.truths.folder, len(rows), left_out, commands, results)

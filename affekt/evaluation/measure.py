@@ -111,6 +111,7 @@ def plan(
             keys[pair.id] = opened(pair.truth, finder).key
         return keys[pair.id]
 
+    # What every key depends on; then the content of each clip's videos
     common = (job.protocol.hash, finder.detector.version, str(job.with_controls))
     for pair in pairs:
         other = another_speaker(pair, truths) if job.with_controls else None
@@ -121,6 +122,7 @@ def plan(
         except (OSError, ValueError) as error:
             yield _failed(Task(pair, other, {}), error)
             continue
+        # One key a measure: the result is cached under it
         task = Task(pair, other, {}, truth)
         for measure, fact in zip(measures, metadata, strict=True):
             content = (truth, result, others if OTHER in measure.rows else "", fact)
@@ -146,6 +148,7 @@ def measure_all(
         workers: processes; 0: in this one.
         detector: in place of the protocol's; needs workers = 0.
     """
+    # Clips whose figures are all cached are done; of the others, what is missing
     left = []
     for task in tasks:
         todo = {}
@@ -157,6 +160,7 @@ def measure_all(
             left.append(Task(task.pair, task.other, todo))
         else:
             yield Outcome(task, {})
+    # The rest in worker processes
     for outcome in parallel_map(_measure, left, workers, partial(_start, job, detector), _died):
         for name, rows in outcome.found.items():
             cache.add(outcome.task.pair.id, name, outcome.task.keys[name], rows)

@@ -257,6 +257,7 @@ def choose_networks(
     for measure, key in KEYS.items():
         if measure not in protocol.measures:
             continue
+        # A run of this project comes before the published weights
         path, why, checksum = runs.get(measure), NO_CLASSIFIER, ""
         networks.trained_here.extend([measure] if path else [])
         if key and path is None:
@@ -266,9 +267,11 @@ def choose_networks(
                 path, checksum = published.path, published.sha256
             except MissingWeightsError as error:
                 why = str(error)
+        # No weights: the metric is unavailable, with the reason
         if path is None:
             networks.unavailable.update(dict.fromkeys(NETWORK_METRICS[measure], why))
             continue
+        # The checksum is part of every cache key
         networks.paths[measure] = path
         networks.checksums[measure] = checksum or sha256(_exported(path))
     return networks
@@ -280,6 +283,7 @@ def measures_of(
     """Return the measures of a protocol that are available; networks are loaded at first use."""
 
     def measure_of(name: MeasureName) -> Measure | None:
+        # Measures without a network
         match name:
             case "landmarks":
                 return LandmarkMeasure(protocol.landmarks)
@@ -289,6 +293,7 @@ def measures_of(
                 return TemporalMeasure(protocol.landmarks)
         if name not in networks.paths:
             return None
+        # Measures with a network, whose checksum is part of their identity
         weights = networks.paths[name], f"1 {networks.checksums[name]}"
         match name:
             case "sync":

@@ -51,12 +51,14 @@ def find_pairs(
         FileNotFoundError: not a folder, no manifest.
         ValueError: two videos of one id, no id in both folders, a manifest that does not fit.
     """
+    # The true clips, of which a manifest may take some and add its labels
     truths = _truths(truth, split)
     if manifest is not None:
         truths = _described(truths, manifest)
     everything = [truths[clip] for clip in sorted(truths)]
     if results is None:
         return Pairing(everything, [], [], everything)
+    # Results are matched by file name
     videos = find_videos(results)
     shared = sorted(videos.keys() & truths.keys())
     if not shared:
@@ -64,6 +66,7 @@ def find_pairs(
             f"no clip of {results} ({len(videos)} videos) is named like one of {truth} "
             f"({len(truths)} clips); a result must have the clip id as its file name"
         )
+    # Clips on one side alone are reported
     return Pairing(
         [replace(truths[clip], result=videos[clip]) for clip in shared],
         missing=sorted(truths.keys() - videos.keys()),

@@ -65,10 +65,12 @@ def run_evaluation(
     Raises:
         ValueError: no clip could be measured.
     """
+    # Face detection, measures and their cache
     found_by = detector or LazyDetector(job.protocol.landmarks.detector, job.detector_device)
     finder = FaceFinder(found_by, job.cache / "faces")
     measures = measures_of(job.protocol, job.networks, job.cache, found_by)
     cache = Cache(out / "cache.jsonl")
+    # What is cached is not measured again
     planned = list(plan(pairing.pairs, pairing.truths, measures, job, finder))
     tasks = [each for each in planned if isinstance(each, Task)]
     failed = [each for each in planned if isinstance(each, Outcome)]
@@ -76,6 +78,7 @@ def run_evaluation(
         failed += [outcome] if outcome.reason else []
         if on_done is not None:
             on_done(outcome)
+    # A clip counts only if all its measures succeeded
     lost = {outcome.task.pair.id for outcome in failed}
     done = [task for task in tasks if task.pair.id not in lost]
     if not done:
@@ -83,10 +86,12 @@ def run_evaluation(
             f"none of the {len(pairing.pairs)} clips could be measured; the first: "
             f"{failed[0].message}"
         )
+    # All scores, and the controls over all clips together
     lines = [line for task in done for name, key in task.keys.items()
              for line in cache.lines(task.pair.id, name, key)]  # fmt: skip
     if job.with_controls and "landmarks" in job.protocol.measures:
         lines += _mean_face_lines(done, job, finder)
+    # evaluation.json, the summary, and scores.jsonl
     record = _record(pairing, job, name, found_by.version, lines, failed)
     record["truths"] = {task.pair.id: task.truth for task in done}
     record["distribution"] = distributions(lines, job.cache / "features")
@@ -137,6 +142,7 @@ def _record(
     lines: Sequence[Line],
     failed: Sequence[Outcome],
 ) -> Record:
+    # Number of frames, share with a face, and size of each measured clip
     shapes: dict[str, dict[str, float]] = {}
     for line in lines:
         if line.measure == SHAPE and line.value is not None:
@@ -145,6 +151,7 @@ def _record(
     covered = np.average([clip["covered"] for clip in shapes.values()], weights=frames)
     sizes = {(int(clip["width"]), int(clip["height"])) for clip in shapes.values()}
     wanted = len(pairing.pairs) + len(pairing.missing)
+    # What was measured with what, on which clips, and what is missing
     protocol = job.protocol
     return {
         "schema": SCHEMA,

@@ -57,17 +57,20 @@ def mismatch(result: VideoShape, truth: VideoShape, slack: int) -> dict[str, str
         slack: frames by which the lengths may differ.
     """
     found = {}
+    # Frame rate
     if abs(result.fps - truth.fps) > SAME_RATE:
         found["rate"] = (
             f"the result has {result.fps:g} frames per second, the truth {truth.fps:g}; convert "
             "one of them before comparing"
         )
+    # Picture size
     if result.size != truth.size:
         (width, height), (true_width, true_height) = result.size, truth.size
         found["size"] = (
             f"the result is {width} x {height}, the truth {true_width} x {true_height} pixels; "
             "crop and scale both alike before comparing"
         )
+    # Number of frames
     if abs(result.frames - truth.frames) > slack:
         found["length"] = (
             f"the result has {result.frames} frames, the truth {truth.frames}; both must show the "

@@ -53,6 +53,7 @@ def parse_blend(
     Raises:
         ValueError: not of that form, or a weight outside 0 to 1.
     """
+    # The last colon separates the weight, another one the names
     names, _, number = text.rpartition(":")
     places = [k for k, letter in enumerate(names) if letter == ":"]
     pairs = [(names[:k].strip(), names[k + 1 :].strip()) for k in places]

@@ -80,11 +80,13 @@ def clouds(
         outlined: which of the N stand out in front of the others, which are drawn paler.
         title: above all panels; what the points are.
     """
+    # A colour for each kind, a marker for each maker
     kinds, makers = sorted(set(colours)), sorted(set(marks))
     inks = {kind: _ink(i, len(kinds)) for i, kind in enumerate(kinds)}
     shapes = {maker: MARKS[i % len(MARKS)] for i, maker in enumerate(makers)}
     figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4.2), squeeze=False)
     front = np.zeros(len(colours), bool) if outlined is None else np.asarray(outlined, bool)
+    # One panel a name: outlined points in front of the others
     for axis, (name, points) in zip(axes.flat, panels.items(), strict=True):
         for kind, maker in itertools.product(kinds, makers):
             mine = (np.asarray(colours) == kind) & (np.asarray(marks) == maker)
@@ -96,6 +98,7 @@ def clouds(
         axis.set_title(name, fontsize=10)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.3)
+    # One legend for all panels, below them
     legend = [axes[0, 0].plot([], [], "s", color=ink)[0] for ink in inks.values()]
     legend += [axes[0, 0].plot([], [], shape, color="0.3")[0] for shape in shapes.values()]
     names, columns = [*kinds, *makers], min(6, len(kinds) + len(makers))

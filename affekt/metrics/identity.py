@@ -65,6 +65,7 @@ def load_arcface(path: Path) -> Session:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; wanted is ArcFace's w600k_r50.onnx")
+    # One thread: clips are measured in parallel processes
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
@@ -74,6 +75,7 @@ def load_arcface(path: Path) -> Session:
         )
     except UNREADABLE as error:
         raise ValueError(f"{path} is no ONNX network that can be run: {error}") from None
+    # Input and output must be those of w600k_r50
     shapes = [list(each.shape) for each in (*session.get_inputs(), *session.get_outputs())]
     if len(shapes) != 2 or shapes[0][1:] != [3, SIZE, SIZE] or shapes[1][1:] != [EMBEDDING]:
         raise ValueError(
@@ -116,6 +118,7 @@ def embed(session: Session, frames: Iterable[Image], landmarks: Array) -> NDArra
     """
     if landmarks.ndim != 3 or landmarks.shape[1] != COUNT:
         raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2 or 3)")
+    # Align the frames with a face and embed them in batches
     seen = np.isfinite(landmarks).all(axis=(1, 2))
     result = np.full((len(landmarks), EMBEDDING), np.nan, np.float32)
     waiting: list[tuple[int, Image]] = []
@@ -151,6 +154,7 @@ def csim(embeddings: Array, source: Array) -> float | None:
         )
     if not np.isfinite(source).all():
         raise ValueError("the source picture has no face; CSIM compares every frame with it")
+    # Cosine with the source at each frame with a face
     found = embeddings[faces_seen(embeddings)].astype(np.float64)
     if not len(found):
         return None

@@ -233,6 +233,7 @@ def _add_gaussian_windows(
     totals: NDArray[np.float64],
 ) -> None:
     """Add the SSIM of the windows whose filtered rows the ring holds, the uppermost at `oldest`."""
+    # Vertical filter: symmetric taps share a weight
     half = GAUSSIAN_WINDOW // 2
     means = weights[half] * ring[(oldest + half) % GAUSSIAN_WINDOW]
     for tap in range(half):
@@ -241,6 +242,7 @@ def _add_gaussian_windows(
         lower = ring[(oldest + 2 * half - tap) % GAUSSIAN_WINDOW]
         for c in range(len(means)):
             mean, above, below = means[c], upper[c], lower[c]
+            # SSIM of each window from the five filtered moments
             for k in range(len(totals)):
                 mean[k] += weight * (above[k] + below[k])
     for k in range(len(totals)):

@@ -266,6 +266,7 @@ def _bca(
     samples: tuple[Array, ...], statistic: Callable[..., Array], paired: bool = False
 ) -> Interval:
     """Return a statistic of samples (U,) and its BCa bounds; bounds of None for a lone unit."""
+    # The estimate; one unit has no interval
     value = float(statistic(*samples, axis=-1))
     if min(map(len, samples)) < 2:
         return Interval(value, None, None)
@@ -274,6 +275,7 @@ def _bca(
     def rounded(*drawn: Array, axis: int) -> Array:
         return np.round(statistic(*drawn, axis=axis) / scale, DIGITS) * scale
 
+    # Bootstrap over units, in batches that bound memory
     batch = max(1, BLOCK // sum(map(len, samples)))
     rng = np.random.default_rng(SEED)
     with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore"):
@@ -282,6 +284,7 @@ def _bca(
             samples, rounded, n_resamples=DRAWS, batch=batch, paired=paired, rng=rng,
             confidence_level=LEVEL, method="BCa",
         )  # fmt: skip
+    # No interval from undefined resamples, one of width 0 from equal ones
     drawn = found.bootstrap_distribution
     if not np.isfinite(drawn).all():  # a draw without a denominator: too few units
         return Interval(value, None, None)

@@ -121,7 +121,9 @@ def landmark_distances(
         ValueError: shapes that do not match, no two consecutive frames with both faces, or a view
             or switch that the convention does not have.
     """
+    # Only some conventions have a view or a switch
     _check(result, truth, convention, view, eat_flvd_bug)
+    # Each convention by its own function
     if convention == "evp":
         return evp(result, truth, view)
     if convention == "makeittalk":
@@ -258,6 +260,7 @@ def _scores(
     """
     if len(result) != len(truth):
         raise ValueError(f"{len(result)} frames cannot be compared with {len(truth)}")
+    # Frames with a face on both sides, and steps between two of them
     both = shared_frames(result, truth)
     steps = both[1:] & both[:-1]
     if not steps.any():
@@ -266,6 +269,7 @@ def _scores(
             f"(result {_whole(result).sum()}, truth {_whole(truth).sum()} frames)"
         )
     scores = {}
+    # LD and LVD of mouth and face
     for name, part in PARTS.items():
         ours, theirs = result[:, part], truth[:, part]
         scores[f"{name}_ld"] = float(distance(placed(ours), placed(theirs))[both].mean())

@@ -80,14 +80,17 @@ def warp_errors(
     videos = {TRUTH: truth} | {f"result {name!r}": frames for name, frames in results.items()}
     before: list[Image] | None = None
     number = 0
+    # Read all videos in step; two frames of each are held
     for number, pictures in enumerate(_in_step(videos)):
         now = [_grey(picture, number) for picture in pictures]
         if before is not None:
+            # The truth's flow, and where it counts, for all results
             motion = _motion(before[0], now[0], flows, number)
             count += int(motion.counted.sum())
             for name, old, new in zip(results, before[1:], now[1:], strict=True):
                 totals[name] += _error(motion, old, new)
         before = now
+    # Means over all pixels of the clip
     if number == 0:
         raise ValueError("a warp error needs two frames or more")
     return {name: total / count if count else None for name, total in totals.items()}

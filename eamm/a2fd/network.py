@@ -55,6 +55,7 @@ class A2fd(nn.Module):
     def __init__(self, config: A2fdConfig) -> None:
         super().__init__()
         self.config, widths = config, config.widths
+        # Encoders of the source picture, the audio and the head pose
         self.identity = identity_encoder(config.size, widths)
         self.audio = audio_encoder(widths)
         self.audio_fc = nn.Sequential(
@@ -69,15 +70,18 @@ class A2fd(nn.Module):
             nn.Linear(widths.pose_hidden, widths.pose_dim),
             nn.ReLU(),
         )
+        # The LSTM over frames; the residual variant also gets the source's keypoints
         conditioning = 6 * config.keypoints.count if widths.residual else 0
         code = widths.identity_dim + widths.audio_dim + widths.pose_dim + conditioning
         self.lstm = nn.LSTM(code, widths.hidden, widths.layers, batch_first=True)
+        # Decoder to feature maps, from which the keypoints are read
         self.decoder = decoder(config)
         self.heads = KeypointHeads(config.features, config.keypoints)
         self.source_features = source_features(config) if widths.residual else None
         if self.source_features is not None:
             for parameter in self.decoder[-1].parameters():
                 nn.init.zeros_(parameter)  # a fresh network leaves the source as it is
+        # Normalisation of pose and source keypoints
         self.pose_norm = Normalize(config.pose)
         self.source_norm = Normalize(config.source)
 
@@ -100,10 +104,12 @@ class A2fd(nn.Module):
         Returns:
             Keypoints of value (B, T, K, 2) and jacobian (B, T, K, 2, 2), heatmaps (B, T, K, h, w).
         """
+        # Codes of source, audio and pose
         B, T = windows_BTRC.shape[:2]
         still_BChw = self._still(source_BCHW)
         audio_BTA = audio_gain * self._audio_feature(windows_BTRC)
         hidden_BTF = self._hidden(source_BCHW, still_BChw, audio_BTA, pose_BTP)
+        # Keypoints of all frames at once
         keypoints, heatmap = self._keypoints(hidden_BTF.flatten(0, 1), still_BChw)
         value, jacobian, heatmap = (part.unflatten(0, (B, T)) for part in (*keypoints, heatmap))
         return Keypoints(value, jacobian), heatmap

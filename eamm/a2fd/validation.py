@@ -69,6 +69,7 @@ def keypoint_metrics(model: A2fd, val_set: Sequence[ValItem]) -> dict[str, float
     model.eval()
     found: dict[str, list[Tensor]] = {"ours": [], "still": [], "shuffled": []}
     for one in val_set:
+        # Baselines: the source's own keypoints, and the wrong audio
         still = Keypoints(
             *(part[:, None].expand(-1, one.pose.shape[1], *part.shape[1:]) for part in one.still)
         )
@@ -76,6 +77,7 @@ def keypoint_metrics(model: A2fd, val_set: Sequence[ValItem]) -> dict[str, float
         wrong, _ = model(one.source, one.other_windows, one.pose)
         for name, keypoints in (("ours", right), ("still", still), ("shuffled", wrong)):
             found[name].append(_errors(keypoints, one.truth))
+    # Errors over all frames, and their ratios
     means = {name: torch.cat(errors).mean(dim=0) for name, errors in found.items()}
     ours, still_error, shuffled = (float(mean.sum()) for mean in means.values())
     value, jacobian = (means["ours"] / means["still"]).tolist()

@@ -87,6 +87,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
             ConfigError: another frame profile, no emotional clip, a speaker without a neutral one,
                 or no clip of F frames.
         """
+        # Emotional clips long enough, and the same speakers' neutral ones
         clips = emotional_clips(corpus, "train", config.neutral_clips)
         self.clips = [clip for clip in clips if clip.frames >= config.frames]
         if not self.clips:
@@ -98,6 +99,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         }
         self.config, self.augmentation = config, augmentation
         self.size, self.seed, self.cache = size, seed, cache
+        # The part of each clip that items come from, fixed by the seed
         self.spans = [_span(clip, config.longest, (seed, n)) for n, clip in enumerate(self.clips)]
         self.labels = {emotion: label for label, emotion in enumerate(corpus.emotions)}
 
@@ -193,7 +195,9 @@ def cached_keypoints(
     Each clip has `cached_pictures` neutral pictures of its own, drawn from the seed and the clip.
     """
     folder.mkdir(exist_ok=True)
+    # The name holds both networks' fingerprints
     file = folder / f"{fingerprint(fomm.detector)}_{fingerprint(a2fd)}.safetensors"
+    # Compute the keypoints of every clip once
     if not file.is_file():
         flat: dict[str, Tensor] = {}
         for number, clip in enumerate(tqdm(clips.clips, "keypoints", unit="clip", disable=None)):
@@ -204,6 +208,7 @@ def cached_keypoints(
             flat |= {f"{clip.id}/{name}": each.contiguous() for name, each in _named(found)}
         with replacing(file) as temporary:
             save_file(flat, temporary)
+    # Read them back by clip and name
     flat = load_file(file)
     return {
         clip.id: ClipKeypoints(

@@ -229,6 +229,7 @@ def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | No
     emotions = sorted({track.emotion for track in tracks} - {NEUTRAL})
     if not neutral or not emotions:
         return None
+    # Linear regression of a neutral clip's keypoints on mouth shape and head pose
     causes = np.concatenate([track.causes for track in neutral])
     numbers = np.concatenate([track.numbers for track in neutral])
     K = numbers.shape[1]
@@ -236,6 +237,7 @@ def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | No
     unit = np.maximum(causes.std(0), TINY)
     standard = (causes - centre) / unit
     slopes = np.linalg.lstsq(standard, (numbers - level).reshape(-1, 6 * K), rcond=1e-6)[0]
+    # Variance explained by speech and by pose
     speech = (standard[:, :MOUTH_NUMBERS] @ slopes[:MOUTH_NUMBERS]).var(0)
     pose = (standard[:, MOUTH_NUMBERS:] @ slopes[MOUTH_NUMBERS:]).var(0)
 
@@ -243,6 +245,7 @@ def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | No
         explained = ((track.causes - centre) / unit @ slopes).reshape(-1, K, 6)
         return (track.numbers - level - explained).mean(0)
 
+    # Squared mean residual of each emotion, less what chance alone gives
     n = len(neutral)
     variance = np.square([left(track) for track in neutral]).sum(axis=0) / max(n - 1, 1)
     squares = []

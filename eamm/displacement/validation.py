@@ -108,6 +108,7 @@ def displacement_metrics(
     """
     results = [with_emotion(model, description, each) for each in val_set]
     ids = model.config.keypoint_ids
+    # The displaced keypoints: predicted, undisplaced, and the teacher's
     ours, still, truth = (
         joined([select(each, ids) for each in group])
         for group in (
@@ -117,6 +118,7 @@ def displacement_metrics(
         )
     )
     ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}
+    # The same error over all keypoints
     errors = [
         sum(float((a - b).abs().mean()) for a, b in zip(kp, truth, strict=True))
         for kp in (ours, still)

@@ -71,12 +71,14 @@ class Animator:
         Raises:
             ValueError: several workers on CUDA.
         """
+        # Frames go in batches; only on the CPU to several processes
         self.fomm, self.options = fomm, options or AnimatorOptions()
         self.device = next(fomm.parameters()).device
         on_cuda = self.device.type == "cuda"
         if on_cuda and self.options.workers > 1:
             raise ValueError("several workers render on the CPU; on CUDA frames go in batches")
         self.batch = CUDA_BATCH if on_cuda else CPU_BATCH
+        # Encode the source once
         self.engine = engine or FastFomm(
             fomm, self.options.precision, compiled=self.options.compiled
         )

@@ -71,6 +71,7 @@ def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -
         MediaError: no readable picture, or no face in it.
     """
     picture = enlarged(read_picture(path))
+    # Without a face only a picture that is cut already can be used
     face = detector.detect(picture)
     if face is None:
         if framing == "eamm":
@@ -78,6 +79,7 @@ def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -
         return _portrait(picture, centred_square(picture, size), None)
     if framing == "none":
         return _portrait(picture, centred_square(picture, size), face.points)
+    # Cut to the template by the main face
     warn_of_others(path, picture, face, detector)
     crop = _template_crop(picture, face.points, size)
     return _portrait(picture, crop, face.points)

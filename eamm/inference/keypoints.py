@@ -71,10 +71,12 @@ def load_networks(runs: EammRuns, emotion: bool, device: torch.device | str) -> 
         FileNotFoundError: a network is not trained yet; the message names it.
         ConfigError: networks that were not trained together.
     """
+    # Each network refers to the FOMM that it was trained with
     fomm, a2fd = load_fomm(runs.fomm, device), load_a2fd(runs.a2fd, device)
     check_fomm(a2fd.config, fomm.config, fomm.detector)
     if not emotion:
         return Networks(fomm, a2fd, None)
+    # The displacement network needs the same keypoints
     displacement, description = load_displacement(runs.displacement, device)
     ours, theirs = displacement.config.keypoints, fomm.config.keypoints.count
     if ours != theirs:

@@ -62,11 +62,13 @@ def import_released(
     """
     check_out(out, WRITTEN)
     released = read_released(files)
+    # Build every model that the files are enough for
     models, report = build_models(released, options or Options()), released.report
     if not models:
         given = ", ".join(path.name for path in files)
         reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in report.left_out.items())
         raise ValueError(f"{given}: nothing to import ({reasons})")
+    # Weights and sizes of each, all of them or none
     with replacing_folder(out) as folder:
         for name, (description, module) in models.items():
             weights = folder / f"{name}.safetensors"
@@ -89,6 +91,7 @@ def read_released(files: Sequence[Path]) -> Released:
         parts = read_checkpoint(path)
         counters = {name: int(parts.pop(name)) for name in COUNTERS if name in parts}
         report.add_source(path, **counters)
+        # Keep each network once; note what is left out and why
         for name in parts:
             if name not in NAMES:
                 strange = not name.startswith("optimizer")
@@ -100,6 +103,7 @@ def read_released(files: Sequence[Path]) -> Released:
             else:
                 released.states[name] = tensors(parts[name], name, path)
                 released.files[name] = path
+    # Half a model is of no use
     for name in list(released.states):
         partner = PARTNERS.get(name, name)
         if partner not in released.files:

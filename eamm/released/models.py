@@ -88,6 +88,7 @@ def build_models(released: Released, options: Options) -> Models:
     """
     models: Models = {}
     states, teacher = released.states, None
+    # FOMM: keypoint detector and generator
     if "generator" in states:
         with released.naming_file("generator"):
             config = _fomm(states["kp_detector"], states["generator"], options)
@@ -95,12 +96,14 @@ def build_models(released: Released, options: Options) -> Models:
             released.fill(whole, "fomm", "generator", "kp_detector")
         models["fomm"] = config, whole
         teacher = a2fd.fingerprint(whole.detector)
+    # Its discriminator
     if "discriminator" in states:
         with released.naming_file("discriminator"):
             _complete_spectral_norm(released)
             critic = _discriminator(states["discriminator"])
             models["discriminator"] = critic, Discriminator(config.keypoints.count, critic)
             released.fill(models["discriminator"][1], "discriminator", "discriminator")
+    # A2FD: audio encoder and keypoint heads
     if "audio_feature" in states:
         with released.naming_file("audio_feature"):
             sizes = _a2fd(states["audio_feature"], states["kp_detector_a"], teacher)
@@ -108,6 +111,7 @@ def build_models(released: Released, options: Options) -> Models:
             released.fill(models["a2fd"][1], "a2fd", "audio_feature", "kp_detector_a")
         if teacher is not None:
             a2fd.check_fomm(sizes, config, whole.detector)
+    # The displacement network
     if "emo_detector" in states:
         with released.naming_file("emo_detector"):
             widths = _displacement(states["emo_detector"])

@@ -86,11 +86,13 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
             FileNotFoundError: flow is wanted and not there; the message names the command.
             DamagedFileError: a file is damaged, or the flow that of another number of frames.
         """
+        # Clips long enough for a sequence
         self.clips = [OpenClip(clip, guidance) for clip in clips if clip.frames >= frames]
         if not self.clips:
             raise ConfigError(f"none of the {len(clips)} clips has {frames} frames")
         self.frames, self.shift, self.seed, self.size = frames, shift, seed, guidance.size
         self.flows = [clip.clip.flow() for clip in self.clips] if flow else []
+        # Sequences are indexed across clips by their first frame
         runs = [len(clip) - frames + 1 for clip in self.clips]
         self.ends = np.cumsum(runs)
 

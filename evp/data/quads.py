@@ -214,6 +214,7 @@ def read_sentences(
     path = folder / "pairs.jsonl"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {PAIRS} for {corpus.root}")
+    # Recordings by sentence and emotion, aligned to one reference by DTW
     groups: dict[tuple[str, str, str], dict[int, list[Take]]] = {}
     for row in read_jsonl(path):
         if row["split"] != split:
@@ -224,6 +225,7 @@ def read_sentences(
         key = (row["speaker"], row["sentence"], row["reference"])
         take = Take(every_row(own), window_starts(own, warped))
         groups.setdefault(key, defaultdict(list))[label].append(take)
+    # Sentences in one emotion alone cannot form a quad
     sentences = [
         AlignedSentence(speaker, sentence, _frames(takes), takes)
         for (speaker, sentence, _), takes in sorted(groups.items())

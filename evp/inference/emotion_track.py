@@ -111,11 +111,13 @@ def track_of(points: Sequence[Point], interpolation: str = "smooth") -> EmotionT
         raise ValueError(f"the interpolation is {interpolation!r}, wanted one of {', '.join(WAYS)}")
     if not points:
         raise ValueError("there is no point; wanted at least one time with its weights")
+    # Valid weights at rising times
     for where, time, weights in points:
         _check_point(where, time, weights)
     for (_, earlier, _), (where, later, _) in itertools.pairwise(points):
         if later <= earlier:
             raise ValueError(f"{where}: times must rise, and {later:g} comes after {earlier:g}")
+    # One row of weights a point, over all labels, summing to 1
     labels = tuple(dict.fromkeys(label for *_, weights in points for label in weights))
     rows = [[weights.get(label, 0.0) for label in labels] for *_, weights in points]
     return EmotionTrack(

@@ -63,10 +63,12 @@ def emotion_code(
     """
     if emotion == Emotion(audio=emotion.audio):  # no mean code is needed
         return _audio_code(predictor, emotion, own)
+    # From the run's mean codes
     codes = load_codes(run_dir)
     code = _wanted_code(predictor, codes, emotion, speaker, own)
     if emotion.intensity == 1:
         return code
+    # Intensity: interpolate from the neutral code
     neutral = codes.of(NEUTRAL, speaker)
     mixed: Array = (1 - emotion.intensity) * neutral + emotion.intensity * code
     return mixed.astype(np.float32)

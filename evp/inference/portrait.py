@@ -72,10 +72,12 @@ def edit(
         alignment: see `place_faces`.
         retouch: how the placed faces are post-processed; None: not at all.
     """
+    # Repeat the target forwards and backwards, and place a face in each of its frames
     order = ping_pong(len(target.landmarks), len(face))
     replaced = target.landmarks[order]
     placed = place_faces(face, replaced, model, alignment)
     placed = retouched(placed, replaced, target.crop.source_size[1], retouch or Retouch())
+    # Render in order; a temporal generator needs an initial history
     initial = initial_frames(renderer, target, placed, replaced)
     frame_renderer = FrameRenderer(renderer.generator, initial)
     with frames_in_order(target.path, order) as frames:

@@ -176,6 +176,7 @@ def load_renderer(
     generator, description = load_generator(run_dir, where)
     if image_generator is None:
         return Renderer(generator, description.guidance, description.speaker)
+    # The image generator must be of the same person and guidance maps
     first, other = load_generator(image_generator, where)
     if not isinstance(first, Generator) or not history_length(generator):
         raise ValueError(
@@ -207,11 +208,13 @@ def initial_frames(
     length = history_length(renderer.generator)
     if not length:
         return None
+    # The target's first frames, backwards in time
     frames = list(itertools.islice(read_video(target.path), length + 1))
     last = min(len(frames), len(faces)) - 1
     mirrored = [min(k, last) for k in range(length, 0, -1)]
     stored = np.stack([cut(frames[k], target.crop) for k in mirrored])
     old = target.crop.to_stored(replaced[mirrored])
+    # True frames with their own maps, or rendered ones with the new face's
     if renderer.image_generator is None:
         maps = guidance_maps(stored, old, renderer.guidance)
         return InitialFrames(resized(stored, renderer.guidance.size), maps)

@@ -78,6 +78,7 @@ class Audio2Landmark(nn.Module):
         """
         super().__init__()
         self.config = config
+        # The identity is the neutral face, in coordinates or components
         coordinates = 2 * SCHEMES[config.scheme].count
         in_space = config.output == "components"
         inputs = config.components if config.identity_from == "components" else coordinates
@@ -88,10 +89,12 @@ class Audio2Landmark(nn.Module):
             nn.Linear(between, config.identity_dim),
             nn.ReLU(),
         )
+        # The LSTM over windows, and the head to coordinates or components
         self.lstm = nn.LSTM(
             config.identity_dim + code_dim, config.hidden, config.layers, batch_first=True
         )
         self.head = _head(config, config.components if in_space else coordinates)
+        # Mean face and motion basis, kept with the weights
         self.mean_L: Tensor
         self.basis_KL: Tensor | None
         self.register_buffer("mean_L", torch.zeros(coordinates))

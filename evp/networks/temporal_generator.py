@@ -146,11 +146,13 @@ class TemporalGenerator(nn.Module):
                 pictures of half the size; and so on.
         """
         self.config.check_size(guidance_BLCHW, level)
+        # Input pyramid: maps and history at every level
         levels = len(self.enhancers) - level
         maps, frames = [guidance_BLCHW.flatten(1, 2)], [history_BLCHW.flatten(1, 2)]
         for _ in range(levels):
             maps.append(halved(maps[-1]))
             frames.append(halved(frames[-1]))
+        # Coarsest generator, then the enhancers from coarse to fine
         picture, motion = self.coarsest(maps.pop(), frames.pop())
         for enhancer in self.enhancers[:levels]:
             picture, motion = enhancer(maps.pop(), frames.pop(), picture, motion)

@@ -59,6 +59,7 @@ def read_array(path: Path, arrays: Arrays) -> str:
     if array.dtype.kind != "f":
         raise ValueError(f"{path} holds {array.dtype}, not real numbers; {WANTED}")
     name = path.stem.split("__")[-1]
+    # Identified by the array's shape, a mean also by its name
     if array.shape == (COORDINATES,) and "mean" in name:
         _take(arrays, "mean", path)
         arrays.mean = _in_limits(array, path).astype(float)
@@ -112,6 +113,7 @@ def landmark_space(arrays: Arrays, speaker: str, components: int) -> LandmarkSpa
         found = arrays.basis.shape[1]
         path = arrays.files["basis"]
         raise ValueError(f"{path} has {found} directions in its columns, wanted {components}")
+    # In pixels of the aligned face, with deviations of the release's scale
     face = flatten(pixels(arrays.mean.reshape(SENSE106.count, 2)))[None]
     basis = np.ascontiguousarray(arrays.basis[:, :components].T, dtype=np.float32)
     deviation = np.full(components, SIDE / FACE_SIZE / COMPONENT, np.float32)

@@ -100,9 +100,11 @@ def read_released(
     arrays = Arrays()
     for path in files:
         _check_speaker(path, speaker)
+        # Arrays: faces, basis, codes
         if path.suffix == ".npy":
             report.add_source(path, holds=read_array(path, arrays))
             continue
+        # Checkpoints: one of each kind
         read = read_model(path)
         if read.kind in models:
             first = models[read.kind].path

@@ -140,6 +140,7 @@ def read_model(path: Path) -> Checkpoint:
     kind, state = _weights(found, path)
     counters = {name: int(found[name]) for name in COUNTERS if isinstance(found.get(name), int)}
     try:
+        # Weights under this project's names, in networks of their sizes
         names, left_out = rename(kind, state, NAMES[kind], LEFT_OUT[kind])
         weights = {new: state[old] for old, new in names.items()}
         encoders, parts, landmarks = _networks(kind, weights)
@@ -148,6 +149,7 @@ def read_model(path: Path) -> Checkpoint:
         raise ValueError(f"{path}: no weight {error.args[0]} in it; {EXPECTED}") from None
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path}: {error}; {EXPECTED}") from None
+    # The rest of a training checkpoint is not read
     if "model" in found:
         beside = found.keys() - {"model", *counters}
         left_out |= {str(key): "no network; a training here starts its own" for key in beside}
@@ -180,6 +182,7 @@ def _networks(
     """Return networks of the weights' sizes, to be filled."""
     parts: dict[str, nn.Module] = {}
     content, emotion = ContentEncoderConfig(), EmotionEncoderConfig()
+    # Encoders
     if kind != "emotion":
         content = build(ContentEncoderConfig, _encoder(weights, "content", (0, 1, 3, 4, 5), (0, 2)))
         parts["content_encoder"] = ContentEncoder(content)
@@ -188,6 +191,7 @@ def _networks(
         parts["emotion_encoder"] = EmotionEncoder(emotion)
     code_dim = content.dim + emotion.dim
     landmarks = None
+    # What follows the encoders in each kind of checkpoint
     if kind == "audio2lm":
         landmarks = _landmarks(weights)
         parts["model"] = Audio2Landmark(landmarks, code_dim)

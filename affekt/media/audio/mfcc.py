@@ -46,12 +46,14 @@ def mfcc(samples: ArrayLike, backend: MfccBackend = "fast") -> NDArray[np.float6
     signal = _padded(samples)
     if backend == "python_speech_features":
         return _library_mfcc(signal)
+    # Buffers for a block of rows, reused so that memory does not grow with the clip
     rows = (len(signal) - 1 - FRAME_LENGTH) // FRAME_STEP + 1
     energies = np.empty((rows, FILTERS + 1))
     emphasized = np.empty((BLOCK - 1) * FRAME_STEP + FRAME_LENGTH)
     overlapping = sliding_window_view(emphasized, FRAME_LENGTH)[::FRAME_STEP]
     frames = np.zeros((BLOCK, FFT_SIZE))
     power, imaginary = np.empty((2, BLOCK, FFT_SIZE // 2 + 1))
+    # Per block: pre-emphasis, framing, power spectrum, mel filters and energy
     for start in range(0, rows, BLOCK):
         count = min(BLOCK, rows - start)
         length = (count - 1) * FRAME_STEP + FRAME_LENGTH
@@ -63,6 +65,7 @@ def mfcc(samples: ArrayLike, backend: MfccBackend = "fast") -> NDArray[np.float6
         squared = np.square(spectrum.real, out=power[:count])
         squared += np.square(spectrum.imag, out=imaginary[:count])
         np.matmul(squared, _filters_and_energy(), out=energies[start : start + count])
+    # Logarithm and cosine transform of all rows at once
     _check_finite(energies[:, FILTERS])
     energies[energies == 0] = np.finfo(np.float64).eps  # the library's floor: silence has a log
     return np.log(energies, out=energies) @ _cepstra_and_energy()

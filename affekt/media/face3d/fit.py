@@ -60,21 +60,26 @@ def fit_clip(
 
 
 def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array | None) -> Fit:
+    # Normalise the landmarks: mean face of unit size around the origin
     scale, rotation, translation = weak_perspective(model, landmarks, config.weights.per_point())
     unit, centre = float(np.median(scale)), translation.mean(axis=0)
     problem = _problem(model, (landmarks - centre) / unit, config)
     no_expression = np.zeros((len(landmarks), len(model.expression)))
+    # Start from the weak-perspective pose of the mean face
     log_scale, offset = np.log(scale / unit), (translation - centre) / unit
     state = State(np.zeros(len(model.identity)), no_expression, rotation, log_scale, offset)
     spread = _identity_spread(model, config)
+    # Least squares over all parameters, or over pose and expression alone
     if identity is None:
         state = solve(problem, state, config)
     else:
         held = replace(state, identity=identity / spread)
         state = pose_and_expression(problem, held, config.tolerance, config.iterations)
+    # Robust refinement
     if config.loss != "square":
         state = refine(problem, state, config, geometry_held=identity is not None)
 
+    # Back to pixels
     vector = geometry.rotation_vector(state.rotation)
     moved = unit * state.translation + centre
     pose = np.column_stack([vector, state.log_scale + np.log(unit), moved])
@@ -133,11 +138,13 @@ def replace_pose(
     if target_pose.shape != (len(predicted), 6):
         wanted = (len(predicted), 6)
         raise ValueError(f"target poses have shape {target_pose.shape}, wanted {wanted}")
+    # Eq. 8: the fitted face, projected under the target's pose
     fit = fit_clip(model, predicted, config, identity)
     faces = model.shapes(fit.identity, fit.expression)
     moved = project(faces, target_pose)
     if residual == "drop":
         return moved
+    # What the fit does not explain, turned and scaled with the head
     detail = np.asarray(predicted, float) - project(faces, fit.pose)
     to_target = geometry.rotation_matrix(target_pose[:, :3])
     from_predicted = geometry.rotation_matrix(fit.pose[:, :3]).swapaxes(1, 2)

@@ -102,16 +102,19 @@ def minimise(problem: Problem, start: State, tolerance: float, iterations: int) 
     state, value = start, objective(problem, start)
     factors, damping, last_gain = None, 0.0, np.inf
     for _ in range(iterations):
+        # A step, by the factors kept from before where there are any
         fresh = factors is None
         factors = factors or _factors(problem, state, damping)
         moved = _step(problem, state, factors)
         moved_value = objective(problem, moved)
+        # Reject a step that raises the objective; damp if its factors were new
         if not moved_value <= value:  # NaN counts as a failure
             factors = None
             if fresh and damping >= MOST_DAMPING:
                 break
             damping = max(FIRST_DAMPING, 10 * damping) if fresh else damping
             continue
+        # Accept it; new factors where the gain falls off
         gain = value - moved_value
         slow = gain > SLOW * last_gain
         state, value, last_gain = moved, moved_value, gain
@@ -216,11 +219,13 @@ def _step(problem: Problem, state: State, factors: _Factors) -> State:
     N, K = problem.mean.shape[1], len(problem.identity)
     pulled, whitened = np.zeros(3 * N if K else 0), []
     parts = list(zip(chunks_of(len(state.expression)), factors.chunks, strict=True))
+    # Per frame: pose and expression eliminated (Schur complement)
     for frames, chunk in parts:
         own, shared = _gradients(problem.take(frames), state.take(frames))
         whitened.append(chunk.factor @ own[:, :, None])
         if K:
             pulled += shared - whitened[-1].ravel() @ chunk.carried.reshape(-1, 3 * N)
+    # The shared identity from what is left of all frames
     towards = np.zeros(K)
     if K:
         G = problem.identity.reshape(K, -1)
@@ -231,6 +236,7 @@ def _step(problem: Problem, state: State, factors: _Factors) -> State:
             y + (chunk.carried @ pull)[:, :, None]
             for (_, chunk), y in zip(parts, whitened, strict=True)
         ]
+    # Back substitution: each frame's step
     steps = [
         -chunk.factor.swapaxes(1, 2) @ y for (_, chunk), y in zip(parts, whitened, strict=True)
     ]

@@ -74,16 +74,19 @@ def choose_crop(profile: Profile, points: Array, source_size: tuple[int, int], s
         source_size: width and height of the source, pixels.
         size: side of the stored picture, pixels.
     """
+    # EAMM: the rigid points on the template
     if profile == "eamm":  # the rigid points on the template
         onto = similarity(points[list(RIGID)], EAMM_TEMPLATE + 0.5)
         matrix = affine(onto) * (size / EAMM_SIZE)
         matrix[:, 2] -= 0.5  # sizes scale about the corner, half a pixel before the first centre
         return Crop(matrix, (size, size), source_size)
+    # EVP: a square from the face's bounding box, no larger than the frame
     left, right = points[:, 0].min(), points[:, 0].max()
     top, bottom = points[:, 1].min(), points[:, 1].max()
     side = min(max(2, round(PORTRAIT_SIDE * float(right - left))), *source_size)
     high, low = PORTRAIT_CENTRE
     centre = ((left + right) / 2, (high * top + low * bottom) / (high + low))
+    # moved inside the frame
     x, y = (
         min(max(round(float(middle) - side / 2), 0), length - side)
         for middle, length in zip(centre, source_size, strict=True)
@@ -109,6 +112,7 @@ def cut(picture: Image, crop: Crop) -> Image:
     if picture.shape[:2] != (height, width):
         found = f"{picture.shape[1]} x {picture.shape[0]}"
         raise ValueError(f"the picture is {found}, its crop is of {width} x {height}")
+    # The region to read, averaged over blocks of pixels where it shrinks much
     block = max(1, round(1 / crop.scale))
     left, top, right, bottom = _region(crop, block)
     inside = picture[top:bottom, left:right]
@@ -120,6 +124,7 @@ def cut(picture: Image, crop: Crop) -> Image:
     offset = np.array([left, top]) + (block - 1) / 2
     matrix[:, 2] += matrix[:, :2] @ offset
     matrix[:, :2] *= block
+    # Resample to the stored size
     border = cv2.BORDER_REPLICATE if _is_inside(crop) else cv2.BORDER_CONSTANT
     stored = cv2.warpAffine(inside, matrix, crop.size, flags=cv2.INTER_LINEAR, borderMode=border)
     return stored.astype(np.uint8, copy=False)

@@ -91,10 +91,12 @@ def guidance_map(
         ValueError: landmarks of another scheme.
     """
     size = (frame.shape[1], frame.shape[0])
+    # Edges of the frame outside the face regions
     lines = background_edges(frame)
     for face in (landmarks, also_cleared):
         if face is not None:
             lines[face_region(face, size, scheme) > 0] = 0
+    # The face's landmarks as curves
     curves = curve_points(landmarks, scheme)
     _draw(lines, curves)
     if form == "plain":
@@ -225,11 +227,13 @@ def curve_points(landmarks: Points, scheme: Scheme = IBUG68) -> NDArray[np.float
     Raises:
         ValueError: landmarks of another scheme.
     """
+    # Three points a piece, over the axis along which they span more
     scheme.check(landmarks)
     triples = np.asarray(landmarks, np.float64)[_cut(scheme.name)[0]]
     span = np.ptp(triples, axis=1)
     upright = (span[:, 1] > span[:, 0])[:, None, None]
     u, v = np.moveaxis(np.where(upright, triples[..., ::-1], triples), 2, 0)
+    # Newton's divided differences
     u0, u1, u2 = u.T[..., None]
     v0, v1, v2 = v.T[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):  # equal u: drawn straight, below
@@ -237,6 +241,7 @@ def curve_points(landmarks: Points, scheme: Scheme = IBUG68) -> NDArray[np.float
         c2 = ((v2 - v1) / (u2 - u1) - c1) / (u2 - u0)
         along = u0 + _CLOCK * (u2 - u0)
         curve = np.stack([along, v0 + (along - u0) * (c1 + c2 * (along - u1))], axis=2)
+    # Back to (x, y); pieces that are too steep become straight
     curve = np.where(upright, curve[..., ::-1], curve)
     bent = np.abs(c2) <= STEEPEST  # false for NaN
     return np.where(bent[..., None], curve, _straight(triples))

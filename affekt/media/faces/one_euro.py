@@ -37,14 +37,17 @@ def one_euro(
     Raises:
         ValueError: no samples, NaN or infinity, or a setting out of its range.
     """
+    # Filter in float64 whatever the input
     raw = np.asarray(values)
     samples = raw.astype(np.float64)
     _check(samples, mincutoff, beta, dcutoff, freq)
+    # The first sample starts at rest
     smooth = np.empty_like(samples)
     smooth[0] = samples[0]
     speed = np.zeros_like(samples[0])
     share = _share(np.asarray(dcutoff), freq)
     for t in range(1, len(samples)):
+        # Smoothed derivative, then a cutoff that grows with it
         speed = share * ((samples[t] - samples[t - 1]) * freq) + (1 - share) * speed
         weight = _share(mincutoff + beta * np.abs(speed), freq)
         smooth[t] = weight * samples[t] + (1 - weight) * smooth[t - 1]

@@ -67,6 +67,7 @@ class FlowStore:
         for index in indices:
             if not 0 <= index < len(self):
                 raise IndexError(f"{self.path} has {len(self)} frames; there is no frame {index}")
+        # Decode the 16-bit PNGs and scale the flow to the size wanted
         for place, piece in enumerate(self._packed.pieces(indices)):
             picture = cv2.imdecode(piece, cv2.IMREAD_UNCHANGED)
             fits = picture is not None and picture.dtype == np.uint16

@@ -45,6 +45,7 @@ class Packed:
         with path.open("rb") as file:
             head = file.read(HEADER.size)
             self.check(len(head) == HEADER.size, "it is shorter than its header")
+            # Header: kind, version, and a length that fits
             magic, version, count, height, width, place = HEADER.unpack(head)
             self.check(magic == kind.magic, f"it begins with {magic!r}, not {kind.magic!r}")
             self.check(version == kind.version, f"its version is {version}, wanted {kind.version}")
@@ -52,6 +53,7 @@ class Packed:
             self.check(found == wanted, f"it has {found} bytes, wanted {wanted}")
             file.seek(place)
             self.places = np.frombuffer(file.read(), "<u8").astype(np.int64)
+        # Index: one place a picture and the end, in rising order
         rising = count > 0 and bool((np.diff(self.places) > 0).all())
         framed = rising and self.places[0] == HEADER.size and self.places[-1] == place
         self.check(bool(framed), "its index is wrong")

@@ -42,6 +42,7 @@ def read_picture(path: Path, longest: int = LONGEST) -> Image:
         raise MediaError("missing", f"{path} does not exist or is no file")
     if not path.stat().st_size:
         raise MediaError("empty", f"{path} is empty (0 bytes)")
+    # Decode; each of the decoder's errors becomes one that names the file
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures and odd metadata

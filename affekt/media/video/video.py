@@ -240,6 +240,7 @@ def _timed(
     start = end = 0.0
     found = False
     for frame in decoded(container, stream, path):
+        # Start from the stamp, length from the frame or else from the usual rate
         stamp = end if frame.time is None else frame.time - zero
         start = max(start, stamp)  # a stamp that runs backwards: trust the order
         end = start + (float(frame.duration * frame.time_base) if frame.duration else usual)
@@ -247,6 +248,7 @@ def _timed(
         yield start, end, frame
     if not found:
         raise MediaError("no_video", f"{path} has a video stream without a single frame")
+    # A file that ends well before its declared end is a partial copy
     declared = _declared_end(container, stream)
     if declared is not None and end < declared - TRUNCATED_BY:
         raise MediaError(

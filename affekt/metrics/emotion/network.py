@@ -196,6 +196,7 @@ def load_classifier(path: Path, device: torch.device | str = "cpu") -> Classifie
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; {TRAIN}")
     header, state = _read(file)
+    # Sizes from the description, weights from the same file
     try:
         description = _described(header)
         network = Fan(description.fan, len(description.emotions))
@@ -217,11 +218,13 @@ def load_backbone(network: Backbone, path: Path) -> None:
     Raises:
         ValueError: no such weights in the file, or of other sizes; the message names a key.
     """
+    # The file's weights under this network's names
     found = read_torch(path, "wanted is the published backbone of FER+")
     state = found.get("state_dict", found) if isinstance(found, dict) else found
     weights = tensors(state, "the backbone", path)
     plain = {key.removeprefix("module."): value for key, value in weights.items()}
     wanted = {key: plain[key] for key in network.state_dict() if key in plain}
+    # Fill all but the last layer; the training mode is kept
     training = network.training
     try:
         fill(network, wanted, {key: key for key in wanted})

@@ -94,6 +94,7 @@ def read_emotion(
     """
     if not len(landmarks) or landmarks.shape[1] != 68:
         raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2), T at least 1")
+    # Read the frames wanted and no further
     chosen = spread(len(landmarks), count)
     wanted, pictures = set(chosen), []
     for number, frame in enumerate(frames):
@@ -180,6 +181,7 @@ def efd_proxy(features_result: Array, features_truth: Array) -> float:
         raise ValueError(
             f"features {features_result.shape} cannot be compared with {features_truth.shape}"
         )
+    # Cosine similarity at the frames with a face on both sides
     both = np.isfinite(features_result).all(axis=1) & np.isfinite(features_truth).all(axis=1)
     if not both.any():
         return float("nan")
@@ -217,6 +219,7 @@ def truth_metrics(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
+    # Options
     parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="run of affekt.metrics.emotion.train, or its file")
     parser.add_argument("--corpus", type=Path, required=True, help="with the true clips")
@@ -224,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--speaker", help="this person alone")
     parser.add_argument("--json", type=Path, help="write the metrics there too")
     args = parser.parse_args(argv)
+    # Accuracy on true clips
     with user_errors():
         classifier = load_classifier(args.run, pick_device("auto"))
         corpus, emotions = Corpus(args.corpus), classifier.description.emotions
@@ -238,6 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A test on people of the training set measures less than it seems to.
     known = sorted({clip.speaker for clip in clips} & set(classifier.description.speakers))
     lines = [f"trained on {', '.join(known)} too: no test of unseen people"] if known else []
+    # The report: accuracy with its interval, confusion matrix, clips without a face
     low, high = (100 * bound for bound in truth["wilson_95"])
     share = f"{100 * truth['accuracy']:.1f} % ({low:.1f} to {high:.1f})"
     lines.append(f"truth: {share}, {truth['correct']} of {truth['clips']} clips")

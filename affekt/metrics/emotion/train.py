@@ -54,11 +54,13 @@ class Config:
 
 def train(cfg: Config) -> None:
     """Train, from the last checkpoint on where there is one."""
+    # Data: training clips and a validation set
     corpus = Corpus(cfg.corpus)
     clips = FaceClips(corpus, "train", cfg.data, cfg.run.seed)
     val_set = val_clips(corpus, cfg.val)
     published = weights.find("fan_backbone") if cfg.pretrained else None
 
+    # Network, optimizer and what a checkpoint holds
     run = Run(cfg)
     model = Fan(cfg.fan, len(corpus.emotions)).to(run.device)
     if published:
@@ -66,6 +68,7 @@ def train(cfg: Config) -> None:
     optimizer = make_optimizer(model.parameters(), cfg.optim)
     run.register(model=model, optimizer=optimizer)
 
+    # Training loop: one label a clip
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
         logits = model(batch["faces"])
@@ -76,11 +79,13 @@ def train(cfg: Config) -> None:
         grad_norm = nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
         optimizer.step()
 
+        # Training accuracy, and the accuracy on validation clips
         right = (logits.argmax(dim=1) == batch["label"]).float().mean()
         run.log(classification=loss, clip_accuracy=right, total=loss, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             run.log_now(val_accuracy=truth_accuracy(model, cfg, corpus, val_set).rate)
 
+    # Export with sizes and accuracies
     path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, val_set))
     log.info("wrote %s", path)
 

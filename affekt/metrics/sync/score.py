@@ -120,9 +120,11 @@ def lag_distances(
             f"{count} embeddings cannot be compared at lags of {vshift} without padding; "
             f"a clip needs {vshift + WINDOW_FRAMES + 1} frames or more"
         )
+    # Zeros at both ends, as in the release
     padded = np.pad(audio.astype(np.float64), ((vshift, vshift), (0, 0)))
     distances = np.empty(2 * vshift + 1)
     for index in range(len(distances)):
+        # Euclidean distance at one lag; without padding, over the overlap alone
         difference = video - padded[index : index + count] + EPSILON
         each = np.sqrt(np.einsum("te,te->t", difference, difference))
         lag = index - vshift
@@ -168,11 +170,13 @@ def crop_square(landmarks: Array, kind: CropKind = "face") -> Square:
     """
     if landmarks.ndim != 3 or landmarks.shape[1] != 68:
         raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2 or 3)")
+    # Median bounding box over the frames with a face
     points = landmarks[np.isfinite(landmarks).all(axis=(1, 2)), :, :2]
     if not len(points):
         raise ValueError("no frame of the true video has a face; there is nothing to cut out")
     bounds = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
     left, brows, right, chin = np.median(bounds, axis=0)
+    # A square around the mouth, or the release's square around S3FD's box
     if kind == "mouth":
         x, y = np.median(points[:, list(MOUTH)].mean(axis=1), axis=0)
         return _square(x, y, MOUTH_SIDE * (chin - brows) / 2)
@@ -268,10 +272,12 @@ def lag_metrics(network: SyncNet, clips: Sequence[Clip], reach: int = LAGS) -> d
     if not clips:
         raise ValueError("there are no clips to measure")
     lags = range(-reach, reach + 1)
+    # Scores of every clip at every lag
     training = network.training
     network.eval()
     syncs = [clip_syncs(network, clip, lags) for clip in clips]
     network.train(training)
+    # A clip's lag is found where the offset undoes it
     found = np.array([[-each.offset for each in row] for row in syncs])
     error = np.abs(found - np.array(lags))
     return {

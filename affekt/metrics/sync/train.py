@@ -48,9 +48,11 @@ def train(cfg: Config) -> None:
     corpus = Corpus(cfg.corpus)
     if "size" not in corpus.info:
         raise ConfigError(f"{cfg.corpus} was prepared without frames; a sync network needs them")
+    # Data: segments of training clips and a validation set
     clips = SyncClips(corpus.clips(split="train"), cfg.network, cfg.data, cfg.run.seed)
     val_set = val_clips(corpus, cfg.val)
 
+    # Network, optimizer and what a checkpoint holds
     run = Run(cfg)
     save_description(cfg.run.out, cfg.network)
     network = SyncNet(cfg.network).to(run.device)
@@ -58,6 +60,7 @@ def train(cfg: Config) -> None:
     optimizer = make_optimizer(parameters, cfg.optim)
     run.register(network=network, optimizer=optimizer)
 
+    # Training loop: faces and sound of each segment, all pairs of them
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
         video = network.encode_video(batch["faces"].float())
@@ -70,6 +73,7 @@ def train(cfg: Config) -> None:
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
         optimizer.step()
 
+        # Share of segments whose own sound is nearest
         own = distances.detach().diagonal(dim1=1, dim2=2)
         found = (own <= distances.detach().amin(dim=2)).float().mean()
         run.log(total=total, own_distance=own.mean(), found=found, grad_norm=grad_norm)

@@ -75,10 +75,12 @@ def render_frames(
         ValueError: no worker is wanted, or the source is not one picture.
         concurrent.futures.process.BrokenProcessPool: a process was ended from outside.
     """
+    # Check before the first frame is asked for
     if config.workers < 1:
         raise ValueError(f"workers is {config.workers}, wanted at least 1")
     if source_1CHW.ndim != 4 or len(source_1CHW) != 1:
         raise ValueError(f"the source has shape {tuple(source_1CHW.shape)}, wanted (1, 3, H, W)")
+    # The generator that starts the processes
     return _frames(fomm, (source_1CHW, source_kp), driving, config)
 
 
