@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affekt.arrays import Array, Image
+from affekt.arrays import Array
 from affekt.media.audio.reader import read_audio
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
@@ -33,14 +33,15 @@ from affekt.metrics.probes import nearest_mean_accuracy, probe_accuracy
 from affekt.metrics.temporal import loudness, opening_lag
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
-from affekt.runtime.run import restore
 from affekt.showcase.thresholds import Results, without_nan
+from evp.analysis.code_runs import part_codes
+from evp.analysis.measure_editing import true_faces
 from evp.data.portraits import OpenClip, nearest_frames
+from evp.data.speech import labels_of
 from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes
 from evp.inference.renderer import Renderer, load_renderer, render
 from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces
-from evp.networks.encoders import ContentEncoder, load_description
 
 TEST = "test_sentence"
 MOUTH_MARGIN = 0.5  # of the mouth's width, around it, for the mouth box
@@ -61,13 +62,12 @@ def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
     renderer = load_renderer(runs / "edge2video", "cpu")
     speaker = renderer.speaker
     train = [*speech.clips("train", speaker), *lively.clips("train", speaker)]
-    turning = video_figures(renderer, train, lively.clips(TEST, speaker))
     return {
         "landmark": landmark_figures(predictor, speech),
         "emotion": emotion_figures(predictor, codes, speech, runs),
         "alignment": alignment_figures(lively, load_face_model(runs / "face_model.npz"), truth),
         "video": video_figures(renderer, train, speech.clips(TEST, speaker)),
-        "video_turning": turning,
+        "video_turning": video_figures(renderer, train, lively.clips(TEST, speaker)),
         "sync": sync_figures(runs / "media"),
     }
 
@@ -101,7 +101,9 @@ def landmark_figures(predictor: Predictor, corpus: Corpus) -> dict[str, float]:
         for name, members in GROUPS.items():
             px[name].append(point_distance(face, truth, members))
         # The same model with the sound of the speaker's other sentences in this emotion.
-        for other in _other_sentences(clip, clips):
+        for other in corpus.clips(TEST, clip.speaker, clip.emotion):
+            if other.sentence == clip.sentence:
+                continue
             shuffled = predicted(predictor, clip, code, other)
             both = min(len(shuffled), len(truth))
             px["shuffled"].append(point_distance(shuffled[:both], truth[:both]))
@@ -124,7 +126,7 @@ def emotion_figures(
 ) -> dict[str, float]:
     """Return accuracies of emotion codes and raw MFCC, effects of swapped codes, content leaks."""
     train, test = corpus.clips("train"), corpus.clips(TEST)
-    labels, wanted = (_labels(clips, corpus) for clips in (train, test))
+    labels, wanted = (labels_of(clips, corpus) for clips in (train, test))
     known, held_out = (clip_codes(predictor.encoders.emotion, clips) for clips in (train, test))
     by_speaker = [
         _raw_accuracy(corpus.clips("train", speaker), corpus.clips(TEST, speaker), corpus)
@@ -141,7 +143,7 @@ def emotion_figures(
 
 def swap_figures(predictor: Predictor, codes: EmotionCodes, corpus: Corpus) -> dict[str, float]:
     """Return how a held-out clip's face changes with another label's mean code."""
-    means = _true_means(corpus, predictor)
+    means = true_faces(corpus, predictor.view)
     toward, kept = [], []
     for clip in corpus.clips(TEST):
         plain = predicted(predictor, clip, codes.of(clip.emotion, clip.speaker))
@@ -165,14 +167,11 @@ def content_leaks(corpus: Corpus, runs: Path) -> dict[str, float]:
     After disentanglement, after content pretraining alone, after E_c has learned on with the
     landmarks, and after disentanglement with the cross term at 0.
     """
-    train, test = corpus.clips("train"), corpus.clips(TEST)
-    labels, wanted = (_labels(clips, corpus) for clips in (train, test))
+    both = corpus.clips("train"), corpus.clips(TEST)
+    labels, wanted = (labels_of(clips, corpus) for clips in both)
     leaks = {}
     for key, run in CONTENT_LEAKS.items():
-        encoder = ContentEncoder(load_description(runs / run).encoders.content)
-        restore(runs / run, content_encoder=encoder)
-        encoder.eval()
-        codes, held_out = (clip_codes(encoder, clips) for clips in (train, test))
+        codes, held_out = (part_codes(runs / run, "content", clips) for clips in both)
         leaks[key] = probe_accuracy(codes, labels, held_out, wanted)
     return leaks
 
@@ -229,24 +228,22 @@ def video_figures(
         scale = size / clip.crop().size[0]
         boxes = [mouth_box(held.landmarks[k] * scale, size) for k in chosen]
         for truth, made, copy, box in zip(frames, pictures, copies, boxes, strict=True):
-            scores["ours"].append(_similarity(made, truth))
-            scores["nearest"].append(_similarity(copy, truth))
-            scores["mouth"].append(_similarity(made[box], truth[box]))
-            scores["nearest_mouth"].append(_similarity(copy[box], truth[box]))
-    mean = {name: np.mean(each, axis=0).tolist() for name, each in scores.items()}
-    ours, nearest, mouth, nearest_mouth = mean.values()
-    return {
-        "ssim": ours[0],
-        "psnr": ours[1],
-        "nearest_ssim": nearest[0],
-        "nearest_psnr": nearest[1],
-        "dssim_ratio": (1 - ours[0]) / (1 - nearest[0]),
-        "psnr_gain": ours[1] - nearest[1],
-        "mouth_ssim": mouth[0],
-        "mouth_psnr": mouth[1],
-        "mouth_dssim_ratio": (1 - mouth[0]) / (1 - nearest_mouth[0]),
-        "mouth_psnr_gain": mouth[1] - nearest_mouth[1],
-        "frames": len(scores["ours"]),
+            for name, shown in (("", made), ("nearest_", copy)):
+                for part, where in (("", ...), ("mouth_", box)):
+                    pair = shown[where], truth[where]
+                    scores[name + part].append((ssim(*pair), psnr(*pair)))
+    mean = {
+        name + metric: value
+        for name, pairs in scores.items()
+        for metric, value in zip(("ssim", "psnr"), np.mean(pairs, axis=0).tolist(), strict=True)
+    }
+    nearest_mouth = {name: mean.pop(f"nearest_mouth_{name}") for name in ("ssim", "psnr")}
+    return mean | {
+        "dssim_ratio": (1 - mean["ssim"]) / (1 - mean["nearest_ssim"]),
+        "psnr_gain": mean["psnr"] - mean["nearest_psnr"],
+        "mouth_dssim_ratio": (1 - mean["mouth_ssim"]) / (1 - nearest_mouth["ssim"]),
+        "mouth_psnr_gain": mean["mouth_psnr"] - nearest_mouth["psnr"],
+        "frames": len(scores[""]),
     }
 
 
@@ -280,7 +277,7 @@ def mouth_box(landmarks: Array, size: int) -> tuple[slice, slice]:
 
 
 def true_arrays(clip: Clip, truth_root: Path) -> dict[str, Array]:
-    """Return the ground truth of a mini corpus clip: landmarks, pose, opening, ...
+    """Return the true landmarks and pose of a mini corpus clip.
 
     Raises:
         FileNotFoundError: the clip's video does not lie in a mini corpus.
@@ -290,39 +287,14 @@ def true_arrays(clip: Clip, truth_root: Path) -> dict[str, Array]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; only a mini corpus has a known truth")
     with np.load(path, allow_pickle=False) as kept:
-        return {key: kept[key] for key in ("landmarks", "pose", "opening")}
-
-
-def _true_means(corpus: Corpus, predictor: Predictor) -> dict[tuple[str, str], Array]:
-    """Return the mean true face (68, 2) of every speaker in every emotion, training clips only."""
-    means = {}
-    for speaker in corpus.speakers:
-        for label in corpus.emotions:
-            clips = corpus.clips("train", speaker, label)
-            faces = [clip.aligned(predictor.view) for clip in clips]
-            means[speaker, label] = np.concatenate(faces).mean(axis=0)
-    return means
-
-
-def _other_sentences(clip: Clip, clips: Sequence[Clip]) -> list[Clip]:
-    spoken = (clip.speaker, clip.emotion)
-    alike = [other for other in clips if (other.speaker, other.emotion) == spoken]
-    return [other for other in alike if other.sentence != clip.sentence]
-
-
-def _labels(clips: Sequence[Clip], corpus: Corpus) -> Array:
-    return np.array([corpus.emotions.index(clip.emotion) for clip in clips])
+        return {key: kept[key] for key in ("landmarks", "pose")}
 
 
 def _raw_accuracy(train: Sequence[Clip], test: Sequence[Clip], corpus: Corpus) -> float:
     """Return the accuracy of the nearest mean MFCC, which needs no network."""
     means = [np.stack([c.mfcc()[:, 1:].mean(axis=0) for c in clips]) for clips in (train, test)]
-    labels, wanted = (_labels(clips, corpus) for clips in (train, test))
+    labels, wanted = (labels_of(clips, corpus) for clips in (train, test))
     return nearest_mean_accuracy(means[0], labels, means[1], wanted)
-
-
-def _similarity(picture: Image, truth: Image) -> tuple[float, float]:
-    return ssim(picture, truth), psnr(picture, truth)
 
 
 def _mean(parts: Sequence[Array]) -> float:

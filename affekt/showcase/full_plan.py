@@ -76,11 +76,6 @@ def row_results(out: Path, row: str) -> Path:
     return out / "rows" / row
 
 
-def blend_folder(out: Path, name: str) -> Path:
-    """Return the folder of the pictures of one blend."""
-    return out / "editing" / name
-
-
 def _metric_networks(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
     """The ablation, and the two networks that measure emotion and sync."""
     out, corpus = paths.out, f"corpus={demo.corpus}"
@@ -128,7 +123,7 @@ def _codes_and_editing(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
         Stage("editing", measure),
     ]
     for name, blend in BLENDS.items():
-        where = (f"--targets={demo.lively}", f"--out={blend_folder(out, name)}")
+        where = (f"--targets={demo.lively}", f"--out={out / 'editing' / name}")
         show = command("evp.analysis.editing", evp, f"--blend={blend}", *where)
         stages.append(Stage(f"editing_{name}", show))
     return stages

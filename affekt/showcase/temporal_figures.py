@@ -4,27 +4,21 @@
         --corpora data/mini data/mini_lively
 
 Needs the runs with_<seed> (D_V on flow residuals), without_<seed> and frames_<seed> (D_V on frames,
-the paper's form) there. Every held-out clip of their speaker is rendered as a whole, from its own
-landmarks, after its initial frames. Writes into RUNS
+the paper's form) there, and renders every held-out clip from its own landmarks. Writes into RUNS
+video.mp4 and slices.png (one column of pixels over time) of one clip, first seed, and figures.json:
 
-    figures.json  for each run, for softened_<seed>, the video without D_V, blurred until it is as
-                  sharp as the one with it, since blur too is steady, for a frozen frame and the
-                  truth, means over clips of
-                      warp_error  under the truth's stored flow (affekt/metrics/temporal.py), grey
-                                  levels
-                      ssim, psnr  mean over frames
-                      sharpness   deviation of the Laplacian / the truth's; mean over frames
-                  and the largest over the seeds of
-                      warp_ratio           warp error with / without
-                      ssim_change          change of SSIM that comes with it
-                      warp_ratio_softened  warp error with / softened
-                      warp_ratio_frames    warp error of the paper's form / without
-                      warp_error_with      warp error with
-    video.mp4     one clip: the truth, without, with (first seed)
-    slices.png    the same, one column of pixels over time
+    by video    of each run, of softened_<seed> (without D_V, blurred until as sharp as with it,
+                since blur too is steady), of a frozen frame and the truth; means over clips:
+                warp_error (affekt/metrics/temporal.py, stored flow, grey levels), ssim, psnr,
+                sharpness (deviation of the Laplacian / the truth's)
+    over seeds  the largest warp_ratio (with / without D_V), warp_ratio_softened (with / softened),
+                warp_ratio_frames (the paper's form / without), ssim_change (with - without, size)
+                and warp_error_with
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+import operator
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -67,7 +61,8 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
     if any(each != descriptions[0] for each in descriptions):
         raise ValueError(f"the runs in {out} are not of one kind: {descriptions}")
     generators = {name: generator for name, (generator, _) in loaded.items()}
-    clips = held_out(corpora, descriptions[0].speaker)
+    data = VideoDataConfig(tuple(corpora), speaker=descriptions[0].speaker)
+    clips = list(chain(*speaker_clips(data, "test_sentence")))
     rows: dict[str, list[dict[str, float]]] = {}
     for clip in clips:
         truth, videos = rendered(clip, generators, descriptions[0])
@@ -76,7 +71,10 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
             videos[f"softened_{seed}"] = softened(videos[f"without_{seed}"], wanted)
         for name, scores in scored(clip, truth, videos).items():
             rows.setdefault(name, []).append(scores)
-    means = {name: _mean(scores) for name, scores in rows.items()}
+    means = {
+        name: {key: float(np.nanmean([row[key] for row in scores])) for key in scores[0]}
+        for name, scores in rows.items()
+    }
     show(out, clips[0], *rendered(clips[0], generators, descriptions[0]))
     return {"clips": len(clips), **compared(means, seeds(out)), **means}
 
@@ -84,17 +82,18 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
 def compared(means: Mapping[str, Mapping[str, float]], numbers: Sequence[int]) -> Figures:
     """Return the worst of the seeds, of the runs' means; see the top of this file."""
 
-    def ratio(one: str, other: str) -> float:
-        errors = [[means[f"{arm}_{k}"]["warp_error"] for arm in (one, other)] for k in numbers]
-        return max(above / below for above, below in errors)
+    def of(arm: str, score: str = "warp_error") -> list[float]:
+        return [means[f"{arm}_{number}"][score] for number in numbers]
 
-    ssims = [[means[f"{arm}_{k}"]["ssim"] for arm in ("with", "without")] for k in numbers]
+    def ratio(one: str, other: str) -> float:
+        return max(map(operator.truediv, of(one), of(other)))
+
     return {
         "warp_ratio": ratio("with", "without"),
-        "ssim_change": max(abs(one - other) for one, other in ssims),
+        "ssim_change": max(map(abs, map(operator.sub, of("with", "ssim"), of("without", "ssim")))),
         "warp_ratio_softened": ratio("with", "softened"),
         "warp_ratio_frames": ratio("frames", "without"),
-        "warp_error_with": max(means[f"with_{k}"]["warp_error"] for k in numbers),
+        "warp_error_with": max(of("with")),
     }
 
 
@@ -109,12 +108,6 @@ def seeds(out: Path) -> list[int]:
     if not whole:
         raise ValueError(f"{out} has no runs {', '.join(f'{arm}_0' for arm in ARMS)}")
     return whole
-
-
-def held_out(corpora: Sequence[Path], speaker: str) -> list[Clip]:
-    """Return the speaker's held-out clips."""
-    data = VideoDataConfig(tuple(corpora), speaker=speaker)
-    return list(chain(*speaker_clips(data, "test_sentence")))
 
 
 def rendered(
@@ -135,7 +128,9 @@ def scored(clip: Clip, truth: Image, videos: Mapping[str, Image]) -> dict[str, d
     flows = clip.flow().read(range(clip.frames - len(truth), clip.frames), truth.shape[1])
     errors = warp_errors(shown, truth, flows)
     return {
-        name: {"warp_error": _number(errors[name])} | likeness(shown[name], truth) for name in shown
+        name: {"warp_error": math.nan if errors[name] is None else errors[name]}
+        | likeness(shown[name], truth)
+        for name in shown
     }
 
 
@@ -179,38 +174,22 @@ def show(out: Path, clip: Clip, truth: Image, videos: Mapping[str, Image]) -> No
     seed = seeds(out)[0]
     shown = {TRUTH: truth, **{arm: videos[f"{arm}_{seed}"] for arm in ("without", "with")}}
     names = [NAMES[name] for name in shown]
-
-    def frames() -> Iterator[Image]:
-        for pictures in zip(*shown.values(), strict=True):
-            yield beside([enlarged(picture, SHOWN) for picture in pictures], names)
-
-    sound = clip.audio()[-len(truth) * SAMPLES_PER_FRAME :]
-    write_video(out / "video.mp4", frames(), sound)
-    columns = [enlarged(middle_column(video), SHOWN) for video in shown.values()]
+    frames = (
+        beside([enlarged(picture, SHOWN) for picture in pictures], names)
+        for pictures in zip(*shown.values(), strict=True)
+    )
+    write_video(out / "video.mp4", frames, clip.audio()[-len(truth) * SAMPLES_PER_FRAME :])
+    # The middle column of pixels of every frame, (H, T, 3).
+    slices = [video[:, :, video.shape[2] // 2].swapaxes(0, 1) for video in shown.values()]
+    columns = [enlarged(np.ascontiguousarray(each), SHOWN) for each in slices]
     write_png(out / "slices.png", beside(columns, names))
-
-
-def middle_column(video_THWC: Image) -> Image:
-    """Return the middle column of pixels over time, (H, T, 3)."""
-    return np.ascontiguousarray(video_THWC[:, :, video_THWC.shape[2] // 2].swapaxes(0, 1))
-
-
-def _mean(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    rows = list(rows)
-    return {key: float(np.nanmean([row[key] for row in rows])) for key in rows[0]}
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = CommandParser(__doc__)
     parser.add_argument("runs", type=Path, help="folder of the runs with_<seed>, without_<seed>")
-    parser.add_argument(
-        "--corpora", type=Path, nargs="+", required=True, help="prepared, with flow"
-    )
+    parser.add_argument("--corpora", type=Path, nargs="+", required=True, help="with flow")
     args = parser.parse_args(argv)
     with user_errors():
         figures = measure(args.runs, args.corpora)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from affekt.media.audio.reader import write_wav
+from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
 from affekt.media.video.video import read_frames
 from affekt.metrics.image import ssim
@@ -11,11 +12,9 @@ from affekt.runtime.run import RunConfig
 from affekt.showcase.temporal_figures import (
     ARMS,
     compared,
-    held_out,
     laplacian,
     main,
     measure,
-    middle_column,
     scored,
     seeds,
     softened,
@@ -60,24 +59,16 @@ def test_every_pair_of_runs_is_measured_beside_a_frozen_frame_and_the_truth(corp
     assert figures["clips"] == 1
     assert figures["truth"]["ssim"] == 1
     assert figures["frozen"]["warp_error"] > figures["truth"]["warp_error"]
-    ratios = [
-        figures[f"with_{seed}"]["warp_error"] / figures[f"without_{seed}"]["warp_error"]
-        for seed in (0, 2)
-    ]
-    assert figures["warp_ratio"] == max(ratios)
-    assert figures["warp_error_with"] == max(figures[f"with_{k}"]["warp_error"] for k in (0, 2))
-    assert figures["warp_ratio_frames"] > 0
     for seed in (0, 2):
         soft, sharp = (figures[f"{arm}_{seed}"]["sharpness"] for arm in ("softened", "with"))
         assert soft <= sharp * 1.02
-    changes = [abs(figures[f"with_{k}"]["ssim"] - figures[f"without_{k}"]["ssim"]) for k in (0, 2)]
-    assert figures["ssim_change"] == max(changes)
+    assert figures.items() >= compared(figures, [0, 2]).items()
     assert len(read_frames(tmp_path / "video.mp4")) == 11
     assert (tmp_path / "slices.png").is_file()
 
 
 def test_scores_are_those_of_the_frames(corpus):
-    clip = held_out([corpus], "M901")[0]
+    clip = Corpus(corpus).clips("test_sentence", "M901")[0]
     truth = clip.store()[1:12]
     late = np.concatenate([truth[:1], truth[:-1]])
     scores = scored(clip, truth, {"late": late})
@@ -90,13 +81,6 @@ def test_scores_are_those_of_the_frames(corpus):
     )
 
 
-def test_a_slice_holds_one_column_over_time():
-    video = np.random.default_rng(0).integers(0, 256, (5, 4, 7, 3), np.uint8)
-    column = middle_column(video)
-    assert column.shape == (4, 5, 3)
-    assert (column[:, 2] == video[2, :, 3]).all()
-
-
 def test_a_folder_without_pairs_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no runs with_0, without_0, frames_0"):
         seeds(tmp_path)
@@ -105,24 +89,16 @@ def test_a_folder_without_pairs_is_refused(tmp_path):
 
 
 def test_the_worst_seed_counts():
-    def errors(*values):
-        names = ("with", "without", "softened", "frames")
-        return {
-            name: {"warp_error": value, "ssim": 0.9 - value / 100}
-            for name, value in zip(names, values, strict=True)
-        }
-
-    means = {f"{name}_0": scores for name, scores in errors(4, 5, 4.5, 6).items()}
-    means |= {f"{name}_1": scores for name, scores in errors(4.6, 5, 4, 5).items()}
-    assert compared(means, [0, 1]) == pytest.approx(
-        {
-            "warp_ratio": 0.92,
-            "ssim_change": 0.01,
-            "warp_ratio_softened": 1.15,
-            "warp_ratio_frames": 1.2,
-            "warp_error_with": 4.6,
-        }
-    )
+    names = ("with", "without", "softened", "frames")
+    means = {
+        f"{name}_{seed}": {"warp_error": value, "ssim": 0.9 - value / 100}
+        for seed, errors in enumerate([(4, 5, 4.5, 6), (4.6, 5, 4, 5)])
+        for name, value in zip(names, errors, strict=True)
+    }
+    found = compared(means, [0, 1])
+    assert (found["warp_ratio"], found["ssim_change"]) == pytest.approx((0.92, 0.01))
+    assert found["warp_ratio_softened"] == pytest.approx(1.15)
+    assert (found["warp_ratio_frames"], found["warp_error_with"]) == pytest.approx((1.2, 4.6))
 
 
 def test_a_softened_video_is_as_sharp_as_is_wanted():
