@@ -16,8 +16,8 @@ from affekt.showcase.plans import evp_manifest, scores_of
 from affekt.showcase.thresholds import format_value, look_up, plain_rows, rows
 from eamm.analysis.supplement import ROWS as ANALYSIS_ROWS
 
-EVP_STAGES = ("pretrain_emotion", "pretrain_content", "disentangle", "disentangle_no_cross")
-EVP_STAGES += ("audio2lm", "edge2video")
+PRETRAINED = ("pretrain_emotion", "pretrain_content")
+EVP_STAGES = (*PRETRAINED, "disentangle", "disentangle_no_cross", "audio2lm", "edge2video")
 EAMM_STAGES = ("fomm", "a2fd", "displacement")
 EAMM_PAPER_TABLES = {"mead": ("eamm-table1-mead", "eamm-identity"), "lrw": ("eamm-table1-lrw",)}
 

@@ -128,9 +128,8 @@ def scored(clip: Clip, truth: Image, videos: Mapping[str, Image]) -> dict[str, d
     flows = clip.flow().read(range(clip.frames - len(truth), clip.frames), truth.shape[1])
     errors = warp_errors(shown, truth, flows)
     return {
-        name: {"warp_error": math.nan if errors[name] is None else errors[name]}
-        | likeness(shown[name], truth)
-        for name in shown
+        name: {"warp_error": math.nan if error is None else error} | likeness(shown[name], truth)
+        for name, error in errors.items()
     }
 
 
