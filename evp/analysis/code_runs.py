@@ -24,13 +24,9 @@ from evp.networks.encoders import Encoders, Part, load_description
 CROSS = "loss.cross_reconstruction"
 DISENTANGLE = "train_disentangle.py"
 PARTS: tuple[Part, ...] = get_args(Part)
-WITHOUT_EFFECT = {  # on a run's result: keys of where and how it is computed, logged and saved
-    *(f"run.{key}" for key in ("out", "device", "workers", "threads", "progress")),
-    *(f"run.{key}" for key in ("log_every", "save_every")),
-    "val.clips",
-    "val.every",
-    "val.split",
-}
+RUN_KEYS = ("out", "device", "workers", "threads", "progress", "log_every", "save_every")
+# Keys without effect on a run's result: where it is computed, how it is logged and saved.
+WITHOUT_EFFECT = {*(f"run.{key}" for key in RUN_KEYS), "val.clips", "val.every", "val.split"}
 
 
 @dataclass(frozen=True)
@@ -76,8 +72,12 @@ def open_models(
             f"for each seed, in the same order"
         )
     before = _named(pretrained, len(runs)) if pretrained else _configured(runs)
-    models = [Model("pretrained", before), Model("cross", dict.fromkeys(PARTS, tuple(runs)))]
-    models.append(Model("no_cross", dict.fromkeys(PARTS, tuple(no_cross))))
+    runs_of = {
+        "pretrained": before,
+        "cross": dict.fromkeys(PARTS, tuple(runs)),
+        "no_cross": dict.fromkeys(PARTS, tuple(no_cross)),
+    }
+    models = [Model(name, of_parts) for name, of_parts in runs_of.items()]
     return [model for model in models if model.all_runs()]
 
 
@@ -113,6 +113,25 @@ def corpus_of_models(models: Sequence[Model], named: Path | None) -> Corpus:
     return corpus
 
 
+def notes(models: Sequence[Model], corpus: Corpus) -> list[str]:
+    """Return in which other settings compared runs differ, and which runs had another corpus."""
+    by_name = {model.name: model for model in models}
+    found = []
+    if "no_cross" in by_name:
+        pairs = (by_name[name].runs["emotion"] for name in ("cross", "no_cross"))
+        for run, without in zip(*pairs, strict=True):
+            if keys := differing_keys(run, without):
+                found.append(f"{run} and {without} differ in {', '.join(keys)} too.")
+    for run in [run for model in models for run in model.all_runs()]:
+        source = read_config(run).get("corpus")
+        if source is None or Path(source).resolve() != corpus.root.resolve():
+            found.append(
+                f"{run} was trained on {source or 'a corpus it does not name'}: "
+                f"which clips of {corpus.root} it learned from is taken from the split."
+            )
+    return found
+
+
 def differing_keys(first: Path, second: Path) -> list[str]:
     """Return the keys, but for the cross term, that differ between two runs and have an effect."""
     one, two = flat(read_config(first)), flat(read_config(second))
@@ -141,15 +160,15 @@ def read_config(run: Path) -> dict[str, Any]:
 def _configured(runs: Sequence[Path]) -> dict[Part, tuple[Path, ...]]:
     """Return the pretrained runs that the configurations name, for parts that all of them name."""
     found: dict[Part, tuple[Path, ...]] = {}
-    disentangled = all(cross_weight(run) is not None for run in runs)  # others have other keys
-    for part in PARTS if disentangled else ():
-        named = {run: read_config(run).get(f"{part}_from") for run in runs}
-        sources = {run: Path(name) for run, name in named.items() if name}
-        for run, source in sources.items():
-            if not source.is_dir():
+    if any(cross_weight(run) is None for run in runs):  # not of DISENTANGLE, with other keys
+        return found
+    for part in PARTS:
+        sources = [read_config(run).get(f"{part}_from") or "" for run in runs]
+        for run, source in zip(runs, sources, strict=True):
+            if source and not Path(source).is_dir():
                 raise ValueError(f"{run} began with {source}, which is not there; use --pretrained")
-        if len(sources) == len(named):
-            found[part] = tuple(sources[run] for run in runs)
+        if all(sources):
+            found[part] = tuple(map(Path, sources))
     return found
 
 

@@ -1,8 +1,7 @@
 """Emotion codes with and without cross reconstruction (EVP Sec. 4.3, Fig. 5): t-SNE and figures.
 
     python -m evp.analysis.codes --run runs/disentangle --no-cross runs/disentangle_no_cross
-    python -m evp.analysis.codes --run runs/a runs/a_seed1 --no-cross runs/b runs/b_seed1 \\
-        --out analysis
+    python -m evp.analysis.codes --run runs/a runs/a_seed1 --no-cross runs/b runs/b_seed1
 
 --run is a run of train_disentangle.py, --no-cross the same with loss.cross_reconstruction=0; with
 several seeds, one of each for each seed in the same order. The pretrained encoders and the corpus
@@ -15,48 +14,60 @@ are those that the runs' config.yaml names; --pretrained and --corpus name other
                    <metric>, each with value, 95 % interval, what it samples, every run's value
     analysis.md    the same as tables
 
-evp/analysis/code_metrics.py defines clips (`held_out`, `all`), metrics and intervals.
+Clips are `held_out` (no encoder learned from them) or `all`. Metrics:
+
+    emotion_silhouette    silhouette of the emotions, -1 to 1; of held-out clips among themselves
+    emotion_nearest_mean  leave-one-sentence-out accuracy of the nearest mean code
+    emotion_probe         leave-one-sentence-out accuracy of a linear probe for emotion
+    sentence_probe        leave-one-speaker-out accuracy of a linear probe for the sentence
+
+Intervals sample the groups left out, sentences or speakers; where there are fewer than `MIN_UNITS`,
+pairs of speaker and sentence; where these are few too, there is none.
+
+Letters: N clips, R runs, one for each seed, D channels of a code.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from affekt.arrays import Array
-from affekt.media.corpus import Corpus
+from affekt.media.corpus import Clip, Corpus
 from affekt.media.plots import clouds
-from affekt.metrics.probes import principal_plane
+from affekt.metrics.intervals import clustered_difference, clustered_mean, clustered_share
+from affekt.metrics.probes import (
+    leave_one_group_out_hits,
+    linear_probe,
+    nearest_mean,
+    principal_plane,
+    silhouettes,
+)
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json, write_text
 from affekt.runtime.markdown import markdown_table
-from evp.analysis.code_metrics import (
-    METRICS,
-    Entry,
-    Labels,
-    Scores,
-    chances,
-    entry,
-    labels_of_clips,
-    score,
-    significant,
-)
 from evp.analysis.code_runs import (
     Model,
     corpus_of_models,
-    differing_keys,
     mean_mfcc,
+    notes,
     open_models,
     part_codes,
-    read_config,
 )
 
-Scored = dict[str, dict[str, list[Scores]]]  # model -> code -> the scores of every run
+Entry = dict[str, Any]
+Scores = dict[str, dict[str, Array]]  # clips (held_out, all) -> metric -> a score of each, (N,)
+Scored = dict[str, list[Scores]]  # of a model: code -> the scores of every run
+What = Literal["emotion", "sentence", "speaker"]
 
+MIN_UNITS = 5  # with fewer, an interval has next to no information about units
+CLASSIFIERS = {"nearest_mean": nearest_mean, "probe": linear_probe}
 COMPARED = (("cross", "no_cross"), ("cross", "pretrained"))  # the first minus the second
 CODES = {"emotion": "E_e", "content": "E_c", "mfcc": "mean MFCC"}
 PANELS = {
@@ -66,59 +77,169 @@ PANELS = {
 }
 PERPLEXITY = 30.0  # scikit-learn's default, about how many neighbours a point has
 START = 1e-4  # deviation of the first coordinates, as scikit-learn scales its principal components
-SEED = 0
 
 
-def figures_of(scored: Scored, labels: Labels) -> dict[str, Any]:
-    """Return figures.<clips>.<model>.<code>.<metric> of the scores."""
-    return {
-        where: {
-            model: {
-                code: _entries(runs, where, labels.some(chosen)) for code, runs in codes.items()
-            }
-            for model, codes in scored.items()
-        }
-        for where, chosen in labels.selections().items()
-    }
+@dataclass(frozen=True)
+class CodeMetric:
+    """One number of a kind of codes."""
+
+    name: str
+    label: What
+    kind: Literal["silhouette", "nearest_mean", "probe"]
+    groups: What  # left out in turn, and the unit of the interval
 
 
-def differences_of(scored: Scored, labels: Labels) -> dict[str, Any]:
-    """Return differences.<clips>.<pair>.<code>.<metric> for the pairs of which both are there."""
-    pairs = [pair for pair in COMPARED if all(name in scored for name in pair)]
-    return {
-        where: {
-            f"{one}_minus_{other}": {
-                code: _entries(runs, where, labels.some(chosen), scored[other][code])
-                for code, runs in scored[one].items()
-                if code in scored[other]
-            }
-            for one, other in pairs
-        }
-        for where, chosen in labels.selections().items()
-    }
+METRICS = (
+    CodeMetric("emotion_silhouette", "emotion", "silhouette", "sentence"),
+    CodeMetric("emotion_nearest_mean", "emotion", "nearest_mean", "sentence"),
+    CodeMetric("emotion_probe", "emotion", "probe", "sentence"),
+    CodeMetric("sentence_probe", "sentence", "probe", "speaker"),
+)
 
 
-def _entries(
-    runs: Sequence[Scores], where: str, labels: Labels, minus: Sequence[Scores] = ()
-) -> dict[str, Entry]:
-    entries = {}
+@dataclass(frozen=True)
+class Labels:
+    """The labels of N clips; every array has one for each."""
+
+    emotion: Array
+    sentence: Array
+    speaker: Array
+    held_out: NDArray[np.bool_]  # no encoder learned from the clip
+
+    def of(self, what: What) -> Array:
+        """Return the labels of one kind, (N,)."""
+        return getattr(self, what)
+
+    def some(self, chosen: Array) -> "Labels":
+        """Return the labels of some of the clips."""
+        return Labels(*(part[chosen] for part in vars(self).values()))
+
+    def selections(self) -> dict[str, NDArray[np.bool_]]:
+        """Return which clips count, (N,), in each part of the report; none is empty."""
+        every = {"held_out": self.held_out, "all": np.ones_like(self.held_out)}
+        return {where: chosen for where, chosen in every.items() if chosen.any()}
+
+
+def labels_of_clips(clips: Sequence[Clip]) -> Labels:
+    """Return the labels of clips.
+
+    Raises:
+        ValueError: clips of one emotion or one sentence alone.
+    """
+    named = [(clip.emotion, clip.sentence, clip.speaker, clip.split != "train") for clip in clips]
+    labels = Labels(*map(np.array, zip(*named, strict=True)))
+    for what, names in (("emotion", labels.emotion), ("sentence", labels.sentence)):
+        if len(found := np.unique(names)) < 2:
+            raise ValueError(
+                f"{len(clips)} clips of one {what} ({', '.join(found)}): wanted at least two"
+            )
+    return labels
+
+
+def score(codes_ND: Array, labels: Labels) -> Scores:
+    """Return the score of every clip in every metric that can be measured.
+
+    A silhouette needs two classes; a classifier two groups, and a class that two of them have.
+    """
+    selections = labels.selections()
+    found: Scores = {where: {} for where in selections}
     for metric in METRICS:
-        if metric.name in runs[0][where]:
-            stacks = [
-                np.stack([run[where][metric.name] for run in model])
-                for model in (runs, minus)
-                if model
-            ]
-            entries[metric.name] = entry(metric, stacks[0], labels, *stacks[1:])
-    return entries
+        names, groups = labels.of(metric.label), labels.of(metric.groups)
+        if metric.kind == "silhouette":
+            for where, chosen in selections.items():
+                if 1 < len(np.unique(names[chosen])) < chosen.sum():
+                    found[where][metric.name] = silhouettes(codes_ND[chosen], names[chosen])
+        elif _classifiable(names, groups):
+            hits = leave_one_group_out_hits(codes_ND, names, groups, CLASSIFIERS[metric.kind])
+            for where, chosen in selections.items():
+                found[where][metric.name] = hits[chosen].astype(float)
+    return found
+
+
+def _classifiable(names: Array, groups: Array) -> bool:
+    """Return whether any class is in two groups, and there are two classes."""
+    pairs = np.unique(np.stack([names, groups]).astype(str), axis=1)
+    shared = np.unique(pairs[0], return_counts=True)[1] > 1
+    return len(shared) > 1 and bool(shared.any())
+
+
+def entry(
+    metric: CodeMetric, labels: Labels, scores_RN: Array, minus_RN: Array | None = None
+) -> Entry:
+    """Return a metric as analysis.json holds it: the mean over runs, its interval, each run's mean.
+
+    With `minus_RN`, the scores of a second model on the same clips, the paired difference of both.
+    """
+    unit, clusters = units_of(labels, metric.groups)
+    minus = np.zeros_like(scores_RN) if minus_RN is None else minus_RN
+    mean, other = scores_RN.mean(axis=0), minus.mean(axis=0)
+    if metric.kind == "silhouette":
+        interval = clustered_mean(mean - other, clusters)
+    elif minus_RN is None:
+        interval = clustered_share(mean, clusters)
+    else:
+        interval = clustered_difference(mean, other, clusters)
+    units = len(np.unique(clusters))
+    low, high = (interval.low, interval.high) if units >= MIN_UNITS else (None, None)
+    by_run = (scores_RN - minus).mean(axis=1).tolist()
+    bounds = {"value": interval.value, "low": low, "high": high}
+    return bounds | {"unit": unit, "units": units, "clips": len(clusters), "by_run": by_run}
+
+
+def entries(models: Mapping[str, Sequence[Scored]], labels: Labels) -> dict[str, Any]:
+    """Return <clips>.<name>.<code>.<metric> of one model, or of a first minus a second one."""
+    return {
+        where: {
+            name: {
+                code: {
+                    metric.name: entry(
+                        metric,
+                        labels.some(chosen),
+                        *(np.stack([run[where][metric.name] for run in each[code]]) for each in of),
+                    )
+                    for metric in METRICS
+                    if metric.name in of[0][code][0][where]
+                }
+                for code in of[0]
+                if all(code in each for each in of)
+            }
+            for name, of in models.items()
+        }
+        for where, chosen in labels.selections().items()
+    }
+
+
+def units_of(labels: Labels, groups: What) -> tuple[str, Array]:
+    """Return what an interval samples: its name and the unit of each clip, (N,)."""
+    names = labels.of(groups)
+    cells = np.array([f"{a}/{b}" for a, b in zip(labels.speaker, labels.sentence, strict=True)])
+    if len(np.unique(names)) >= MIN_UNITS or len(np.unique(cells)) < MIN_UNITS:
+        return groups, names
+    return "speaker and sentence", cells
+
+
+def chances(labels: Labels) -> dict[str, float]:
+    """Return the accuracy by chance: the share of the commonest class of all clips."""
+    return {
+        metric.name: float(np.unique(names, return_counts=True)[1].max() / len(names))
+        for metric in METRICS
+        if metric.kind in CLASSIFIERS
+        for names in [labels.of(metric.label)]
+    }
+
+
+def significant(difference: Entry) -> bool:
+    """Return whether the interval excludes 0 and every run's difference has the same sign."""
+    low, high = difference["low"], difference["high"]
+    excluded = low is not None and (low > 0 or high < 0)
+    return excluded and len({each > 0 for each in difference["by_run"]}) == 1
 
 
 def embed(codes_ND: Array) -> Array:
     """Return codes in the plane of t-SNE, (N, 2), the same on every run.
 
-    van der Maaten and Hinton 2008, the paper's [27], by scikit-learn, from the principal plane.
-    Sizes of clusters and distances between them have no meaning. The perplexity is at most a third
-    of the other points. Codes that do not differ all lie at 0.
+    van der Maaten and Hinton 2008, the paper's [27], by scikit-learn, from the principal plane. The
+    perplexity is at most a third of the other points. Codes that do not differ all lie at 0.
 
     Raises:
         ValueError: fewer than four codes.
@@ -129,12 +250,9 @@ def embed(codes_ND: Array) -> Array:
     spread = start[:, 0].std()
     if spread == 0:
         return start
-    tsne = TSNE(
-        perplexity=min(PERPLEXITY, (len(codes_ND) - 1) / 3),
-        init=(START / spread * start).astype(np.float32),
-        random_state=SEED,
-        n_jobs=1,
-    )
+    perplexity = min(PERPLEXITY, (len(codes_ND) - 1) / 3)
+    first = (START / spread * start).astype(np.float32)
+    tsne = TSNE(perplexity=perplexity, init=first, random_state=0, n_jobs=1)
     with threadpool_limits(1):  # sums of several threads differ in their last digits
         plane: Array = tsne.fit_transform(codes_ND.astype(np.float32))
     return plane
@@ -145,10 +263,9 @@ def plot_codes(path: Path, panels: Mapping[str, Array], labels: Labels) -> None:
 
     Colours are emotions and marks are speakers; clips that no encoder learned from are outlined.
     """
-    clips, held_out = len(labels.held_out), int(labels.held_out.sum())
-    title = f"t-SNE of the emotion codes of {clips} clips"
-    if held_out:
-        title += f"; outlined: the {held_out} that no encoder learned from"
+    title = f"t-SNE of the emotion codes of {len(labels.held_out)} clips"
+    if labels.held_out.any():
+        title += f"; outlined: the {int(labels.held_out.sum())} that no encoder learned from"
     planes = {name: embed(codes) for name, codes in panels.items()}
     clouds(path, planes, list(labels.emotion), list(labels.speaker), list(labels.held_out), title)
 
@@ -162,52 +279,36 @@ def analyse(models: Sequence[Model], corpus: Corpus, picture: Path) -> dict[str,
     """
     clips = corpus.clips()
     labels = labels_of_clips(clips)
+    # Every encoder's codes are scored once, though several models may share it.
     held = {(run, part) for m in models for part, runs in m.runs.items() for run in runs}
     codes = {(run, part): part_codes(run, part, clips) for run, part in sorted(held)}
-    # Every encoder's codes are scored once, though several models may share it.
     scores = {key: score(codes_ND, labels) for key, codes_ND in codes.items()}
-    scored: Scored = {"no_network": {"mfcc": [score(mean_mfcc(clips), labels)]}}
+    scored: dict[str, Scored] = {"no_network": {"mfcc": [score(mean_mfcc(clips), labels)]}}
     for model in models:
         scored[model.name] = {
             part: [scores[run, part] for run in runs] for part, runs in model.runs.items()
         }
-    figures = figures_of(scored, labels)
+    # The metrics of each model, and of the differences between two.
+    figures = entries({name: (each,) for name, each in scored.items()}, labels)
+    pairs = {
+        f"{one}_minus_{other}": (scored[one], scored[other])
+        for one, other in COMPARED
+        if one in scored and other in scored
+    }
+    # The picture, its titles with the silhouettes of the first seed.
     first = {m.name: codes[m.runs["emotion"][0], "emotion"] for m in models if "emotion" in m.runs}
     panels = {_title(name, figures): codes_ND for name, codes_ND in first.items()}
     plot_codes(picture, panels, labels)
+    counts = {"clips": len(clips), "held_out": int(labels.held_out.sum())}
     return {
-        "corpus": {
-            "root": str(corpus.root),
-            "clips": len(clips),
-            "held_out": int(labels.held_out.sum()),
-        },
+        "corpus": {"root": str(corpus.root), **counts},
         "runs": {m.name: {p: [str(r) for r in runs] for p, runs in m.runs.items()} for m in models},
         "seeds": max(len(runs) for model in models for runs in model.runs.values()),
         "notes": notes(models, corpus),
         "chance": chances(labels),
         "figures": figures,
-        "differences": differences_of(scored, labels),
+        "differences": entries(pairs, labels),
     }
-
-
-def notes(models: Sequence[Model], corpus: Corpus) -> list[str]:
-    """Return in which other settings compared runs differ, and which runs had another corpus."""
-    by_name = {model.name: model for model in models}
-    found = []
-    if "no_cross" in by_name:
-        pairs = zip(*(by_name[name].runs["emotion"] for name in COMPARED[0]), strict=True)
-        for run, without in pairs:
-            if keys := differing_keys(run, without):
-                found.append(f"{run} and {without} differ in {', '.join(keys)} too.")
-    for model in models:
-        for run in model.all_runs():
-            source = read_config(run).get("corpus")
-            if source is None or Path(source).resolve() != corpus.root.resolve():
-                found.append(
-                    f"{run} was trained on {source or 'a corpus it does not name'}: "
-                    f"which clips of {corpus.root} it learned from is taken from the split."
-                )
-    return found
 
 
 def _title(model: str, figures: dict[str, Any]) -> str:
@@ -243,15 +344,15 @@ def _table(
     signed: bool = False,
 ) -> str:
     rows = [
-        [f"{CODES[code]}, {name}", *(_cell(entries.get(m.name), signed) for m in METRICS)]
-        for code in CODES
+        [f"{title}, {name}", *(_cell(codes[code].get(m.name), signed) for m in METRICS)]
+        for code, title in CODES.items()
         for name, codes in models.items()
-        if (entries := codes.get(code)) is not None
+        if code in codes
     ]
     return markdown_table(["codes", *(metric.name for metric in METRICS)], [*rows, *last])
 
 
-def _cell(found: Entry | None, signed: bool = False) -> str:
+def _cell(found: Entry | None, signed: bool) -> str:
     if found is None:
         return ""
     sign = "+" if signed else ""

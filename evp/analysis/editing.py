@@ -20,7 +20,6 @@ Letters: W weights, T frames, S pixels of a side.
 
 import argparse
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,19 +91,6 @@ class TrainedParts:
         return known[speaker, labels[0]], known[speaker, labels[1]]
 
 
-def open_parts(runs: Path, corpus: Corpus) -> TrainedParts:
-    """Read the trained parts.
-
-    Raises:
-        FileNotFoundError: one is not trained yet; the message names it.
-        ValueError: trained on other emotions than the corpus lists.
-    """
-    run = runs / "audio2lm"
-    check_emotions(run, corpus)
-    renderer, model = load_renderer(runs / "edge2video"), load_face_model(runs / "face_model.npz")
-    return TrainedParts(run, load_predictor(run), renderer, model, corpus)
-
-
 def show_blend(
     parts: TrainedParts, sound: Path, target: Clip, labels: tuple[str, str], steps: int, out: Path
 ) -> Figures:
@@ -124,10 +110,13 @@ def show_blend(
     # Frames as a sheet and a video, landmarks as curves.
     pictures = [parts.rendered(face, target) for face in faces]
     texts = [f"w = {weight:g}" for weight in weights]
-    lines = []
-    for time in widest(faces[0], ROWS):
-        names = [f"{texts[0]},  {time / FRAME_RATE:.2f} s", *texts[1:]]
-        lines.append(_side_by_side([column[time] for column in pictures], names))
+    lines = [
+        _side_by_side(
+            [column[time] for column in pictures],
+            [f"{texts[0]},  {time / FRAME_RATE:.2f} s", *texts[1:]],
+        )
+        for time in widest(faces[0], ROWS)
+    ]
     write_png(out / "strip.png", np.concatenate(lines))
     title = f"{speaker}: {labels[0]} (w = 0) to {labels[1]} (w = 1)"
     plot_blend(out / "curves.png", title, faces, weights, truth)
@@ -147,16 +136,9 @@ def widest(faces: Array, count: int) -> list[int]:
 def plot_blend(
     path: Path, title: str, faces_WT: Array, weights: Sequence[float], truth: tuple[Array, Array]
 ) -> None:
-    """Plot a face's tracks under each weight of a blend.
+    """Plot the tracks of a face (W, T, 68, 2), pixels of the aligned face, under each weight.
 
     Heights are above those of the mean true face of the first emotion; dotted are both true means.
-
-    Args:
-        path: the PNG file.
-        title: above the panels.
-        faces_WT: (W, T, 68, 2), pixels of the aligned face.
-        weights: of the lines, from 0 to 1.
-        truth: the mean true faces (68, 2) of both emotions.
     """
 
     def height(points: Sequence[int]) -> Measure:
@@ -192,11 +174,7 @@ def _side_by_side(pictures: Sequence[Image], texts: Sequence[str]) -> Image:
 
 
 def held_out(corpus: Corpus, speaker: str) -> Clip:
-    """Return the first held-out clip of a speaker.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Return the first held-out clip of a speaker; ValueError if there is none."""
     clips = corpus.clips(TEST, speaker)
     if not clips:
         raise ValueError(f"{corpus.root} has no clip of {speaker} in split {TEST}; name a clip")
@@ -213,16 +191,17 @@ def show(args: argparse.Namespace) -> Figures:
         raise ValueError(f"--steps is {args.steps}, wanted 2 weights or more")
     labels = parse_pair(args.blend)
     corpus = Corpus(args.corpus or corpus_of(args.runs / "audio2lm"))
-    parts = open_parts(args.runs, corpus)
-    speaker, out = parts.renderer.speaker, args.out or args.runs / "editing"
+    run = args.runs / "audio2lm"
+    check_emotions(run, corpus)
+    renderer = load_renderer(args.runs / "edge2video")
+    model = load_face_model(args.runs / "face_model.npz")
+    parts = TrainedParts(run, load_predictor(run), renderer, model, corpus)
+    speaker, out = renderer.speaker, args.out or args.runs / "editing"
     sound = args.audio or held_out(corpus, speaker).folder / "audio.wav"
     targets = Corpus(args.targets) if args.targets else corpus
     target = targets.clip(args.target) if args.target else held_out(targets, speaker)
     found = show_blend(parts, sound, target, labels, args.steps, out)
-    known = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in found.items()
-    }
+    known = {name: None if value != value else value for name, value in found.items()}  # NaN
     figures = known | {"speaker": speaker, "target": target.id}
     write_json(out / "figures.json", figures)
     return figures

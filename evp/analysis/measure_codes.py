@@ -16,8 +16,6 @@ mean MFCC is the baseline without a network. For each kind of code:
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.metrics.probes import (
@@ -51,16 +49,14 @@ def measures(
 ) -> dict[str, float]:
     """Return the figures of one kind of code, (clips, D); see the top of this file."""
     train_emotions, test_emotions = labels_of(train, corpus), labels_of(test, corpus)
-    sentences = np.unique([clip.sentence for clip in test], return_inverse=True)[1]
-    speakers = np.array([clip.speaker for clip in test])
-    several = len(np.unique(sentences)) > 1 and len(np.unique(speakers)) > 1
+    sentences, speakers = ([getattr(c, name) for c in test] for name in ("sentence", "speaker"))
     figures = {
         "nearest_mean": nearest_mean_accuracy(train_ND, train_emotions, test_ND, test_emotions),
         "emotion": probe_accuracy(train_ND, train_emotions, test_ND, test_emotions),
         "silhouette": silhouette(test_ND, test_emotions),
         "spread": float(test_ND.std(axis=0).mean()),
     }
-    if several:
+    if len(set(sentences)) > 1 and len(set(speakers)) > 1:
         figures["sentence"] = leave_one_group_out_accuracy(test_ND, sentences, speakers)
     return figures
 

@@ -7,17 +7,9 @@ Every clip's content is combined with the codes (1 - w) a + w b for every ordere
 w = 0, 0.25, 0.5, 0.75, 1, with mean codes of training clips; from neutral, w is the intensity of b
 (paper Fig. 1 b, supplement Fig. 3: the expression changes, the mouth's shape stays). A face is
 projected, brows and mouth corners alone, on the emotion axis between two true faces: the means of
-the speaker's training clips of a and of b, aligned. Prints a table and writes RUN/editing.json:
-`blends` over all pairs, `intensity` over those from neutral, `pairs` for each pair, every time
-
-    rank             median of Spearman's correlation of the projection with w; rank_share: share
-                     not below 0.9
-    mouth_r          median of the lowest correlation of mouth opening with that at w = 0;
-                     mouth_share: share not below 0.9
-    projection       median projection at each weight, 0 at a, 1 at b
-    settling_frames  median frames after a step of the code from a to b until 0.9 of its effect;
-                     settling_share: share of the steps that come so far before the clip ends
-    paths            clips and pairs counted
+the speaker's training clips of a and of b, aligned; 0 at a, 1 at b. Prints a table of what `ROWS`
+describes and writes RUN/editing.json: `blends` over all pairs, `intensity` over those from neutral,
+`pairs` for each pair.
 
 Letters: W weights, T frames, E channels of an emotion code, C of a content code.
 """
@@ -108,13 +100,6 @@ def meets(values: ArrayLike) -> Array:
     return np.asarray(values) >= WANTED - ROUNDING
 
 
-def blended_codes(first: Array, second: Array, weights: ArrayLike) -> Array:
-    """Return (1 - w) a + w b for each weight, (W, E) float32."""
-    w = np.asarray(weights, float)[:, None]
-    codes: Array = (1 - w) * first + w * second
-    return codes.astype(np.float32)
-
-
 def blended_faces(
     predictor: Predictor,
     content_TC: Tensor,
@@ -124,17 +109,14 @@ def blended_faces(
 ) -> tuple[Array, Array]:
     """Return a sound's faces at each weight (W, T, 68, 2), and those (T, 68, 2) of a step.
 
-    Args:
-        predictor: a trained audio-to-landmark run.
-        content_TC: content codes of the sound.
-        codes: (E,) of both emotions; the step is from the one to the other in the middle frame.
-        weights: of the second.
-        speaker: whose face it is.
+    The content codes are the sound's, (T, C); the two emotion codes are (E,), the weights those of
+    the second. The step is from the first code to the second in the middle frame.
     """
-    T = len(content_TC)
-    blends = np.repeat(blended_codes(*codes, weights)[:, None], T, axis=1)
+    T, w = len(content_TC), np.asarray(weights, float)[:, None]
+    blends = ((1 - w) * codes[0] + w * codes[1]).astype(np.float32)
     step = np.where((np.arange(T) < T // 2)[:, None], *codes)[None]
-    all_codes = np.concatenate([blends, step.astype(np.float32)])
+    every = np.repeat(blends[:, None], T, axis=1)
+    all_codes = np.concatenate([every, step.astype(np.float32)])
     neutral = predictor.space.neutral_of(speaker)
     faces = faces_under(predictor.model, content_TC, all_codes, neutral)
     return faces[:-1], faces[-1]
@@ -147,26 +129,20 @@ def path_figures(
     weights: Sequence[float],
     truth: tuple[Array, Array],
 ) -> PathFigures:
-    """Return the figures of one path.
+    """Return the figures of one path, named by clip, first and second label.
 
     Args:
-        name: clip, first and second label.
-        faces_WT: (W, T, 68, 2), pixels of the aligned face; the first weight 0, the last 1.
+        faces_WT: (W, T, 68, 2), pixels of the aligned face; weights rise from 0 to 1.
         stepped: (T, 68, 2), under a code that steps from the first to the second at frame T // 2.
-        weights: rising.
         truth: mean true faces (68, 2) of both labels.
     """
     projected_WT = emotion_projection(faces_WT, *truth)
     means = projected_WT.mean(axis=1)
     mouths = [mouth_opening(faces) for faces in faces_WT]
-    stepped_T = emotion_projection(stepped, *truth)
-    return PathFigures(
-        *name,
-        projection=tuple(means.tolist()),
-        rank=rank_correlation(means, weights),
-        mouth_r=float(np.min([correlation(mouths[0], mouth) for mouth in mouths[1:]])),
-        settling_frames=settling_time(stepped_T, projected_WT[0], projected_WT[-1]),
-    )
+    mouth_r = float(np.min([correlation(mouths[0], mouth) for mouth in mouths[1:]]))
+    settling = settling_time(emotion_projection(stepped, *truth), projected_WT[0], projected_WT[-1])
+    rank = rank_correlation(means, weights)
+    return PathFigures(*name, tuple(means.tolist()), rank, mouth_r, settling)
 
 
 def settling_time(stepped: Array, before: Array, after: Array) -> float:
@@ -200,11 +176,11 @@ def measure(run_dir: Path, corpus: Corpus, split: str) -> Figures:
     for path in sorted(paths, key=lambda path: (path.first, path.second)):
         by_pair.setdefault(f"{path.first}:{path.second}", []).append(path)
     from_neutral = [path for path in paths if path.first == NEUTRAL]
+    counts = {"clips": len(clips), "speakers": len({clip.speaker for clip in clips})}
     return {
         "split": split,
         "weights": list(WEIGHTS),
-        "clips": len(clips),
-        "speakers": len({clip.speaker for clip in clips}),
+        **counts,
         "blends": summary(paths),
         "intensity": summary(from_neutral) if from_neutral else None,
         "pairs": {pair: summary(found) for pair, found in by_pair.items()},
@@ -228,16 +204,17 @@ def clip_paths(
 
 def summary(paths: Sequence[PathFigures]) -> Figures:
     """Return the figures over paths; None where not one of them is known."""
-    ranks, mouths = [path.rank for path in paths], [path.mouth_r for path in paths]
-    settling = [path.settling_frames for path in paths]
-    return {
-        "rank": _median(ranks),
-        "rank_share": float(meets(ranks).mean()),
-        "mouth_r": _median(mouths),
-        "mouth_share": float(meets(mouths).mean()),
+    columns = {
+        name: np.array([getattr(path, name) for path in paths])
+        for name in ("rank", "mouth_r", "settling_frames")
+    }
+    known = {name: each[np.isfinite(each)] for name, each in columns.items()}
+    medians = {name: float(np.median(e)) if len(e) else None for name, e in known.items()}
+    return medians | {
+        "rank_share": float(meets(columns["rank"]).mean()),
+        "mouth_share": float(meets(columns["mouth_r"]).mean()),
+        "settling_share": len(known["settling_frames"]) / len(paths),
         "projection": np.median([path.projection for path in paths], axis=0).tolist(),
-        "settling_frames": _median(settling),
-        "settling_share": float(np.isfinite(settling).mean()),
         "paths": len(paths),
     }
 
@@ -250,12 +227,6 @@ def table(found: Figures) -> str:
         cells = [_cell(found[kind]["projection"][k]) for kind in kinds]
         rows.append(["projection", *cells, f"on the emotion axis at w = {weight:g}, median"])
     return markdown_table(["figure", *kinds, "what"], rows, left=(0, len(kinds) + 1))
-
-
-def _median(values: ArrayLike) -> float | None:
-    known = np.asarray(values, float)
-    known = known[np.isfinite(known)]
-    return float(np.median(known)) if len(known) else None
 
 
 def _cell(value: float | None) -> str:
