@@ -126,26 +126,13 @@ def macro_interval(
     return _bca((np.arange(len(sums)),), mean_of_means)
 
 
-def difference_interval(
-    ours: ArrayLike, theirs: ArrayLike, speakers: Sequence[str] | None = None
-) -> Interval:
-    """Return the mean of ours minus theirs on the same clips, and its paired interval.
-
-    Both methods see the same draw, so what makes a clip hard for both cancels.
-
-    Args:
-        ours, theirs: (N,), the same clip at the same place.
-        speakers: (N,) as in `mean_interval`.
-    """
-    first, second = _checked_pair(ours, theirs)
-    return mean_interval(first - second, speakers)
-
-
 def ratio_interval(
     ours: ArrayLike, theirs: ArrayLike, speakers: Sequence[str] | None = None
 ) -> Interval | None:
     """Return the ratio of the means of ours and theirs on the same clips; None if theirs is 0."""
-    first, second = _checked_pair(ours, theirs)
+    first, second = _checked(ours), _checked(theirs)
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} scores against {len(second)}; pair them clip by clip")
     return _ratio(first, second, speakers) if second.sum() else None
 
 
@@ -238,13 +225,6 @@ def _checked(values: ArrayLike) -> Array:
     if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
         raise ValueError(f"scores of shape {numbers.shape}: wanted one finite number per clip")
     return numbers
-
-
-def _checked_pair(ours: ArrayLike, theirs: ArrayLike) -> tuple[Array, Array]:
-    first, second = _checked(ours), _checked(theirs)
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} scores against {len(second)}; pair them clip by clip")
-    return first, second
 
 
 def _indices(names: ArrayLike, wanted: int) -> Array:

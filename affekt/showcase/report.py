@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from affekt.evaluation.tables.build import NoFiguresError, TableOptions, build_ablation, build_table
+from affekt.evaluation.tables.build import NoFiguresError, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import load_papers
 from affekt.evaluation.tables.table import Table
@@ -193,6 +193,6 @@ def _tables(folders: list[Path], names: tuple[str, ...]) -> Iterator[Table]:
     evaluations = [load_evaluation(folder) for folder in folders]
     for name in names:
         try:
-            yield build_table(load_papers()[name], evaluations, TableOptions(per_emotion=True))
+            yield build_table(load_papers()[name], evaluations, per_emotion=True)
         except NoFiguresError:
             continue

@@ -6,7 +6,7 @@ import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
-from affekt.evaluation.tables.build import NoFiguresError, TableOptions, build_ablation, build_table
+from affekt.evaluation.tables.build import NoFiguresError, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import PaperTable, load_papers
 from affekt.evaluation.tables.table import Format, render
@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
         raise ValueError(f"--format {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     if paper.layout != "ablation":
         evaluations = [load_evaluation(folder) for folder in args.evaluations]
-        table = build_table(paper, evaluations, TableOptions(args.per_emotion, args.mixed))
+        table = build_table(paper, evaluations, args.per_emotion, args.mixed)
     elif len(args.evaluations) == 1:
         table = build_ablation(paper, load_ablation(args.evaluations[0]))
     else:

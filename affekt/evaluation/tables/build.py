@@ -6,68 +6,69 @@ that row, any other beside the paper's own method.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from string import ascii_lowercase as LETTERS
 
 import numpy as np
 
 from affekt.evaluation.controls import CONTROLS, RESULT, TRUTH
 from affekt.evaluation.protocol import NETWORK_METRICS
-from affekt.evaluation.tables.cells import (
-    ACCURACY,
-    CORRECT,
-    RATIO,
-    TRUTHS_ACCURACY,
-    macro_cells,
-    marked_cells,
-    row_cells,
-)
+from affekt.evaluation.tables.cells import CORRECT, macro_cells, marked_cells, row_cells
 from affekt.evaluation.tables.evaluations import Ablation, Evaluation, refuse_mixture
 from affekt.evaluation.tables.notes import ablation_notes, notes_of
 from affekt.evaluation.tables.papers import PaperTable
 from affekt.evaluation.tables.table import Cell, Table, TableColumn, TableRow
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class NoFiguresError(ValueError):
     """None of a table's figures was measured."""
 
 
-@dataclass(frozen=True)
-class TableOptions:
-    """Rows beside the means over clips, and whether protocols may differ."""
-
-    per_emotion: bool = False
-    mixed: bool = False  # evaluations of different protocols, each row marked with its own
-
-
 def build_table(
-    paper: PaperTable, evaluations: Sequence[Evaluation], options: TableOptions | None = None
+    paper: PaperTable,
+    evaluations: Sequence[Evaluation],
+    per_emotion: bool = False,
+    mixed: bool = False,
 ) -> Table:
     """Return a table of one or more evaluations.
+
+    Args:
+        paper: whose table.
+        evaluations: those that the table shows.
+        per_emotion: add a row of each emotion.
+        mixed: protocols may differ; each row is marked with its own.
 
     Raises:
         NoFiguresError: none of the table's figures is in any of them.
         ValueError: no evaluation, or two of one name or of different protocols.
     """
-    options = options or TableOptions()
+    # Evaluations that cannot stand in one table.
     if paper.layout == "ablation":
         raise ValueError(f"{paper.id} is made from an ablation (test.py ablate), not evaluations")
-    _check(paper, evaluations, options.mixed)
-    marked = marked_cells(paper, evaluations)
-    rows = [
-        row
-        for evaluation in evaluations
-        if RESULT in evaluation.scores
-        for row in _of_method(paper, evaluation, marked[evaluation.name], options)
-    ]
-    if sum(row.kind == "result" for row in rows) > 1:
-        rows = _lettered(rows)
-    rows += _controls(paper, evaluations, options.mixed)
+    if not evaluations:
+        raise ValueError("no evaluation to make a table of")
+    names = [evaluation.name for evaluation in evaluations]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two evaluations are named {twice[0]!r}; run one with another --name")
+    if not mixed:
+        own = (paper.metric,) if paper.metric else (CORRECT,) if paper.layout == "accuracy" else ()
+        refuse_mixture(evaluations, [*own, *(column.metric for column in paper.columns)])
+    # The methods' rows, each with a letter where there are several.
+    measured = [evaluation for evaluation in evaluations if RESULT in evaluation.scores]
+    if len(measured) > len(LETTERS):
+        raise ValueError(f"{len(measured)} evaluations in one table, {len(LETTERS)} at most")
+    marked, rows = marked_cells(paper, evaluations), []
+    for evaluation, letter in zip(measured, LETTERS, strict=False):
+        label, letter = _label(evaluation.name, evaluation, mixed), letter * (len(measured) > 1)
+        cells = _beside_print(paper, evaluation, marked[evaluation.name])
+        rows.append(TableRow(label, "result", cells, evaluation.name, letter))
+        rows += _part_rows(paper, evaluation, label, per_emotion)
+    # The controls and the paper's rows.
+    rows += _controls(paper, evaluations, mixed)
     _require_figures(paper, rows, "no evaluation has a")
     rows += _paper_rows(paper)
-    notes = notes_of(paper, evaluations, rows)
-    return Table(paper.id, paper.title, _columns(paper), rows, notes)
+    return Table(paper.id, paper.title, _columns(paper), rows, notes_of(paper, evaluations, rows))
 
 
 def build_ablation(paper: PaperTable, ablation: Ablation) -> Table:
@@ -101,18 +102,6 @@ def over_seeds(values: Sequence[float]) -> Cell:
     return Cell(float(np.mean(values)), deviation=deviation, count=len(values))
 
 
-def _check(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> None:
-    if not evaluations:
-        raise ValueError("no evaluation to make a table of")
-    names = [evaluation.name for evaluation in evaluations]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"two evaluations are named {twice[0]!r}; run one with another --name")
-    if not mixed:
-        own = (paper.metric,) if paper.metric else (CORRECT,) if paper.layout == "accuracy" else ()
-        refuse_mixture(evaluations, [*own, *(column.metric for column in paper.columns)])
-
-
 def _require_figures(paper: PaperTable, rows: Sequence[TableRow], missing: str) -> None:
     if not any(row.cells for row in rows):
         wanted = ", ".join(column.metric for column in paper.columns)
@@ -120,84 +109,67 @@ def _require_figures(paper: PaperTable, rows: Sequence[TableRow], missing: str) 
 
 
 def _columns(paper: PaperTable) -> list[TableColumn]:
-    return [
-        TableColumn(
-            each.metric,
-            each.heading,
-            each.better,
-            each.decimals,
-            each.decimals if each.printed_decimals is None else each.printed_decimals,
-            paper.has_dagger(each),
+    columns = []
+    for each in paper.columns:
+        printed = each.decimals if each.printed_decimals is None else each.printed_decimals
+        columns.append(
+            TableColumn(
+                each.metric,
+                each.heading,
+                each.better,
+                each.decimals,
+                printed,
+                paper.has_dagger(each),
+            )
         )
-        for each in paper.columns
-    ]
+    return columns
 
 
 def _paper_rows(paper: PaperTable) -> list[TableRow]:
     """Return the rows that the paper prints, in its order."""
-    rows = []
-    for row in paper.rows:
-        cells = {key: Cell(value) for key, value in _figures(paper, row.name).items()}
-        rows.append(TableRow(f"{row.name} (paper)", "paper", cells))
-    return rows
-
-
-def _figures(paper: PaperTable, name: str) -> dict[str, float]:
-    """Return a row of the paper, with the ratio of two accuracies that it prints."""
-    figures = paper.figures(name)
-    if figures.keys() >= {ACCURACY, TRUTHS_ACCURACY}:
-        figures[RATIO] = figures[ACCURACY] / figures[TRUTHS_ACCURACY]
-    return figures
+    rows = {row.name: paper.figures(row.name) for row in paper.rows}
+    return [
+        TableRow(f"{name} (paper)", "paper", {key: Cell(value) for key, value in row.items()})
+        for name, row in rows.items()
+    ]
 
 
 def _beside(paper: PaperTable, cells: Mapping[str, Cell], name: str) -> dict[str, Cell]:
     """Put the figures of the paper's row `name` beside those of ours."""
-    printed = _figures(paper, name)
+    printed = paper.figures(name)
     facing = {each.metric: each.counterpart or each.metric for each in paper.columns}
     return {key: replace(cell, paper=printed.get(facing[key])) for key, cell in cells.items()}
 
 
-def _of_method(
-    paper: PaperTable, evaluation: Evaluation, marked: dict[str, Cell], options: TableOptions
-) -> list[TableRow]:
-    """Return a method's rows: the mean over clips, that over emotions, each emotion's."""
-    record = evaluation.record
-    # The printed figures stand beside ours where the protocol follows the paper.
-    if record.get("papers_own", True):
-        own = [row.name for row in paper.rows if row.name == evaluation.name] or [paper.own]
-        marked = _beside(paper, marked, own[0])
+def _beside_print(
+    paper: PaperTable, evaluation: Evaluation, cells: dict[str, Cell]
+) -> dict[str, Cell]:
+    """Put the paper's figures beside a result's, where the two compare."""
+    if not evaluation.record.get("papers_own", True):  # another protocol than the paper's
+        return cells
+    own = [row.name for row in paper.rows if row.name == evaluation.name] or [paper.own]
+    cells = _beside(paper, cells, own[0])
     # SyncNet's distances have the unit of its own embeddings, so those of a network that was
     # trained here do not compare with printed ones. An emotion accuracy is a share with any
     # classifier, and every paper trains its own.
-    if "sync" in (record.get("trained_here") or []):
-        sync = {
-            key: replace(marked[key], paper=None)
-            for key in NETWORK_METRICS["sync"]
-            if key in marked
-        }
-        marked = marked | sync
-    name = _label(evaluation.name, evaluation, options.mixed)
-    rows = [TableRow(name, "result", dict(marked), method=evaluation.name)]
+    if "sync" in (evaluation.record.get("trained_here") or []):
+        sync = NETWORK_METRICS["sync"]
+        return {k: replace(c, paper=None) if k in sync else c for k, c in cells.items()}
+    return cells
+
+
+def _part_rows(
+    paper: PaperTable, evaluation: Evaluation, label: str, per_emotion: bool
+) -> list[TableRow]:
+    """Return a method's row of the mean of the emotions' means and, if wanted, each emotion's."""
     if paper.layout == "emotions":
-        return rows
-    # The mean of the emotions' means, and each emotion's.
+        return []
     means = macro_cells(paper, evaluation, RESULT)
-    rows += [TableRow(f"{name}, mean of emotions", "mean", means)] if means else []
-    if options.per_emotion:
-        for emotion in sorted({each for each in evaluation.emotions.values() if each}):
-            part = row_cells(paper, evaluation, RESULT, emotion)
-            rows.append(TableRow(f"{name}, {emotion}", "emotion", part))
+    rows = [TableRow(f"{label}, mean of emotions", "mean", means)] if means else []
+    for emotion in sorted({*evaluation.emotions.values()} - {""}) if per_emotion else ():
+        part = row_cells(paper, evaluation, RESULT, emotion)
+        rows.append(TableRow(f"{label}, {emotion}", "emotion", part))
     return rows
-
-
-def _lettered(rows: Sequence[TableRow]) -> list[TableRow]:
-    results = [row.method for row in rows if row.kind == "result"]
-    if len(results) > len(LETTERS):
-        raise ValueError(f"{len(results)} evaluations in one table, {len(LETTERS)} at most")
-    letters = dict(zip(results, LETTERS, strict=False))
-    return [
-        replace(row, letter=letters[row.method]) if row.kind == "result" else row for row in rows
-    ]
 
 
 def _controls(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> list[TableRow]:

@@ -17,11 +17,16 @@ from itertools import combinations
 
 from affekt.evaluation.controls import RESULT, TRUTH
 from affekt.evaluation.tables.evaluations import Evaluation, Scores, different_truths, weights_of
-from affekt.evaluation.tables.papers import PaperColumn, PaperTable
+from affekt.evaluation.tables.papers import (
+    ACCURACY,
+    RATIO,
+    TRUTHS_ACCURACY,
+    PaperColumn,
+    PaperTable,
+)
 from affekt.evaluation.tables.table import Cell
 from affekt.metrics.intervals import (
     Interval,
-    difference_interval,
     enough_speakers,
     macro_interval,
     mean_interval,
@@ -31,7 +36,6 @@ from affekt.metrics.intervals import (
 
 CORPUS = ("fid", "kid")  # of all clips at once: read from the evaluation, never averaged
 CORRECT = "emotion_correct"  # 1 where the classifier names the clip's emotion, else 0
-ACCURACY, TRUTHS_ACCURACY, RATIO = "emotion_accuracy", "truth_accuracy", "accuracy_ratio"
 MEAN = "mean"  # the column of the mean over emotions
 PERCENT = 100.0
 MIN_CLIPS = 6  # a bootstrap over fewer is far too narrow
@@ -107,18 +111,21 @@ def _scores_of(paper: PaperTable, evaluation: Evaluation, row: str, column: str)
 
 def _mean_cell(scores: Scores, evaluation: Evaluation, over_emotions: bool = False) -> Cell:
     """Return the mean, each clip of equal weight or each emotion of equal weight."""
+    by_clip, by_speaker = _intervals(scores, evaluation, over_emotions)
+    enough = over_emotions or len(scores) >= MIN_CLIPS
+    return Cell(by_clip.value, by_clip if enough else None, by_speaker, count=len(scores))
+
+
+def _intervals(
+    scores: Scores, evaluation: Evaluation, over_emotions: bool
+) -> tuple[Interval, Interval | None]:
+    """Return the mean's intervals by clip and, where there are enough speakers, by speaker."""
     values, speakers = list(scores.values()), _speakers_of(scores, evaluation)
+    if not over_emotions:
+        return mean_interval(values), mean_interval(values, speakers) if speakers else None
     emotions = [evaluation.emotions[clip] for clip in scores]
-
-    def interval(drawn: list[str] | None = None) -> Interval:
-        if over_emotions:
-            return macro_interval(values, emotions, drawn)
-        return mean_interval(values, drawn)
-
-    by_clip = interval()
-    by_speaker = interval(speakers) if speakers else None
-    enough = over_emotions or len(values) >= MIN_CLIPS
-    return Cell(by_clip.value, by_clip if enough else None, by_speaker, count=len(values))
+    by_speaker = macro_interval(values, emotions, speakers) if speakers else None
+    return macro_interval(values, emotions), by_speaker
 
 
 def _speakers_of(clips: Iterable[str], evaluation: Evaluation) -> list[str] | None:
@@ -149,12 +156,8 @@ def _share_cell(correct: Sequence[float], clips: Sequence[str], evaluation: Eval
     """Return a share in percent: Wilson's interval by clip, the bootstrap's by speaker."""
     if not set(correct) <= {0.0, 1.0}:
         raise ValueError(f"{evaluation.name}: {CORRECT} holds figures that are neither 0 nor 1")
-    share, speakers = (
-        wilson_interval(int(sum(correct)), len(correct)),
-        _speakers_of(clips, evaluation),
-    )
-    by_clip = share.scaled(PERCENT)
-    percent = [PERCENT * each for each in correct]
+    by_clip = wilson_interval(int(sum(correct)), len(correct)).scaled(PERCENT)
+    percent, speakers = [PERCENT * each for each in correct], _speakers_of(clips, evaluation)
     by_speaker = mean_interval(percent, speakers) if speakers else None
     return Cell(by_clip.value, by_clip, by_speaker, count=len(correct))
 
@@ -168,30 +171,12 @@ def _winner(
     metric = CORRECT if column.metric == ACCURACY else paper.metric or column.metric
     if weights_of(first, metric) != weights_of(second, metric):
         return None
-    found = _paired_difference(paper, column.metric, first, second)
-    if not found or not all(interval.excludes_zero for interval in found):
+    # Intervals of first minus second on their common clips: by clip, and by speaker.
+    ours, theirs = (_scores_of(paper, each, RESULT, column.metric) for each in (first, second))
+    less = {clip: ours[clip] - theirs[clip] for clip in ours if clip in theirs}
+    if len(less) < MIN_PAIRS:
         return None
-    lower = found[0].value < 0
-    return first if lower == (column.better == "lower") else second
-
-
-def _paired_difference(
-    paper: PaperTable, column: str, first: Evaluation, second: Evaluation
-) -> list[Interval]:
-    """Return the intervals of first minus second on their common clips: by clip, and by speaker.
-
-    Empty if there are too few common clips; without the second where there are too few speakers.
-    """
-    ours = _scores_of(paper, first, RESULT, column)
-    theirs = _scores_of(paper, second, RESULT, column)
-    common = [clip for clip in ours if clip in theirs]
-    if len(common) < MIN_PAIRS:
-        return []
-    speakers = _speakers_of(common, first)
-    drawn = [None] if speakers is None else [None, speakers]
-    one, other = [ours[clip] for clip in common], [theirs[clip] for clip in common]
-    if column != MEAN:
-        return [difference_interval(one, other, by) for by in drawn]
-    emotions = [first.emotions[clip] for clip in common]
-    less = [a - b for a, b in zip(one, other, strict=True)]
-    return [macro_interval(less, emotions, by) for by in drawn]
+    by_clip, by_speaker = _intervals(less, first, column.metric == MEAN)
+    if not by_clip.excludes_zero or (by_speaker and not by_speaker.excludes_zero):
+        return None
+    return first if (by_clip.value < 0) == (column.better == "lower") else second

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from affekt.runtime.config import load_config
 
+ACCURACY, TRUTHS_ACCURACY, RATIO = "emotion_accuracy", "truth_accuracy", "accuracy_ratio"
 PRINTED = Path(__file__).with_name("papers.yaml")
 Layout = tp.Literal["metrics", "emotions", "accuracy", "ablation"]
 
@@ -72,15 +73,14 @@ class PaperTable:
         printed = [column.metric for column in self.columns if column.printed]
         _distinct([column.metric for column in self.columns], f"{self.id}: the column")
         _distinct([row.name for row in self.rows], f"{self.id}: the row")
+        # Each row has the figures of the printed columns.
         for row in self.rows:
             if len(row.values) != len(printed):
                 found = f"{self.id}: the row {row.name!r} has {len(row.values)} values"
                 raise ValueError(f"{found}, wanted {len(printed)}: {', '.join(printed)}")
             if not all(value is None or math.isfinite(value) for value in row.values):
                 raise ValueError(f"{self.id}: the row {row.name!r} holds a value that is no number")
-        self._check_names(printed)
-
-    def _check_names(self, printed: list[str]) -> None:
+        # Rows and columns that are named are there.
         rows = [row.name for row in self.rows]
         for name in (self.own, self.truth):
             if name is not None and name not in rows:
@@ -92,11 +92,14 @@ class PaperTable:
             raise ValueError(f"{self.id}: a table by emotion, and no other, names its metric")
 
     def figures(self, name: str) -> dict[str, float]:
-        """Return the figures of the row `name` by column, without those that are not known."""
+        """Return the known figures of the row `name` by column, and the ratio of accuracies."""
         row = next(row for row in self.rows if row.name == name)
         printed = [column.metric for column in self.columns if column.printed]
         pairs = zip(printed, row.values, strict=True)
-        return {metric: value for metric, value in pairs if value is not None}
+        known = {metric: value for metric, value in pairs if value is not None}
+        if known.keys() >= {ACCURACY, TRUTHS_ACCURACY}:
+            known[RATIO] = known[ACCURACY] / known[TRUTHS_ACCURACY]
+        return known
 
     def beside_ours(self) -> dict[str, dict[str, float]]:
         """Return the figures of each row by the name of our ablation's row beside it."""

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from affekt.evaluation.tables.build import NoFiguresError, TableOptions, build_ablation, build_table
+from affekt.evaluation.tables.build import NoFiguresError, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import load_papers
 from affekt.metrics.intervals import macro_interval, mean_interval, wilson_interval
@@ -86,7 +86,7 @@ def test_figures_of_different_networks_or_truths_are_refused_and_never_marked(ev
         ValueError, match="emotion_correct of 'one' and of 'two' comes from networks"
     ):
         build_table(emotion, [one, two])
-    mixed = build_table(emotion, [one, two], TableOptions(mixed=True))
+    mixed = build_table(emotion, [one, two], mixed=True)
     assert not any(cell.better_than for row in mixed.rows for cell in row.cells.values())
     first = evaluation(lines("result", "m_ld", noisy(2)), name="first", truths={"clip0": "x"})
     other = evaluation(lines("result", "m_ld", noisy(3)), name="other", truths={"clip0": "y"})
@@ -134,14 +134,14 @@ def test_five_speakers_give_an_interval_by_speaker_four_or_an_unknown_one_do_not
 def test_the_mean_of_emotions_weighs_emotions_alike(evaluation):
     scores = lines("result", "m_ld", [1.0, 3.0, 2.0], emotions=("happy", "happy", "angry"))
     scores += [line("clip9", "result", "m_ld", 10.0, emotion="sad")]
-    table = build_table(TABLE_1, [evaluation(scores)], TableOptions(per_emotion=True))
+    table = build_table(TABLE_1, [evaluation(scores)], per_emotion=True)
     names = [row.name for row in table.rows if row.kind not in ("paper", "control")]
     assert names == ["ours", "ours, mean of emotions", "ours, angry", "ours, happy", "ours, sad"]
     assert cell_of(table, "ours", "m_ld").value == 4.0
     assert cell_of(table, "ours, mean of emotions", "m_ld").value == pytest.approx(14 / 3)
     assert cell_of(table, "ours, happy").value == 2.0
     unknown = evaluation(lines("result", "m_ld", [1.0, 3.0], emotions=(None,)), name="unknown")
-    table = build_table(TABLE_1, [unknown], TableOptions(per_emotion=True))
+    table = build_table(TABLE_1, [unknown], per_emotion=True)
     assert [row.name for row in table.rows if row.kind != "paper"] == ["unknown"]
 
 
@@ -244,7 +244,7 @@ def test_evaluations_of_different_protocols_are_refused_or_marked(evaluation):
         ValueError, match=r"'one' .* version 1 \(0123456789ab\), .* version 2 .*--mixed"
     ):
         build_table(TABLE_1, [one, two])
-    table = build_table(TABLE_1, [one, two], TableOptions(mixed=True))
+    table = build_table(TABLE_1, [one, two], mixed=True)
     assert [row.name for row in table.rows if row.kind == "result"] == [
         "one [evp-table1 version 1 (0123456789ab), mediapipe 0.10.21]",
         "two [evp-table1 version 2 (ba9876543210), mediapipe 0.10.21]",
@@ -292,7 +292,7 @@ def test_emotion_accuracy_stands_beside_the_truths_and_their_ratio(evaluation):
 def test_accuracy_per_emotion_and_its_macro_mean(evaluation):
     scores = correct(("result", [1, 1, 0, 1]), emotions=("happy", "happy", "angry", "angry"))
     scores += [line("clip9", "result", "emotion_correct", 0, emotion="angry")]
-    table = build_table(EMOTION, [evaluation(scores)], TableOptions(per_emotion=True))
+    table = build_table(EMOTION, [evaluation(scores)], per_emotion=True)
     accuracies = {row.name: row.cells["emotion_accuracy"].value for row in table.rows[:4]}
     assert accuracies == pytest.approx(
         {"ours": 60, "ours, mean of emotions": 200 / 3, "ours, angry": 100 / 3, "ours, happy": 100}
