@@ -7,7 +7,7 @@ from pathlib import Path
 
 from affekt.evaluation.pairing import find_pairs, find_videos
 from affekt.evaluation.tables.table import render
-from affekt.evaluation.user_study.answers import confusions, read_sheets, study_table
+from affekt.evaluation.user_study.answers import read_sheets, study_table
 from affekt.evaluation.user_study.design import (
     PROTOCOLS,
     REAL,
@@ -17,9 +17,7 @@ from affekt.evaluation.user_study.design import (
     read_key,
 )
 from affekt.evaluation.user_study.export import write_study
-from affekt.media.emotions import EMOTIONS
 from affekt.runtime.files import write_json, write_text
-from affekt.runtime.markdown import markdown_table
 
 HELP = "write the forms of a user study; count its answers"
 DESCRIPTION = """Run EVP's Figure 6 or Xu et al.'s Table 2: a folder of forms, and what they answer.
@@ -39,8 +37,7 @@ and left out. It writes results.json, results.md and results.tex.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     actions = parser.add_subparsers(dest="action", required=True)
-    export = actions.add_parser("export", help="write the forms of a study")
-    add = export.add_argument
+    add = actions.add_parser("export", help="write the forms of a study").add_argument
     add("--results", action="append", required=True, metavar="NAME=DIR",
         help="a method and its folder of videos, named by clip id; once for each")  # fmt: skip
     add("--truth", type=Path, required=True, help="folder of true videos, or a prepared corpus")
@@ -53,10 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", default="test_sentence", help="of a prepared corpus")
     add("--seed", type=int, default=0, help="of clips, numbers and order; keep it with the key")
     add("--unbalanced", action="store_true", help="go on though clips are missing")
-    counted = actions.add_parser("import", help="count the answers")
-    counted.add_argument("--study", type=Path, required=True, help="the folder that export wrote")
-    counted.add_argument("--answers", type=Path, required=True, help="folder of answers (*.json)")
-    counted.add_argument("--out", type=Path, required=True, help="folder for the figures")
+    add = actions.add_parser("import", help="count the answers").add_argument
+    add("--study", type=Path, required=True, help="the folder that export wrote")
+    add("--answers", type=Path, required=True, help="folder of answers (*.json)")
+    add("--out", type=Path, required=True, help="folder for the figures")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -69,15 +66,19 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    protocol = PROTOCOLS[args.protocol]
-    truths = {
-        case.id: case for case in find_pairs(None, args.truth, args.split, args.manifest).pairs
-    }
-    results = {name: find_videos(folder) for name, folder in _named(args.results).items()}
+    results: dict[str, dict[str, Path]] = {}
+    for text in args.results:
+        name, _, folder = text.partition("=")
+        if not (name and folder):
+            raise ValueError(f"--results {text!r}: wanted NAME=DIR")
+        if name in (REAL, *results):
+            raise ValueError(f"--results {text!r}: the name {name!r} is taken")
+        results[name] = find_videos(Path(folder))
+    truths = find_pairs(None, args.truth, args.split, args.manifest).pairs
     # The clips of the study, as many of each speaker and emotion.
+    protocol = PROTOCOLS[args.protocol]
     have = {name: set(videos) for name, videos in results.items()}
-    wanted = protocol.clips if args.clips is None else args.clips
-    chosen, gaps = choose_clips(list(truths.values()), have, wanted, args.seed)
+    chosen, gaps = choose_clips(truths, have, args.clips or protocol.clips, args.seed)
     _warn(f"not balanced: {gap}" for gap in gaps)
     if gaps and not args.unbalanced:
         raise ValueError(
@@ -85,18 +86,16 @@ def _export(args: argparse.Namespace) -> int:
             "videos, ask for fewer by --clips, or go on with --unbalanced"
         )
     # The clips that show the emotions before they are asked.
-    everything = list(truths.values()) if protocol.emotion else []
-    examples = choose_examples(everything, chosen, args.seed)
+    examples = choose_examples(truths, chosen, args.seed) if "choose" in protocol.tasks else {}
     both = sorted(set(examples.values()) & {case.id for case in chosen})
     _warn(f"shown as an example and asked about too: {clip}" for clip in both)
     # Numbers and orders, and the folder.
-    methods = [REAL, *results]
     study = make_study(
-        args.protocol, methods, chosen, examples, args.participants, args.each, args.seed
+        args.protocol, [REAL, *results], chosen, examples, args.participants, args.each, args.seed
     )
-    write_study(args.out, study, truths, results)
+    write_study(args.out, study, {case.id: case for case in truths}, results)
     sys.stdout.write(
-        f"study {study.id}: {len(chosen)} clips of {len(methods)} methods; each of "
+        f"study {study.id}: {len(chosen)} clips of {len(study.methods)} methods; each of "
         f"{args.participants} participants rates {len(study.participants[0].rate)} videos\n"
         f"hand out {args.out / 'public'}: index.html?p=1 to ?p={args.participants}\n"
         f"keep {args.out / 'private'} to yourself\n"
@@ -110,35 +109,14 @@ def _import(args: argparse.Namespace) -> int:
     _warn(f"not counted: {file}: {reason}" for file, reason in refused.items())
     if not sheets:
         raise ValueError(f"none of the {len(refused)} files of {args.answers} counts")
-    table, counts = study_table(sheets, study), confusions(sheets, study)
-    text = render(table, "md")
-    for method, rows in counts.items():
-        cells = [[true, *map(str, row)] for true, row in zip(EMOTIONS, rows, strict=True)]
-        text += f"\n{markdown_table([f'{method}: true, chosen', *EMOTIONS], cells)}\n"
+    table = study_table(sheets, study)
     record = table.as_json() | {"participants": len(sheets), "refused": refused}
-    write_json(args.out / "results.json", record | {"emotions": EMOTIONS, "confusion": counts})
-    write_text(args.out / "results.md", text)
+    write_json(args.out / "results.json", record)
+    write_text(args.out / "results.md", render(table, "md"))
     write_text(args.out / "results.tex", render(table, "tex"))
-    sys.stdout.write(text)
+    sys.stdout.write(render(table, "md"))
     return 0
 
 
 def _warn(lines: tp.Iterable[str]) -> None:
     sys.stderr.writelines(f"{line}\n" for line in lines)
-
-
-def _named(pairs: list[str]) -> dict[str, Path]:
-    """Return the folders by name.
-
-    Raises:
-        ValueError: no NAME=DIR, a name twice, or the name of the real videos.
-    """
-    named: dict[str, Path] = {}
-    for text in pairs:
-        name, sign, folder = text.partition("=")
-        if not (name and sign and folder):
-            raise ValueError(f"--results {text!r}: wanted NAME=DIR")
-        if name in named or name == REAL:
-            raise ValueError(f"--results {text!r}: the name {name!r} is taken")
-        named[name] = Path(folder)
-    return named

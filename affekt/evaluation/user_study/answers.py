@@ -1,17 +1,16 @@
 """Answers of a user study: read and checked, means by method with 95 % intervals.
 
-A file that does not fit is listed with its reason and never stops the others. Means have a
-bootstrap over participants, since one person's ratings are alike; accuracies have Wilson's
-interval, which takes answers for independent, and one over participants beside it.
+Means have a bootstrap over participants, since one person's ratings are alike; accuracies have
+Wilson's interval, which takes answers for independent, and one over participants beside it.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.evaluation.tables.table import Cell, Table, TableColumn, TableRow
-from affekt.evaluation.user_study.design import HIGHEST, LOWEST, PROTOCOLS, Item, Study
+from affekt.evaluation.user_study.design import HIGHEST, LOWEST, PROTOCOLS, Study
 from affekt.media.emotions import EMOTIONS
 from affekt.metrics.intervals import mean_interval, wilson_interval
 from affekt.runtime.config import from_mapping
@@ -56,10 +55,9 @@ def read_sheets(folder: Path, study: Study) -> tuple[list[Sheet], dict[str, str]
             check_sheet(sheet, study)
             if sheet.participant in sheets:
                 raise ValueError(f"participant {sheet.participant} has answered in another file")
+            sheets[sheet.participant] = sheet
         except (OSError, ValueError, RecursionError) as error:
             refused[path.name] = str(error)
-        else:
-            sheets[sheet.participant] = sheet
     return [sheets[number] for number in sorted(sheets)], refused
 
 
@@ -70,55 +68,22 @@ def check_sheet(sheet: Sheet, study: Study) -> None:
         ValueError: another study or participant; an answer that does not fit, is given twice, is
             of a video that this participant does not see, or is missing.
     """
-    people = len(study.participants)
     if sheet.study != study.id:
         raise ValueError(f"of study {sheet.study!r}, wanted {study.id!r}")
-    if not 1 <= sheet.participant <= people:
-        raise ValueError(f"participant {sheet.participant}; there are 1 to {people}")
+    if not 1 <= sheet.participant <= len(study.participants):
+        raise ValueError(
+            f"participant {sheet.participant}; there are 1 to {len(study.participants)}"
+        )
     order = study.participants[sheet.participant - 1]
-    wanted, given = {*order.rate, *order.choose}, [answer.video for answer in sheet.answers]
+    wanted, given = {*order.rate, *order.choose}, Counter(a.video for a in sheet.answers)
     for answer in sheet.answers:
         if answer.video not in wanted:
             raise ValueError(f"video {answer.video} is none that this participant sees")
-        if given.count(answer.video) > 1:
+        if given[answer.video] > 1:
             raise ValueError(f"video {answer.video} is answered twice")
         _check_answer(answer, study)
     if len(given) < len(wanted):
         raise ValueError(f"{len(wanted) - len(given)} of {len(wanted)} answers are missing")
-
-
-def study_table(sheets: Sequence[Sheet], study: Study) -> Table:
-    """Return by method the ratings' means (over participants) and the emotions' accuracy."""
-    protocol = PROTOCOLS[study.protocol]
-    columns = [TableColumn(key, key, "higher", 2, 2, False) for key in protocol.questions]
-    columns += [ACCURACY] if protocol.emotion else []
-    rows = []
-    for method in study.methods:
-        given = [each for each in _given(sheets, study) if each[2].method == method]
-        rated = [(person, answer.ratings) for person, answer, _ in given if answer.ratings]
-        cells = {}
-        for k, key in enumerate(protocol.questions) if rated else ():
-            mean = mean_interval([r[k] for _, r in rated], [person for person, _ in rated])
-            cells[key] = Cell(mean.value, mean, count=len(rated))
-        right = [(p, float(a.emotion == item.emotion)) for p, a, item in given if a.emotion]
-        if right:
-            cells[ACCURACY.key] = _accuracy([p for p, _ in right], [value for _, value in right])
-        rows.append(TableRow(method, "result", cells, method))
-    return Table(
-        study.protocol, f"{protocol.title}: user study", columns, rows, _notes(sheets, study)
-    )
-
-
-def confusions(sheets: Sequence[Sheet], study: Study) -> dict[str, list[list[int]]]:
-    """Return, by method, counts of answers: a row a true emotion, a column a chosen one."""
-    counts = Counter(
-        (item.method, item.emotion, answer.emotion) for _, answer, item in _given(sheets, study)
-    )
-    return {
-        method: [[counts[method, true, chosen] for chosen in EMOTIONS] for true in EMOTIONS]
-        for method in study.methods
-        if PROTOCOLS[study.protocol].emotion
-    }
 
 
 def _check_answer(answer: Answer, study: Study) -> None:
@@ -135,30 +100,49 @@ def _check_answer(answer: Answer, study: Study) -> None:
         )
 
 
-def _given(sheets: Sequence[Sheet], study: Study) -> list[tuple[str, Answer, Item]]:
-    """Return participant, answer and video of every answer."""
-    return [
-        (str(sheet.participant), answer, study.items[answer.video - 1])
-        for sheet in sheets
-        for answer in sheet.answers
-    ]
+def study_table(sheets: Sequence[Sheet], study: Study) -> Table:
+    """Return by method the ratings' means (over participants) and the emotions' accuracy."""
+    protocol = PROTOCOLS[study.protocol]
+    columns = [TableColumn(key, key, "higher", 2, 2, False) for key in protocol.questions]
+    columns += [ACCURACY] if "choose" in protocol.tasks else []
+    # Scores, and whose they are, by method and column.
+    scores: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+    for sheet in sheets:
+        for answer in sheet.answers:
+            item, person = study.items[answer.video - 1], str(sheet.participant)
+            if answer.emotion:
+                hit = float(answer.emotion == item.emotion)
+                scores[item.method, ACCURACY.key].append((person, hit))
+            for key, rating in zip(protocol.questions, answer.ratings, strict=False):
+                scores[item.method, key].append((person, rating))
+    rows = []
+    for method in study.methods:
+        keys = [column.key for column in columns if scores[method, column.key]]
+        cells = {key: _cell(key, scores[method, key]) for key in keys}
+        rows.append(TableRow(method, "result", cells, method))
+    return Table(
+        study.protocol, f"{protocol.title}: user study", columns, rows, _notes(sheets, study)
+    )
 
 
-def _accuracy(people: Sequence[str], right: Sequence[float]) -> Cell:
-    """Return a share in percent: Wilson's interval over answers, a bootstrap over participants."""
-    wilson = wilson_interval(int(sum(right)), len(right)).scaled(PERCENT)
-    by_person = mean_interval([PERCENT * each for each in right], people)
-    return Cell(wilson.value, wilson, by_person, count=len(right))
+def _cell(key: str, scores: Sequence[tuple[str, float]]) -> Cell:
+    """Return a mean, or a share in percent with Wilson's interval first, of (person, score)."""
+    people, values = [person for person, _ in scores], [score for _, score in scores]
+    by_person = mean_interval(values, people)
+    if key != ACCURACY.key:
+        return Cell(by_person.value, by_person, count=len(values))
+    wilson = wilson_interval(int(sum(values)), len(values)).scaled(PERCENT)
+    return Cell(wilson.value, wilson, by_person.scaled(PERCENT), count=len(values))
 
 
 def _notes(sheets: Sequence[Sheet], study: Study) -> list[str]:
-    protocol, clips = PROTOCOLS[study.protocol], {item.clip for item in study.items}
+    clips = {item.clip for item in study.items}
     notes = [
         f"Study {study.id}: {len(sheets)} of {len(study.participants)} participants, {len(clips)} "
         f"clips of each method, ratings from {LOWEST} (worst) to {HIGHEST} (best).",
         "Intervals are 95 %: of means by bootstrap over participants; of accuracies Wilson's, and "
         "after the slash by bootstrap over participants.",
-        *(f"{key}: {text}" for key, text in protocol.questions.items()),
+        *(f"{key}: {text}" for key, text in PROTOCOLS[study.protocol].questions.items()),
     ]
     shown = sorted({clip for _, clip in study.examples} & clips)
     if shown:

@@ -19,6 +19,7 @@ import random
 import typing as tp
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 
 from affekt.evaluation.pairing import ClipPair
@@ -39,7 +40,7 @@ class StudyProtocol:
 
     title: str
     questions: dict[str, str]  # key: text; answered by 1 (worst) to 5 (best)
-    emotion: bool  # whether the emotion of the silent clip is asked afterwards
+    tasks: tuple[Task, ...]
     reference: bool  # whether wanted emotion and source picture stand beside a video
     clips: int | None  # of each speaker and emotion; None: all there are
 
@@ -81,7 +82,7 @@ PROTOCOLS: dict[ProtocolName, StudyProtocol] = {
             "quality": "How realistic is the talking face?",
             "sync": "How well do the face's motion and the speech go together?",
         },
-        emotion=True,
+        tasks=("rate", "choose"),
         reference=False,
         clips=3,
     ),
@@ -93,7 +94,7 @@ PROTOCOLS: dict[ProtocolName, StudyProtocol] = {
             "quality": "How good is the video as a whole?",
             "identity": "How much is it the person of the source picture?",
         },
-        emotion=False,
+        tasks=("rate",),
         reference=True,
         clips=None,
     ),
@@ -103,29 +104,40 @@ PROTOCOLS: dict[ProtocolName, StudyProtocol] = {
 def choose_clips(
     truths: Sequence[ClipPair], have: Mapping[str, set[str]], clips: int | None, seed: int
 ) -> tuple[list[ClipPair], list[str]]:
-    """Return the clips of a study, by id, and what keeps it from being balanced.
-
-    A clip is in if every method has it. Of each speaker and emotion `clips` are drawn; a gap names
-    the speaker, the emotion, how many there are, and which method lacks which clip.
+    """Return the clips of a study, by id, and the speakers and emotions that have too few.
 
     Args:
         truths: every clip with speaker and emotion.
-        have: by method, the clips that it has.
-        clips: of each speaker and emotion; None: all there are.
+        have: by method, the clips that it has; a clip is in if every method has it.
+        clips: drawn of each speaker and emotion; None: all there are.
 
     Raises:
         ValueError: a clip without speaker or emotion, or with an unknown emotion; no clip is left.
     """
+    nameless = [case.id for case in truths if not case.speaker or not case.emotion]
+    if nameless:
+        raise ValueError(
+            f"{len(nameless)} clips have no speaker or no emotion, {nameless[0]} first; give a "
+            "prepared corpus as --truth, or a --manifest with columns clip_id, speaker, label"
+        )
+    # Every speaker in every emotion, also where there is no clip of it.
+    cells: dict[tuple[str, str], list[ClipPair]] = {
+        cell: [] for cell in product(sorted({case.speaker for case in truths}), EMOTIONS)
+    }
+    for case in sorted(truths, key=lambda case: case.id):
+        cells[case.speaker, canonical(case.emotion)].append(case)
+    # The draw, and what is missing of whom.
     rng = random.Random(f"{seed} clips")
     chosen, gaps = [], []
-    for (speaker, emotion), cell in sorted(_cells(truths).items()):
-        lacking = {c.id: [name for name, ids in have.items() if c.id not in ids] for c in cell}
+    for (speaker, emotion), cell in cells.items():
+        lacking = {case.id: [n for n, ids in have.items() if case.id not in ids] for case in cell}
         shared = [case for case in cell if not lacking[case.id]]
         wanted = len(cell) if clips is None else clips
         if len(shared) < wanted:
-            gap = f"{speaker}, {emotion}: {len(shared)} of {wanted} clips"
             names = [f"{name} lacks {clip}" for clip, by in lacking.items() for name in by]
-            gaps.append("; ".join([gap, *names]))
+            gaps.append(
+                "; ".join([f"{speaker}, {emotion}: {len(shared)} of {wanted} clips", *names])
+            )
         chosen += rng.sample(shared, min(wanted, len(shared)))
     if not chosen:
         raise ValueError("no clip is there of every method")
@@ -141,9 +153,8 @@ def choose_examples(
     examples = {}
     for emotion in EMOTIONS:
         shown = sorted(case.id for case in truths if canonical(case.emotion) == emotion)
-        free = [clip for clip in shown if clip not in asked]
         if shown:
-            examples[emotion] = rng.choice(free or shown)
+            examples[emotion] = rng.choice([clip for clip in shown if clip not in asked] or shown)
     return examples
 
 
@@ -171,26 +182,29 @@ def make_study(
     size = count if each is None else each
     if participants < 1 or not 1 <= size <= count:
         raise ValueError(f"{participants} participants with {each} of {count} videos each")
-    tasks: tuple[Task, ...] = ("rate", "choose") if PROTOCOLS[protocol].emotion else ("rate",)
-    dealt = _dealt(clips, methods, seed)
-    # Every video of every task, in an order that does not depend on its method.
-    items = [
-        Item(task, method, clip.id, canonical(clip.emotion))
-        for task in tasks
-        for clip, method in dealt
+    # Every clip of every method so that neighbours differ in both, as far as they can.
+    rng = random.Random(f"{seed} deal")
+    deck, names = rng.sample(clips, count // len(methods)), rng.sample(methods, len(methods))
+    dealt = [
+        Item("rate", names[(place + turn) % len(names)], clip.id, canonical(clip.emotion))
+        for turn in range(len(names))
+        for place, clip in enumerate(deck)
     ]
+    # The numbers of every video of every task, in an order that does not depend on its method.
+    tasks = PROTOCOLS[protocol].tasks
+    items = [replace(item, task=task) for task in tasks for item in dealt]
     random.Random(f"{seed} numbers").shuffle(items)
-    number = {(item.task, item.clip, item.method): k for k, item in enumerate(items, 1)}
+    number = {item: k for k, item in enumerate(items, 1)}
     # Each participant's hand of videos, shuffled anew in each task.
     orders = []
     for person in range(participants):
         hand = [dealt[(person * size + k) % count] for k in range(size)]
-        shuffled = {}
+        order = {}
         for task in tasks:
-            numbers = [number[task, clip.id, method] for clip, method in hand]
+            numbers = [number[replace(item, task=task)] for item in hand]
             random.Random(f"{seed} {task} {person}").shuffle(numbers)
-            shuffled[task] = tuple(numbers)
-        orders.append(Order(shuffled["rate"], shuffled.get("choose", ())))
+            order[str(task)] = tuple(numbers)
+        orders.append(Order(**order))
     study = Study(
         "", protocol, tuple(methods), tuple(items), tuple(orders), tuple(examples.items())
     )
@@ -209,34 +223,3 @@ def read_key(folder: Path) -> Study:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; `test.py user-study export` writes it")
     return from_mapping(Study, read_json(path), str(path))
-
-
-def _cells(truths: Sequence[ClipPair]) -> dict[tuple[str, str], list[ClipPair]]:
-    """Return the clips, by id, of every speaker in every one of the eight emotions."""
-    nameless = [case.id for case in truths if not case.speaker or not case.emotion]
-    if nameless:
-        raise ValueError(
-            f"{len(nameless)} clips have no speaker or no emotion, {nameless[0]} first; give a "
-            "prepared corpus as --truth, or a --manifest with columns clip_id, speaker, label"
-        )
-    speakers = {case.speaker for case in truths}
-    cells: dict[tuple[str, str], list[ClipPair]] = {
-        (speaker, emotion): [] for speaker in speakers for emotion in EMOTIONS
-    }
-    for case in sorted(truths, key=lambda case: case.id):
-        cells[case.speaker, canonical(case.emotion)].append(case)
-    return cells
-
-
-def _dealt(
-    clips: Sequence[ClipPair], methods: Sequence[str], seed: int
-) -> list[tuple[ClipPair, str]]:
-    """Return every clip of every method so that neighbours differ in both, as far as they can."""
-    rng = random.Random(f"{seed} deal")
-    deck = rng.sample(clips, len(clips))
-    names = rng.sample(methods, len(methods))
-    return [
-        (clip, names[(place + turn) % len(names)])
-        for turn in range(len(names))
-        for place, clip in enumerate(deck)
-    ]

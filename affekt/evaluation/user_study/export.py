@@ -57,15 +57,19 @@ def write_study(
         )
     with replacing_folder(folder) as temporary:
         public = temporary / "public"
-        # Source pictures, the numbered videos in order, examples.
-        sources = _write_sources(public, study, truths)
+        # Source pictures (or first true frames), the numbered videos in order, examples.
+        sources = {}
+        if PROTOCOLS[study.protocol].reference:
+            for clip in dict.fromkeys(item.clip for item in study.items):
+                sources[clip], case = f"sources/{len(sources) + 1}.png", truths[clip]
+                frame = read_picture(case.source) if case.source else next(_opened(case.truth)[1])
+                write_png(public / sources[clip], frame)
         for number, item in enumerate(tqdm(study.items, desc="videos", unit="video"), 1):
             truth = truths[item.clip].truth
             video = truth if item.method == REAL else results[item.method][item.clip]
             _write_item(public / "videos" / f"{number}.mp4", item, truth, video)
         for emotion, clip in study.examples:
-            _, frames, _ = _opened(truths[clip].truth)
-            write_video(public / "examples" / f"{emotion}.mp4", map(_even, frames))
+            write_video(public / "examples" / f"{emotion}.mp4", _opened(truths[clip].truth)[1])
         # The form, and the key that stays with the experimenter.
         write_text(public / "index.html", _form(study, sources))
         write_json(temporary / "private" / "key.json", asdict(study))
@@ -84,29 +88,19 @@ def _write_item(path: Path, item: Item, truth: Path | Clip, video: Path | Clip) 
     sound = true_sound if own_sound is None else own_sound
     if sound is None:
         raise ValueError(f"{item.method}, {item.clip}: neither the video nor its truth has sound")
-    write_video(path, map(_even, frames), sound if item.task == "rate" else None)
-
-
-def _write_sources(public: Path, study: Study, truths: Mapping[str, ClipPair]) -> dict[str, str]:
-    """Write each clip's source picture, or its first true frame; return the file of each clip."""
-    clips = dict.fromkeys(item.clip for item in study.items)
-    if not PROTOCOLS[study.protocol].reference:
-        return {}
-    for number, clip in enumerate(clips, 1):
-        case = truths[clip]
-        picture = read_picture(case.source) if case.source else next(_opened(case.truth)[1])
-        write_png(public / "sources" / f"{number}.png", picture)
-    return {clip: f"sources/{number}.png" for number, clip in enumerate(clips, 1)}
+    write_video(path, frames, sound if item.task == "rate" else None)
 
 
 def _form(study: Study, sources: Mapping[str, str]) -> str:
     """Return the page with its data, nothing of which names a method or a clip."""
-    protocol = PROTOCOLS[study.protocol]
     data = {
         "study": study.id,
-        "questions": list(protocol.questions.values()),
-        "range": [LOWEST, HIGHEST],
-        "emotions": EMOTIONS if protocol.emotion else (),
+        "questions": [
+            f"{text} ({LOWEST} worst, {HIGHEST} best)"
+            for text in PROTOCOLS[study.protocol].questions.values()
+        ],
+        "ratings": list(range(LOWEST, HIGHEST + 1)),
+        "emotions": EMOTIONS,
         "examples": [emotion for emotion, _ in study.examples],
         "references": {
             number: {"wanted": item.emotion, "source": sources[item.clip]}
@@ -120,15 +114,12 @@ def _form(study: Study, sources: Mapping[str, str]) -> str:
 
 
 def _opened(video: Path | Clip) -> tuple[tuple[int, int], Iterator[Image], Array | None]:
-    """Return a video's size, frames, and sound (None if it has none)."""
+    """Return a video's size, frames of even size (for H.264), and sound (None if it has none)."""
     if isinstance(video, Clip):
-        store = video.store()
-        return video.crop().size, (store[k] for k in range(video.frames)), video.audio()
-    info = probe(video)
-    sound = read_audio(video) if info.has_audio else None
-    return (info.width, info.height), read_video(video), sound
-
-
-def _even(frame: Image) -> Image:
-    """Return the frame without a last row or column that H.264 cannot halve."""
-    return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
+        store, (width, height) = video.store(), video.crop().size
+        frames, sound = (store[k] for k in range(video.frames)), video.audio()
+    else:
+        info = probe(video)
+        width, height, frames = info.width, info.height, read_video(video)
+        sound = read_audio(video) if info.has_audio else None
+    return (width, height), (frame[: height // 2 * 2, : width // 2 * 2] for frame in frames), sound
