@@ -8,15 +8,15 @@ from pathlib import Path
 from affekt.evaluation.pairing import find_pairs, find_videos
 from affekt.evaluation.tables.table import render
 from affekt.evaluation.user_study.answers import read_sheets, study_table
-from affekt.evaluation.user_study.design import (
+from affekt.evaluation.user_study.study import (
     PROTOCOLS,
     REAL,
     choose_clips,
     choose_examples,
     make_study,
     read_key,
+    write_study,
 )
-from affekt.evaluation.user_study.export import write_study
 from affekt.runtime.files import write_json, write_text
 
 HELP = "write the forms of a user study; count its answers"
@@ -108,7 +108,7 @@ def _import(args: argparse.Namespace) -> int:
     sheets, refused = read_sheets(args.answers, study)
     _warn(f"not counted: {file}: {reason}" for file, reason in refused.items())
     if not sheets:
-        raise ValueError(f"none of the {len(refused)} files of {args.answers} counts")
+        raise ValueError(f"none of the {len(refused)} files *.json of {args.answers} counts")
     table = study_table(sheets, study)
     record = table.as_json() | {"participants": len(sheets), "refused": refused}
     write_json(args.out / "results.json", record)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.evaluation.tables.table import Cell, Table, TableColumn, TableRow
-from affekt.evaluation.user_study.design import HIGHEST, LOWEST, PROTOCOLS, Study
+from affekt.evaluation.user_study.study import HIGHEST, LOWEST, PROTOCOLS, Study
 from affekt.media.emotions import EMOTIONS
 from affekt.metrics.intervals import mean_interval, wilson_interval
 from affekt.runtime.config import from_mapping
@@ -39,17 +39,10 @@ class Sheet:
 
 
 def read_sheets(folder: Path, study: Study) -> tuple[list[Sheet], dict[str, str]]:
-    """Return the answers of a folder's JSON files by participant, and why others are refused.
-
-    Raises:
-        FileNotFoundError: no folder, or no JSON file in it.
-    """
-    paths = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    if not paths:
-        raise FileNotFoundError(f"{folder} holds no answers (*.json)")
+    """Return the answers of a folder's JSON files by participant, and why others are refused."""
     sheets: dict[int, Sheet] = {}
     refused = {}
-    for path in paths:
+    for path in sorted(folder.glob("*.json")):
         try:
             sheet = from_mapping(Sheet, read_json(path), "the sheet")
             check_sheet(sheet, study)

@@ -1,32 +1,48 @@
-"""Design of a user study: its questions, its clips, and each participant's videos in order.
+"""A blind user study: its protocols, each participant's videos in order, and the folder of forms.
 
     evp-fig6    EVP (CVPR 2021), Sec. 4.1, Fig. 6: 3 clips of each of 8 emotions and 3 speakers, 72
-                of each method, the real ones among them. First: is the video realistic, do face and
-                speech go together, 1 to 5, with sound. Then real clips of every emotion are shown
-                without sound, and the emotion of each silent clip is chosen among the eight. 50
-                people took part.
+                of each method, the real ones among them. First, with sound: is the video realistic,
+                do face and speech go together, 1 to 5. Then, after silent real clips of every
+                emotion: which of the eight does each silent clip show. 50 people took part.
     xu-table2   Xu et al. (CVPR 2023), supplement 2.2, Table 2: lip synchronisation, accuracy and
                 realness of the expression, quality, likeness to the source, 1 to 5. 15 people rated
                 50 videos of one speaker. The wanted emotion and the source stand beside the video,
                 since two of the questions are about them. (Real videos are shown too: ours.)
 
-The study is blind: a video is known by a number that the seed draws, another one in each task.
+    STUDY/public/index.html       the form; open it as index.html?p=N for participant N
+    STUDY/public/videos/*.mp4     under numbers that the seed draws, other ones in each task
+    STUDY/public/examples/*.mp4   a true video of each emotion, where it is asked
+    STUDY/public/sources/*.png    source pictures, where the protocol shows them
+    STUDY/private/key.json        method and clip of each video
+
+All videos, the real ones too, are written by one encoder at one rate, sound and size, without
+metadata, in the order of their numbers, so that neither name, container, codec, comment nor date
+shows the method. (The picture itself and the file's size remain.)
 """
 
 import hashlib
 import json
 import random
 import typing as tp
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
-from affekt.evaluation.pairing import ClipPair
-from affekt.media.emotions import EMOTIONS, canonical
-from affekt.runtime.config import from_mapping
-from affekt.runtime.files import read_json
+from tqdm import tqdm
 
+from affekt.arrays import Array, Image
+from affekt.evaluation.pairing import ClipPair
+from affekt.media.audio.reader import read_audio
+from affekt.media.corpus import Clip
+from affekt.media.emotions import EMOTIONS, canonical
+from affekt.media.plots import write_png
+from affekt.media.video.pictures import read_picture
+from affekt.media.video.video import probe, read_video, write_video
+from affekt.runtime.config import from_mapping
+from affekt.runtime.files import read_json, replacing_folder, write_json, write_text
+
+FORM = Path(__file__).parent / "form.html"
 REAL = "real"  # the method of the true videos
 LOWEST, HIGHEST = 1, 5  # of a rating: worst and best
 
@@ -212,14 +228,101 @@ def make_study(
     return replace(study, id=hashlib.sha256(content).hexdigest()[:16])
 
 
+def write_study(
+    folder: Path,
+    study: Study,
+    truths: Mapping[str, ClipPair],
+    results: Mapping[str, Mapping[str, Path]],
+) -> None:
+    """Write a new folder, whole or not at all; truths are by clip, results by method and clip.
+
+    Raises:
+        FileExistsError: the folder exists; its key may belong to forms that are being answered.
+        MediaError: a video cannot be read.
+        ValueError: a result of another size than its truth, or a clip without sound.
+    """
+    if folder.exists():
+        raise FileExistsError(
+            f"{folder} exists, and people may be answering its forms; name another folder"
+        )
+    with replacing_folder(folder) as temporary:
+        public = temporary / "public"
+        # Source pictures (or first true frames), the numbered videos in order, examples.
+        sources: dict[str, str] = {}
+        if PROTOCOLS[study.protocol].reference:
+            for clip in dict.fromkeys(item.clip for item in study.items):
+                sources[clip], case = f"sources/{len(sources) + 1}.png", truths[clip]
+                frame = read_picture(case.source) if case.source else next(_opened(case.truth)[1])
+                write_png(public / sources[clip], frame)
+        for number, item in enumerate(tqdm(study.items, desc="videos", unit="video"), 1):
+            truth = truths[item.clip].truth
+            video = truth if item.method == REAL else results[item.method][item.clip]
+            _write_item(public / "videos" / f"{number}.mp4", item, truth, video)
+        for emotion, clip in study.examples:
+            write_video(public / "examples" / f"{emotion}.mp4", _opened(truths[clip].truth)[1])
+        # The form, and the key that stays with the experimenter.
+        write_text(public / "index.html", _form(study, sources))
+        write_json(temporary / "private" / "key.json", asdict(study))
+
+
 def read_key(folder: Path) -> Study:
     """Read STUDY/private/key.json.
 
     Raises:
-        FileNotFoundError: no study there.
-        ValueError: damaged; the message names the key.
+        OSError, ValueError: missing or damaged; the message names the file and the key.
     """
     path = folder / "private" / "key.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; `test.py user-study export` writes it")
     return from_mapping(Study, read_json(path), str(path))
+
+
+def _write_item(path: Path, item: Item, truth: Path | Clip, video: Path | Clip) -> None:
+    """Write a video at the truth's size; the sound is its own, or the truth's if it has none."""
+    wanted, _, true_sound = _opened(truth)
+    found, frames, own_sound = _opened(video)
+    if wanted != found:
+        raise ValueError(
+            f"{item.method}, {item.clip}: the video is {found[0]} x {found[1]}, the truth "
+            f"{wanted[0]} x {wanted[1]} pixels: its size would show the method; crop and scale "
+            "both alike"
+        )
+    sound = true_sound if own_sound is None else own_sound
+    if sound is None:
+        raise ValueError(f"{item.method}, {item.clip}: neither the video nor its truth has sound")
+    write_video(path, frames, sound if item.task == "rate" else None)
+
+
+def _form(study: Study, sources: Mapping[str, str]) -> str:
+    """Return the page with its data, nothing of which names a method or a clip."""
+    data = {
+        "study": study.id,
+        "questions": [
+            f"{text} ({LOWEST} worst, {HIGHEST} best)"
+            for text in PROTOCOLS[study.protocol].questions.values()
+        ],
+        "ratings": list(range(LOWEST, HIGHEST + 1)),
+        "emotions": EMOTIONS,
+        "examples": [emotion for emotion, _ in study.examples],
+        "references": {
+            number: {"wanted": item.emotion, "source": sources[item.clip]}
+            for number, item in enumerate(study.items, 1)
+            if sources
+        },
+        "participants": [asdict(order) for order in study.participants],
+    }
+    text = json.dumps(data).replace("<", "\\u003c")  # no tag can end the script early
+    return FORM.read_text(encoding="utf-8").replace("@STUDY@", text)
+
+
+def _opened(video: Path | Clip) -> tuple[tuple[int, int], Iterator[Image], Array | None]:
+    """Return a video's size, frames, and sound (None if it has none)."""
+    if isinstance(video, Clip):
+        store = video.store()
+        return video.crop().size, (_even(store[k]) for k in range(video.frames)), video.audio()
+    info = probe(video)
+    sound = read_audio(video) if info.has_audio else None
+    return (info.width, info.height), map(_even, read_video(video)), sound
+
+
+def _even(frame: Image) -> Image:
+    """Return the frame without a last row or column that H.264 cannot halve."""
+    return frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
