@@ -135,9 +135,10 @@ def labelled(frame: Image, text: str) -> Image:
     return np.concatenate([strip, frame])
 
 
-def beside(frames: Sequence[Image], texts: Sequence[str]) -> Image:
-    """Return labelled frames of one size side by side."""
-    return np.concatenate([labelled(f, t) for f, t in zip(frames, texts, strict=True)], axis=1)
+def beside(frames: Sequence[Image], texts: Sequence[str], size: int) -> Image:
+    """Return labelled frames side by side, each a square of `size` pixels a side."""
+    pairs = zip(frames, texts, strict=True)
+    return np.concatenate([labelled(enlarged(f, size), t) for f, t in pairs], axis=1)
 
 
 def write_png(path: Path, image: Image) -> None:

@@ -8,7 +8,7 @@ content by emotion, with and without 3D alignment. EAMM: reenactment, speech wit
 another person, one sound in several emotions.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.face3d.model import load_face_model
 from affekt.media.faces.points import mouth_opening
-from affekt.media.plots import beside, enlarged, tracks, write_png
+from affekt.media.plots import beside, tracks, write_png
 from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import read_frames, write_video
@@ -31,7 +31,6 @@ from eamm.a2fd.teacher import teacher_keypoints
 from eamm.analysis.landmarks import render_clip
 from eamm.displacement.network import load_displacement
 from eamm.displacement.validation import Prepared, prepare, val_pairs, with_emotion
-from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import load_fomm
 from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.inference.portrait import Alignment, EditedFrame, edit
@@ -76,8 +75,7 @@ class EvpVideos:
 
     def crops(self, clip: Clip, emotion: Emotion) -> list[Image]:
         """Return the generated crops of a clip's sound in an emotion."""
-        frames = self.edited(self.face(clip, emotion))
-        return [enlarged(frame.picture, EVP_TILE) for frame in frames]
+        return [frame.picture for frame in self.edited(self.face(clip, emotion))]
 
     def side_by_side(self) -> None:
         """Write truth.mp4, result.mp4, and swapped.mp4: the same sound in another emotion."""
@@ -96,7 +94,7 @@ class EvpVideos:
         blends = [Emotion(blend=f"{first}:{second}:{weight:g}") for weight in WEIGHTS]
         columns = [self.crops(clip, blend) for blend in tqdm(blends, "blend")]
         texts = [f"w = {weight:g}" for weight in WEIGHTS]
-        frames = [beside(row, texts) for row in zip(*columns, strict=True)]
+        frames = [beside(row, texts, EVP_TILE) for row in zip(*columns, strict=True)]
         write_video(self.media / "blend.mp4", frames, clip.audio())
         openings = [mouth_opening(self.face(clip, blend)) for blend in blends]
         write_png(self.media / "blend.png", frames[int(np.argmax(openings[0]))])
@@ -111,7 +109,7 @@ class EvpVideos:
         ]
         length = min(len(cell) for row in rows for cell in row)
         frames = [
-            np.concatenate([beside([cell[k] for cell in row], EMOTIONS) for row in rows])
+            np.concatenate([beside([c[k] for c in row], EMOTIONS, EVP_TILE) for row in rows])
             for k in range(length)
         ]
         write_video(self.media / "grid.mp4", frames, self.spoken[0].audio())
@@ -120,9 +118,9 @@ class EvpVideos:
         """Write alignment.mp4: the same face with and without 3D alignment (the paper's Fig. 7)."""
         clip = self.spoken[0]
         face = self.face(clip, Emotion())
-        ways: tuple[Alignment, ...] = ("3d", "none")
-        columns = [[enlarged(f.picture, EVP_TILE) for f in self.edited(face, w)] for w in ways]
-        write_row(self.media / "alignment.mp4", columns, ("3D alignment", "no alignment"), clip)
+        ways: dict[str, Alignment] = {"3D alignment": "3d", "no alignment": "none"}
+        columns = {name: [f.picture for f in self.edited(face, w)] for name, w in ways.items()}
+        write_row(self.media / "alignment.mp4", columns, EVP_TILE, clip)
 
 
 class EammVideos:
@@ -144,10 +142,6 @@ class EammVideos:
         """Return a clip's frames at the networks' size, (T, S, S, 3)."""
         return clip_frames(clip, 0, clip.frames, self.fomm.config.size)
 
-    def rendered(self, pair: Prepared, keypoints: Keypoints) -> Image:
-        """Return the picture of a prepared pair animated by keypoints."""
-        return render_clip(self.fomm, pair.picture, keypoints)
-
     def prepared(self, emotion: str, speaker: str) -> Prepared:
         """Return the speaker's first clip of an emotion, with its source and keypoints."""
         fitting = (p for p in self.pairs if (p.clip.emotion, p.clip.speaker) == (emotion, speaker))
@@ -162,51 +156,44 @@ class EammVideos:
         portrait = self.frames(self.corpus.clips("test_speaker", shown, NEUTRAL)[0])[:1]
         keypoints, _ = teacher_keypoints(self.fomm, driving)
         result = render_clip(self.fomm, to_tensor(portrait), keypoints)
-        columns = (np.repeat(portrait, len(driving), axis=0), driving, result)
-        path, names = self.media / "reenactment.mp4", ("portrait", "driving", "result")
-        write_row(path, [_tiles(column) for column in columns], names)
+        still = np.repeat(portrait, len(driving), axis=0)
+        columns = {"portrait": still, "driving": driving, "result": result}
+        write_row(self.media / "reenactment.mp4", columns, EAMM_TILE)
 
     def speech_and_emotion(self) -> None:
         """Write speech.mp4: the emotion source, A2FD alone, with the emotion, the truth."""
         pair = self.prepared("surprised", self.pairs[0].clip.speaker)
         moved = with_emotion(self.displacement, self.description, pair)
-        columns = (
-            pair.source,
-            self.rendered(pair, pair.neutral),
-            self.rendered(pair, moved),
-            self.frames(pair.pair.clip),
-        )
-        names = ("emotion source", "sound and pose alone", "with emotion", "truth")
-        tiles = [_tiles(column) for column in columns]
-        write_row(self.media / "speech.mp4", tiles, names, pair.pair.clip)
+        columns = {
+            "emotion source": pair.source,
+            "sound and pose alone": render_clip(self.fomm, pair.picture, pair.neutral),
+            "with emotion": render_clip(self.fomm, pair.picture, moved),
+            "truth": self.frames(pair.pair.clip),
+        }
+        write_row(self.media / "speech.mp4", columns, EAMM_TILE, pair.pair.clip)
 
     def emotions(self) -> None:
         """Write emotions.mp4 and emotions.png: one sound and one portrait, several emotions."""
         speaker = self.pairs[-1].clip.speaker
         spoken = self.prepared(EMOTIONS[0], speaker)
-        columns = [self.rendered(spoken, spoken.neutral)]
-        T = len(columns[0])
+        columns = {"none": render_clip(self.fomm, spoken.picture, spoken.neutral)}
+        T = len(columns["none"])
         for emotion in tqdm(EMOTIONS, "emotions"):
             source = self.prepared(emotion, speaker).source
             looped = spoken._replace(source=source[np.arange(T) % len(source)])
             moved = with_emotion(self.displacement, self.description, looped)
-            columns.append(self.rendered(spoken, moved))
-        tiles, names = [_tiles(column) for column in columns], ("none", *EMOTIONS)
-        frames = write_row(self.media / "emotions.mp4", tiles, names, spoken.pair.clip)
+            columns[emotion] = render_clip(self.fomm, spoken.picture, moved)
+        frames = write_row(self.media / "emotions.mp4", columns, EAMM_TILE, spoken.pair.clip)
         write_png(self.media / "emotions.png", frames[T // 2])
 
 
 def write_row(
-    path: Path, columns: Sequence[Sequence[Image]], names: Sequence[str], sound: Clip | None = None
+    path: Path, columns: Mapping[str, Sequence[Image] | Image], tile: int, sound: Clip | None = None
 ) -> list[Image]:
     """Write clips of one length side by side under their names; return the frames."""
-    frames = [beside(row, names) for row in zip(*columns, strict=True)]
+    frames = [beside(row, list(columns), tile) for row in zip(*columns.values(), strict=True)]
     write_video(path, frames, None if sound is None else sound.audio())
     return frames
-
-
-def _tiles(frames: Image) -> list[Image]:
-    return [enlarged(frame, EAMM_TILE) for frame in frames]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 Letters: W weights, T frames of a clip, N rendered ones, S pixels of a side.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import mouth_opening
-from affekt.media.plots import beside, enlarged, tracks, write_png
+from affekt.media.plots import beside, tracks, write_png
 from affekt.media.video.video import write_video
 from affekt.metrics.landmark import correlation
 from eamm.analysis.landmarks import EXPRESSION, align_faces
@@ -47,11 +48,10 @@ PORTRAIT_ROW, SOURCE_ROW = 4, 6  # frames in a row of Fig. 4, of Fig. 6
 def interpolate(
     networks: TrainedNetworks, people: People, blends: Sequence[Blend], frames: int, out: Path
 ) -> Figures:
-    """Write interpolation.png, a row for each blend (Fig. 1); return the figures.
+    """Write interpolation.png, a row for each blend (Fig. 1); return medians of `path_figures`.
 
     A portrait of a held-out person speaks its neutral sentence. The emotion feature is
-    (1 - w) a + w b of the mean features of another person's clips of two emotions. Medians over
-    people and blends of `path_figures`; `blends` counts them.
+    (1 - w) a + w b of the mean features of another person's clips of two emotions.
 
     Raises:
         ValueError: no person and other person show both emotions of a blend.
@@ -65,12 +65,12 @@ def interpolate(
                 f"nobody held out shows {first!r} and {second!r}; emotions with clips of two "
                 f"people: {', '.join(known)}"
             )
-        for number, pairs in enumerate(able):
+        for pairs in able:
             ends = (pairs[first], pairs[second])
             rendered = _blended(networks, *ends, frames)
             truth = (align_faces(pair.clip.landmarks()) for pair in ends)
             rows.append(path_figures([each.faces for each in rendered], *truth))
-            if not number:
+            if pairs is able[0]:
                 lines.append(_blend_row(networks, *ends, rendered))
     write_png(out / "interpolation.png", np.concatenate(lines))
     return summary(rows) | {"blends": float(len(rows))}
@@ -79,14 +79,10 @@ def interpolate(
 def path_figures(faces_W: Sequence[Array], first: Array, second: Array) -> dict[str, float]:
     """Return how a face changes from one emotion to another, by its frames at each weight.
 
-    Args:
-        faces_W: aligned faces (N, 68, 2) of the rendered frames at each of WEIGHTS.
-        first, second: those (T, 68, 2) of the person's true clips of the two emotions.
-
-    r         correlation of the projection of brows and lids with the weight
-    share     projection of the whole change on the person's true change between the emotions
-    mouth_r   correlation of the mouth's opening between the two ends, frame by frame
-    coverage  share of the frames in which a face was found
+    The faces are aligned: (N, 68, 2) of the rendered frames at each of WEIGHTS, (T, 68, 2) of the
+    person's true clips of the two emotions. `r` is the correlation of brows and lids with the
+    weight, `share` the whole change projected on the true one, `mouth_r` the correlation of the
+    mouth's opening between the two ends.
     """
     means = np.stack([mean_face(faces) for faces in faces_W])
     true_change = mean_face(second) - mean_face(first)
@@ -120,17 +116,17 @@ def _blend_row(
     ends = [networks.frames(pair.source, [pair.source.frames // 2])[0] for pair in (first, second)]
     pictures = [ends[0], *(each.frames[shown] for each in rendered), ends[1]]
     names = [first.clip.emotion, *(f"w = {w:g}" for w in WEIGHTS), second.clip.emotion]
-    return beside([enlarged(picture, TILE) for picture in pictures], names)
+    return beside(pictures, names, TILE)
 
 
 def emotional_inputs(
     networks: TrainedNetworks, corpus: Corpus, people: People, frames: int, out: Path
 ) -> dict[str, Figures]:
-    """Write a2fd_alone.png (Fig. 4) and return the figures of `change_figures` by way.
+    """Write a2fd_alone.png (Fig. 4) and return the medians of `change_figures` by way.
 
     The supplement shows that A2FD keeps the expression of an emotional portrait, and that emotional
-    speech changes none: only the displacement does. Each way is compared with the neutral result, a
-    neutral portrait with a neutral sentence; head poses are the portrait's own, held still.
+    speech changes none: only the displacement does. Each way is compared with a neutral portrait
+    with a neutral sentence; head poses are the portrait's own, held still.
 
         portrait      an emotional portrait of the person, the neutral sentence
         sound         the neutral portrait, the person's emotional sentence
@@ -138,8 +134,7 @@ def emotional_inputs(
         speech        the neutral portrait, another neutral sentence: a control
         truth         the person's true emotional clip against the true neutral one
 
-    Medians over clips; `share` is a mean weighted by the square of the true change: where an
-    emotion hardly moves brows and lids, the share of that is noise.
+    `share` is a mean weighted by the square of the true change: of a small one it is noise.
     """
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for pairs in people.values():
@@ -161,17 +156,11 @@ def emotional_inputs(
 def change_figures(
     results: dict[str, Array], neutral: Array, true_emotional: Array, true_neutral: Array
 ) -> dict[str, dict[str, float]]:
-    """Return, for each way of giving A2FD an emotion and for the truth:
+    """Return, for each way of giving A2FD an emotion and for the truth, by aligned faces:
 
     change_px  mean distance of brows and lids from the neutral result, means over frames
     share      projection on the true change: 1 all of it, 0 none or across
     coverage   share of the frames in which a face was found
-
-    Args:
-        results: aligned faces (N, 68, 2) by way.
-        neutral: of the neutral result.
-        true_emotional: (T, 68, 2) of the person's emotional clip.
-        true_neutral: of the neutral one.
     """
     start, true_start, true_end = map(mean_face, (neutral, true_neutral, true_emotional))
     goal: Array = start + true_end - true_start
@@ -239,20 +228,20 @@ def _ways(
     typical = typical_frame(align_faces(clip.landmarks()))
     plain = networks.frames(pair.picture, [0])[0]
     truth = networks.frames(clip, spread_frames(clip, PORTRAIT_ROW))
+    given = networks.frames(source, [source.frames // 2])[0]
     lines = {
         "neutral": (plain, neutral.frames),
         f"{emotion} portrait": (networks.frames(clip, [typical])[0], made["portrait"].frames),
         f"{emotion} sound": (plain, made["sound"].frames),
-        "displacement": (
-            networks.frames(source, [source.frames // 2])[0],
-            made["displacement"].frames,
-        ),
+        "displacement": (given, made["displacement"].frames),
         "the true clip": (plain, truth),
     }
-    rows = []
-    for name, (given, frames) in lines.items():
-        rows.append(_row(name, [given, *_spread(frames, PORTRAIT_ROW)]))
-    return np.concatenate(rows)
+    return np.concatenate(
+        [
+            _row(name, [first, *_spread(frames, PORTRAIT_ROW)])
+            for name, (first, frames) in lines.items()
+        ]
+    )
 
 
 def _spread(frames: Image, count: int) -> Image:
@@ -261,7 +250,7 @@ def _spread(frames: Image, count: int) -> Image:
 
 def _row(name: str, frames: Sequence[Image]) -> Image:
     """Return frames side by side, the first of them with the row's name."""
-    return beside([enlarged(frame, TILE) for frame in frames], [name, *[""] * (len(frames) - 1)])
+    return beside(frames, [name, *[""] * (len(frames) - 1)], TILE)
 
 
 def dynamic_sources(
@@ -286,14 +275,18 @@ def dynamic_sources(
         known = sorted({name for pairs in people.values() for name in pairs})
         raise ValueError(f"nobody held out shows {emotion!r}; known: {', '.join(known)}")
     rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
-    for number, pair in enumerate(able):
+    for pair in able:
         neutral = people[pair.source.speaker][pair.source.emotion].picture
         for kind in KINDS:
-            shown = _source(pair.source, neutral, pair.picture.frames, kind)[::stride]
+            T, clips = pair.picture.frames, (neutral, pair.source)
+            order = alternating(neutral.frames, pair.source.frames, T)
+            if kind == "clip":
+                order = [(1, t % pair.source.frames) for t in range(T)]
+            shown = [(clips[which], t) for which, t in order[::stride]]
             source, faces = _read(networks, shown)
             static, dynamic = _driven(networks, pair.picture, source, stride)
             rows[kind].append(motion_figures(static.faces, dynamic.faces, faces))
-            if kind == "changing" and not number:
+            if kind == "changing" and pair is able[0]:
                 _show(out, source, faces, static, dynamic, stride)
     return {kind: summary(rows[kind]) for kind in KINDS}
 
@@ -301,17 +294,15 @@ def dynamic_sources(
 def motion_figures(static: Array, dynamic: Array, source: Array) -> dict[str, float]:
     """Return how brows move under either source, of aligned faces (N, 68, 2).
 
-    brows_static_px, brows_dynamic_px, brows_source_px  deviation over time of their height in
-                                                        either result and the source, pixels
-    brows_r          correlation of the dynamic result with the source
-    brows_static_r   the same of the static result, a control
-    coverage         share of the frames of both results in which a face was found
+    The lengths are deviations over time of the brows' height, pixels; `brows_r` is the correlation
+    of the dynamic result with the source, `brows_static_r`, a control, that of the static one.
     """
     still, moving, theirs = (brow_height(faces) for faces in (static, dynamic, source))
     return {
-        "brows_static_px": _deviation(still),
-        "brows_dynamic_px": _deviation(moving),
-        "brows_source_px": _deviation(theirs),
+        **{
+            f"brows_{name}_px": float(np.nanstd(track)) if np.isfinite(track).any() else math.nan
+            for name, track in (("static", still), ("dynamic", moving), ("source", theirs))
+        },
         "brows_r": correlation(moving, theirs),
         "brows_static_r": correlation(still, theirs),
         "coverage": coverage(static, dynamic),
@@ -326,17 +317,8 @@ def alternating(
     Both clips, of `first` and `second` frames, run on while the other is shown, and begin again at
     their end.
     """
-    counts = first, second
     which = [t // turn % 2 for t in range(length)]
-    return [(clip, t % counts[clip]) for t, clip in enumerate(which)]
-
-
-def _source(emotional: Clip, neutral: Clip, length: int, kind: str) -> list[tuple[Clip, int]]:
-    """Return the clip and frame that is shown at each of `length` frames."""
-    if kind == "clip":
-        return [(emotional, t % emotional.frames) for t in range(length)]
-    clips = neutral, emotional
-    return [(clips[which], t) for which, t in alternating(neutral.frames, emotional.frames, length)]
+    return [(clip, t % (first, second)[clip]) for t, clip in enumerate(which)]
 
 
 def _read(networks: TrainedNetworks, shown: Sequence[tuple[Clip, int]]) -> tuple[Image, Array]:
@@ -372,20 +354,16 @@ def _show(
         "frame by frame": dynamic,
     }
     columns = [
-        beside([enlarged(each, TILE) for each in row], list(shown))
+        beside(row, list(shown), TILE)
         for row in zip(*(each.frames for each in shown.values()), strict=True)
     ]
     write_video(out / "dynamic_source.mp4", [frame for frame in columns for _ in range(stride)])
     rows = [_row(name, list(_spread(each.frames, SOURCE_ROW))) for name, each in shown.items()]
     write_png(out / "dynamic_source.png", np.concatenate(rows))
-    lines = {}
-    for name, each in shown.items():
-        height = brow_height(each.faces)
-        lines[name] = height - np.nanmean(height) if np.isfinite(height).any() else height
+    heights = {name: brow_height(each.faces) for name, each in shown.items()}
+    lines = {
+        name: height - np.nanmean(height) if np.isfinite(height).any() else height
+        for name, height in heights.items()
+    }
     title = "height of the brows, px of the 256 px face, from each one's mean"
     tracks(out / "dynamic_source_tracks.png", title, lines, stride)
-
-
-def _deviation(track: Array) -> float:
-    known = track[~np.isnan(track)]
-    return float(known.std()) if len(known) else float("nan")

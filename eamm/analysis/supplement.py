@@ -1,4 +1,4 @@
-"""Figures 1, 4 and 6 of EAMM's supplement and its clusters, on people no stage has learned from.
+"""Figures 1, 4 and 6 of EAMM's supplement and clusters, on people no stage has learned from.
 
     python -m eamm.analysis.supplement runs/demo/eamm --corpus data/mini_eamm
 
@@ -17,22 +17,37 @@ Lengths are pixels of the aligned 256 px face.
 """
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from affekt.media.corpus import Corpus
+from affekt.arrays import Array
+from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_pair
 from affekt.media.faces.detector import make_detector
+from affekt.media.plots import clouds
+from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import from_tensor, to_tensor
+from affekt.metrics.probes import principal_plane, silhouette
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json, write_text
 from affekt.runtime.markdown import markdown_table
-from eamm.analysis.clusters import clusters
 from eamm.analysis.figures import dynamic_sources, emotional_inputs, interpolate
 from eamm.analysis.landmarks import detect_faces
-from eamm.analysis.networks import held_out_people, open_networks
+from eamm.analysis.networks import (
+    TEST,
+    Figures,
+    TrainedNetworks,
+    held_out_people,
+    open_networks,
+    spread_frames,
+)
+from eamm.displacement.data import emotional_clips
+from eamm.displacement.network import emotion_source
 
 BLENDS = ("angry:surprised", "disgusted:fear", "angry:happy")  # whose upper faces differ most
 ROWS = {  # of the table: key in analysis.json -> description
@@ -59,6 +74,8 @@ ROWS = {  # of the table: key in analysis.json -> description
     "clusters.keypoints.by_speaker": "the same of their keypoints",
     "clusters.pixels.by_speaker": "the same of their pixels",
 }
+KINDS = {"feature": "emotion features", "keypoints": "keypoints", "pixels": "pixels"}  # panels
+THUMBNAIL = 16  # pixels a side
 
 
 def analyse(args: argparse.Namespace, out: Path) -> dict[str, Any]:
@@ -78,6 +95,57 @@ def analyse(args: argparse.Namespace, out: Path) -> dict[str, Any]:
         "a2fd_alone": emotional_inputs(networks, corpus, people, args.frames, out),
         "dynamic_source": dynamic_sources(networks, people, args.emotion, args.stride, out),
         "clusters": clusters(networks, corpus, args.frames, args.clips, out),
+    }
+
+
+def clusters(
+    networks: TrainedNetworks, corpus: Corpus, frames: int, each: int, out: Path
+) -> dict[str, Figures]:
+    """Write clusters.png, the held-out clips of each kind in their principal plane.
+
+    Supplement B.2: "features of the same type are clustered". A clip's feature is the mean over
+    some of its frames, mouths hidden; at most `each` clips of a person and emotion count, of the
+    emotions of training. Returns by kind of code the silhouettes of the emotions and of the people,
+    -1 to 1, None where there is one alone. Baselines without an emotion network: FOMM's keypoints
+    and jacobians, mouths not hidden, and what the emotion network sees, at 16 x 16 pixels.
+    """
+    known = {clip.emotion for clip in emotional_clips(corpus, "train")}
+    clips = [clip for clip in emotional_clips(corpus, TEST) if clip.emotion in known]
+    clips = first_of_each(clips, each)
+    found = [_clip_codes(networks, clip, frames) for clip in clips]
+    codes = {kind: np.stack([one[kind] for one in found]).astype(float) for kind in KINDS}
+    emotions, speakers = [clip.emotion for clip in clips], [clip.speaker for clip in clips]
+    panels = {title: principal_plane(codes[kind]) for kind, title in KINDS.items()}
+    clouds(out / "clusters.png", panels, emotions, speakers)
+    named = {"by_emotion": emotions, "by_speaker": speakers}
+    return {
+        kind: {
+            name: silhouette(codes_ND, labels) if len(set(labels)) > 1 else None
+            for name, labels in named.items()
+        }
+        for kind, codes_ND in codes.items()
+    }
+
+
+def first_of_each(clips: Sequence[Clip], each: int) -> list[Clip]:
+    """Return the first `each` clips of every person and emotion."""
+    groups: dict[tuple[str, str], list[Clip]] = defaultdict(list)
+    for clip in clips:
+        groups[clip.speaker, clip.emotion].append(clip)
+    chosen = {clip.id for group in groups.values() for clip in group[:each]}
+    return [clip for clip in clips if clip.id in chosen]
+
+
+@torch.no_grad()
+def _clip_codes(networks: TrainedNetworks, clip: Clip, frames: int) -> dict[str, Array]:
+    """Return a clip's mean codes by kind, each (D,)."""
+    shown = networks.frames(clip, spread_frames(clip, frames))
+    value, jacobian = networks.fomm.detector(to_tensor(shown))
+    thumbnails = resized(from_tensor(emotion_source(shown, networks.description)), THUMBNAIL)
+    return {
+        "feature": networks.features(shown).mean(dim=0).numpy(),
+        "keypoints": torch.cat([value, jacobian.flatten(2)], dim=2).mean(dim=0).ravel().numpy(),
+        "pixels": thumbnails.mean(axis=0).ravel() / 255,
     }
 
 

@@ -35,7 +35,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_pair
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
-from affekt.media.plots import beside, enlarged, save, write_png
+from affekt.media.plots import beside, save, write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
 from affekt.runtime.command import CommandParser, user_errors
@@ -111,16 +111,17 @@ def show_blend(
     pictures = [parts.rendered(face, target) for face in faces]
     texts = [f"w = {weight:g}" for weight in weights]
     lines = [
-        _side_by_side(
+        beside(
             [column[time] for column in pictures],
             [f"{texts[0]},  {time / FRAME_RATE:.2f} s", *texts[1:]],
+            TILE,
         )
         for time in widest(faces[0], ROWS)
     ]
     write_png(out / "strip.png", np.concatenate(lines))
     title = f"{speaker}: {labels[0]} (w = 0) to {labels[1]} (w = 1)"
     plot_blend(out / "curves.png", title, faces, weights, truth)
-    frames = (_side_by_side(row, texts) for row in zip(*pictures, strict=True))
+    frames = (beside(row, texts, TILE) for row in zip(*pictures, strict=True))
     write_video(out / "video.mp4", frames, samples)
     found = path_figures((str(sound), *labels), faces, stepped, weights, truth)
     return dataclasses.asdict(found) | {"weights": weights}
@@ -167,10 +168,6 @@ def plot_blend(
     lines, names = axes[0].get_legend_handles_labels()
     figure.legend(lines, names, fontsize=8, ncols=PER_ROW, loc="lower center")
     save(figure, path, below=0.03 * -(-len(names) // PER_ROW))
-
-
-def _side_by_side(pictures: Sequence[Image], texts: Sequence[str]) -> Image:
-    return beside([enlarged(each, TILE) for each in pictures], texts)
 
 
 def held_out(corpus: Corpus, speaker: str) -> Clip:

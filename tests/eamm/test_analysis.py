@@ -1,5 +1,6 @@
 """EAMM's analyses: figures by hand, with networks that do as they should, and with random ones."""
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -16,7 +17,6 @@ from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from eamm.a2fd.network import fingerprint
 from eamm.analysis import supplement
-from eamm.analysis.clusters import clusters, first_of_each
 from eamm.analysis.figures import (
     alternating,
     change_figures,
@@ -39,6 +39,7 @@ from eamm.analysis.networks import (
     open_networks,
     summary,
 )
+from eamm.analysis.supplement import clusters, first_of_each
 from eamm.displacement.network import (
     Displacement,
     DisplacementConfig,
@@ -68,10 +69,10 @@ MODEL = DisplacementConfig(
 )
 
 
-def faces(brows, lids=0.0, mouth=0.0):
+def faces(brows, lids=0.0, mouth=0.0, face=FACE):
     """Return aligned faces (N, 68, 2) with brows `brows` px lower, upper lids, lower lip too."""
     brows, lids, mouth = np.broadcast_arrays(*map(np.atleast_1d, (brows, lids, mouth)))
-    made = np.repeat(FACE[None], len(brows), axis=0)
+    made = np.repeat(face[None], len(brows), axis=0)
     made[:, BROWS, 1] += brows[:, None]
     made[:, (37, 38, 43, 44), 1] += lids[:, None]
     made[:, (65, 66, 67), 1] += mouth[:, None]
@@ -116,21 +117,18 @@ def test_ways_to_give_an_emotion_by_hand():
     neutral, emotional = faces([0.0, 0.0]), faces([-5.0, -7.0])
     results = {"half": faces([-3.0]), "away": faces([6.0]), "lost": faces([np.nan])}
     found = change_figures(results, neutral + 3.0, emotional, neutral)
+    plain = change_figures(results, neutral, emotional, neutral)
     for way, brows, share in (("half", 3, 0.5), ("away", 6, -1)):
-        found_without_offset = change_figures(results, neutral, emotional, neutral)[way]
-        assert found_without_offset["share"] == pytest.approx(share)
-        assert found_without_offset["change_px"] == pytest.approx(brows * 10 / 18)
+        assert plain[way]["share"] == pytest.approx(share)
+        assert plain[way]["change_px"] == pytest.approx(brows * 10 / 18)
     assert np.isnan(found["lost"]["share"])
     assert found["truth"]["change_px"] == pytest.approx(6 * 10 / 18)
 
 
-def test_a_clip_that_hardly_changes_hardly_counts():
+def test_a_clip_that_hardly_changes_hardly_counts_and_the_typical_frame_is_no_blink():
     rows = [{"share": 0.5}, {"share": -9.0}, {"share": float("nan")}, {"share": 0.7}]
     assert pooled_share(rows, [1.0, 0.0, 100.0, 3.0]) == pytest.approx(0.65)
     assert pooled_share(rows[2:3], [1.0]) is None
-
-
-def test_the_typical_frame_is_no_blink():
     blinking = faces([0.0, 0.0, 0.0, 0.5], lids=[1.0, 6.0, 0.9, 0.5])
     blinking[3] = np.nan
     assert typical_frame(blinking) == 0
@@ -181,8 +179,7 @@ class Ideal:
         return Keypoints(torch.cat([brows, lips], dim=1), torch.zeros(sound.frames, 1))
 
     def neutral(self, clip):
-        portrait = self.portrait(clip)
-        return portrait, self.audio_keypoints(portrait, clip, None)
+        return self.portrait(clip), self.audio_keypoints(self.portrait(clip), clip, None)
 
     def displaced(self, neutral, features):
         value = neutral.value.clone()
@@ -191,9 +188,7 @@ class Ideal:
 
     def render(self, portrait, keypoints, chosen):
         brows, lips = keypoints.value[list(chosen)].numpy().T
-        landmarks = np.repeat(plain_face(64)[None], len(brows), axis=0)
-        landmarks[:, BROWS, 1] += brows[:, None]
-        landmarks[:, (65, 66, 67), 1] += lips[:, None]
+        landmarks = faces(brows, mouth=lips, face=plain_face(64))
         return RenderedFrames(np.zeros((len(brows), 4, 4, 3), np.uint8), align_faces(landmarks))
 
 
@@ -233,27 +228,24 @@ def test_held_out_people_have_the_emotion_of_another_one(corpus):
     people = held_out_people(corpus)
     assert list(people) == ["M903", "M904"]
     for speaker, pairs in people.items():
-        assert list(pairs) == ["angry", "happy"]
-        for emotion, pair in pairs.items():
-            assert pair.clip.id == f"{speaker}_{emotion}_3_001"
-            assert {pair.source.speaker, speaker} == set(people)
+        found = {emotion: (pair.clip.id, pair.source.speaker) for emotion, pair in pairs.items()}
+        (other,) = people.keys() - {speaker}
+        wanted = {name: (f"{speaker}_{name}_3_001", other) for name in ("angry", "happy")}
+        assert found == wanted
 
 
 def test_features_that_follow_the_emotion_cluster_by_it(corpus, tmp_path, monkeypatch):
     def codes(_networks, clip, _frames):
-        angry, first = float(clip.emotion == "angry"), float(clip.speaker == "M903")
-        return {
-            "feature": np.full(5, angry),
-            "keypoints": np.full(5, first),
-            "pixels": np.eye(5)[0],
-        }
+        feature = np.full(5, float(clip.emotion == "angry"))
+        keypoints = np.full(5, float(clip.speaker == "M903"))
+        return {"feature": feature, "keypoints": keypoints, "pixels": np.eye(5)[0]}
 
-    monkeypatch.setattr("eamm.analysis.clusters._clip_codes", codes)
+    monkeypatch.setattr("eamm.analysis.supplement._clip_codes", codes)
     found = clusters(None, corpus, 3, 2, tmp_path)
     assert found["feature"]["by_emotion"] == found["keypoints"]["by_speaker"] == 1
     assert found["feature"]["by_speaker"] < 0.1 > found["keypoints"]["by_emotion"]
     one = corpus.clips(emotion="angry")
-    monkeypatch.setattr("eamm.analysis.clusters.emotional_clips", lambda *_: one)
+    monkeypatch.setattr("eamm.analysis.supplement.emotional_clips", lambda *_: one)
     assert clusters(None, corpus, 3, 2, tmp_path)["feature"]["by_emotion"] is None
 
 
@@ -305,16 +297,15 @@ def command(runs, corpus, *more):
 def test_the_command_writes_every_figure_and_picture_and_repeats_itself(runs, corpus, capsys):
     supplement.main(command(runs, corpus))
     out = runs / "analysis"
-    assert {path.name for path in out.iterdir()} == {
-        "analysis.json",
-        "table.md",
-        "interpolation.png",
-        "a2fd_alone.png",
-        "dynamic_source.png",
-        "dynamic_source.mp4",
-        "dynamic_source_tracks.png",
-        "clusters.png",
-    }
+    pictures = [
+        "interpolation",
+        "a2fd_alone",
+        "dynamic_source",
+        "dynamic_source_tracks",
+        "clusters",
+    ]
+    files = {*(f"{name}.png" for name in names), "dynamic_source.mp4"}
+    assert {path.name for path in out.iterdir()} == {*files, "analysis.json", "table.md"}
     found = json.loads((out / "analysis.json").read_text())
     assert set(found) == {"interpolation", "a2fd_alone", "dynamic_source", "clusters"}
     assert found["a2fd_alone"]["displacement"]["change_px"] > 0
@@ -356,11 +347,10 @@ def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus, more, messag
         supplement.main(command(runs, corpus, *more))
 
 
-@pytest.mark.parametrize("option", ["--frames", "--stride", "--clips"])
-def test_counts_are_positive(runs, corpus, option, capsys):
-    for text in ("0", "-1", "few"):
+def test_counts_are_positive(corpus, tmp_path, capsys):
+    for option, text in itertools.product(("--frames", "--stride", "--clips"), ("0", "-1", "few")):
         with pytest.raises(SystemExit):
-            supplement.main(command(runs, corpus, option, text))
+            supplement.main(command(tmp_path, corpus, option, text))
         assert f"argument {option}: " in capsys.readouterr().err
 
 

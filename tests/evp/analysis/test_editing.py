@@ -62,10 +62,6 @@ def command(runs, out, *more):
     return read_json(out / "figures.json")
 
 
-def picture(path):
-    return cv2.imread(str(path))
-
-
 def test_a_blend_is_drawn_filmed_and_measured_for_every_weight(runs, tmp_path, drawn, capsys):
     figures = command(runs, tmp_path, "--blend=angry:happy", "--steps=3")
     assert (figures["first"], figures["second"], figures["speaker"]) == ("angry", "happy", "W902")
@@ -73,8 +69,8 @@ def test_a_blend_is_drawn_filmed_and_measured_for_every_weight(runs, tmp_path, d
     assert len(figures["projection"]) == 3
     assert f"projection: {tuple(figures['projection'])}" in capsys.readouterr().out
     height = TILE + LABEL_HEIGHT
-    assert picture(tmp_path / "strip.png").shape == (3 * height, 3 * TILE, 3)
-    assert picture(tmp_path / "curves.png").std() > 1
+    assert cv2.imread(str(tmp_path / "strip.png")).shape == (3 * height, 3 * TILE, 3)
+    assert cv2.imread(str(tmp_path / "curves.png")).std() > 1
     shown = probe(tmp_path / "video.mp4")
     assert (shown.width, shown.height, shown.frames) == (3 * TILE, height, FRAMES)
     assert shown.has_audio
@@ -94,7 +90,7 @@ def test_a_blend_is_drawn_filmed_and_measured_for_every_weight(runs, tmp_path, d
 def test_the_strip_shows_the_widest_mouth_of_each_part(runs, tmp_path, drawn):
     command(runs, tmp_path, "--blend=angry:happy", "--steps=2")
     times = widest(drawn[0][1], 3)
-    strip = picture(tmp_path / "strip.png").reshape(3, TILE + LABEL_HEIGHT, 2 * TILE, 3)
+    strip = cv2.imread(str(tmp_path / "strip.png")).reshape(3, TILE + LABEL_HEIGHT, 2 * TILE, 3)
     np.testing.assert_allclose(strip[:, LABEL_HEIGHT + 50, 50, 0], 10 * np.array(times), atol=1)
     face = np.zeros((7, 68, 2))
     face[:, LOWER, 1] = np.array([1, 3, 2, 9, 4, 5, 6])[:, None]
@@ -165,22 +161,19 @@ def test_what_cannot_be_shown_is_one_clear_line(runs, tmp_path, given, said):
     assert not (tmp_path / "out").exists()
 
 
-def test_labels_without_true_clips_and_people_without_held_out_ones_are_named(
-    runs, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        (("train", "happy"), "no training clip of W902, happy"),
+        (("test_sentence", None), "no clip of W902 in split test_sentence"),
+    ],
+)
+def test_what_has_no_clips_is_named(runs, tmp_path, monkeypatch, lacking, message):
     clips = Corpus.clips
 
-    def without(split_gone, emotion_gone=None):
-        def found(corpus, split=None, speaker=None, emotion=None):
-            gone = split == split_gone and emotion == emotion_gone
-            return [] if gone else clips(corpus, split, speaker, emotion)
+    def found(corpus, split=None, speaker=None, emotion=None):
+        return [] if (split, emotion) == lacking else clips(corpus, split, speaker, emotion)
 
-        return found
-
-    for lacking, said in (
-        (without("train", "happy"), "no training clip of W902, happy"),
-        (without("test_sentence"), "no clip of W902 in split test_sentence"),
-    ):
-        monkeypatch.setattr(Corpus, "clips", lacking)
-        with pytest.raises(SystemExit, match=said):
-            main([str(runs), f"--out={tmp_path}", "--blend=angry:happy"])
+    monkeypatch.setattr(Corpus, "clips", found)
+    with pytest.raises(SystemExit, match=message):
+        main([str(runs), f"--out={tmp_path}", "--blend=angry:happy"])
