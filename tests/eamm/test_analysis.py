@@ -297,13 +297,7 @@ def command(runs, corpus, *more):
 def test_the_command_writes_every_figure_and_picture_and_repeats_itself(runs, corpus, capsys):
     supplement.main(command(runs, corpus))
     out = runs / "analysis"
-    pictures = [
-        "interpolation",
-        "a2fd_alone",
-        "dynamic_source",
-        "dynamic_source_tracks",
-        "clusters",
-    ]
+    names = ("interpolation", "a2fd_alone", "dynamic_source", "dynamic_source_tracks", "clusters")
     files = {*(f"{name}.png" for name in names), "dynamic_source.mp4"}
     assert {path.name for path in out.iterdir()} == {*files, "analysis.json", "table.md"}
     found = json.loads((out / "analysis.json").read_text())
