@@ -9,23 +9,19 @@
                person, driven by the test video through FOMM. So there are two manifests, NAME_fomm
                for `generate.py fomm` first, then NAME, which points at what FOMM has made.
 
-A prepared corpus holds frames, so what a manifest names is written beside it: truth/<clip id>.mp4
-with the sound (visually lossless, see affekt/media/video/video.py), audio/<clip id>.wav and, of the
-pictures that were drawn, sources/<their clip id>_<frame>.png. They are written whole or not at all,
-and left where they are already. What is drawn depends on the seed, the clip's id and the corpus,
-not on the order of clips or on which of them are wanted.
+What a manifest names is written beside it: truth/<clip id>.mp4 with the sound (visually lossless),
+audio/<clip id>.wav and, of the pictures that were drawn, sources/<their clip id>_<frame>.png. They
+are written whole or not at all, and left where they are already. What is drawn depends on the seed,
+the clip's id and the corpus, not on the order of clips or on which of them are wanted.
 
-Results have the truth's size, which test.py asks for, where
-    evp    the target's frame is written whole (the default). Its clips are square crops already, so
-           take `--paste crop`: with `face` all around the new face would be the truth itself.
-    eamm   pictures go in as they are, `--crop none` (for FOMM `--driving-crop none` too), and come
-           out as large as the truth, `--size`: nothing is scaled where the corpus was stored at the
-           FOMM's own size. (`--paste` would fade the border into the still source.)
+Results have the truth's size, which test.py asks for: EVP pastes its square clips whole (`--paste
+crop`: with `face` all around the new face would be the truth itself); EAMM and FOMM take pictures
+as they are (`--crop none`) and write them as large as the truth (`--size`).
 """
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -45,8 +41,9 @@ from affekt.runtime.manifest import write_manifest_file
 Kind = Literal["evp", "lrw-self", "mead-self"]
 Row = dict[str, str]
 
-COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "target")
-FURTHER = ("speaker", "label", "sentence", "split", "truth")  # for test.py; generate.py skips them
+# Of generate.py, and from "speaker" on of test.py alone.
+COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "target",
+           "speaker", "label", "sentence", "split", "truth")  # fmt: skip
 PROFILES: dict[Kind, str] = {"evp": "portrait", "lrw-self": "eamm", "mead-self": "eamm"}
 WITHOUT_CROP = "--crop none"  # of generate.py: the picture is a crop already
 
@@ -65,37 +62,26 @@ class FrameSampler:
         for clip in sorted(corpus.clips(emotion=NEUTRAL), key=lambda clip: clip.id):
             self.neutral.setdefault(clip.speaker, []).append(clip)
 
-    def frame(self, clip: Clip, what: str) -> tuple[Clip, int]:
-        """Return a random frame of the clip itself."""
-        return clip, int(self._random(clip, what).integers(clip.frames))
+    def frame(self, clip: Clip, what: str, clips: Sequence[Clip] = ()) -> tuple[Clip, int]:
+        """Return a random frame of the clip itself, or of a random one of `clips`."""
+        random = self._random(clip, what)
+        chosen = clips[int(random.integers(len(clips)))] if clips else clip
+        return chosen, int(random.integers(chosen.frames))
 
     def own_neutral(self, clip: Clip, what: str) -> tuple[Clip, int]:
-        """Return a random frame of a random neutral clip of the speaker, not this one.
-
-        Raises:
-            LeftOutError: there is no other.
-        """
+        """Return a random frame of a random neutral clip of the speaker, not this one."""
         others = [each for each in self.neutral.get(clip.speaker, []) if each.id != clip.id]
         if not others:
             raise LeftOutError(f"speaker {clip.speaker} has no other neutral clip")
-        return self._frame_of(others, clip, what)
+        return self.frame(clip, what, others)
 
     def other_identity(self, clip: Clip, what: str) -> tuple[Clip, int]:
-        """Return a random frame of a random neutral clip of a random other speaker.
-
-        Raises:
-            LeftOutError: there is no other speaker with a neutral clip.
-        """
+        """Return a random frame of a random neutral clip of a random other speaker."""
         speakers = sorted(self.neutral.keys() - {clip.speaker})
         if not speakers:
             raise LeftOutError(f"there is no neutral clip of anyone but {clip.speaker}")
         speaker = speakers[int(self._random(clip, f"{what}: who").integers(len(speakers)))]
-        return self._frame_of(self.neutral[speaker], clip, what)
-
-    def _frame_of(self, clips: Sequence[Clip], clip: Clip, what: str) -> tuple[Clip, int]:
-        random = self._random(clip, what)
-        chosen = clips[int(random.integers(len(clips)))]
-        return chosen, int(random.integers(chosen.frames))
+        return self.frame(clip, what, self.neutral[speaker])
 
     def _random(self, clip: Clip, what: str) -> np.random.Generator:
         return np.random.default_rng(int(digest(self.seed, clip.id, what), 16))
@@ -195,10 +181,9 @@ def write_manifest(
     Args:
         corpus: prepared with frames of profile portrait (evp) or eamm (the others), and with sound.
         kind: see above.
-        split: whose clips are wanted.
+        split, speaker: of the wanted clips; speaker None: every one.
         out_csv: the file to write; other files go beside it, so each corpus wants its own folder.
         seed: of what is drawn.
-        speaker: of the wanted clips; None: every one.
         limit: at most so many clips of each speaker, drawn; None: all.
 
     Raises:
@@ -208,12 +193,12 @@ def write_manifest(
     _check(corpus, kind, out_csv)
     # The clips, and what writes the row of one with the files it names
     clips = _wanted(corpus, split, seed, speaker, limit)
-    make = _MAKERS[kind](FrameSampler(corpus, seed), out_csv)
-    export, rows, left_out = Export(out_csv.parent), [], {}
+    sampler, export = FrameSampler(corpus, seed), Export(out_csv.parent)
+    rows, left_out = [], {}
     # A clip that cannot be used is left out with its reason
     for clip in tqdm(clips, "clips", unit="clip"):
         try:
-            rows.append((clip, make(clip, export)))
+            rows.append((clip, _row(kind, clip, sampler, export, _fomm_csv(out_csv).stem)))
         except LeftOutError as error:
             left_out[clip.id] = str(error)
     if not rows:
@@ -229,50 +214,26 @@ def digest(seed: int, clip_id: str, what: str) -> str:
     return hashlib.sha256(f"{seed}/{clip_id}/{what}".encode()).hexdigest()
 
 
-Make = Callable[[Clip, Export], Row]
-
-
-def _evp(_sampler: FrameSampler, _out_csv: Path) -> Make:
-    def make(clip: Clip, export: Export) -> Row:
-        truth = export.truth(clip)
-        return {"audio": export.sound(clip), "target": truth, "truth": truth}
-
-    return make
-
-
-def _lrw_self(sampler: FrameSampler, _out_csv: Path) -> Make:
-    def make(clip: Clip, export: Export) -> Row:
-        truth = export.truth(clip)
-        source = export.picture(*sampler.frame(clip, "source"))
-        sound = export.sound(clip)
-        return {"source": source, "audio": sound, "pose": truth, "emotion": "none", "truth": truth}
-
-    return make
-
-
-def _mead_self(sampler: FrameSampler, out_csv: Path) -> Make:
-    driven = _fomm_csv(out_csv).stem
-
-    def make(clip: Clip, export: Export) -> Row:
+def _row(kind: Kind, clip: Clip, sampler: FrameSampler, export: Export, driven: str) -> Row:
+    """Write the files of a clip; return their names by column. `driven` is FOMM's folder."""
+    # Draws come first: nothing is written of a clip that is left out.
+    if kind == "mead-self":
         own, other = sampler.own_neutral(clip, "source"), sampler.other_identity(clip, "driven")
-        truth = export.truth(clip)
-        video = f"{driven}/{clip.id}.mp4"
-        row = {"source": export.picture(*own), "audio": export.sound(clip), "truth": truth}
-        return row | {"pose": video, "emotion": video, "driven": export.picture(*other)}
-
-    return make
-
-
-_MAKERS: dict[Kind, Callable[[FrameSampler, Path], Make]] = {
-    "evp": _evp,
-    "lrw-self": _lrw_self,
-    "mead-self": _mead_self,
-}
+    truth = export.truth(clip)
+    row = {"audio": export.sound(clip), "truth": truth}
+    if kind == "evp":
+        return row | {"target": truth}
+    if kind == "lrw-self":
+        source = export.picture(*sampler.frame(clip, "source"))
+        return row | {"source": source, "pose": truth, "emotion": "none"}
+    video = f"{driven}/{clip.id}.mp4"
+    pictures = {"source": export.picture(*own), "driven": export.picture(*other)}
+    return row | pictures | {"pose": video, "emotion": video}
 
 
 def _check(corpus: Corpus, kind: Kind, out_csv: Path) -> None:
-    if kind not in _MAKERS:
-        raise ValueError(f"unknown kind of manifest {kind!r}; known: {', '.join(_MAKERS)}")
+    if kind not in PROFILES:
+        raise ValueError(f"unknown kind of manifest {kind!r}; known: {', '.join(PROFILES)}")
     profile, wanted = corpus.info.get("profile"), PROFILES[kind]
     if profile != wanted:
         raise ValueError(
@@ -301,11 +262,20 @@ def _wanted(
 def _written(kind: Kind, out_csv: Path, rows: Sequence[tuple[Clip, Row]]) -> tuple[str, ...]:
     """Write the manifests; return the commands that make their videos."""
     _write(out_csv, rows)
+    results = out_csv.with_suffix("")
+    speakers = sorted({clip.speaker for clip, _ in rows}) if kind == "evp" else []
+    if len(speakers) == 1:
+        return (_command("evp", "--run RUN", out_csv, results, "--paste crop"),)
+    # EVP's network draws one person, so each has a manifest.
+    commands = []
+    for speaker in speakers:
+        own, run = out_csv.with_name(f"{out_csv.stem}_{speaker}.csv"), f"--run RUN_OF_{speaker}"
+        _write(own, [(clip, row) for clip, row in rows if clip.speaker == speaker])
+        commands.append(_command("evp", run, own, results, "--paste crop"))
     if kind == "evp":
-        return _by_speaker(out_csv, rows)
-    side = rows[0][0].crop().size[0]
-    look = f"{WITHOUT_CROP} --size {side}"
-    command = _command("eamm", "--run RUN", out_csv, out_csv.with_suffix(""), look)
+        return tuple(commands)
+    look = f"{WITHOUT_CROP} --size {rows[0][0].crop().size[0]}"
+    command = _command("eamm", "--run RUN", out_csv, results, look)
     if kind == "lrw-self":
         return (command,)
     fomm = _fomm_csv(out_csv)
@@ -317,34 +287,13 @@ def _written(kind: Kind, out_csv: Path, rows: Sequence[tuple[Clip, Row]]) -> tup
     return (_command("fomm", "--fomm RUN/fomm", fomm, fomm.with_suffix(""), crops), command)
 
 
-def _by_speaker(out_csv: Path, rows: Sequence[tuple[Clip, Row]]) -> tuple[str, ...]:
-    """Return EVP's commands: a network draws one person, so each has a manifest."""
-    results, paste = out_csv.with_suffix(""), "--paste crop"
-    speakers = sorted({clip.speaker for clip, _ in rows})
-    if len(speakers) == 1:
-        return (_command("evp", "--run RUN", out_csv, results, paste),)
-    commands = []
-    for speaker in speakers:
-        own = out_csv.with_name(f"{out_csv.stem}_{speaker}.csv")
-        _write(own, [(clip, row) for clip, row in rows if clip.speaker == speaker])
-        commands.append(_command("evp", f"--run RUN_OF_{speaker}", own, results, paste))
-    return tuple(commands)
-
-
 def _write(path: Path, rows: Iterable[tuple[Clip, Row]]) -> None:
-    columns = (*COLUMNS, *FURTHER)
-    described = [
-        {
-            "clip_id": clip.id,
-            "speaker": clip.speaker,
-            "label": clip.emotion,
-            "sentence": clip.sentence,
-            "split": clip.split,
-        }
-        | {name: cell for name, cell in row.items() if name in columns}
-        for clip, row in rows
-    ]
-    write_manifest_file(path, columns, described)
+    described = []
+    for clip, row in rows:
+        clip_cells = {"clip_id": clip.id, "speaker": clip.speaker, "label": clip.emotion}
+        clip_cells |= {"sentence": clip.sentence, "split": clip.split}
+        described.append({name: (row | clip_cells).get(name, "") for name in COLUMNS})
+    write_manifest_file(path, COLUMNS, described)
 
 
 def _fomm_csv(out_csv: Path) -> Path:
