@@ -18,7 +18,6 @@ from typing import Any
 from affekt.runtime.files import replacing
 
 CLIP_ID = "clip_id"
-SEPARATORS = "/\\"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +78,24 @@ def read_manifest(path: Path) -> Manifest:
             lines = [(reader.line_num, cells) for cells in reader if cells]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from None
-    _check_header(path, header)
+    # The header, then line by line.
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise ValueError(f"{path} has two columns {twice[0]!r}; keep one of them")
+    if CLIP_ID not in header:
+        found = ", ".join(header) or "nothing"
+        raise ValueError(f"{path} has no column {CLIP_ID}; found: {found}")
     if not lines:
         raise ValueError(f"{path} names no clip: it has no line after its header")
     rows: dict[str, ManifestRow] = {}
     for line, cells in lines:
         row = _parse_row(path, line, header, cells)
-        if row.clip_id in rows:
+        first = rows.setdefault(row.clip_id, row)
+        if first is not row:
             raise ValueError(
-                f"{path}: the {CLIP_ID} {row.clip_id!r} stands in line {rows[row.clip_id].line} "
+                f"{path}: the {CLIP_ID} {row.clip_id!r} stands in line {first.line} "
                 f"and again in line {line}"
             )
-        rows[row.clip_id] = row
     return Manifest(path, tuple(header), tuple(rows.values()))
 
 
@@ -114,13 +119,8 @@ def check_columns(manifest: Manifest, columns: Sequence[Column], given: argparse
     Raises:
         ValueError: names every such column.
     """
-    absent = [
-        column
-        for column in columns
-        if column.needed
-        and column.name not in manifest.columns
-        and getattr(given, column.argument) is None
-    ]
+    needed = [each for each in columns if each.needed and each.name not in manifest.columns]
+    absent = [column for column in needed if getattr(given, column.argument) is None]
     if absent:
         names = " and ".join(column.name for column in absent)
         options = " and ".join(f"--{column.argument.replace('_', '-')}" for column in absent)
@@ -154,15 +154,6 @@ def with_row(
     return argparse.Namespace(**values)
 
 
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise ValueError(f"{path} has two columns {twice[0]!r}; keep one of them")
-    if CLIP_ID not in header:
-        found = ", ".join(header) or "nothing"
-        raise ValueError(f"{path} has no column {CLIP_ID}; found: {found}")
-
-
 def _parse_row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> ManifestRow:
     if len(cells) != len(header):
         raise ValueError(
@@ -173,7 +164,7 @@ def _parse_row(path: Path, line: int, header: Sequence[str], cells: Sequence[str
     clip_id = named[CLIP_ID]
     if not clip_id:
         raise ValueError(f"{path}, line {line}: the {CLIP_ID} is empty")
-    if clip_id.startswith(".") or not clip_id.isprintable() or set(clip_id) & set(SEPARATORS):
+    if clip_id.startswith(".") or not clip_id.isprintable() or set(clip_id) & set("/\\"):
         raise ValueError(
             f"{path}, line {line}: the {CLIP_ID} {clip_id!r} cannot name a file; wanted no "
             "separator of folders, and no dot in front"

@@ -17,6 +17,7 @@ from affekt.runtime.files import read_json, read_jsonl
 
 SCHEMA = 2  # of evaluation.json
 Scores = dict[str, float]  # clip -> figure
+Rows = dict[str, dict[str, Scores]]  # row -> metric -> figures
 ABLATION = "table2.json"  # what test.py ablate leaves
 NEEDED = ("name", "protocol", "detector", "clips", "frames", "clip_coverage", "frame_coverage")
 
@@ -44,7 +45,7 @@ class Evaluation:
 
     name: str
     record: dict[str, tp.Any]
-    scores: dict[str, dict[str, Scores]]
+    scores: Rows
     speakers: dict[str, str]
     emotions: dict[str, str]
     distribution: dict[str, dict[str, Interval]]
@@ -80,8 +81,15 @@ def load_evaluation(folder: Path) -> Evaluation:
     lacking += [key for key in ("id", "version", "hash") if key not in record.get("protocol", {})]
     if lacking:
         raise ValueError(f"{path} has no {', '.join(lacking)}; run the evaluation anew")
-    scores, speakers, emotions = _scores(folder / "scores.jsonl")
-    return Evaluation(record["name"], record, scores, speakers, emotions, _distribution(record))
+    distribution = {
+        row: {
+            metric: Interval(found["value"], found.get("low"), found.get("high"))
+            for metric, found in metrics.items()
+            if metric in ("fid", "kid") and found and found.get("value") is not None
+        }
+        for row, metrics in (record.get("distribution") or {}).items()
+    }
+    return Evaluation(record["name"], record, *_scores(folder / "scores.jsonl"), distribution)
 
 
 def load_ablation(path: Path) -> Ablation:
@@ -155,10 +163,8 @@ def different_truths(first: Evaluation, other: Evaluation) -> list[str]:
     return sorted(clip for clip in one.keys() & two.keys() if one[clip] != two[clip])
 
 
-def _scores(
-    path: Path,
-) -> tuple[dict[str, dict[str, Scores]], dict[str, str], dict[str, str]]:
-    scores: dict[str, dict[str, Scores]] = {}
+def _scores(path: Path) -> tuple[Rows, dict[str, str], dict[str, str]]:
+    scores: Rows = {}
     speakers: dict[str, str] = {}
     emotions: dict[str, str] = {}
     for number, line in enumerate(read_jsonl(path), 1):
@@ -179,17 +185,6 @@ def _scores(
     if not scores:
         raise ValueError(f"{path} is empty; run the evaluation anew")
     return scores, speakers, emotions
-
-
-def _distribution(record: dict[str, tp.Any]) -> dict[str, dict[str, Interval]]:
-    return {
-        row: {
-            metric: Interval(found["value"], found.get("low"), found.get("high"))
-            for metric, found in metrics.items()
-            if metric in ("fid", "kid") and found and found.get("value") is not None
-        }
-        for row, metrics in (record.get("distribution") or {}).items()
-    }
 
 
 def _is_number(value: tp.Any) -> bool:

@@ -69,10 +69,12 @@ def ablation_notes(paper: PaperTable, rows: Sequence[TableRow]) -> list[str]:
 
 def _legend(paper: PaperTable, rows: Sequence[TableRow]) -> str:
     cells = [cell for row in rows for cell in row.cells.values()]
-    bootstrap = f"BCa bootstrap, {DRAWS:,} draws"
-    how = f"Wilson's; the ratio's {bootstrap}" if paper.layout == "accuracy" else bootstrap
-    text = f"Ours: mean over clips {PLUS_MINUS} half its 95 % interval if other clips were drawn"
-    text += f" ({how}; [both bounds] where it is lopsided)"
+    how = f"BCa bootstrap, {DRAWS:,} draws"
+    how = f"Wilson's; the ratio's {how}" if paper.layout == "accuracy" else how
+    text = (
+        f"Ours: mean over clips {PLUS_MINUS} half its 95 % interval if other clips were drawn"
+        f" ({how}; [both bounds] where it is lopsided)"
+    )
     if any(cell.by_speaker is not None for cell in cells):
         text += (
             f", after the slash if other speakers were drawn (BCa bootstrap; from {MIN_SPEAKERS} "

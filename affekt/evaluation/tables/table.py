@@ -11,6 +11,7 @@ import typing as tp
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
+from operator import attrgetter
 
 from affekt.metrics.intervals import Interval
 from affekt.runtime.markdown import markdown_table
@@ -112,7 +113,7 @@ class Table:
         return {row.method: row.letter for row in self.rows if row.letter}
 
     def as_json(self) -> dict[str, tp.Any]:
-        """Return the table as plain data for a JSON file, with the differences from the paper."""
+        """Return the table as plain data, with the differences from the paper."""
         plain = asdict(self)
         for row, plain_row in zip(self.rows, plain["rows"], strict=True):
             for key, cell in row.cells.items():
@@ -121,17 +122,17 @@ class Table:
 
 
 FIGURES: dict[str, Callable[[Cell], object]] = {  # of a cell, each a column of the CSV
-    "": lambda cell: cell.value,
+    "": attrgetter("value"),
     "_half": lambda cell: cell.by_clip and cell.by_clip.half,
     "_low": lambda cell: cell.by_clip and cell.by_clip.low,
     "_high": lambda cell: cell.by_clip and cell.by_clip.high,
     "_speaker_half": lambda cell: cell.by_speaker and cell.by_speaker.half,
     "_speaker_low": lambda cell: cell.by_speaker and cell.by_speaker.low,
     "_speaker_high": lambda cell: cell.by_speaker and cell.by_speaker.high,
-    "_sd": lambda cell: cell.deviation,
-    "_n": lambda cell: cell.count,
-    "_paper": lambda cell: cell.paper,
-    "_difference": lambda cell: cell.difference,
+    "_sd": attrgetter("deviation"),
+    "_n": attrgetter("count"),
+    "_paper": attrgetter("paper"),
+    "_difference": attrgetter("difference"),
     "_better_than": lambda cell: "; ".join(cell.better_than) or None,
 }
 
@@ -178,23 +179,23 @@ def _latex(table: Table) -> str:
 
 
 def _comma_separated(table: Table) -> str:
-    """Return the figures as CSV at full precision: a line a row, twelve columns a metric.
+    """Return CSV at full precision: a line a row, FIGURES of a metric; what no row has is out."""
 
-    They are the value, its interval by clip (half, low, high) and by speaker, the standard
-    deviation over seeds, the number of clips or seeds, the paper's figure, the difference and the
-    results that it is better than; empty where there is none. What no row has is left out.
-    """
+    def figure_of(row: TableRow, key: str, suffix: str) -> object:
+        cell = row.cells.get(key)
+        return None if cell is None else FIGURES[suffix](cell)
+
     columns = [
         (column.key, suffix)
         for column in table.columns
         for suffix in FIGURES
-        if not suffix or any(_figure(row, column.key, suffix) is not None for row in table.rows)
+        if not suffix or any(figure_of(row, column.key, suffix) is not None for row in table.rows)
     ]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "kind", *(key + suffix for key, suffix in columns)])
     for row in table.rows:
-        writer.writerow([row.name, row.kind, *(_figure(row, *column) for column in columns)])
+        writer.writerow([row.name, row.kind, *(figure_of(row, *column) for column in columns)])
     return text.getvalue()
 
 
@@ -260,8 +261,3 @@ def _signed(difference: float, decimals: int) -> str:
     """Return a difference with its sign; one that rounds to nothing has none."""
     text = f"{difference:+.{decimals}f}"
     return text if float(text) else text[1:]
-
-
-def _figure(row: TableRow, key: str, suffix: str) -> object:
-    cell = row.cells.get(key)
-    return None if cell is None else FIGURES[suffix](cell)
