@@ -26,11 +26,10 @@ DESCRIPTION = """Run EVP's Figure 6 or Xu et al.'s Table 2: a folder of forms, a
         --truth data/mead --out studies/first --participants 50
     python test.py user-study import --study studies/first --answers answers --out results/study
 
-Export writes STUDY/public, which participants get (put it on any web server, or hand it over as a
-folder; participant N opens index.html?p=N), and STUDY/private/key.json, which they must not see.
-Nothing public names the method of a video. Speakers and emotions come from a prepared corpus, or
-from a --manifest. Import reads the answers files that the forms saved; what does not fit is listed
-and left out. It writes results.json, results.md and results.tex.
+Export writes STUDY/public, for participants (a folder or a web server's; participant N opens
+index.html?p=N), and STUDY/private/key.json, which they must not see. Speakers and emotions come
+from a prepared corpus or a --manifest. Import reads the files that the forms saved, lists those
+that do not fit, and writes results.json, results.md and results.tex.
 """
 
 

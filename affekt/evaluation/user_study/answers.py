@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.evaluation.tables.table import Cell, Table, TableColumn, TableRow
-from affekt.evaluation.user_study.study import HIGHEST, LOWEST, PROTOCOLS, Study
+from affekt.evaluation.user_study.study import PROTOCOLS, RATINGS, Rating, Study
 from affekt.media.emotions import EMOTIONS
 from affekt.metrics.intervals import mean_interval, wilson_interval
 from affekt.runtime.config import from_mapping
@@ -25,7 +25,7 @@ class Answer:
     """One person's answer to one video."""
 
     video: int  # its number
-    ratings: tuple[int, ...] = ()  # in the order of the questions; empty in the second task
+    ratings: tuple[Rating, ...] = ()  # in the order of the questions; empty in the second task
     emotion: str = ""  # empty in the first task
 
 
@@ -63,10 +63,9 @@ def check_sheet(sheet: Sheet, study: Study) -> None:
     """
     if sheet.study != study.id:
         raise ValueError(f"of study {sheet.study!r}, wanted {study.id!r}")
-    if not 1 <= sheet.participant <= len(study.participants):
-        raise ValueError(
-            f"participant {sheet.participant}; there are 1 to {len(study.participants)}"
-        )
+    people = len(study.participants)
+    if not 1 <= sheet.participant <= people:
+        raise ValueError(f"participant {sheet.participant}; there are 1 to {people}")
     order = study.participants[sheet.participant - 1]
     wanted, given = {*order.rate, *order.choose}, Counter(a.video for a in sheet.answers)
     for answer in sheet.answers:
@@ -74,23 +73,15 @@ def check_sheet(sheet: Sheet, study: Study) -> None:
             raise ValueError(f"video {answer.video} is none that this participant sees")
         if given[answer.video] > 1:
             raise ValueError(f"video {answer.video} is answered twice")
-        _check_answer(answer, study)
+        silent = answer.video in order.choose
+        ratings = 0 if silent else len(PROTOCOLS[study.protocol].questions)
+        if len(answer.ratings) != ratings or answer.emotion not in (EMOTIONS if silent else ("",)):
+            raise ValueError(
+                f"video {answer.video}: {len(answer.ratings)} ratings, emotion {answer.emotion!r}; "
+                f"wanted {ratings} ratings, {'one of the emotions' if silent else 'no emotion'}"
+            )
     if len(given) < len(wanted):
         raise ValueError(f"{len(wanted) - len(given)} of {len(wanted)} answers are missing")
-
-
-def _check_answer(answer: Answer, study: Study) -> None:
-    if study.items[answer.video - 1].task == "choose":
-        if answer.ratings or answer.emotion not in EMOTIONS:
-            raise ValueError(f"video {answer.video}: {answer.emotion!r} is none of the emotions")
-        return
-    wanted = len(PROTOCOLS[study.protocol].questions)
-    in_range = all(LOWEST <= rating <= HIGHEST for rating in answer.ratings)
-    if answer.emotion or len(answer.ratings) != wanted or not in_range:
-        raise ValueError(
-            f"video {answer.video}: ratings are {list(answer.ratings)}, wanted {wanted} from "
-            f"{LOWEST} to {HIGHEST}"
-        )
 
 
 def study_table(sheets: Sequence[Sheet], study: Study) -> Table:
@@ -113,9 +104,8 @@ def study_table(sheets: Sequence[Sheet], study: Study) -> Table:
         keys = [column.key for column in columns if scores[method, column.key]]
         cells = {key: _cell(key, scores[method, key]) for key in keys}
         rows.append(TableRow(method, "result", cells, method))
-    return Table(
-        study.protocol, f"{protocol.title}: user study", columns, rows, _notes(sheets, study)
-    )
+    title = f"{protocol.title}: user study"
+    return Table(study.protocol, title, columns, rows, _notes(sheets, study))
 
 
 def _cell(key: str, scores: Sequence[tuple[str, float]]) -> Cell:
@@ -132,7 +122,7 @@ def _notes(sheets: Sequence[Sheet], study: Study) -> list[str]:
     clips = {item.clip for item in study.items}
     notes = [
         f"Study {study.id}: {len(sheets)} of {len(study.participants)} participants, {len(clips)} "
-        f"clips of each method, ratings from {LOWEST} (worst) to {HIGHEST} (best).",
+        f"clips of each method, ratings from {RATINGS[0]} (worst) to {RATINGS[-1]} (best).",
         "Intervals are 95 %: of means by bootstrap over participants; of accuracies Wilson's, and "
         "after the slash by bootstrap over participants.",
         *(f"{key}: {text}" for key, text in PROTOCOLS[study.protocol].questions.items()),

@@ -44,10 +44,11 @@ from affekt.runtime.files import read_json, replacing_folder, write_json, write_
 
 FORM = Path(__file__).parent / "form.html"
 REAL = "real"  # the method of the true videos
-LOWEST, HIGHEST = 1, 5  # of a rating: worst and best
 
 ProtocolName = tp.Literal["evp-fig6", "xu-table2"]
 Task = tp.Literal["rate", "choose"]  # with sound, or the emotion of a silent clip
+Rating = tp.Literal[1, 2, 3, 4, 5]  # worst to best
+RATINGS: tuple[Rating, ...] = tp.get_args(Rating)
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,8 @@ def choose_clips(
 ) -> tuple[list[ClipPair], list[str]]:
     """Return the clips of a study, by id, and the speakers and emotions that have too few.
 
-    Args:
-        truths: every clip with speaker and emotion.
-        have: by method, the clips that it has; a clip is in if every method has it.
-        clips: drawn of each speaker and emotion; None: all there are.
+    Of each speaker and emotion `clips` are drawn (None: all there are) among those that every
+    method has; `have` holds the clips of each method.
 
     Raises:
         ValueError: a clip without speaker or emotion, or with an unknown emotion; no clip is left.
@@ -146,14 +145,12 @@ def choose_clips(
     rng = random.Random(f"{seed} clips")
     chosen, gaps = [], []
     for (speaker, emotion), cell in cells.items():
-        lacking = {case.id: [n for n, ids in have.items() if case.id not in ids] for case in cell}
-        shared = [case for case in cell if not lacking[case.id]]
+        lacking = [(n, case.id) for case in cell for n, ids in have.items() if case.id not in ids]
+        shared = [case for case in cell if case.id not in {clip for _, clip in lacking}]
         wanted = len(cell) if clips is None else clips
         if len(shared) < wanted:
-            names = [f"{name} lacks {clip}" for clip, by in lacking.items() for name in by]
-            gaps.append(
-                "; ".join([f"{speaker}, {emotion}: {len(shared)} of {wanted} clips", *names])
-            )
+            gap = f"{speaker}, {emotion}: {len(shared)} of {wanted} clips"
+            gaps.append("; ".join([gap, *(f"{name} lacks {clip}" for name, clip in lacking)]))
         chosen += rng.sample(shared, min(wanted, len(shared)))
     if not chosen:
         raise ValueError("no clip is there of every method")
@@ -185,11 +182,9 @@ def make_study(
 ) -> Study:
     """Draw the videos' numbers and every participant's order.
 
-    Args:
-        methods: names, the real videos among them.
-        each: videos of each task that a participant sees; None: all. Those of a study are then
-            dealt out in turn, so that all are seen equally often, to within one, and a person sees
-            methods equally often and, where possible, no sentence twice.
+    Of each task a participant sees `each` videos (None: all), which are dealt out in turn: all are
+    seen equally often, to within one, and a person sees methods equally often and, where possible,
+    no sentence twice. `methods` include the real videos.
 
     Raises:
         ValueError: no participant, or more videos each than there are.
@@ -221,9 +216,8 @@ def make_study(
             random.Random(f"{seed} {task} {person}").shuffle(numbers)
             order[str(task)] = tuple(numbers)
         orders.append(Order(**order))
-    study = Study(
-        "", protocol, tuple(methods), tuple(items), tuple(orders), tuple(examples.items())
-    )
+    shown = tuple(examples.items())
+    study = Study("", protocol, tuple(methods), tuple(items), tuple(orders), shown)
     content = json.dumps(asdict(study)).encode()
     return replace(study, id=hashlib.sha256(content).hexdigest()[:16])
 
@@ -296,10 +290,10 @@ def _form(study: Study, sources: Mapping[str, str]) -> str:
     data = {
         "study": study.id,
         "questions": [
-            f"{text} ({LOWEST} worst, {HIGHEST} best)"
+            f"{text} ({RATINGS[0]} worst, {RATINGS[-1]} best)"
             for text in PROTOCOLS[study.protocol].questions.values()
         ],
-        "ratings": list(range(LOWEST, HIGHEST + 1)),
+        "ratings": RATINGS,
         "emotions": EMOTIONS,
         "examples": [emotion for emotion, _ in study.examples],
         "references": {
