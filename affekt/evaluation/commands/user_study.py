@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import typing as tp
 from pathlib import Path
 
 from affekt.evaluation.pairing import find_pairs, find_videos
@@ -48,7 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--manifest", type=Path, help="CSV: clip_id, speaker, label, source")
     add("--split", default="test_sentence", help="of a prepared corpus")
     add("--seed", type=int, default=0, help="of clips, numbers and order; keep it with the key")
-    add("--unbalanced", action="store_true", help="go on though clips are missing")
     add = actions.add_parser("import", help="count the answers").add_argument
     add("--study", type=Path, required=True, help="the folder that export wrote")
     add("--answers", type=Path, required=True, help="folder of answers (*.json)")
@@ -77,17 +75,12 @@ def _export(args: argparse.Namespace) -> int:
     # The clips of the study, as many of each speaker and emotion.
     protocol = PROTOCOLS[args.protocol]
     have = {name: set(videos) for name, videos in results.items()}
-    chosen, gaps = choose_clips(truths, have, args.clips or protocol.clips, args.seed)
-    _warn(f"not balanced: {gap}" for gap in gaps)
-    if gaps and not args.unbalanced:
-        raise ValueError(
-            f"{len(gaps)} speakers and emotions have too few clips, see above; make the missing "
-            "videos, ask for fewer by --clips, or go on with --unbalanced"
-        )
+    chosen = choose_clips(truths, have, args.clips or protocol.clips, args.seed)
     # The clips that show the emotions before they are asked.
     examples = choose_examples(truths, chosen, args.seed) if "choose" in protocol.tasks else {}
     both = sorted(set(examples.values()) & {case.id for case in chosen})
-    _warn(f"shown as an example and asked about too: {clip}" for clip in both)
+    if both:
+        sys.stderr.write(f"shown as examples and asked about too: {', '.join(both)}\n")
     # Numbers and orders, and the folder.
     study = make_study(
         args.protocol, [REAL, *results], chosen, examples, args.participants, args.each, args.seed
@@ -105,7 +98,7 @@ def _export(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     study = read_key(args.study)
     sheets, refused = read_sheets(args.answers, study)
-    _warn(f"not counted: {file}: {reason}" for file, reason in refused.items())
+    sys.stderr.writelines(f"not counted: {name}: {why}\n" for name, why in refused.items())
     if not sheets:
         raise ValueError(f"none of the {len(refused)} files *.json of {args.answers} counts")
     table = study_table(sheets, study)
@@ -115,7 +108,3 @@ def _import(args: argparse.Namespace) -> int:
     write_text(args.out / "results.tex", render(table, "tex"))
     sys.stdout.write(render(table, "md"))
     return 0
-
-
-def _warn(lines: tp.Iterable[str]) -> None:
-    sys.stderr.writelines(f"{line}\n" for line in lines)

@@ -120,14 +120,14 @@ PROTOCOLS: dict[ProtocolName, StudyProtocol] = {
 
 def choose_clips(
     truths: Sequence[ClipPair], have: Mapping[str, set[str]], clips: int | None, seed: int
-) -> tuple[list[ClipPair], list[str]]:
-    """Return the clips of a study, by id, and the speakers and emotions that have too few.
+) -> list[ClipPair]:
+    """Return the clips of a study, by id.
 
-    Of each speaker and emotion `clips` are drawn (None: all there are) among those that every
-    method has; `have` holds the clips of each method.
+    Of each speaker and emotion `clips` are drawn (None: all that every method has); `have` holds
+    the clips of each method.
 
     Raises:
-        ValueError: a clip without speaker or emotion, or with an unknown emotion; no clip is left.
+        ValueError: a clip without speaker or emotion, or with an unknown emotion; too few clips.
     """
     nameless = [case.id for case in truths if not case.speaker or not case.emotion]
     if nameless:
@@ -135,10 +135,10 @@ def choose_clips(
             f"{len(nameless)} clips have no speaker or no emotion, {nameless[0]} first; give a "
             "prepared corpus as --truth, or a --manifest with columns clip_id, speaker, label"
         )
-    # Every speaker in every emotion, also where there is no clip of it.
-    cells: dict[tuple[str, str], list[ClipPair]] = {
-        cell: [] for cell in product(sorted({case.speaker for case in truths}), EMOTIONS)
-    }
+    # Every speaker in every emotion of the corpus, also where there is no clip of it.
+    speakers = sorted({case.speaker for case in truths})
+    emotions = sorted({canonical(case.emotion) for case in truths})
+    cells: dict[tuple[str, str], list[ClipPair]] = {c: [] for c in product(speakers, emotions)}
     for case in sorted(truths, key=lambda case: case.id):
         cells[case.speaker, canonical(case.emotion)].append(case)
     # The draw, and what is missing of whom.
@@ -149,12 +149,15 @@ def choose_clips(
         shared = [case for case in cell if case.id not in {clip for _, clip in lacking}]
         wanted = len(cell) if clips is None else clips
         if len(shared) < wanted:
-            gap = f"{speaker}, {emotion}: {len(shared)} of {wanted} clips"
-            gaps.append("; ".join([gap, *(f"{name} lacks {clip}" for name, clip in lacking)]))
+            names = [f", {name} lacks {clip}" for name, clip in lacking]
+            gaps.append(f"{speaker}, {emotion}: {len(shared)} of {wanted}{''.join(names)}")
         chosen += rng.sample(shared, min(wanted, len(shared)))
-    if not chosen:
-        raise ValueError("no clip is there of every method")
-    return sorted(chosen, key=lambda case: case.id), gaps
+    if gaps or not chosen:
+        raise ValueError(
+            f"too few clips ({'; '.join(gaps)}); make the missing videos, or ask for fewer by "
+            "--clips or a shorter --manifest"
+        )
+    return sorted(chosen, key=lambda case: case.id)
 
 
 def choose_examples(
