@@ -38,6 +38,7 @@ from eamm.analysis.landmarks import (
     render_clip,
     summary,
 )
+from eamm.analysis.networks import DETECTED
 from eamm.displacement.data import neutral_keypoints
 from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
 from eamm.displacement.validation import displacement_metrics, prepare, val_pairs, with_emotion
@@ -46,8 +47,6 @@ from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.fomm.validation import frame_val_set, reenactment_metrics
 
-TEST = "test_speaker"
-DETECTED = 256  # pixels a side at which faces are looked for in generated frames
 STRIDE = 2  # every second frame of a clip is rendered: neighbours hardly differ
 
 
@@ -78,8 +77,8 @@ def neutral_mouths(
         picture = to_tensor(clip_frames(clip, 0, 1, fomm.config.size))
         everywhere = neutral_keypoints(a2fd, clip, picture, range(clip.frames))
         neutral = Keypoints(*(part[0] for part in everywhere))
-        made = faces_of(fomm, picture, neutral, detector)
-        found.append(mouth_figures(made, clip.landmarks()[::STRIDE]))
+        generated = faces_of(fomm, picture, neutral, detector)
+        found.append(mouth_figures(generated, clip.landmarks()[::STRIDE]))
     return found
 
 
@@ -97,18 +96,16 @@ def emotional_clips(
     for each in tqdm(measured, "emotional speech", unit="clip"):
         keypoints = (each.neutral, with_emotion(model, description, each))
         without, emotional = (faces_of(fomm, each.picture, one, detector) for one in keypoints)
-        clip, source = each.pair.clip, each.pair.source
-        truth = clip.landmarks()
-        name = (clip.id, clip.emotion)
-        faces.append(clip_figures(name, without, emotional, truth, source.landmarks()))
+        clip, other = each.pair.clip, each.pair.source.landmarks()
+        name, truth = (clip.id, clip.emotion), clip.landmarks()
+        faces.append(clip_figures(name, without, emotional, truth, other))
         mouths.append(mouth_figures(emotional, truth[::STRIDE]))
     return faces, mouths, displacement_metrics(model, description, measured)
 
 
 def faces_of(fomm: Fomm, picture: Tensor, keypoints: Keypoints, detector: Detector) -> Array:
     """Return the landmarks found in every `STRIDE`-th generated frame; NaN without a face."""
-    some = Keypoints(*(part[::STRIDE] for part in keypoints))
-    frames = render_clip(fomm, picture, some)
+    frames = render_clip(fomm, picture, Keypoints(*(part[::STRIDE] for part in keypoints)))
     return detect_faces(detector, np.stack([enlarged(frame, DETECTED) for frame in frames]))
 
 
@@ -121,25 +118,26 @@ def measure_runs(runs: Path, corpus: Corpus, clips: int) -> Results:
     fomm, a2fd = load_fomm(runs / "fomm"), load_a2fd(runs / "a2fd")
     model, description = load_displacement(runs / "displacement")
     detector = make_detector()
-    neutral = corpus.clips(TEST, emotion=NEUTRAL)
+    neutral = corpus.clips("test_speaker", emotion=NEUTRAL)
     calm = [clip for clip in neutral if not clip.id.endswith("lively")]
-    frames = FrameDataConfig((corpus.root,))
-    val = ValConfig("test_speaker", clips=100)
-    reenacted = reenactment_metrics(fomm, frame_val_set(frames, val, 4, fomm.config.size))
+    # Reenactment and keypoints, then mouths and emotion of generated clips.
+    data, val = FrameDataConfig((corpus.root,)), ValConfig("test_speaker", clips=100)
+    reenacted = reenactment_metrics(fomm, frame_val_set(data, val, 4, fomm.config.size))
     learned = keypoint_metrics(a2fd, keypoint_val_set(fomm, calm))
     without = neutral_mouths(fomm, a2fd, calm, detector)
     networks = (fomm, a2fd, model, description)
     faces, emotional, moved = emotional_clips(networks, corpus, detector, clips)
+    mouths = without + emotional
     return {
         "reenact_l1_ratio": reenacted.pop("l1_ratio"),
         "a2fd_keypoint_ratio": learned.pop("keypoint_ratio"),
         "a2fd_shuffled_ratio": learned.pop("shuffled_ratio"),
-        "mouth_r": _median(without + emotional, "r"),
+        "mouth_r": _median(mouths, "r"),
         "mouth_r_neutral": _median(without, "r"),
         "mouth_r_emotional": _median(emotional, "r"),
-        "mouth_gain": _median(without + emotional, "gain"),
-        "mouth_coverage": float(np.mean([each.coverage for each in without + emotional])),
-        "mouth_clips": len(without + emotional),
+        "mouth_gain": _median(mouths, "gain"),
+        "mouth_coverage": float(np.mean([each.coverage for each in mouths])),
+        "mouth_clips": len(mouths),
         **summary(faces),
         "reenact": reenacted,
         "a2fd": learned,

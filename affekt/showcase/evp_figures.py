@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from affekt.arrays import Array
 from affekt.media.audio.reader import read_audio
@@ -72,9 +71,7 @@ def measure(runs: Path, speech: Corpus, lively: Corpus, truth: Path) -> Results:
     }
 
 
-def predicted(
-    predictor: Predictor, clip: Clip, code: Array, spoken: Clip | None = None
-) -> NDArray[np.float32]:
+def predicted(predictor: Predictor, clip: Clip, code: Array, spoken: Clip | None = None) -> Array:
     """Return the clip's speaker with the sound of `spoken` (default: its own), (T, 68, 2)."""
     sound = (spoken or clip).windows()
     neutral = predictor.space.neutral_of(clip.speaker)
@@ -101,9 +98,8 @@ def landmark_figures(predictor: Predictor, corpus: Corpus) -> dict[str, float]:
         for name, members in GROUPS.items():
             px[name].append(point_distance(face, truth, members))
         # The same model with the sound of the speaker's other sentences in this emotion.
-        for other in corpus.clips(TEST, clip.speaker, clip.emotion):
-            if other.sentence == clip.sentence:
-                continue
+        alike = corpus.clips(TEST, clip.speaker, clip.emotion)
+        for other in (other for other in alike if other.sentence != clip.sentence):
             shuffled = predicted(predictor, clip, code, other)
             both = min(len(shuffled), len(truth))
             px["shuffled"].append(point_distance(shuffled[:both], truth[:both]))
@@ -147,9 +143,7 @@ def swap_figures(predictor: Predictor, codes: EmotionCodes, corpus: Corpus) -> d
     toward, kept = [], []
     for clip in corpus.clips(TEST):
         plain = predicted(predictor, clip, codes.of(clip.emotion, clip.speaker))
-        for label in corpus.emotions:
-            if label == clip.emotion:
-                continue
+        for label in (label for label in corpus.emotions if label != clip.emotion):
             face = predicted(predictor, clip, codes.of(label, clip.speaker))
             source, target = (means[clip.speaker, name] for name in (clip.emotion, label))
             toward.append(moved_toward(face, source, target))
@@ -162,11 +156,7 @@ def swap_figures(predictor: Predictor, codes: EmotionCodes, corpus: Corpus) -> d
 
 
 def content_leaks(corpus: Corpus, runs: Path) -> dict[str, float]:
-    """Return the accuracy of linear probes for emotion on clips' content codes (chance 1 / K).
-
-    After disentanglement, after content pretraining alone, after E_c has learned on with the
-    landmarks, and after disentanglement with the cross term at 0.
-    """
+    """Return the accuracy of linear probes for emotion on clips' content codes (chance 1 / K)."""
     both = corpus.clips("train"), corpus.clips(TEST)
     labels, wanted = (labels_of(clips, corpus) for clips in both)
     leaks = {}

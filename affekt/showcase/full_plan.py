@@ -1,8 +1,6 @@
 """The plan of the full demo: metric networks, ablations, every table, editing, sequences.
 
-Needs the demos of EVP and EAMM. Trains the emotion classifier and SyncNet, Table 2's rows with
-several seeds and sequential renderers with and without a video discriminator, generates the videos
-of the papers' protocols, edits emotions, and measures all of it.
+Needs the demos of EVP and EAMM.
 """
 
 from dataclasses import dataclass
@@ -84,11 +82,10 @@ def _metric_networks(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
     accuracy = command("affekt.metrics.emotion.score", out / classifier.stem, *truth)
     lags = command("affekt.metrics.sync.score", out / syncnet.stem, "--corpus", demo.corpus)
     ablate = command("test.py", "ablate", demo.ablation, f"--out={out / 'ablation'}")
+    train = paths.train("affekt.metrics.emotion.train", classifier, corpus)
     return [
         Stage("ablation", ablate),
-        Stage(
-            "emotion_classifier", paths.train("affekt.metrics.emotion.train", classifier, corpus)
-        ),
+        Stage("emotion_classifier", train),
         Stage("syncnet", paths.train("affekt.metrics.sync.train", syncnet, corpus)),
         Stage("emotion_of_truth", accuracy, ("emotion_classifier",)),
         Stage("lags", lags, ("syncnet",)),

@@ -88,10 +88,14 @@ def _section(section: Section) -> str:
     figures = "\n".join(_figure(figure) for figure in section.figures)
     videos = sum(figure.path.suffix == ".mp4" for figure in section.figures)
     button = '<button type="button">Play together</button>' if videos else ""
+    numbers = "\n".join(row.cells() for row in section.rows)
+    folded = (
+        f"<details><summary>In numbers</summary><table><tbody>{numbers}</tbody></table></details>"
+    )
     return (
         f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)} {button}</p>"
         f'<div class="grid">{figures}</div>{"".join(map(_paper_table, section.tables))}'
-        f"{_table(section.rows)}</section>"
+        f"{folded if numbers else ''}</section>"
     )
 
 
@@ -111,13 +115,6 @@ def _paper_table(table: Table) -> str:
         f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
         f"<details><summary>How to read it</summary><ul>{notes}</ul></details>"
     )
-
-
-def _table(rows: Sequence[MetricRow]) -> str:
-    if not rows:
-        return ""
-    body = "\n".join(row.cells() for row in rows)
-    return f"<details><summary>In numbers</summary><table><tbody>{body}</tbody></table></details>"
 
 
 def _figure(figure: Figure) -> str:

@@ -28,9 +28,7 @@ class DemoPaths:
     def render(self, *emotions: str, **extent: int) -> Command:
         """Return the command that adds what is missing to the mini corpus.
 
-        Args:
-            emotions: which, as the corpus names them; none: all.
-            extent: options of data_prep.mini_corpus that are numbers, such as speakers=3.
+        `extent` are options of data_prep.mini_corpus that are numbers; without emotions, all.
         """
         numbers = [f"--{name.replace('_', '-')}={value}" for name, value in extent.items()]
         labels = ("--emotions", *emotions) if emotions else ()
@@ -116,6 +114,7 @@ def _evp_training(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
 
     learn = command("data_prep.face_model", "--corpus", demo.speech, "--out", model)
     pose = command("data_prep.pose", "--corpus", demo.lively, "--model", model)
+    codes = command("evp.inference.emotion_codes", out / "audio2lm")
     disentangle, audio2lm = "train_disentangle.py", f"encoders={out / 'disentangle'}"
     return [
         # Plain DTW, the paper's: synthetic speech has none of the pauses that it stumbles over.
@@ -125,9 +124,7 @@ def _evp_training(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
         train("pretrain_encoders.py", "pretrain_content", "pretrain_emotion", corpus),
         train(disentangle, "disentangle", "pretrain_content", corpus, *encoders),
         train("train_audio2lm.py", "audio2lm", "disentangle", corpus, audio2lm),
-        Stage(
-            "emotion_codes", command("evp.inference.emotion_codes", out / "audio2lm"), ("audio2lm",)
-        ),
+        Stage("emotion_codes", codes, ("audio2lm",)),
         Stage("face_model", learn, ("prepare_lively",)),
         Stage("pose", pose, ("face_model",)),
         train(disentangle, "disentangle_no_cross", "pretrain_content", corpus, *encoders),
@@ -199,25 +196,16 @@ def _eamm_training(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
     corpora = f"data.corpora=[{demo.corpus}]"
     where = (f"--fomm={fomm}", f"--corpus={demo.corpus}", f"--count={demo.moved}")
     chosen = (f"a2fd={out / 'a2fd'}", f"keypoint_choice={fomm / 'face_keypoints.json'}")
-    emotion, displacement = "train_emotion_displacement.py", configs / "displacement.yaml"
+    train_fomm = paths.train("train_fomm.py", configs / "fomm.yaml", corpora)
+    train_a2fd = paths.train("train_a2fd.py", configs / "a2fd.yaml", *speech)
+    choose = command("eamm.displacement.keypoint_choice", *where)
+    displacement = configs / "displacement.yaml"
+    displace = paths.train("train_emotion_displacement.py", displacement, *speech, *chosen)
     return [
-        Stage(
-            "fomm",
-            paths.train("train_fomm.py", configs / "fomm.yaml", corpora),
-            ("prepare",),
-            paths.cores,
-        ),
-        Stage(
-            "a2fd", paths.train("train_a2fd.py", configs / "a2fd.yaml", *speech), ("fomm", "pose")
-        ),
-        Stage(
-            "face_keypoints", command("eamm.displacement.keypoint_choice", *where), ("fomm", "pose")
-        ),
-        Stage(
-            "displacement",
-            paths.train(emotion, displacement, *speech, *chosen),
-            ("a2fd", "face_keypoints"),
-        ),
+        Stage("fomm", train_fomm, ("prepare",), paths.cores),
+        Stage("a2fd", train_a2fd, ("fomm", "pose")),
+        Stage("face_keypoints", choose, ("fomm", "pose")),
+        Stage("displacement", displace, ("a2fd", "face_keypoints")),
     ]
 
 

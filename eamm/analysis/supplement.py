@@ -34,6 +34,7 @@ from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.metrics.probes import principal_plane, silhouette
 from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.config import flat
 from affekt.runtime.files import write_json, write_text
 from affekt.runtime.markdown import markdown_table
 from eamm.analysis.figures import dynamic_sources, emotional_inputs, interpolate
@@ -159,12 +160,9 @@ def positive(text: str) -> int:
 
 def table(found: dict[str, Any]) -> str:
     """Return the figures of `ROWS` as a Markdown table."""
-    rows = []
-    for key, text in ROWS.items():
-        value: Any = found
-        for part in key.split("."):
-            value = value[part]
-        rows.append([key, "n/a" if value is None else format(value, ".2f"), text])
+    known = flat(found)
+    cells = {key: "n/a" if known[key] is None else format(known[key], ".2f") for key in ROWS}
+    rows = [[key, cells[key], text] for key, text in ROWS.items()]
     return markdown_table(["figure", "value", "what"], rows, left=(0, 2)) + "\n"
 
 
