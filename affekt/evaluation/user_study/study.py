@@ -9,15 +9,11 @@
                 50 videos of one speaker. The wanted emotion and the source stand beside the video,
                 since two of the questions are about them. (Real videos are shown too: ours.)
 
-    STUDY/public/index.html       the form; open it as index.html?p=N for participant N
-    STUDY/public/videos/*.mp4     under numbers that the seed draws, other ones in each task
-    STUDY/public/examples/*.mp4   a true video of each emotion, where it is asked
-    STUDY/public/sources/*.png    source pictures, where the protocol shows them
-    STUDY/private/key.json        method and clip of each video
-
-All videos, the real ones too, are written by one encoder at one rate, sound and size, without
-metadata, in the order of their numbers, so that neither name, container, codec, comment nor date
-shows the method. (The picture itself and the file's size remain.)
+A study is a folder: private/key.json holds method and clip of each video, public/ the form
+(index.html?p=N for participant N), videos/ by numbers that the seed draws, others in each task,
+examples/ of each emotion, and sources/ where the protocol shows them. One encoder writes all
+videos, the real ones too, at one rate, sound and size, without metadata, in the order of their
+numbers: neither name, codec, comment nor date shows the method. (The file's size remains.)
 """
 
 import hashlib
@@ -239,9 +235,7 @@ def write_study(
         ValueError: a result of another size than its truth, or a clip without sound.
     """
     if folder.exists():
-        raise FileExistsError(
-            f"{folder} exists, and people may be answering its forms; name another folder"
-        )
+        raise FileExistsError(f"{folder} exists: people may be answering its forms; name another")
     with replacing_folder(folder) as temporary:
         public = temporary / "public"
         # Source pictures (or first true frames), the numbered videos in order, examples.
@@ -263,11 +257,7 @@ def write_study(
 
 
 def read_key(folder: Path) -> Study:
-    """Read STUDY/private/key.json.
-
-    Raises:
-        OSError, ValueError: missing or damaged; the message names the file and the key.
-    """
+    """Read private/key.json; OSError or ValueError (which names the key) if it does not fit."""
     path = folder / "private" / "key.json"
     return from_mapping(Study, read_json(path), str(path))
 
@@ -279,8 +269,7 @@ def _write_item(path: Path, item: Item, truth: Path | Clip, video: Path | Clip) 
     if wanted != found:
         raise ValueError(
             f"{item.method}, {item.clip}: the video is {found[0]} x {found[1]}, the truth "
-            f"{wanted[0]} x {wanted[1]} pixels: its size would show the method; crop and scale "
-            "both alike"
+            f"{wanted[0]} x {wanted[1]} pixels, which shows the method; crop and scale both alike"
         )
     sound = true_sound if own_sound is None else own_sound
     if sound is None:

@@ -16,7 +16,7 @@ import pytest
 
 from affekt.evaluation.commands import user_study as command
 from affekt.evaluation.pairing import ClipPair
-from affekt.evaluation.user_study.answers import Sheet, check_sheet, read_sheets, study_table
+from affekt.evaluation.user_study.answers import Sheet, check_sheet, study_table
 from affekt.evaluation.user_study.study import (
     PROTOCOLS,
     choose_clips,
@@ -51,12 +51,8 @@ def make(participants=6, each=None, seed=0, truths=None):
     return make_study("evp-fig6", METHODS, chosen, examples, participants, each, seed)
 
 
-def items(study, numbers):
-    return [study.items[number - 1] for number in numbers]
-
-
 def hand(study, numbers):
-    return [(item.method, item.clip) for item in items(study, numbers)]
+    return [(study.items[k - 1].method, study.items[k - 1].clip) for k in numbers]
 
 
 def sheet(study, participant, rate=lambda item: 4, choose=lambda item: item.emotion):
@@ -85,11 +81,10 @@ def test_evps_study_has_72_videos_of_each_method_in_both_tasks():
     study = make(participants=50)
     assert len(study.items) == 2 * 72 * 3
     for task in ("rate", "choose"):
-        shown = items(study, getattr(study.participants[0], task))
+        shown = [study.items[k - 1] for k in getattr(study.participants[0], task)]
         assert Counter(item.method for item in shown) == dict.fromkeys(METHODS, 72)
         cells = Counter((item.method, item.clip[:2], item.emotion) for item in shown)
-        assert len(cells) == 3 * 3 * 8
-        assert set(cells.values()) == {3}
+        assert Counter(cells.values()) == {3: 3 * 3 * 8}
         assert {item.task for item in shown} == {task}
     orders = {order.rate for order in study.participants}
     assert len(orders) == 50  # everyone's own order
@@ -155,12 +150,12 @@ def test_missing_clips_are_named():
 
 def test_examples_are_not_asked_about_where_there_are_others():
     truths = cases()
-    chosen = choose_clips(truths, {}, 3, 0)
-    examples = choose_examples(truths, chosen, 0)
-    assert list(examples) == list(EMOTIONS)
-    assert all(emotion in clip for emotion, clip in examples.items())
-    assert not set(examples.values()) & {case.id for case in chosen}
-    assert set(choose_examples(truths, truths, 0)) == set(EMOTIONS)
+    for clips, shared in ((3, 0), (4, 8)):
+        chosen = choose_clips(truths, {}, clips, 0)
+        examples = choose_examples(truths, chosen, 0)
+        assert list(examples) == list(EMOTIONS)
+        assert all(emotion in clip for emotion, clip in examples.items())
+        assert len(set(examples.values()) & {case.id for case in chosen}) == shared
 
 
 @pytest.mark.parametrize(("participants", "each"), [(0, None), (3, 0), (3, 217)])
@@ -179,7 +174,7 @@ def test_figures_by_hand():
     two = checked(sheet(study, 2, lambda item: 2, lambda item: "happy"), study)
     for method, cells in cells_of([one, two], study).items():
         first, second = (
-            [item for item in items(study, order.rate) if item.method == method]
+            [clip for maker, clip in hand(study, order.rate) if maker == method]
             for order in study.participants
         )
         people = ["1"] * len(first) + ["2"] * len(second)
@@ -187,7 +182,7 @@ def test_figures_by_hand():
         assert cells["sync"].value == pytest.approx(np.mean(ratings))
         assert cells["sync"].count == len(people)
         assert cells["sync"].by_clip == mean_interval(ratings, people)
-        right = len(first) + sum(item.emotion == "happy" for item in second)
+        right = len(first) + sum("happy" in clip for clip in second)
         accuracy = cells["emotion_accuracy"]
         assert accuracy.value == pytest.approx(100 * right / len(people))
         assert accuracy.by_clip == wilson_interval(right, len(people)).scaled(100)
@@ -213,7 +208,6 @@ STRANGER = sheet(STUDY, 2)["answers"][0]
         ([FIRST | {"ratings": [3]}], "1 ratings, emotion ''; wanted 2 ratings, no"),
         ([FIRST | {"ratings": [3, 6]}], r"ratings\[1\] is 6, not one of 1, 2, 3, 4, 5"),
         ([FIRST | {"ratings": [0, 5]}], r"answers\[0\].ratings\[0\] is 0, not one of"),
-        ([FIRST | {"ratings": [2.5, 5]}], r"ratings\[0\] is 2.5, not one of"),
         ([FIRST | {"emotion": "sad"}], "emotion 'sad'; wanted 2 ratings, no emotion"),
         ([LAST | {"emotion": "bored"}], "0 ratings, emotion 'bored'; wanted 0 ratings, one of"),
         ([FIRST, *BETWEEN, LAST, FIRST], f"video {FIRST['video']} is answered twice"),
@@ -224,31 +218,6 @@ def test_sheets_that_do_not_fit_are_refused_with_the_reason(change, message):
     raw = GOOD | (change if isinstance(change, dict) else {"answers": change})
     with pytest.raises(ValueError, match=message):
         checked(raw, STUDY)
-
-
-def test_a_bad_file_is_listed_and_stops_nothing(tmp_path):
-    study = make(participants=3, each=9)
-    for name, text in {
-        "a": json.dumps(sheet(study, 1)),
-        "again": json.dumps(sheet(study, 1, lambda item: 1)),
-        "b": json.dumps(sheet(study, 3)),
-        "bytes": "\xff\xfe\x00",
-        "cut": json.dumps(sheet(study, 2))[:-9],
-        "deep": "[" * 100_000,
-        "empty": "",
-        "list": "[]",
-    }.items():
-        (tmp_path / f"{name}.json").write_text(text, encoding="latin-1")
-    (tmp_path / "folder.json").mkdir()
-    (tmp_path / "notes.txt").write_text("not looked at")
-    sheets, refused = read_sheets(tmp_path, study)
-    assert [each.participant for each in sheets] == [1, 3]
-    assert {each.ratings for each in sheets[0].answers if each.ratings} == {(4, 4)}
-    assert {*refused} == {path.name for path in tmp_path.glob("*.json")} - {"a.json", "b.json"}
-    assert refused["again.json"] == "participant 1 has answered in another file"
-    assert "is not JSON" in refused["cut.json"]
-    assert "holds list, not a mapping" in refused["list.json"]
-    assert all(refused.values())
 
 
 # --- the folder that people get, and what comes back
@@ -278,12 +247,11 @@ def corpus(tmp_path_factory):
     for number, emotion in enumerate(EMOTIONS):
         for shade, kind in enumerate(("truth", "secretmethod", "hiddenmethod"), 10 + 25 * number):
             (root / kind).mkdir(exist_ok=True)
-            write_clip(
+            path, own_sound = (
                 root / kind / f"anna_{emotion}.mp4",
-                shade,
                 sound if kind == "truth" else None,
-                comment=f"wizardry of {kind}",
             )
+            write_clip(path, shade, own_sound, comment=f"wizardry of {kind}")
     return root
 
 
@@ -382,20 +350,29 @@ def test_xus_study_shows_source_and_wanted_emotion(corpus, tmp_path):
     assert [column.key for column in table.columns] == list(questions)
 
 
-def test_import_counts_and_lists(study, tmp_path, capsys):
-    answers = tmp_path / "answers"
-    answers.mkdir()
-    (answers / "bad.json").write_text("{")
+def test_import_counts_good_files_and_lists_bad_ones(study, tmp_path, capsys):
+    key, answers = read_key(study), tmp_path / "answers"
     words = ["import", "--study", study, "--answers", answers, "--out", tmp_path / "out"]
-    with pytest.raises(ValueError, match="none of the 1 files"):
+    with pytest.raises(ValueError, match="none of the 0 files"):
         run(*words)
-    for person in (1, 2):
-        (answers / f"{person}.json").write_text(json.dumps(sheet(read_key(study), person)))
+    (answers / "folder.json").mkdir(parents=True)
+    bad = {
+        "again": json.dumps(sheet(key, 1, lambda item: 1)),
+        "bytes": "\xff\xfe\x00",
+        "cut": json.dumps(sheet(key, 2))[:-9],
+        "deep": "[" * 100_000,
+        "list": "[]",
+    }
+    good = {"a": json.dumps(sheet(key, 1)), "b": json.dumps(sheet(key, 2))}
+    for name, text in (bad | good).items():
+        (answers / f"{name}.json").write_text(text, encoding="latin-1")
     assert run(*words) == 0
-    assert "not counted: bad.json" in capsys.readouterr().err
     record = json.loads((tmp_path / "out" / "results.json").read_text())
     assert record["participants"] == 2
-    assert list(record["refused"]) == ["bad.json"]
+    assert {*record["refused"]} == {f"{name}.json" for name in (*bad, "folder")}
+    error = capsys.readouterr().err
+    assert "not counted: again.json: participant 1 has answered in another file" in error
+    assert "not counted: list.json: the sheet holds list, not a mapping" in error
     text = (tmp_path / "out" / "results.md").read_text()
     assert re.search(r"\| secretmethod +\| +4\.00 ± 0\.00 \|.* 100\.0 \[", text)
     assert "the accuracy of the real videos may be too high" in text  # examples were asked about
@@ -408,8 +385,6 @@ def test_a_damaged_key_is_refused(study, tmp_path):
     path.write_text(path.read_text().replace("evp-fig6", "x"))
     with pytest.raises(ValueError, match=r"key\.json: protocol is 'x', not one of"):
         read_key(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"key\.json"):
-        read_key(tmp_path / "private")
 
 
 # --- the form in a browser
