@@ -31,7 +31,5 @@ def test_frames_without_a_face_count_in_the_coverage_alone():
     nothing = mouth_figures(np.full_like(made, np.nan), talking(openings))
     assert np.isnan(nothing.r)
     assert nothing.coverage == 0
-
-
-def test_a_mouth_that_never_moves_has_no_correlation():
+    # Neither has a mouth that never moves a correlation.
     assert np.isnan(mouth_figures(talking([3.0] * 4), talking([0.0, 1.0, 5.0, 2.0])).r)

@@ -14,16 +14,9 @@ from affekt.showcase.page import Figure, MetricRow, Section, write_page
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
 )
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+QUIET = ["--headless", "--no-sandbox", "--no-first-run"]
+QUIET += [f"--disable-{x}" for x in ("gpu", "quic", "sync", "component-update")]
+QUIET += ["--disable-background-networking"]
 
 
 def page(folder, row=None):
@@ -33,10 +26,9 @@ def page(folder, row=None):
     cv2.imwrite(str(folder / "sheet.png"), np.zeros((8, 8, 3), np.uint8))
     figures = [Figure("a clip", folder / "clip.mp4", 6), Figure("a sheet", folder / "sheet.png", 6)]
     rows = [row or MetricRow("landmark.mouth_r", "mouth", ">= 0.85", "0.91", True)]
-    write_page(
-        folder / "report.html", "Demo", "What <b> it did.", rows, [Section("One", "", figures)]
-    )
-    return folder / "report.html"
+    path, sections = folder / "report.html", [Section("One", "", figures)]
+    write_page(path, "Demo", "What <b> it did.", rows, sections)
+    return path
 
 
 def opened(path, profile):
@@ -59,24 +51,20 @@ def test_a_browser_shows_every_video_and_picture(tmp_path):
     assert "1 videos, 1 images, 1 not shown" in source
 
 
-def test_the_page_is_self_contained_and_escaped(tmp_path):
+def test_the_page_is_self_contained_escaped_and_marks_a_missed_threshold(tmp_path):
     text = page(tmp_path, MetricRow("k", "1 < 2 & <script>", "", "3", None)).read_text()
     assert not re.search(r"(src|href)=\"(?!data:)", text)
     assert "What &lt;b&gt; it did." in text
     assert "1 &lt; 2 &amp; &lt;script&gt;" in text
-
-
-def test_a_missed_threshold_is_marked(tmp_path):
     text = page(tmp_path, MetricRow("k", "w", ">= 1", "0.5", False)).read_text()
     assert '<tr class="missed"><td>k</td>' in text
 
 
 def test_an_unknown_kind_of_figure_is_refused(tmp_path):
     (tmp_path / "x.gif").write_bytes(b"")
+    sections = [Section("s", "", [Figure("c", tmp_path / "x.gif")])]
     with pytest.raises(ValueError, match=r"x\.gif: the page shows \.png, \.jpg, \.mp4 only"):
-        write_page(
-            tmp_path / "r.html", "t", "", [], [Section("s", "", [Figure("c", tmp_path / "x.gif")])]
-        )
+        write_page(tmp_path / "r.html", "t", "", [], sections)
 
 
 def test_a_section_folds_its_numbers_away_and_has_no_table_without(tmp_path):

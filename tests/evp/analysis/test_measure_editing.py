@@ -171,7 +171,10 @@ def test_all_weights_at_once_are_as_each_alone_and_a_step_starts_as_the_first(pa
     assert np.abs(stepped[6:] - faces[0, 6:]).max() > 1e-3
 
 
-def test_a_run_is_measured_on_every_held_out_clip_and_pair(run, corpus):
+def test_a_run_is_measured_on_every_held_out_clip_and_pair(run, corpus, tmp_path):
+    strange = make_run(tmp_path, corpus, ("angry", "bored", "happy"))
+    with pytest.raises(ValueError, match="trained on the emotions angry, bored, happy"):
+        measure(strange, corpus, "test_sentence")
     found = measure(run, corpus, "test_sentence")
     assert (found["clips"], found["speakers"]) == (6, 2)
     assert (found["blends"]["paths"], found["intensity"]["paths"]) == (36, 12)
@@ -179,37 +182,27 @@ def test_a_run_is_measured_on_every_held_out_clip_and_pair(run, corpus):
     assert all(row["paths"] == 6 for row in found["pairs"].values())
     there, back = found["pairs"]["angry:happy"], found["pairs"]["happy:angry"]
     assert there["rank_share"] == back["rank_share"]  # the same faces, the other way round
-    np.testing.assert_allclose(
-        there["projection"], 1 - np.array(back["projection"])[::-1], atol=1e-3
-    )
+    reverse = 1 - np.array(back["projection"])[::-1]
+    np.testing.assert_allclose(there["projection"], reverse, atol=1e-3)
     shares = [row["mouth_share"] for name, row in found["pairs"].items() if "neutral:" in name]
     assert found["intensity"]["mouth_share"] == pytest.approx(np.mean(shares))
-
-
-def test_a_path_is_from_the_first_labels_code_and_face_to_the_seconds(parts, corpus):
-    predictor, codes, truth = parts
-    clip = corpus.clips("test_sentence", "M901")[1]
-    content = encode(predictor.encoders.content, torch.from_numpy(np.array(clip.windows())))
-    for path in clip_paths(predictor, codes, truth, clip):
-        ends = codes.of(path.first, "M901"), codes.of(path.second, "M901")
-        both = truth["M901", path.first], truth["M901", path.second]
-        faces, stepped = blended_faces(predictor, content, ends, WEIGHTS, "M901")
-        name = (clip.id, path.first, path.second)
-        assert path == path_figures(name, faces, stepped, WEIGHTS, both)
-
-
-def test_a_run_of_other_emotions_is_refused(corpus, tmp_path):
-    strange = make_run(tmp_path, corpus, ("angry", "bored", "happy"))
-    with pytest.raises(ValueError, match="trained on the emotions angry, bored, happy"):
-        measure(strange, corpus, "test_sentence")
 
 
 def test_a_speaker_counts_for_the_emotions_that_training_showed_of_it(parts, corpus):
     predictor, codes, truth = parts
     truth = {key: face for key, face in truth.items() if key != ("M901", "angry")}
     clips = [corpus.clips("test_sentence", speaker)[0] for speaker in ("M901", "W902")]
-    counts = [len(list(clip_paths(predictor, codes, truth, clip))) for clip in clips]
-    assert counts == [2, 6]
+    paths = [list(clip_paths(predictor, codes, truth, clip)) for clip in clips]
+    assert [*map(len, paths)] == [2, 6]
+    # A path is from the first label's code and face to the second's.
+    windows = torch.from_numpy(np.array(clips[1].windows()))
+    content = encode(predictor.encoders.content, windows)
+    for path in paths[1]:
+        ends = codes.of(path.first, "W902"), codes.of(path.second, "W902")
+        both = truth["W902", path.first], truth["W902", path.second]
+        faces, stepped = blended_faces(predictor, content, ends, WEIGHTS, "W902")
+        name = (clips[1].id, path.first, path.second)
+        assert path == path_figures(name, faces, stepped, WEIGHTS, both)
 
 
 def test_summaries_are_medians_and_shares():
