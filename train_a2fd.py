@@ -68,7 +68,7 @@ class Config:
 
     run: RunConfig
     corpus: Path = Path("data/lrw")
-    fomm: Path = Path("runs/eamm/fomm")  # whose detector is imitated and whose generator draws
+    fomm: Path = Path("runs/eamm/fomm")  # its detector gives the targets
     start_from: Path | None = None  # an A2FD run whose weights are taken, for the second phase
     generator: Literal["frozen", "finetune"] = "frozen"  # finetune: EAMM release's second phase
     # fomm: the heads begin as the detector's; frozen: they stay it, ours; fresh: random weights.
@@ -135,7 +135,7 @@ def train(cfg: Config) -> None:
         model.train()
         fomm.generator.train(cfg.generator == "finetune")
 
-        # Keypoints against the detector's, and every few frames the picture drawn from them
+        # Keypoints against the detector's, and every few frames the picture rendered from them
         keypoints, heatmap = model(batch["source"], batch["windows"], batch["pose"])
         terms = imitation((keypoints, heatmap), targets_of(fomm, batch), cfg.loss.reduction)
         if vgg is not None:
@@ -185,11 +185,11 @@ def model_config(cfg: Config, fomm: Fomm, clips: list[Clip]) -> A2fdConfig:
         config = replace(config, source=source_stats(fomm, clips))
     for folder in (cfg.start_from, cfg.run.out):
         if folder is not None and (folder / DESCRIPTION).is_file():
-            known = load_config(A2fdConfig, folder / DESCRIPTION)
-            check_fomm(known, fomm.config, fomm.detector)
-            if known.widths != cfg.model:
-                raise ConfigError(f"{folder} holds {known.widths}, this run wants {cfg.model}")
-            config = replace(known, teacher=config.teacher)
+            existing = load_config(A2fdConfig, folder / DESCRIPTION)
+            check_fomm(existing, fomm.config, fomm.detector)
+            if existing.widths != cfg.model:
+                raise ConfigError(f"{folder} holds {existing.widths}, this run wants {cfg.model}")
+            config = replace(existing, teacher=config.teacher)
     return config
 
 
@@ -206,8 +206,8 @@ def first_model(cfg: Config, config: A2fdConfig, fomm: Fomm) -> A2fd:
 
 def first_inputs(items: DrivenClips) -> tuple[list[Tensor], list[Tensor]]:
     """Return windows and poses of some items."""
-    drawn = [items[draw] for draw in range(INIT_ITEMS)]
-    return [item["windows"] for item in drawn], [item["pose"] for item in drawn]
+    sampled = [items[index] for index in range(INIT_ITEMS)]
+    return [item["windows"] for item in sampled], [item["pose"] for item in sampled]
 
 
 def trainable(network: nn.Module) -> list[nn.Parameter]:
@@ -227,7 +227,7 @@ def targets_of(fomm: Fomm, batch: Batch) -> tuple[Keypoints, Tensor]:
 
 
 def rendered(fomm: Fomm, keypoints: Keypoints, batch: Batch, every: int) -> tuple[Tensor, Tensor]:
-    """Return every `every`-th driving frame as the generator draws it, and as it is."""
+    """Return every `every`-th driving frame as the generator renders it, and as it is."""
     truth = batch["frames"][:, ::every]
     n = truth.shape[1]
     with torch.no_grad():

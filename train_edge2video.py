@@ -217,13 +217,15 @@ def motion_terms(
     truth, flow = sequences.after(first), flow_BT2HW.flatten(0, 1)
     assert truth.flow is not None
     assert truth.confidence is not None
-    known = truth.confidence.flatten(0, 1)
+    confidence = truth.confidence.flatten(0, 1)
     terms = {}
     if loss.flow:
-        terms["flow"] = flow_distance(flow, truth.flow.flatten(0, 1), known)
+        terms["flow"] = flow_distance(flow, truth.flow.flatten(0, 1), confidence)
     if loss.warp:
         before = sequences.frames[:, first - 1 : -1].flatten(0, 1)
-        terms["warp"] = warp_distance(warp_by_flow(before, flow), truth.frames.flatten(0, 1), known)
+        terms["warp"] = warp_distance(
+            warp_by_flow(before, flow), truth.frames.flatten(0, 1), confidence
+        )
     return terms
 
 

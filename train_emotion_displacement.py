@@ -171,13 +171,13 @@ def refuse_other_teacher(run_dir: Path, wanted: DisplacementDescription) -> None
     path = run_dir / DESCRIPTION
     if not path.is_file():
         return
-    known = load_config(DisplacementDescription, path)
-    if known.teacher != wanted.teacher:
+    existing = load_config(DisplacementDescription, path)
+    if existing.teacher != wanted.teacher:
         raise ConfigError(
-            f"{run_dir} displaces the keypoints of detector {known.teacher}, this FOMM's is "
+            f"{run_dir} displaces the keypoints of detector {existing.teacher}, this FOMM's is "
             f"{wanted.teacher}; give this run another run.out, or delete that folder"
         )
-    before, now = known.displacement.keypoint_ids, wanted.displacement.keypoint_ids
+    before, now = existing.displacement.keypoint_ids, wanted.displacement.keypoint_ids
     if before != now:
         raise ConfigError(
             f"{run_dir} displaces the keypoints {list(before)}, now {list(now)} were chosen; give "

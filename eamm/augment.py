@@ -8,11 +8,11 @@ as they were.
     1 mouth        a rectangle of fresh uniform noise, frame by frame
     2 flip         left to right, the whole clip or not at all
     3 rotation     one angle for the clip, about the centre, black where nothing was
-    4 perspective  drawn anew for each frame, the border repeated
-    5 jitter       brightness, contrast, saturation, hue: one draw for the clip, in random order
+    4 perspective  random for each frame, the border repeated
+    5 jitter       brightness, contrast, saturation, hue: the same for the clip, in random order
 
-Everything is drawn from the generator given, so that (seed, draw) decides. Lengths are those of the
-release's 256 px frames and scale with the picture.
+All random numbers come from the generator given, so that (seed, index) decides. Lengths are those
+of the release's 256 px frames and scale with the picture.
 """
 
 from collections.abc import Callable
@@ -112,13 +112,13 @@ def perspective_matrix(size: int, keystone: float, enlarged: float) -> Array:
 def colour_jitter(
     frames: Image, strengths: tuple[float, float, float, float], rng: np.random.Generator
 ) -> Image:
-    """Return frames (T, H, W, 3) with one draw of changed colours; strengths of 0 change nothing.
+    """Return frames (T, H, W, 3) with one random change of colours, none at strengths of 0.
 
     Args:
         frames: RGB.
         strengths: of brightness, contrast and saturation, whose factors lie in 1 +- strength, and
             of hue, whose shift lies in +- strength turns.
-        rng: also draws the order.
+        rng: also decides the order.
     """
     if not any(strengths):
         return frames

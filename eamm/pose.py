@@ -3,7 +3,7 @@
 What the release's numbers are (3DDFA_V2's camera matrix, EAMM release):
     yaw     degrees, asin(R31): above 0 the nose points to the image left, the viewer's left
     pitch   degrees, atan2(R32, R33): above 0 the face looks down
-    roll    degrees, atan2(R21, R11): above 0 the head leans anticlockwise, as the viewer sees it
+    roll    degrees, atan2(R21, R11): above 0 the head leans anticlockwise, for the viewer
     scale   units per micrometre of the Basel Face Model, 4.3e-4 to 5e-4
     tx, ty  where the face model's origin, inside the head, lies, in units: ty counts upwards
 with R = Rz(roll) Ry(-yaw) Rx(pitch) in axes x right, y up, z towards the viewer, and 120 units the
@@ -52,7 +52,7 @@ Square = tp.Literal["clip", "face"]
 WIDTH = 6  # numbers a frame: yaw, pitch, roll, scale, tx, ty
 WITH_DEPTH = 7  # the release's files hold tz as well
 SCALE = 3  # column
-MOST_SCALE = 0.01  # of a release pose; 20 times the largest seen. A log scale is far above
+MOST_SCALE = 0.01  # of a release pose; 20 times the largest found. A log scale is far above
 
 UNITS = 120  # of the square's side: 3DDFA_V2's input
 SQUARE_SIDE = 224.0  # pixels of the 256 px crop: gives the release's scales, see EYES
@@ -107,7 +107,7 @@ def release_pose(clip: Clip, square: Square = "clip") -> Array:
 
 
 def fitted_pose(model: FaceModel, landmarks: Array, crop: Crop, square: Square = "clip") -> Array:
-    """Return the poses (T, 6) of a face whose landmarks are known, or of one still portrait.
+    """Return the poses (T, 6) of a face with given landmarks, or of one still portrait.
 
     Args:
         model: of affekt.media.face3d.model; the corpora that a network learned from were fitted

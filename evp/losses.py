@@ -2,7 +2,7 @@
 
 Landmark stages: Sec. 3.2 and 3.3 of the paper. Renderer: supplement eq. 2-5, whose equations 2 and
 4 exchange x and x-hat; here the network's output is `generated`. Where the paper writes a bare norm
-of a window, a code or a face, the configuration says what is summed: see `distance`.
+of a window, a code or a face, the configuration defines what is summed: see `distance`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -242,7 +242,7 @@ def reconstruction(generated: Tensor, target: Tensor, reduction: FrameReduction)
         reduction: of a frame's D = 3 H W squared errors e^2:
 
             norm  sqrt(sum e^2), as printed. At 512 px it is 887 times the next, and GAN terms of
-                  the printed weights have no effect beside it.
+                  the printed weights have no effect next to it.
             rms   sqrt(sum e^2 / D), the same with the mean that VGG and GAN terms have. Default.
             mse   sum e^2 / D, the squared error, which barely penalises small errors.
     """

@@ -43,7 +43,7 @@ class SequenceConfig:
 
 @dataclass(frozen=True)
 class Sequences:
-    """True frames, their maps, and their backward flow where it is known."""
+    """True frames, their maps, and their backward flow where there is one."""
 
     frames: Tensor  # (B, K, 3, H, W) in [-1, 1]
     guidance: Tensor  # (B, K, C, H, W) in [0, 1]

@@ -1,4 +1,4 @@
-"""Validation of EVP's stages beside training: metrics of held-out clips and frames, and plots.
+"""Validation of EVP's stages during training: metrics of held-out clips and frames, and plots.
 
 Letters: T frames of a clip, N frames, R of them in a run, C guidance channels, H, W pixels.
 """
@@ -135,7 +135,7 @@ def val_frames(
         closest = nearest_frames(train, clip)
         for known, frame in (closest[index] for index in chosen):
             nearest.append(resized(known.store().read([frame]), guidance.size))
-        # what a temporal generator sees before each run
+        # the history of a temporal generator before each run
         if previous:
             initial += [InitialFrames(*opened.read(range(at - previous, at))) for at in places]
     frames, maps = (np.concatenate(parts) for parts in zip(*runs, strict=True))
@@ -212,7 +212,7 @@ def plot_windows(windows: Array) -> Image:
 
 def plot_samples(guidance: Image, generated: Image, truth: Image) -> Image:
     """Plot a few frames below each other: plain guidance map, generated frame, truth."""
-    chosen = np.linspace(0, len(truth) - 1, PLOTTED).round().astype(int)
+    chosen = evenly_spread(range(len(truth)), PLOTTED)
     plain = np.repeat(guidance[chosen, -1, :, :, None], 3, axis=3)
     rows = np.concatenate([plain, generated[chosen], truth[chosen]], axis=2)
     return np.concatenate(list(rows), axis=0)

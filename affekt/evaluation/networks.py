@@ -1,6 +1,6 @@
 """Measures with a network: sync, identity, emotion, FID and KID; and which networks there are.
 
-A metric whose weights are missing is not available; its reason says which file to fetch and where
+A metric whose weights are missing is not available; its reason names the file to fetch and where
 to put it, and the others come all the same. Weights that are there but wrong end the evaluation. A
 network is loaded at its first use, once in every process.
 """
@@ -174,7 +174,7 @@ class EmotionMeasure(Measure):
         if pair.emotion not in emotions:
             if pair.emotion:
                 log.warning(
-                    "%s is labelled %r, which %s was not trained on; it knows %s: no figure",
+                    "%s is labelled %r, which %s was not trained on; its labels are %s: no figure",
                     pair.id, pair.emotion, self.run, ", ".join(emotions),
                 )  # fmt: skip
             return {name: {"emotion_correct": None} for name in (RESULT, TRUTH) if name in rows}

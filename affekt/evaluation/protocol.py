@@ -82,7 +82,7 @@ class Emotion:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Everything that figures depend on beside the videos and the weights."""
+    """Everything that figures depend on besides the videos and the weights."""
 
     id: str
     version: int

@@ -51,7 +51,7 @@ def run_evaluation(
     on_done: OnDone | None = None,
     detector: Detector | None = None,
 ) -> EvaluationRun:
-    """Measure what is not known yet of every clip, and write scores.jsonl and evaluation.json.
+    """Measure what is not cached yet of every clip, and write scores.jsonl and evaluation.json.
 
     Args:
         pairing: the clips.
@@ -79,8 +79,8 @@ def run_evaluation(
         if on_done is not None:
             on_done(outcome)
     # A clip counts only if all its measures succeeded
-    lost = {outcome.task.pair.id for outcome in failed}
-    done = [task for task in tasks if task.pair.id not in lost]
+    failed_ids = {outcome.task.pair.id for outcome in failed}
+    done = [task for task in tasks if task.pair.id not in failed_ids]
     if not done:
         raise ValueError(
             f"none of the {len(pairing.pairs)} clips could be measured; the first: "
@@ -115,7 +115,7 @@ def _mean_face_lines(done: Sequence[Task], job: Job, finder: FaceFinder) -> list
 
 def _rows(lines: Sequence[Line], pairs: dict[str, ClipPair]) -> list[Record]:
     """Return the lines of scores.jsonl, in an order that does not depend on who was done first."""
-    known = sorted((line for line in lines if line.measure != SHAPE), key=_place)
+    scores = sorted((line for line in lines if line.measure != SHAPE), key=_place)
     return [
         {
             "clip": line.clip,
@@ -126,7 +126,7 @@ def _rows(lines: Sequence[Line], pairs: dict[str, ClipPair]) -> list[Record]:
             "value": line.value,
             "key": line.key,
         }
-        for line in known
+        for line in scores
     ]
 
 

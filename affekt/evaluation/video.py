@@ -117,7 +117,7 @@ class FaceFinder:
 
         Args:
             key: of the content.
-            frames: gives the frames; called only if the landmarks are not known yet.
+            frames: gives the frames; called only if the landmarks are not cached yet.
         """
         path = self.folder / digest(self.detector.version) / f"{key}.npy"
         found = _kept(path)

@@ -11,7 +11,7 @@ Kernel = Callable[..., tp.Any]
 def compiled(kernel: Kernel, fastmath: bool | set[str] = False) -> Kernel:
     """Compile a kernel at its first call; it runs without the GIL, and divides by 0 as numpy does.
 
-    The machine code is kept beside the source file, or in the user's cache folder. Where neither
+    The machine code is kept next to the source file, or in the user's cache folder. Where neither
     can be written, as in a read-only container, each process compiles anew.
     """
     options: dict[str, tp.Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}

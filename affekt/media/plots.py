@@ -1,4 +1,4 @@
-"""Pictures of figures: training curves, tracks over time, labelled strips of frames."""
+"""Plots: training curves, time series, scatter plots, labelled strips of frames."""
 
 import itertools
 import typing as tp
@@ -19,7 +19,7 @@ from affekt.arrays import Array, Image
 
 LABEL_HEIGHT = 22  # pixels above a labelled frame
 MARKS = "osD^vPX*<>"  # of kinds of points; matplotlib's names
-OKABE_ITO = (  # told apart without colour vision too (Okabe and Ito 2008, Color Universal Design)
+OKABE_ITO = (  # distinct without colour vision too (Okabe and Ito 2008, Color Universal Design)
     "#E69F00",
     "#56B4E9",
     "#009E73",
@@ -32,7 +32,7 @@ OKABE_ITO = (  # told apart without colour vision too (Okabe and Ito 2008, Color
 
 
 def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
-    """Draw one metrics.jsonl figure of several runs over their steps, each in its own panel."""
+    """Plot one metric of metrics.jsonl for several runs over their steps, each in its own panel."""
     columns = min(3, len(runs))
     rows = -(-len(runs) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 2.6 * rows), squeeze=False)
@@ -49,7 +49,7 @@ def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
 
 
 def tracks(path: Path, title: str, lines: Mapping[str, Array], stride: int = 1) -> None:
-    """Draw figures of one clip over its seconds, each (T,), a value every `stride` frames."""
+    """Plot series of one clip over its seconds, each (T,), a value every `stride` frames."""
     figure, axis = plt.subplots(figsize=(9, 2.6))
     for name, values in lines.items():
         seconds = stride * np.arange(len(values)) / FRAME_RATE
@@ -69,15 +69,15 @@ def clouds(
     outlined: Sequence[bool] | None = None,
     title: str = "",
 ) -> None:
-    """Draw points (N, 2) in a panel for each name, a colour and a mark for each kind of point.
+    """Plot points (N, 2) in a panel for each name, a colour and a mark for each kind of point.
 
     Args:
         path: the PNG file.
         panels: by title; the same N points in each.
-        colours: what colour the points have, N names, such as emotions; up to 8 are told apart
+        colours: what colour the points have, N names, such as emotions; up to 8 are distinct
             without colour vision, beyond 20 they repeat.
         marks: what mark, N names, such as speakers; beyond `MARKS` they repeat.
-        outlined: which of the N stand out in front of the others, which are drawn paler.
+        outlined: which of the N stand out in front of the others, which are paler.
         title: above all panels; what the points are.
     """
     # A colour for each kind, a marker for each maker

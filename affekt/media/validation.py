@@ -1,4 +1,4 @@
-"""Which clips a stage is measured on beside training, and how often: one scheme for all stages."""
+"""Validation during training: which clips every stage is measured on, and how often."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ValConfig:
-    """A stage's validation; no choice is made by its figures."""
+    """A stage's validation; no choice depends on its metrics."""
 
     split: Literal["val", "test_sentence", "test_speaker", "none"] = "test_sentence"
     every: int = 1_000  # steps

@@ -11,8 +11,8 @@ alike, so the number of clips is what counts: 100 clips of 8 frames are 21 apart
 for independent rows; frames that are alike within a clip lift it too. So figures of different
 numbers of clips, or of frames per clip, are not comparable.
 
-Intervals draw clips with replacement. FID's are biased upwards: a draw has fewer different clips
-than the set, and the set's own figure may lie below the interval.
+Intervals resample clips with replacement. FID's are biased upwards: a resample has fewer
+different clips than the set, and the set's own figure may lie below the interval.
 """
 
 import io
@@ -41,7 +41,7 @@ Bounds = tuple[float, float] | tuple[None, None]
 
 SUBSETS, SUBSET_SIZE = 100, 1000  # of KID: torch-fidelity's
 SEED = 2020  # torch-fidelity's
-DRAWS = 200  # of clips; a draw of 100 clips of 8 frames takes 0.1 s
+DRAWS = 200  # resamples of clips; one of 100 clips of 8 frames takes 0.1 s
 LEVELS = (0.025, 0.975)
 LAYER = "2048"  # the features before the classifier
 BATCH = 16  # frames; a choice of speed alone
@@ -77,7 +77,7 @@ def load_inception(path: Path, device: torch.device | str = "cpu") -> Inception:
     Args:
         path: a file that was checked (affekt.runtime.weights.registry.find); nothing in it is
             executed.
-        device: where it runs. On a GPU, convolutions round to TF32 where torch's settings say so.
+        device: where it runs. On a GPU, convolutions round to TF32 where torch's settings allow it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -156,9 +156,9 @@ def kid(ours: Array, theirs: Array) -> float:
 
 
 def fid_interval(results: Clips, truths: Clips, draws: int = DRAWS, seed: int = SEED) -> Bounds:
-    """Return the 2.5 and 97.5 % percentiles of `fid` over draws of clips; biased upwards.
+    """Return the 2.5 and 97.5 % percentiles of `fid` over resampled clips; biased upwards.
 
-    A draw takes as many clips as there are, with replacement, the same ones of both sides: of
+    A resample has as many clips as there are, with replacement, the same ones of both sides: of
     default_rng(seed), integers(0, C, C) into the sorted ids. None, None for a single clip.
 
     Args:
@@ -178,10 +178,10 @@ def fid_interval(results: Clips, truths: Clips, draws: int = DRAWS, seed: int = 
 
 
 def kid_interval(results: Clips, truths: Clips, draws: int = DRAWS, seed: int = SEED) -> Bounds:
-    """Return the 2.5 and 97.5 % percentiles of KID over draws of clips, as `fid_interval` does.
+    """Return the 2.5 and 97.5 % percentiles of KID over resampled clips, as `fid_interval` does.
 
-    Of each draw it is the unbiased MMD^2 of all frames at once, which `kid` estimates by subsets.
-    Copies of a clip are not compared with each other, so that a draw has no bias.
+    Of each resample it is the unbiased MMD^2 of all frames at once, which `kid` estimates by
+    subsets. Copies of a clip are not compared with each other, so that a resample has no bias.
     """
     names = _names(results, truths)
     if len(names) < 2:
@@ -238,7 +238,7 @@ def _rows(clips: Clips, names: list[str]) -> tuple[Array, Array]:
 
 
 def _draws(clips: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each clip is in a draw."""
+    """Yield how often each clip is in a resample."""
     rng = np.random.default_rng(seed)
     for _ in range(draws):
         yield np.bincount(rng.integers(0, clips, clips), minlength=clips)
@@ -251,7 +251,7 @@ def _bounds(values: Iterator[float]) -> Bounds:
 
 
 def _fid(oo: Array, tt: Array, ot: Array, ours: Array, theirs: Array) -> float:
-    """Return FID from the inner products of all rows and how often each is in the draw.
+    """Return FID from the inner products of all rows and how often each is in the resample.
 
     With centred rows A and B scaled so that S1 = A^T A and S2 = B^T B, the root's trace is the sum
     of the singular values of A B^T: no matrix of D x D is needed.
@@ -290,7 +290,7 @@ def _kernel_sums(left: Array, left_clip: Array, right: Array, right_clip: Array)
 
 
 def _kid(sums: list[Array], times: Array) -> float:
-    """Return KID of a draw in which clip k is `times[k]` times; NaN for a lone frame."""
+    """Return KID of a resample in which clip k is `times[k]` times; NaN for a lone frame."""
     weights = np.outer(times, times)
     np.fill_diagonal(weights, times)  # each copy against itself alone
     with np.errstate(invalid="ignore"):

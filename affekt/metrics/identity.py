@@ -5,7 +5,7 @@ mean over frames. Neither paper names its network; here it is InsightFace's w600
 its figures compare with others of the same file and alignment alone. Alignment is InsightFace's
 "norm_crop": a similarity of five points onto ArcFace's template (Deng et al., arXiv:1801.07698).
 An expression lowers CSIM by itself, so the true video's frames against the same source are the
-ceiling, and belong beside every figure.
+ceiling, and are reported with every figure.
 """
 
 from collections.abc import Iterable
@@ -119,13 +119,13 @@ def embed(session: Session, frames: Iterable[Image], landmarks: Array) -> NDArra
     if landmarks.ndim != 3 or landmarks.shape[1] != COUNT:
         raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2 or 3)")
     # Align the frames with a face and embed them in batches
-    seen = np.isfinite(landmarks).all(axis=(1, 2))
+    has_face = np.isfinite(landmarks).all(axis=(1, 2))
     result = np.full((len(landmarks), EMBEDDING), np.nan, np.float32)
     waiting: list[tuple[int, Image]] = []
     count = 0
     for index, frame in enumerate(frames):
         count += 1
-        if index < len(seen) and seen[index]:
+        if index < len(has_face) and has_face[index]:
             waiting.append((index, aligned_face(frame, landmarks[index])))
         if len(waiting) == BATCH:
             _embed_waiting(session, waiting, result)

@@ -43,14 +43,14 @@ SEED = 0  # the same scores give the same interval on every run
 LEVEL = 0.95
 LOPSIDED = 0.2  # of the half width
 NORMAL = float(ndtri((1 + LEVEL) / 2))  # the normal distribution's bound
-MIN_SPEAKERS = 5  # fewer say next to nothing of how speakers differ
+MIN_SPEAKERS = 5  # fewer do not estimate how speakers differ
 BLOCK = 20_000_000  # numbers drawn at a time: 160 MB
 DIGITS = 12  # of a statistic: the same units in another order add up a little differently
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its 95 % bounds; the bounds are None where there is too little to say."""
+    """An estimate and its 95 % bounds; the bounds are None where there are too few units."""
 
     value: float
     low: float | None
@@ -85,7 +85,7 @@ def mean_interval(values: ArrayLike, speakers: Sequence[str] | None = None) -> I
 
     Args:
         values: (N,), finite, N > 0.
-        speakers: (N,) who speaks in each clip; given, speakers are drawn instead of clips.
+        speakers: (N,) who speaks in each clip; given, speakers are resampled instead of clips.
 
     Raises:
         ValueError: no value, a value that is not finite, or another number of speakers.
@@ -99,8 +99,8 @@ def macro_interval(
 ) -> Interval:
     """Return the mean of the groups' means, each group with equal weight, and its interval.
 
-    Clips are drawn within their group, so every draw has as many of each as the data; with
-    `speakers`, whole speakers are drawn, and a speaker brings clips of several groups.
+    Clips are resampled within their group, so every resample has as many of each as the data; with
+    `speakers`, whole speakers are resampled, and a speaker brings clips of several groups.
 
     Args:
         values: (N,), finite, N > 0.
@@ -113,7 +113,7 @@ def macro_interval(
         samples = tuple(numbers[member == group] for group in range(member.max() + 1))
         return _bca(samples, lambda *drawn, axis: np.mean([d.mean(axis) for d in drawn], axis=0))
 
-    # Sums and numbers of clips by speaker and group; a draw adds up those of its speakers.
+    # Sums and numbers of clips by speaker and group; a resample adds up those of its speakers.
     unit = _indices(speakers, len(numbers))
     sums, counts = np.zeros((2, unit.max() + 1, member.max() + 1))
     np.add.at(sums, (unit, member), numbers)
@@ -148,7 +148,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def wilson(share: float, number: float) -> tuple[float, float]:
-    """Return Wilson's bounds of a share of `number` draws, which need not be whole.
+    """Return Wilson's bounds of a share of `number` trials, which need not be whole.
 
     (p + z^2/2n +- z sqrt(p(1 - p)/n + z^2/4n^2)) / (1 + z^2/n): Wilson 1927, J. Am. Stat. Ass. 22.
     scipy's binomtest takes whole numbers alone.
@@ -266,7 +266,7 @@ def _bca(
         )  # fmt: skip
     # No interval from undefined resamples, one of width 0 from equal ones
     drawn = found.bootstrap_distribution
-    if not np.isfinite(drawn).all():  # a draw without a denominator: too few units
+    if not np.isfinite(drawn).all():  # a resample without a denominator: too few units
         return Interval(value, None, None)
     if np.ptp(drawn) == 0:
         return Interval(value, value, value)

@@ -2,11 +2,11 @@
 
 EVP (CVPR 2021, Sec. 4.1) defines both, on mouth and face, and leaves open in what frame of
 reference. Others measure under the same names something else, by more than methods differ, so a
-figure is read with its convention beside it:
+figure is read with its convention:
 
     evp         ours for EVP's words (ld-v1): each frame aligned by a similarity on its own rigid
                 points to the 256 px template of affekt.media.faces.geometry: pixels of a face of
-                that size, with head motion compensated as the paper says it was. Only nose bridge
+                that size, with head motion compensated, as the paper states. Only nose bridge
                 and eye corners are used: with more points, motion of the mouth would be aligned
                 away.
     atvg        ATVGnet's script: the mouth's centroid is removed, nothing scaled or turned; pixels
@@ -199,8 +199,8 @@ def shared_frames(result: Array, truth: Array) -> Array:
 def correlation(first: ArrayLike, second: ArrayLike) -> float:
     """Return the correlation of two tracks (T,), NaN where one is still.
 
-    Only times at which both are known (not NaN) count. NaN rather than 0: a track that never moves
-    says nothing; take the median over clips without NaN.
+    Only times at which both are defined (not NaN) count. NaN rather than 0: a track that never
+    moves has no correlation; take the median over clips without NaN.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
     known = ~(np.isnan(a) | np.isnan(b))
@@ -239,7 +239,7 @@ def axis_projection(faces: Array, start: Array, end: Array, points: tuple[int, .
     """Return the projection of faces (..., 68, 2) on the axis between two faces (68, 2), (...).
 
     <face - start, end - start> / |end - start|^2 over the named points: 0 at the start, 1 at the
-    end, NaN where both are one or a face is not known. Ours.
+    end, NaN where both are one or a face is missing. Ours.
     """
     chosen = list(points)
     axis = (end - start)[chosen].ravel()

@@ -1,9 +1,9 @@
 """Temporal metrics: warp error, flicker, landmark jitter, and the lag of the mouth. Ours.
 
-No paper at hand defines such a figure (Xu et al. 2023 ask people). A video is best compared with
-the motion that it should have, the truth's: by its own motion, a frozen video is perfect.
+No paper at hand defines such a figure (Xu et al. 2023 run a user study). A video is best compared
+with the motion that it should have, the truth's: by its own motion, a frozen video is perfect.
 
-Warp error. The optical flow between neighbouring frames of the truth says where each pixel of
+Warp error. The optical flow between neighbouring frames of the truth gives where each pixel of
 frame t + 1 came from. Every video's frame t is moved along it and compared with its own frame
 t + 1. A pixel counts where
 
@@ -11,7 +11,7 @@ t + 1. A pixel counts where
         inside the picture (affekt/media/video/flow.py);
     the motion is visible: moving the true frame changes the pixel by `VISIBLE` grey levels or more.
 
-Without the second, walls and shirts outvote the face: on calm real clips a frozen frame, which has
+Without the second, walls and shirts dominate the mean: on calm real clips a frozen frame, which has
 none of the camera's noise, then beat the truth; with it, it scored 1.4 to 4.2 times the truth's
 error on each of 14 real clips. The truth's own row is what noise, light and an imperfect flow cost.
 
@@ -63,7 +63,7 @@ def warp_errors(
 
     The pixels of a clip count alike, whatever their frame. Frames are read in step and two of each
     video are held; the flow is computed once for all. None for every video if no pixel of the
-    truth moves visibly: then nothing can be said.
+    truth moves visibly: then it is undefined.
 
     Args:
         results: by name, as many frames (H, W, 3) as the truth has; the truth may be among them.
@@ -103,7 +103,7 @@ def true_motion(before: Image, now: Image) -> Motion:
 
 
 def visible_motion(before: Image, flow: Array, confidence: Array) -> Motion:
-    """Return a motion, of a flow (H, W, 2), which counts where it is confident and can be seen."""
+    """Return a motion, of a flow (H, W, 2), which counts where it is confident and visible."""
     x, y = origins(flow)
     change = np.abs(sampled(before.astype(np.float32), x, y) - before)
     return Motion(x, y, confidence & (change >= VISIBLE))
@@ -122,7 +122,7 @@ def _motion(before: Image, now: Image, flows: tuple[Array, Array] | None, number
 def flicker(frames: Iterable[Image]) -> float:
     """Return the mean absolute change of a pixel's channels from frame to frame, levels of 255.
 
-    Motion counts too, so it is read beside the truth's. VBench's temporal flickering is
+    Motion counts too, so it is read with the truth's. VBench's temporal flickering is
     1 - flicker / 255.
 
     Raises:
@@ -144,7 +144,7 @@ def jitter(raw: Array, view: View = "2d") -> float:
 
     mean over t and n of |p[t+3, n] - 3 p[t+2, n] + 3 p[t+1, n] - p[t, n]|: trembling counts, steady
     motion and steady acceleration do not. Four frames in a row must have a face. It needs no truth
-    and a still face has none, so it is read beside the truth's: more trembles, less is smoothed.
+    and a still face has none, so it is read with the truth's: more trembles, less is smoothed.
 
     Args:
         raw: landmarks (T, 68, 2 or 3) in pixels of the video, NaN where there is no face.

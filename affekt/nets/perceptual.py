@@ -1,7 +1,7 @@
 """Feature maps of VGG-19, for perceptual losses (EVP supplement eq. 4; FOMM, EAMM).
 
 The weights are a choice that the configuration states: torchvision's ImageNet weights from the
-weights folder, or weights drawn at random from a fixed seed. Neither replaces the other silently.
+weights folder, or random weights from a fixed seed. Neither replaces the other silently.
 """
 
 import typing as tp
@@ -46,7 +46,7 @@ class Vgg(nn.Module):
     std: Tensor
 
     def __init__(self, config: VggConfig) -> None:
-        """Load or draw the weights.
+        """Load or initialise the weights.
 
         Raises:
             FileNotFoundError: weights are "imagenet" and the file is not in the weights folder.
@@ -82,7 +82,7 @@ def _imagenet_state() -> dict[str, Tensor]:
 
 
 def _random_state(network: nn.Module, config: VggConfig) -> dict[str, Tensor]:
-    """Draw weights that keep the size of activations (He et al. 2015), biases 0."""
+    """Initialise weights that keep the size of activations (He et al. 2015), biases 0."""
     generator = torch.Generator().manual_seed(config.seed)
     state = {}
     for key, empty in network.state_dict().items():

@@ -33,9 +33,9 @@ BEFORE, AFTER = 3, 5  # frames that the release leaves out at the ends of a word
 
 @dataclass(frozen=True)
 class A2fdDataConfig:
-    """Which clips are learned from, and how an item is drawn from one."""
+    """Which clips are trained on, and how an item is sampled from one."""
 
-    emotion: str | None = NEUTRAL  # A2FD learns from clips without emotion (Sec. 3.3); None: all
+    emotion: str | None = NEUTRAL  # A2FD is trained on clips without emotion (Sec. 3.3); None: all
     frames: int = 16  # T, the release's
     # The source: the frame before the driving ones, as in the release's LRW stage, or a random one
     # of a random neutral clip of the speaker, as for MEAD (supplement A.2).

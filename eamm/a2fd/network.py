@@ -5,7 +5,7 @@ Identity, audio and pose are encoded and go through an LSTM frame by frame; tran
 decode each of its outputs to the feature map that FOMM's keypoint detector would have computed from
 a picture, and the detector's two heads turn that into keypoints. The release's
 checkpoints hold a second, StyleGAN-like decoder of 3.47 M parameters that nothing uses; it is left
-out here. Batch norm sees all frames of a batch at once, where the release normalises frame by
+out here. Batch norm normalises all frames of a batch at once, where the release normalises frame by
 frame; in evaluation mode there is no difference.
 
 Dimension letters in this file:
@@ -37,7 +37,7 @@ from eamm.a2fd.layers import (
 from eamm.fomm.keypoints import KeypointDetector, KeypointHeads, Keypoints
 from eamm.fomm.model import FommConfig, read_description, read_weights
 
-DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs to know, in a run folder or beside weights
+DESCRIPTION = "a2fd.yaml"  # what `load_a2fd` needs, in a run folder or next to weights
 WEIGHTS = "a2fd.safetensors"  # of an imported model
 AUDIO_GAIN = 1.6  # by which the release multiplies the audio feature in its demo
 LEAST_DEVIATION = 1e-3  # of a unit, by which `lsuv_init` divides

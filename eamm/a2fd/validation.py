@@ -18,6 +18,7 @@ from torch import Tensor
 
 from affekt.arrays import Image
 from affekt.media.corpus import Clip
+from affekt.media.validation import evenly_spread
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.runtime.config import ConfigError
@@ -95,10 +96,10 @@ def sample_picture(model: A2fd, fomm: Fomm, one: ValItem) -> Image:
     """Return a few frames below each other: source, FOMM by A2FD, FOMM by its teacher, truth."""
     model.eval()
     T = one.pose.shape[1]
-    chosen = np.linspace(0, T - 1, PICTURED).round().astype(int).tolist()
+    chosen = evenly_spread(range(T), PICTURED)
     keypoints, _ = model(one.source, one.windows, one.pose)
-    sources = one.source.expand(PICTURED, -1, -1, -1)
-    still = Keypoints(*(part.expand(PICTURED, *part.shape[1:]) for part in one.still))
+    sources = one.source.expand(len(chosen), -1, -1, -1)
+    still = Keypoints(*(part.expand(len(chosen), *part.shape[1:]) for part in one.still))
     shown = [
         fomm.generator(sources, still, Keypoints(*(part[0, chosen] for part in driving))).prediction
         for driving in (keypoints, one.truth)

@@ -33,7 +33,7 @@ from eamm.pose import release_pose
 
 @dataclass(frozen=True)
 class DisplacementDataConfig:
-    """Which clips are learned from, and what an item is."""
+    """Which clips are trained on, and what an item is."""
 
     frames: int = 16  # F; the release's
     # Only a run of so many frames of each clip is used, somewhere in it; None: whole clips. Ours:
@@ -192,7 +192,7 @@ def cached_keypoints(
 
     The file is named after the weights of both networks: others are never read for them.
 
-    Each clip has `cached_pictures` neutral pictures of its own, drawn from the seed and the clip.
+    Each clip has `cached_pictures` neutral pictures of its own, chosen by the seed and the clip.
     """
     folder.mkdir(exist_ok=True)
     # The name holds both networks' fingerprints

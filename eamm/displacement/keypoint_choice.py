@@ -55,7 +55,7 @@ from eamm.fomm.model import Fomm, load_fomm
 from eamm.pose import release_pose
 
 FILE, PICTURE = "face_keypoints.json", "face_keypoints.png"
-REACH = 0.1  # crop units; the deviation of the bump that FOMM draws around a keypoint
+REACH = 0.1  # crop units; the deviation of FOMM's Gaussian around a keypoint
 LEAST_SCORE = 0.1  # of the best one
 SELECTIVITY = 2 / 3  # emotion moves a chosen keypoint twice as far as speech, at least
 MOUTH_NUMBERS = 2  # opening and width come first among what keypoints are regressed on
@@ -98,7 +98,7 @@ class Response:
 
 
 def measure_track(fomm: Fomm, clip: Clip, stride: int = 1) -> Track:
-    """Return every `stride`-th frame's keypoints of a clip beside its mouth and pose."""
+    """Return every `stride`-th frame's keypoints of a clip, with its mouth and pose."""
     frames = np.asarray(clip.store()[0 : clip.frames])[::stride]
     (value, jacobian), _ = teacher_keypoints(fomm, frames)
     numbers = np.concatenate([value.cpu().numpy(), jacobian.flatten(2).cpu().numpy()], axis=2)
@@ -183,7 +183,7 @@ def keep_choice(run_dir: Path, measured: Path | None) -> None:
 
 
 def draw_choice(
-    face: Image, positions: Array, found: Sequence[Response], moved: Sequence[int]
+    face: Image, positions: Array, found: Sequence[Response], chosen: Sequence[int]
 ) -> Image:
     """Return a face with its keypoints, the chosen ones green, and their scores, in 1/1000.
 
@@ -191,12 +191,12 @@ def draw_choice(
         face: (S, S, 3) RGB.
         positions: of its keypoints, (K, 2) in [-1, 1].
         found: the responses of each.
-        moved: the indices chosen.
+        chosen: their indices.
     """
     canvas = np.array(cv2.resize(face, (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC), np.uint8)
     for each, place in zip(found, (positions + 1) / 2 * (SHOWN - 1), strict=True):
         x, y = (round(float(c)) for c in place)
-        colour = CHOSEN if each.index in moved else OTHER
+        colour = CHOSEN if each.index in chosen else OTHER
         cv2.circle(canvas, (x, y), 6, colour, -1, cv2.LINE_AA)
         text, font = f"{each.index}: {1000 * each.score:.1f}", cv2.FONT_HERSHEY_SIMPLEX
         for ink, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
@@ -241,16 +241,16 @@ def _speaker_squares(tracks: Sequence[Track]) -> tuple[Array, Array, Array] | No
     speech = (standard[:, :MOUTH_NUMBERS] @ slopes[:MOUTH_NUMBERS]).var(0)
     pose = (standard[:, MOUTH_NUMBERS:] @ slopes[MOUTH_NUMBERS:]).var(0)
 
-    def left(track: Track) -> Array:
+    def residual(track: Track) -> Array:
         explained = ((track.causes - centre) / unit @ slopes).reshape(-1, K, 6)
         return (track.numbers - level - explained).mean(0)
 
     # Squared mean residual of each emotion, less what chance alone gives
     n = len(neutral)
-    variance = np.square([left(track) for track in neutral]).sum(axis=0) / max(n - 1, 1)
+    variance = np.square([residual(track) for track in neutral]).sum(axis=0) / max(n - 1, 1)
     squares = []
     for emotion in emotions:
-        clips = [left(track) for track in tracks if track.emotion == emotion]
+        clips = [residual(track) for track in tracks if track.emotion == emotion]
         chance = variance * (1 / len(clips) + 1 / n)
         squares.append(np.square(np.mean(clips, axis=0)) - chance)
     return np.mean(squares, axis=0), speech.reshape(K, 6), pose.reshape(K, 6)
@@ -279,14 +279,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _run(args: argparse.Namespace) -> None:
     fomm, corpus, out = load_fomm(args.fomm), Corpus(args.corpus), args.out or args.fomm
     found = measure(fomm, corpus, args.stride)
-    moved = choose(found, args.count, args.selectivity)
+    chosen = choose(found, args.count, args.selectivity)
     rows = [asdict(each) | {"selectivity": each.selectivity, "score": each.score} for each in found]
     record: dict[str, Any] = {"fomm": str(args.fomm), "corpus": str(args.corpus)}
-    record |= {"detector": fingerprint(fomm.detector), "moved": list(moved), "keypoints": rows}
+    record |= {"detector": fingerprint(fomm.detector), "moved": list(chosen), "keypoints": rows}
     write_json(out / FILE, record)
     face = np.asarray(corpus.clips("train", emotion=NEUTRAL)[0].store()[0:1])
     (value, _), _ = teacher_keypoints(fomm, face)
-    picture = draw_choice(face[0], value[0].cpu().numpy(), found, moved)
+    picture = draw_choice(face[0], value[0].cpu().numpy(), found, chosen)
     with replacing(out / PICTURE) as temporary:
         cv2.imwrite(str(temporary), picture[..., ::-1])
 

@@ -29,7 +29,7 @@ from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import read_description, read_weights
 
-DESCRIPTION = "displacement.yaml"  # what `load_displacement` needs to know
+DESCRIPTION = "displacement.yaml"  # what `load_displacement` needs
 WEIGHTS = "displacement.safetensors"  # of an imported model
 NUMBERS = 6  # of a keypoint: x, y, J00, J01, J10, J11
 RELEASED = (1, 4, 6, 8)  # the keypoints that the released weights displace
@@ -133,7 +133,7 @@ class DisplacementDescription:
 
 
 def positional_encoding(numbers: Tensor, frequencies: int) -> Tensor:
-    """Return numbers (..., n) beside their sines and cosines, (..., n (1 + 2 L)).
+    """Return numbers (..., n) with their sines and cosines, (..., n (1 + 2 L)).
 
     Supplement A.1 ("the dimension of the sinusoid is set to be 10"), as NeRF (arXiv:2003.08934,
     eq. 4) but without pi, and with the numbers themselves (EAMM release):
@@ -234,8 +234,8 @@ def select(keypoints: Keypoints, ids: Sequence[int]) -> Keypoints:
 def emotion_source(frames: Image, description: DisplacementDescription, seed: int = 0) -> Tensor:
     """Return an emotion source as the network expects it, (T, 3, S, S) float32 in [0, 1].
 
-    Resized, and its mouth hidden under noise where it was in training; nothing else, unlike the
-    release's demo, which applies the whole training augmentation at random.
+    Resized, and its mouth hidden under noise where it was in training; nothing else, where the
+    release's demo applies the whole training augmentation at random.
 
     Args:
         frames: (T, H, W, 3) RGB, squares cut as profile `eamm` does.

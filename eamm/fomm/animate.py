@@ -131,8 +131,8 @@ class Animator:
         """Yield the picture (S, S, 3) of each of the driving keypoints (1, K)."""
         if self.options.workers > 1:
             config = PoolConfig(self.options.workers, self.options.precision)
-            drawn = render_frames(self.fomm, self.picture, self.keypoints, driving, config)
-            yield from map(from_tensor, drawn)
+            rendered = render_frames(self.fomm, self.picture, self.keypoints, driving, config)
+            yield from map(from_tensor, rendered)
             return
         while batch := list(itertools.islice(driving, self.batch)):
             there = Keypoints(

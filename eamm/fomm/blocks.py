@@ -61,7 +61,7 @@ class HourglassConfig:
 
 
 class Hourglass(nn.Module):
-    """A U-Net whose output is its last decoder level beside its own input."""
+    """A U-Net whose output is its last decoder level, concatenated with its own input."""
 
     def __init__(self, in_channels: int, config: HourglassConfig) -> None:
         super().__init__()

@@ -41,7 +41,7 @@ class JitterConfig:
 
 @dataclass(frozen=True)
 class FrameDataConfig:
-    """Which pairs are learned from."""
+    """Which pairs are trained on."""
 
     corpora: tuple[Path, ...]  # prepared corpora, all of the same profile
     # FOMM can be trained on either; EAMM's portraits are cut as `eamm`.
@@ -72,7 +72,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
 
     With landmark supervision also `source_landmarks` and `driving_landmarks`, (K, 2), x and y in
     [-1, 1]. Within a clip the source is the earlier frame until time is flipped. Every choice is
-    drawn from (seed, index).
+    chosen by (seed, index).
     """
 
     def __init__(self, data: FrameDataConfig, size: int, seed: int, split: str = "train") -> None:
@@ -170,8 +170,8 @@ def sample_jitter(config: JitterConfig, rng: np.random.Generator) -> list[tuple[
         "saturation": (1 - config.saturation, 1 + config.saturation),
         "hue": (-config.hue, config.hue),
     }
-    drawn = [(name, rng.uniform(*limits)) for name, limits in ranges.items()]
-    return [drawn[i] for i in rng.permutation(len(drawn))]
+    values = [(name, rng.uniform(*limits)) for name, limits in ranges.items()]
+    return [values[i] for i in rng.permutation(len(values))]
 
 
 def jittered(frames: Image, operations: Sequence[tuple[str, float]]) -> Image:

@@ -19,7 +19,7 @@ KERNEL = 4  # without padding
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """Sizes; the defaults are vox-256's. vox-adv has no spectral norm and sees the keypoints."""
+    """Sizes; the defaults are vox-256's. vox-adv has no spectral norm and gets the keypoints."""
 
     channels: int = 32  # the first layer has twice as many
     max_channels: int = 512

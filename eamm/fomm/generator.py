@@ -85,7 +85,7 @@ class Generator(nn.Module):
         """Return the source in the pose of the driving keypoints."""
         motion = self.motion(source_BCHW, source_kp, driving_kp)
         prediction = self.render(self.encode(source_BCHW), motion)
-        return Generated(prediction, self._moved(source_BCHW, motion), motion)
+        return Generated(prediction, self._warped(source_BCHW, motion), motion)
 
     def encode(self, source_BCHW: Tensor) -> Source:
         """Return the source's features, which no driving frame changes."""
@@ -99,7 +99,7 @@ class Generator(nn.Module):
         finer = list(source.features)
         coarsest = finer.pop()
         occlusion = resize_bilinear(motion.occlusion, _size(coarsest))
-        out = self.bottleneck(self._moved(coarsest, motion) * occlusion)
+        out = self.bottleneck(self._warped(coarsest, motion) * occlusion)
         if self.skips:
             out = self._mixed(out, coarsest, motion)
         for block in self.up_blocks:
@@ -109,16 +109,18 @@ class Generator(nn.Module):
         prediction = torch.sigmoid(self.final(out))
         return self._mixed(prediction, source.frames, motion) if self.skips else prediction
 
-    def _moved(self, features_BChw: Tensor, motion: Motion) -> Tensor:
+    def _warped(self, features_BChw: Tensor, motion: Motion) -> Tensor:
         flow = resize_flow(motion.flow, _size(features_BChw), self.aligned_flow)
         features_BChw = features_BChw.expand(len(flow), -1, -1, -1)  # of one source for all
         return warp_by_grid(features_BChw, flow, self.align_corners, self.padding)
 
-    def _mixed(self, drawn_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
-        """Return the moved features where the source shows what is needed, else what was drawn."""
+    def _mixed(self, generated_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
+        """Return the warped features where the source is visible, else the generated ones."""
         occlusion = resize_bilinear(motion.occlusion, _size(features_BChw))
-        moved = self._moved(features_BChw, motion)  # autocast: not always of drawn_BChw's type
-        return torch.lerp(drawn_BChw.to(moved.dtype), moved, occlusion.to(moved.dtype))
+        warped = self._warped(
+            features_BChw, motion
+        )  # autocast: not always of generated_BChw's type
+        return torch.lerp(generated_BChw.to(warped.dtype), warped, occlusion.to(warped.dtype))
 
 
 def _size(maps_BChw: Tensor) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from eamm.fomm.motion import MotionConfig
 
 T = tp.TypeVar("T")
 
-DESCRIPTION = "fomm.yaml"  # what `load_fomm` needs to know, in a run folder or beside weights
+DESCRIPTION = "fomm.yaml"  # what `load_fomm` needs, in a run folder or next to weights
 WEIGHTS = "fomm.safetensors"  # of an imported model
 
 

@@ -23,7 +23,7 @@ DESCRIPTION = """A portrait talks with your audio, one source's head pose and an
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
         --pose head.mp4 --emotion happy.mp4 --out happy.mp4
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
-        --pose still --emotion-blend sad.mp4:happy.mp4:0.3 --intensity 1.2 --beside --out blend.mp4
+        --pose still --emotion-blend sad.mp4:happy.mp4:0.3 --comparison --out blend.mp4
 
 RUN holds the runs fomm/, a2fd/ and displacement/ and face_model.npz, as demo.py lays them out; each
 can be named on its own, and may be a folder that python -m eamm.released.importer wrote. Written
@@ -41,7 +41,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("pose", needed=False, words=("still",)),
     Column("emotion", needed=False, words=("none",), instead_of=("emotion_blend",)),
 )
-SINGLE: tuple[str, ...] = ("beside",)  # options that --manifest does not go with
+SINGLE: tuple[str, ...] = ("comparison",)  # options that --manifest does not go with
 open_pipeline = EammPipeline.for_jobs
 PARTS: tuple[Part, ...] = tp.get_args(Part)
 
@@ -121,7 +121,7 @@ def _add_motion(parser: argparse.ArgumentParser) -> None:
         which calms its keypoints and costs lips their timing"""
     add("--smooth", default="none", metavar="PARTS", help=text)
     text = """move the portrait's own keypoints as A2FD's move from silence, instead of taking
-        A2FD's as they are: keeps the shape of faces unlike those that A2FD learned from"""
+        A2FD's as they are: keeps the shape of faces that differ from A2FD's training faces"""
     add("--relative", action="store_true", help=text)
     text = f"the audio feature is multiplied by it; with the released weights take {AUDIO_GAIN}"
     add("--audio-gain", type=float, default=1.0, help=text)

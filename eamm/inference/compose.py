@@ -41,11 +41,14 @@ class FrameComposer:
 
 
 def reenacted_rows(
-    moved: Iterable[tuple[Image, Image]], portrait: Portrait, composer: FrameComposer, beside: bool
+    frames: Iterable[tuple[Image, Image]],
+    portrait: Portrait,
+    composer: FrameComposer,
+    comparison: bool,
 ) -> Iterator[list[Image]]:
     """Yield each frame's pictures: the result and, where wanted, [source | driving | result]."""
-    for driving, picture in moved:
-        sides = [side_by_side(portrait.stored, driving, picture)] if beside else []
+    for driving, picture in frames:
+        sides = [side_by_side(portrait.stored, driving, picture)] if comparison else []
         yield [composer(picture), *sides]
 
 
@@ -54,20 +57,20 @@ def talking_rows(
     sources: Iterable[tuple[Image, ...]],
     portrait: Portrait,
     composer: FrameComposer,
-    beside: bool,
+    comparison: bool,
 ) -> Iterator[list[Image]]:
     """Yield each frame's pictures: the results and, where wanted, all inputs and results.
 
     Args:
         results: the emotional and the neutral picture of each frame, or the neutral one alone.
-        sources: the emotion sources' pictures of each frame; used by `beside` alone.
+        sources: the emotion sources' pictures of each frame; used by `comparison` alone.
         portrait: what is animated.
         composer: makes the written pictures of the results.
-        beside: add [emotion sources | neutral | emotional] or, without emotion, [source | neutral].
+        comparison: add [emotion sources | neutral | emotional], without emotion [source | neutral].
     """
     for pictures, shown in zip(results, sources, strict=True):
         given = shown or (portrait.stored,)
-        sides = [side_by_side(*given, *reversed(pictures))] if beside else []
+        sides = [side_by_side(*given, *reversed(pictures))] if comparison else []
         yield [*map(composer, pictures), *sides]
 
 

@@ -1,11 +1,11 @@
 """Displace neutral keypoints by the emotion of a video or picture of anyone (EAMM Sec. 3.3; order
 of the release's demo).
 
-Unlike the release's demo, nothing here is random: that applies the training's augmentation to the
-source, here the mouth is hidden under noise of a fixed seed, and nothing else is changed.
+Nothing here is random: the release's demo applies the training's augmentation to the source;
+here the mouth is hidden under noise of a fixed seed, and nothing else is changed.
 
-Letters: T frames of the audio, N frames of an emotion source, K keypoints, M moved ones, S pixels
-of a side, E numbers of an emotion feature.
+Letters: T frames of the audio, N frames of an emotion source, K keypoints, M displaced ones, S
+pixels of a side, E numbers of an emotion feature.
 """
 
 import itertools

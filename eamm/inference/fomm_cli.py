@@ -25,7 +25,7 @@ and held alike. The video has 25 frames a second and the driving video's sound.
 A manifest's columns are clip_id, source and pose (the driving video); see generate.py --help.
 """
 COLUMNS: tuple[Column, ...] = (Column("source"), Column("pose", option="driving"))
-SINGLE: tuple[str, ...] = ("beside",)  # options that --manifest does not go with
+SINGLE: tuple[str, ...] = ("comparison",)  # options that --manifest does not go with
 open_pipeline = FommPipeline.for_jobs
 
 
@@ -76,7 +76,11 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--paste", action="store_true", help=text)
     text = "pixels a side of the written crop, such as a truth's; default: as rendered"
     size.add_argument("--size", type=int, metavar="N", help=text)
-    add("--beside", action="store_true", help="also write OUT_beside.mp4: inputs and results")
+    add(
+        "--comparison",
+        action="store_true",
+        help="also write OUT_comparison.mp4: inputs and results side by side",
+    )
 
     # What it is made with
     add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help="of faces")
@@ -96,5 +100,5 @@ def render_options(args: argparse.Namespace) -> RenderOptions:
         ValueError: no worker, or a size that no video can have.
     """
     animator = AnimatorOptions(args.precision, args.workers, args.compile)
-    pictures = args.crop, args.paste, args.size, args.beside
+    pictures = args.crop, args.paste, args.size, args.comparison
     return RenderOptions(*pictures, args.detector, args.detector_device, args.device, animator)

@@ -39,7 +39,7 @@ class RenderOptions:
     crop: Framing = "eamm"  # of the portrait
     paste: bool = False  # write the whole portrait, not its crop alone
     size: int | None = None  # pixels a side of the written crop; None: as the networks render it
-    beside: bool = False  # also write OUT_beside.mp4: inputs and results
+    comparison: bool = False  # also write OUT_comparison.mp4: inputs and results
     detector: DetectorName = "mediapipe"
     detector_device: DetectorDevice = "auto"
     device: str = "auto"
@@ -109,8 +109,8 @@ class FommPipeline:
 
         # Video files
         composer = FrameComposer(portrait, options.paste, options.size)
-        rows = reenacted_rows(pairs, portrait, composer, options.beside)
-        paths = output_paths(job.out, {"beside": options.beside})
+        rows = reenacted_rows(pairs, portrait, composer, options.comparison)
+        paths = output_paths(job.out, {"comparison": options.comparison})
         count = probe(job.driving).frames
         write_videos(paths, progress(rows, count), read_audio_if_any(job.driving))
         return paths

@@ -1,7 +1,7 @@
 """Input pictures of EAMM and FOMM: portraits, driving videos and emotion sources, cut as frame
 profile `eamm` stores them.
 
-Unlike a stored frame, a picture here is never black where the cut leaves the original: its border
+A stored frame is black where the cut leaves the original, a picture here is not: its border
 is carried on, ever more blurred. (The release leaves black edges, which its networks then animate.
 Mirroring, the usual remedy, shows a second pair of eyes above a face that was cut at the hair.)
 
@@ -63,7 +63,7 @@ def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -
     Args:
         path: a still picture; see affekt/media/video/pictures.py.
         size: S.
-        detector: finds the face. Of several, the main one is taken and a warning says so.
+        detector: finds the face. Of several, the main one is taken, with a warning.
         framing: `none` for a picture that is cut already: its largest centred square is taken, and
             a face is no longer needed (landmarks are None without one).
 
@@ -190,7 +190,7 @@ def _best(path: Path, crop: Crop, detector: Detector, like: Array) -> Image:
 
 
 def warn_of_others(path: Path, picture: Image, face: Detection, detector: Detector) -> None:
-    """Say so where the picture shows another face than this one."""
+    """Warn where the picture shows another face than this one."""
     hidden = picture.copy()
     margin = HIDDEN * np.ptp(face.points, axis=0).max()
     low = np.floor(face.points.min(axis=0) - margin).clip(0).astype(int)

@@ -119,8 +119,8 @@ def relative_to_neutral(
     """Return the portrait's own keypoints, moved as A2FD's move from silence, (T, K).
 
     Silence is A2FD's keypoints of no sound in the portrait's own pose. Ours: what A2FD gets wrong
-    about a face unlike those it was trained on is in both, and cancels. (The release takes A2FD's
-    keypoints as they are.)
+    about a face that differs from its training faces is in both, and cancels. (The release
+    takes A2FD's keypoints as they are.)
 
     Args:
         networks: trained.

@@ -3,7 +3,7 @@
     job = EammJob(EammRuns.in_folder(Path("runs/demo/eamm")), source, audio, out, ...)
     pipeline = EammPipeline.for_jobs([job])
     pipeline.run(job)                   # audio from a file
-    pipeline.run(job, samples=samples)  # or from an array: of a text-to-speech voice, say
+    pipeline.run(job, samples=samples)  # or from an array, such as synthetic speech
 
 Order: audio windows, portrait, emotion sources and head pose are read -> A2FD's neutral keypoints
 (Sec. 3.2) -> keypoints displaced by the emotion (Sec. 3.3) -> the portrait rendered at both -> the
@@ -152,8 +152,8 @@ class EammPipeline:
             results = animator.render(*wanted)
             sources = source_frames(clips, len(windows), job.emotion.loop)
             composer = FrameComposer(portrait, options.paste, options.size)
-            rows = talking_rows(results, sources, portrait, composer, options.beside)
-            more = {"neutral": bool(clips) and job.neutral, "beside": options.beside}
+            rows = talking_rows(results, sources, portrait, composer, options.comparison)
+            more = {"neutral": bool(clips) and job.neutral, "comparison": options.comparison}
             paths = output_paths(job.out, more)
             write_videos(paths, progress(rows, len(windows)), samples)
         return paths

@@ -41,7 +41,7 @@ PARTNERS = {  # what each network is of no use without
     "audio_feature": "kp_detector_a",
     "kp_detector_a": "audio_feature",
 }
-FLAT = {  # first names of flat state dicts that people have beside these files
+FLAT = {  # first names of flat state dicts that are often kept with these files
     "con_encoder": "an EVP",
     "emo_encoder": "an EVP",
     "audio_eocder": "an ATVGnet or EVP",
@@ -116,7 +116,7 @@ def read_checkpoint(path: Path) -> dict[str, tp.Any]:
     """Return the top level of a checkpoint that holds at least one of the releases' networks.
 
     The releases' .pth.tar files are no tar archives but torch pickles, most of them in the format
-    that torch wrote before 1.6. Tensors and plain numbers are all that is unpickled.
+    that torch wrote before 1.6. Tensors and numbers are all that is unpickled.
 
     Raises:
         FileNotFoundError: no such file.

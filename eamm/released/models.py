@@ -28,7 +28,7 @@ from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.motion import MotionConfig
 from eamm.released.names import EXPECTED, LEFT_OUT, NAMES, complete_spectral_norm
 
-OLD_SPECTRAL_NORM = "the normalised copy of weight_orig that torch 1.0 stored beside it"
+OLD_SPECTRAL_NORM = "the normalised copy of weight_orig that torch 1.0 stored with it"
 FACTORS = {5: 2, 13: 4, 29: 8}  # taps of the blur before downsampling, and the factor
 FREQUENCIES = 10  # of the positional encoding
 
@@ -84,7 +84,7 @@ def build_models(released: Released, options: Options) -> Models:
 
     Raises:
         ValueError: weights are missing, unknown or of another shape, or A2FD was made for a FOMM of
-            other sizes than the one beside it; the message names them and the file.
+            other sizes than the one given with it; the message names them and the file.
     """
     models: Models = {}
     states, teacher = released.states, None

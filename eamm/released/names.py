@@ -91,7 +91,7 @@ LEFT_OUT: dict[str, Sequence[Reason]] = {
 def complete_spectral_norm(state: State) -> tuple[State, list[str]]:
     """Return a discriminator's state as torch writes it since 1.1, and what was dropped for that.
 
-    Torch 1.0 kept the normalised `weight` beside `weight_orig`, and no `weight_v`. The vector v
+    Torch 1.0 kept the normalised `weight` next to `weight_orig`, and no `weight_v`. The vector v
     that gives the same weight_orig / sigma, with sigma = u W v, is W^T u, scaled.
     """
     complete = dict(state)

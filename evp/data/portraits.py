@@ -110,9 +110,9 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         item = {"frames": frames_to_tensor(frames), "guidance": guidance_to_tensor(guidance)}
         if self.flows:
             flow, confidence = self.flows[which].read(chosen, self.size)
-            item["flow"] = _channels_first(moved(flow, move))
-            known = moved(confidence, move) & unpadded(self.size, move)
-            item["confidence"] = _channels_first(known[..., None]).float()
+            item["flow"] = _channels_first(shifted(flow, move))
+            reliable = shifted(confidence, move) & unpadded(self.size, move)
+            item["confidence"] = _channels_first(reliable[..., None]).float()
         return item
 
 
@@ -137,7 +137,7 @@ class OpenClip:
         size = self.guidance.size
         stored = self.store.read(indices)
         points = scaled(self.landmarks[list(indices)], size / stored.shape[2]) + np.array(move)
-        frames = moved(resized(stored, size), move)
+        frames = shifted(resized(stored, size), move)
         return frames, guidance_maps(frames, points, self.guidance)
 
 
@@ -151,11 +151,11 @@ def speaker_clips(data: VideoDataConfig, split: str) -> list[list[Clip]]:
     corpora = [Corpus(root) for root in data.corpora]
     for corpus in corpora:
         corpus.check_profile(PROFILE)
-    known = sorted({speaker for corpus in corpora for speaker in corpus.speakers})
-    names = ", ".join(known)
-    if data.speaker is None and len(known) > 1:
+    speakers = sorted({speaker for corpus in corpora for speaker in corpus.speakers})
+    names = ", ".join(speakers)
+    if data.speaker is None and len(speakers) > 1:
         raise ConfigError(f"there are several speakers; set data.speaker to one of {names}")
-    if data.speaker is not None and data.speaker not in known:
+    if data.speaker is not None and data.speaker not in speakers:
         raise ConfigError(f"there is no speaker {data.speaker!r}, only {names}")
     found = [corpus.clips(split=split, speaker=data.speaker) for corpus in corpora]
     if not any(found):
@@ -171,7 +171,7 @@ def training_clips(data: VideoDataConfig) -> list[Clip]:
     return [clip for clips, times in zip(by_corpus, repeats, strict=True) for clip in times * clips]
 
 
-def moved(frames: Array, move: tuple[int, int]) -> Array:
+def shifted(frames: Array, move: tuple[int, int]) -> Array:
     """Return frames (K, H, W, ...) moved right and down by whole pixels, their border repeated."""
     if move == (0, 0):
         return frames
@@ -182,7 +182,7 @@ def moved(frames: Array, move: tuple[int, int]) -> Array:
 
 
 def unpadded(size: int, move: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return (size, size) bool: where `moved` pictures are no repeated border."""
+    """Return (size, size) bool: where `shifted` pictures are no repeated border."""
     columns, rows = (np.arange(size) - by for by in move)
     inside = [(places >= 0) & (places < size) for places in (rows, columns)]
     return np.logical_and.outer(*inside)

@@ -95,10 +95,10 @@ class Quads(Dataset[dict[str, Tensor]]):
         self.sentences = read_sentences(corpus, split, timing)
         self.scheme, self.seed, self.shift = scheme, seed, shift
         self.places = [
-            (s, emotion, take, frame)
+            (s, emotion, recording, frame)
             for s, sentence in enumerate(self.sentences)
-            for emotion, takes in sentence.takes.items()
-            for take in range(len(takes))
+            for emotion, recordings in sentence.recordings.items()
+            for recording in range(len(recordings))
             for frame in range(sentence.frames)
         ]
         self.of_speaker: dict[str, list[int]] = defaultdict(list)
@@ -110,11 +110,13 @@ class Quads(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         # content i: the indexed window and the same row of the sentence in another emotion
-        first, m, take, frame = self.places[index % len(self)]
+        first, m, recording, frame = self.places[index % len(self)]
         rng = np.random.default_rng((self.seed, index))
         row = WINDOW_STEP * frame + int(rng.integers(self.shift + 1))
-        n = int(rng.choice([emotion for emotion in self.sentences[first].takes if emotion != m]))
-        window_im = self.sentences[first].takes[m][take].at(row)
+        n = int(
+            rng.choice([emotion for emotion in self.sentences[first].recordings if emotion != m])
+        )
+        window_im = self.sentences[first].recordings[m][recording].at(row)
         window_in = self._window(first, n, row, rng)
         # the other contents: one sentence for both emotions (paper), or one for each (release)
         if self.scheme == "release":
@@ -133,12 +135,12 @@ class Quads(Dataset[dict[str, Tensor]]):
         return {"windows": torch.from_numpy(np.stack(quad)), "emotions": torch.tensor(emotions)}
 
     def _other(self, first: int, emotions: tuple[int, ...], rng: np.random.Generator) -> int:
-        """Draw another sentence of the speaker that exists in all these emotions."""
+        """Choose another sentence of the speaker that exists in all these emotions."""
         speaker = self.sentences[first].speaker
         fitting = [
             s
             for s in self.of_speaker[speaker]
-            if s != first and all(emotion in self.sentences[s].takes for emotion in emotions)
+            if s != first and all(emotion in self.sentences[s].recordings for emotion in emotions)
         ]
         return int(rng.choice(fitting)) if fitting else first
 
@@ -146,8 +148,8 @@ class Quads(Dataset[dict[str, Tensor]]):
         return int(rng.integers(WINDOW_STEP * (self.sentences[sentence].frames - 1) + 1))
 
     def _window(self, sentence: int, emotion: int, row: int, rng: np.random.Generator) -> Array:
-        takes = self.sentences[sentence].takes[emotion]
-        return takes[int(rng.integers(len(takes)))].at(row)
+        recordings = self.sentences[sentence].recordings[emotion]
+        return recordings[int(rng.integers(len(recordings)))].at(row)
 
 
 class CepstralOffset(Dataset[dict[str, Tensor]]):
@@ -180,7 +182,7 @@ class CepstralOffset(Dataset[dict[str, Tensor]]):
 
 
 @dataclass(frozen=True)
-class Take:
+class Recording:
     """A recording of a sentence, indexed by the rows of its reference recording."""
 
     windows: Array  # (rows, 28, 12), at every row
@@ -198,7 +200,7 @@ class AlignedSentence:
     speaker: str
     sentence: str
     frames: int
-    takes: dict[int, list[Take]]  # emotion label -> its recordings
+    recordings: dict[int, list[Recording]]  # emotion label -> its recordings
 
 
 def read_sentences(
@@ -215,7 +217,7 @@ def read_sentences(
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {PAIRS} for {corpus.root}")
     # Recordings by sentence and emotion, aligned to one reference by DTW
-    groups: dict[tuple[str, str, str], dict[int, list[Take]]] = {}
+    groups: dict[tuple[str, str, str], dict[int, list[Recording]]] = {}
     for row in read_jsonl(path):
         if row["split"] != split:
             continue
@@ -223,13 +225,13 @@ def read_sentences(
         warped = load_npy(folder / row["file"], (None, CEPSTRA), f"{PAIRS} for {corpus.root}")
         own = corpus.clip(row["clip"]).mfcc() if timing == "own" else warped
         key = (row["speaker"], row["sentence"], row["reference"])
-        take = Take(every_row(own), window_starts(own, warped))
-        groups.setdefault(key, defaultdict(list))[label].append(take)
+        recording = Recording(every_row(own), window_starts(own, warped))
+        groups.setdefault(key, defaultdict(list))[label].append(recording)
     # Sentences in one emotion alone cannot form a quad
     sentences = [
-        AlignedSentence(speaker, sentence, _frames(takes), takes)
-        for (speaker, sentence, _), takes in sorted(groups.items())
-        if len(takes) > 1
+        AlignedSentence(speaker, sentence, _frames(recordings), recordings)
+        for (speaker, sentence, _), recordings in sorted(groups.items())
+        if len(recordings) > 1
     ]
     if not sentences:
         raise ValueError(f"{path} has no sentence in two emotions in split {split!r}; {PAIRS}")
@@ -257,5 +259,5 @@ def window_starts(own: Array, warped: Array) -> NDArray[np.int64]:
     return starts.clip(0, len(own) - WINDOW_ROWS)
 
 
-def _frames(takes: dict[int, list[Take]]) -> int:
-    return (len(next(iter(takes.values()))[0].starts) + WINDOW_STEP - 1) // WINDOW_STEP
+def _frames(recordings: dict[int, list[Recording]]) -> int:
+    return (len(next(iter(recordings.values()))[0].starts) + WINDOW_STEP - 1) // WINDOW_STEP

@@ -10,12 +10,12 @@ from affekt.runtime.manifest import Column
 from evp.inference.landmarks import Emotion
 from evp.inference.pipeline import EvpJob, EvpPipeline, EvpRuns
 from evp.inference.portrait import Alignment, Paste
-from evp.inference.postprocess import THRESHOLDS, Eyes, Measure, PauseRule, Retouch
+from evp.inference.postprocess import THRESHOLDS, Eyes, Measure, PauseRule, PostprocessOptions
 
-HELP = "a known person talks with your audio in any emotion"
+HELP = "a person of the training set talks with your audio in any emotion"
 USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]
        generate.py evp --run RUN --manifest CSV --out FOLDER [options]"""
-DESCRIPTION = """A known person talks with your audio in your emotion, in a video of that person.
+DESCRIPTION = """A person of the training set talks with your audio in any emotion.
 
     python generate.py evp --run runs/demo --audio speech.wav --target head.mp4 \\
         --emotion happy --out happy.mp4
@@ -82,7 +82,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
         face=args.face,
         pauses=_pauses_of(args),
         alignment=args.alignment,
-        retouch=Retouch(args.smooth, args.eyes),
+        postprocess=PostprocessOptions(args.smooth, args.eyes),
         frame=args.frame,
         paste=args.paste,
         landmarks=args.landmarks,

@@ -46,9 +46,7 @@ class EmotionCodes:
             ValueError: an unknown label, or one that no training clip has.
         """
         if label not in self.emotions:
-            raise ValueError(
-                f"unknown emotion {label!r}; this run knows {', '.join(self.emotions)}"
-            )
+            raise ValueError(f"unknown emotion {label!r}; this run has {', '.join(self.emotions)}")
         own = f"{speaker}/{label}"
         if own in self.codes:
             return self.codes[own]
@@ -91,7 +89,7 @@ def save_codes(codes: EmotionCodes, run_dir: Path, corpus: Corpus) -> None:
 
 
 def write_codes(codes: EmotionCodes, run_dir: Path, source: dict[str, Any]) -> None:
-    """Write codes into a run folder, and beside them what they come from."""
+    """Write codes into a run folder, with a record of their source."""
     with replacing(run_dir / FILE) as temporary:
         save_file({name: np.ascontiguousarray(c) for name, c in codes.codes.items()}, temporary)
     write_json(run_dir / "emotion_codes.json", {"emotions": list(codes.emotions), **source})
@@ -117,10 +115,10 @@ def check_emotions(run_dir: Path, corpus: Corpus) -> None:
     Raises:
         ValueError: the lists differ; the message shows both.
     """
-    known = load_description(run_dir).emotions
-    if known != corpus.emotions:
+    emotions = load_description(run_dir).emotions
+    if emotions != corpus.emotions:
         raise ValueError(
-            f"{run_dir} was trained on the emotions {', '.join(known)}, but {corpus.root} lists "
+            f"{run_dir} was trained on the emotions {', '.join(emotions)}, but {corpus.root} lists "
             f"{', '.join(corpus.emotions)}; use runs of one corpus"
         )
 

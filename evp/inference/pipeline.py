@@ -1,9 +1,9 @@
-"""EVP inference: a known person talks with a wanted emotion, in a video of that person (Fig. 2).
+"""EVP inference: a person of the training set talks with a wanted emotion (Fig. 2).
 
     job = EvpJob(EvpRuns.in_folder(Path("runs/demo")), audio, target, out, Emotion("happy"))
     pipeline = EvpPipeline.for_jobs([job])
     pipeline.run(job)                   # audio from a file
-    pipeline.run(job, samples=samples)  # or from an array: of a text-to-speech voice, say
+    pipeline.run(job, samples=samples)  # or from an array, such as synthetic speech
 
 Order: audio windows and emotion code -> aligned landmarks (Sec. 3.2) -> mouth closed in pauses ->
 faces placed in the target's pose, edge maps, rendered frames (Sec. 3.3) -> the video file.
@@ -28,7 +28,7 @@ from affekt.media.video.result import Progress, no_progress, read_driving_audio,
 from affekt.media.video.video import write_video
 from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.inference.portrait import Alignment, EditedFrame, Paste, edit
-from evp.inference.postprocess import PauseRule, Retouch, mouth_closed
+from evp.inference.postprocess import PauseRule, PostprocessOptions, mouth_closed
 from evp.inference.renderer import Target, load_renderer
 from evp.networks.audio2lm import load_predictor
 
@@ -62,7 +62,7 @@ class EvpJob:
     face: Path | None = None  # a video of the person whose face moves this way, not by the audio
     pauses: PauseRule | None = None  # where the mouth closes; none: it stays as predicted
     alignment: Alignment = "3d"
-    retouch: Retouch = field(default_factory=Retouch)
+    postprocess: PostprocessOptions = field(default_factory=PostprocessOptions)
     frame: Literal["full", "crop"] = "full"  # the target's frame, or the generated crop alone
     paste: Paste = "face"
     landmarks: Path | None = None  # a preview of the predicted landmarks goes there
@@ -128,7 +128,7 @@ class EvpPipeline:
         # Faces in the target's pose, edge maps, frames, as a stream
         track = self.tracker.track(job.target)
         target = Target(job.target, track.landmarks, track.crop)
-        edited = edit(self.renderer, target, face, self.face_model, job.alignment, job.retouch)
+        edited = edit(self.renderer, target, face, self.face_model, job.alignment, job.postprocess)
 
         # Video file
         rows = ([finished(frame, job)] for frame in edited)

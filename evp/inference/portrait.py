@@ -27,7 +27,7 @@ from affekt.media.video.frames import open_frames, write_frames
 from affekt.media.video.result import ping_pong
 from affekt.media.video.video import read_video
 from evp.data.portraits import GuidanceConfig, guidance_maps, scaled
-from evp.inference.postprocess import Retouch, retouched
+from evp.inference.postprocess import PostprocessOptions, postprocessed
 from evp.inference.renderer import FrameRenderer, Renderer, Target, initial_frames
 
 Alignment = tp.Literal["3d", "none"]
@@ -60,7 +60,7 @@ def edit(
     face: Array,
     model: FaceModel | None,
     alignment: Alignment = "3d",
-    retouch: Retouch | None = None,
+    postprocess: PostprocessOptions | None = None,
 ) -> Iterator[EditedFrame]:
     """Yield the frames of a target video with another face, `BATCH` at a time through the network.
 
@@ -70,13 +70,14 @@ def edit(
         face: (T, 68, 2), aligned landmarks in 256 px.
         model: see `place_faces`.
         alignment: see `place_faces`.
-        retouch: how the placed faces are post-processed; None: not at all.
+        postprocess: how the placed faces are post-processed; None: not at all.
     """
     # Repeat the target forwards and backwards, and place a face in each of its frames
     order = ping_pong(len(target.landmarks), len(face))
     replaced = target.landmarks[order]
     placed = place_faces(face, replaced, model, alignment)
-    placed = retouched(placed, replaced, target.crop.source_size[1], retouch or Retouch())
+    options = postprocess or PostprocessOptions()
+    placed = postprocessed(placed, replaced, target.crop.source_size[1], options)
     # Render in order; a temporal generator needs an initial history
     initial = initial_frames(renderer, target, placed, replaced)
     frame_renderer = FrameRenderer(renderer.generator, initial)

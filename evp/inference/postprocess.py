@@ -123,7 +123,7 @@ def closed_where(face: Array, silent: Mask) -> Array:
 
 
 def _share_of_speech(silent: Mask) -> Array:
-    """Return the share of the prediction (T,): 1 in speech, fading within pauses beside speech."""
+    """Return the share of the prediction (T,): 1 in speech, fading within pauses next to speech."""
     share = np.where(silent, KEPT, 1.0)
     for start, stop in _runs(silent):
         pause = share[start:stop]
@@ -142,14 +142,14 @@ def _runs(silent: Mask) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class Retouch:
-    """What is done to a face in its place."""
+class PostprocessOptions:
+    """How faces are post-processed in the target's frames."""
 
     smooth: bool = False  # over time
     eyes: Eyes = "predicted"
 
 
-def retouched(placed: Array, target: Array, height: int, retouch: Retouch) -> Array:
+def postprocessed(placed: Array, target: Array, height: int, options: PostprocessOptions) -> Array:
     """Return placed faces (T, 68, 2), smoothed and with the target's eyes as wanted.
 
     The eyes come last: a blink is a matter of three frames, and is not smoothed.
@@ -158,11 +158,11 @@ def retouched(placed: Array, target: Array, height: int, retouch: Retouch) -> Ar
         placed: (T, 68, 2).
         target: (T, 68, 2), the target's own landmarks of the same frames.
         height: of the target's frames, pixels.
-        retouch: what is wanted.
+        options: what is wanted.
     """
-    if retouch.smooth:
+    if options.smooth:
         placed = smoothed(placed, height)
-    return with_eyes_of(target, placed) if retouch.eyes == "target" else placed
+    return with_eyes_of(target, placed) if options.eyes == "target" else placed
 
 
 def smoothed(placed: Array, height: int) -> Array:

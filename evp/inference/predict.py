@@ -51,7 +51,7 @@ def write_predictions(run_dir: Path, corpus: Corpus, split: str, out: Path) -> i
     Raises:
         FileNotFoundError: no trained run there.
         ValueError: a speaker that the run was not trained on.
-        ValueError: the run knows other emotions than the corpus, or the split has no clips.
+        ValueError: the run has other emotions than the corpus, or the split has no clips.
     """
     check_emotions(run_dir, corpus)
     predictor = load_predictor(run_dir)

@@ -90,7 +90,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def _he_init(layer: nn.Module) -> None:
-    """Draw weights that keep the size of activations without a norm (He et al. 2015)."""
+    """Initialise weights that keep the size of activations without a norm (He et al. 2015)."""
     if isinstance(layer, nn.Conv2d):
         nn.init.kaiming_normal_(layer.weight, SLOPE)
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # it has one
@@ -248,5 +248,5 @@ def _delayed(pictures_BTCHX: Tensor, by: int = 1) -> Tensor:
 
 
 def _warp(pictures_BTCHX: Tensor, flow_BT2HX: Tensor) -> Tensor:
-    moved = warp_by_flow(pictures_BTCHX.flatten(0, 1), flow_BT2HX.flatten(0, 1))
-    return moved.unflatten(0, flow_BT2HX.shape[:2])
+    warped = warp_by_flow(pictures_BTCHX.flatten(0, 1), flow_BT2HX.flatten(0, 1))
+    return warped.unflatten(0, flow_BT2HX.shape[:2])

@@ -162,5 +162,5 @@ def _in_limits(array: Array, path: Path) -> Array:
 def _take(arrays: Arrays, what: str, path: Path) -> None:
     """Note the file of something that there is one of."""
     if what in arrays.files:
-        raise ValueError(f"{path} is a second {what}, beside {arrays.files[what]}; give one")
+        raise ValueError(f"{path} is a second {what}, after {arrays.files[what]}; give one")
     arrays.files[what] = path

@@ -62,7 +62,7 @@ def import_released(files: Sequence[Path], out: Path, speaker: str) -> ImportRep
     check_out(out, [LANDMARKS, *FOLDERS.values()])
     report = ImportReport()
     models, arrays = read_released(files, speaker, report)
-    # Arrays fit the networks beside them, or those of the release
+    # Arrays fit the networks given with them, or those of the release
     predictor = models.get("audio2lm")
     sizes = (predictor and predictor.landmarks) or Audio2LandmarkConfig()
     encoders = [models[kind].encoders for kind in FOLDERS if kind in models and kind != "content"]

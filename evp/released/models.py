@@ -151,8 +151,8 @@ def read_model(path: Path) -> Checkpoint:
         raise ValueError(f"{path}: {error}; {EXPECTED}") from None
     # The rest of a training checkpoint is not read
     if "model" in found:
-        beside = found.keys() - {"model", *counters}
-        left_out |= {str(key): "no network; a training here starts its own" for key in beside}
+        rest = found.keys() - {"model", *counters}
+        left_out |= {str(key): "no network; a training here starts its own" for key in rest}
     return Checkpoint(kind, path, encoders, parts, landmarks, names, left_out, counters)
 
 

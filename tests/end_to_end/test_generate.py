@@ -14,7 +14,7 @@ from affekt.runtime.batch import Fingerprints, ResultFolder
 from affekt.runtime.manifest import read_manifest
 from evp.inference.landmarks import Emotion
 from evp.inference.pipeline import EvpPipeline
-from evp.inference.postprocess import PauseRule, Retouch
+from evp.inference.postprocess import PauseRule, PostprocessOptions
 from tests.corpora.faked_evp import fake_networks, frame
 
 FRAMES = 75
@@ -130,7 +130,7 @@ def test_a_failure_midway_leaves_no_video(loud_and_open, tmp_path, monkeypatch):
 
 @pytest.fixture
 def faces_given(tmp_path, monkeypatch):
-    """Networks that leave the mouth open in a pause; a list of the faces and retouches drawn."""
+    """Networks that leave the mouth open in a pause; a list of (face, postprocessing)."""
     second = np.full(16_000, 0.1, np.float32)
     write_wav(tmp_path / "audio", np.concatenate([second, 0 * second, second]))
     given = []
@@ -141,35 +141,37 @@ def faces_given(tmp_path, monkeypatch):
         face[3, 66, 1] = 2.0
         return face
 
-    def edit(_renderer, _target, face, _model, _alignment, retouch):
-        given.append((face, retouch))
+    def edit(_renderer, _target, face, _model, _alignment, postprocess):
+        given.append((face, postprocess))
         return [frame(points) for points in face]
 
     fake_networks(monkeypatch, audio_to_landmarks, edit)
     return given
 
 
-def test_the_mouth_closes_in_pauses_and_the_face_is_retouched_where_wanted(faces_given, tmp_path):
+def test_the_mouth_closes_in_pauses_and_postprocessing_is_passed_on(faces_given, tmp_path):
     touches = ("--silence=close", "--smooth", "--eyes=target")
     for more in ((), touches, (*touches, "--silence-threshold=1e3")):
         assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0
-    (plain, as_placed), (paused, retouch), (quiet, _) = faces_given
-    assert (as_placed, retouch) == (Retouch(), Retouch(smooth=True, eyes="target"))
+    (plain, as_placed), (paused, postprocess), (quiet, _) = faces_given
+    assert as_placed == PostprocessOptions()
+    assert postprocess == PostprocessOptions(smooth=True, eyes="target")
     gaps = [face[[1, 26, 40, 48, 55], 66, 1] for face in (plain, paused, quiet)]
     np.testing.assert_allclose(gaps[0], 10)
     np.testing.assert_allclose(gaps[1], [10, 6.8, 2.4, 6.8, 10])
     np.testing.assert_allclose(gaps[2], 2.4)  # below such a threshold all of it is silent
 
 
-def test_a_manifests_clips_are_retouched_too(faces_given, tmp_path):
+def test_a_manifests_clips_are_postprocessed_too(faces_given, tmp_path):
     (tmp_path / "clips.csv").write_text("clip_id,audio,target\na,audio,audio\n")
     manifest = ["evp", f"--run={tmp_path}", f"--manifest={tmp_path / 'clips.csv'}"]
     manifest += [f"--out={tmp_path / 'all'}", "--frame=crop"]
     for more in ((), ("--silence=close",), ("--silence=close",), ("--eyes=target",), ("--smooth",)):
         assert generate.main([*manifest, *more]) == 0
     assert [face[40, 66, 1] for face, _ in faces_given] == pytest.approx([10, 2.4, 10, 10])
-    wanted = [Retouch(), Retouch(), Retouch(eyes="target"), Retouch(smooth=True)]
-    assert [retouch for _, retouch in faces_given] == wanted
+    changes: list[dict] = [{}, {}, {"eyes": "target"}, {"smooth": True}]
+    wanted = [PostprocessOptions(**each) for each in changes]
+    assert [postprocess for _, postprocess in faces_given] == wanted
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_a_rule_for_pauses_that_cannot_be_is_refused(tmp_path, capsys, more, sai
         "--eyes=closed",
     ],
 )
-def test_retouches_that_nobody_knows_are_refused(tmp_path, capsys, more):
+def test_unknown_postprocessing_is_refused(tmp_path, capsys, more):
     with pytest.raises(SystemExit):
         generate.parse(arguments(tmp_path, more))
     assert more.partition("=")[0] in capsys.readouterr().err

@@ -88,14 +88,14 @@ def test_the_same_files_give_the_same_pictures(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr("eamm.inference.pipeline.write_videos", keep)
     paths = {"pose": inputs / "head.mp4", "emotion": inputs / "happy.mp4"}
     for _ in range(2):
-        assert generate.main(command(inputs, tmp_path / "out.mp4", "--beside", **paths)) == 0
+        assert generate.main(command(inputs, tmp_path / "out.mp4", "--comparison", **paths)) == 0
     assert len(seen[0]) == 3 * FRAMES + 1
     assert seen[0] == seen[1]
 
 
 def test_colours_are_the_portraits_and_edges_are_not_black(inputs, tmp_path):
-    frames = made(inputs, tmp_path / "out.mp4", "--beside", emotion=inputs / "angry.png")
-    sides = read_frames(tmp_path / "out_beside.mp4").astype(int)
+    frames = made(inputs, tmp_path / "out.mp4", "--comparison", emotion=inputs / "angry.png")
+    sides = read_frames(tmp_path / "out_comparison.mp4").astype(int)
     assert sides.shape == (FRAMES, SIZE, 3 * SIZE, 3)
     source, neutral, emotional = np.split(sides, 3, axis=2)
     assert np.abs(source[0, 2:6, 2:6] - (70, 90, 110)).max() < 16  # the emotion source's
@@ -105,10 +105,10 @@ def test_colours_are_the_portraits_and_edges_are_not_black(inputs, tmp_path):
     assert neutral[0, 10:50, 4:10, 1].mean() > neutral[0, 10:50, 4:10, 2].mean() + 40
 
 
-def test_beside_shows_what_the_videos_show(inputs, tmp_path):
-    options = ("--beside", "--emotion-loop=ping-pong", "--emotion-align=clip")
+def test_the_comparison_shows_what_the_videos_show(inputs, tmp_path):
+    options = ("--comparison", "--emotion-loop=ping-pong", "--emotion-align=clip")
     emotional = made(inputs, tmp_path / "out.mp4", *options, emotion=inputs / "happy.mp4")
-    sides = read_frames(tmp_path / "out_beside.mp4").astype(int)
+    sides = read_frames(tmp_path / "out_comparison.mp4").astype(int)
     source, neutral, shown = np.split(sides, 3, axis=2)
     assert np.abs(shown - emotional).mean() < 4
     assert np.abs(neutral - read_frames(tmp_path / "out_neutral.mp4")).mean() < 4
@@ -127,9 +127,9 @@ def test_a_blend_lies_between_its_sources(inputs, tmp_path):
     pure = made(inputs, tmp_path / "pure.mp4", emotion=angry)
     for weight, same in (("1", True), ("0.4", False)):
         blend = f"{happy}:{angry}:{weight}"
-        mixed = made(inputs, tmp_path / "out.mp4", "--beside", emotion_blend=blend)
+        mixed = made(inputs, tmp_path / "out.mp4", "--comparison", emotion_blend=blend)
         assert alike(mixed, pure) == same
-    sides = read_frames(tmp_path / "out_beside.mp4")
+    sides = read_frames(tmp_path / "out_comparison.mp4")
     assert sides.shape[2] == 4 * SIZE  # both sources are shown
     assert np.abs(sides[0, 2:6, 2:6].astype(int) - (200, 60, 60)).max() < 20
 
@@ -281,7 +281,7 @@ def test_real_portraits_poses_and_emotions(inputs, tmp_path, media_root):
         "pose": media_root / "eamm_arrays/pose__mona.npy",
         "emotion": media_root / "edge/single_face.mp4",
     }
-    frames = made(inputs, tmp_path / "out.mp4", "--paste", "--beside", **paths)
+    frames = made(inputs, tmp_path / "out.mp4", "--paste", "--comparison", **paths)
     assert len(frames) == probe(paths["audio"]).frames
 
 

@@ -58,11 +58,11 @@ def test_a_faster_driving_video_is_shown_at_25_fps(inputs, tmp_path, monkeypatch
 
 
 def test_relative_motion_starts_from_the_portrait_itself_in_its_colours(inputs, tmp_path):
-    out, options = tmp_path / "out.mp4", ("--relative", "--adapt-scale", "--beside")
+    out, options = tmp_path / "out.mp4", ("--relative", "--adapt-scale", "--comparison")
     assert generate.main(command(inputs, out, *options)) == 0
-    beside = read_frames(tmp_path / "out_beside.mp4")
-    assert beside.shape == (9, SIZE, 3 * SIZE, 3)
-    source, driving, result = np.split(beside.astype(int), 3, axis=2)
+    comparison = read_frames(tmp_path / "out_comparison.mp4")
+    assert comparison.shape == (9, SIZE, 3 * SIZE, 3)
+    source, driving, result = np.split(comparison.astype(int), 3, axis=2)
     assert np.abs(source[0, 2:6, 2:6] - GREEN).max() < 16  # chroma is stored at half the size
     assert np.abs(driving[0, 2:6, 2:6] - (70, 90, 110)).max() < 16
     assert np.abs(result[0, 2:6, 4:8] - GREEN).max() < 40  # drawn by random weights, in part
@@ -105,14 +105,14 @@ def test_pasted_back_the_portrait_is_whole_and_still_outside_the_crop(inputs, tm
 
 def test_a_crop_goes_in_as_it_is(inputs, tmp_path):
     Image.fromarray(draw_face(SIZE, height=1.5, background=GREEN)).save(tmp_path / "tight.png")
-    options = ("--crop=none", "--driving-crop=none", "--beside")
+    options = ("--crop=none", "--driving-crop=none", "--comparison")
     out = tmp_path / "out.mp4"
     assert generate.main(command(inputs, out, *options, source=tmp_path / "tight.png")) == 0
-    beside = read_frames(tmp_path / "out_beside.mp4").astype(int)
+    comparison = read_frames(tmp_path / "out_comparison.mp4").astype(int)
     tight = np.asarray(Image.open(tmp_path / "tight.png"), int)
-    assert np.abs(beside[0, :, :SIZE] - tight).mean() < 8
+    assert np.abs(comparison[0, :, :SIZE] - tight).mean() < 8
     frames = read_frames(inputs / "driving.mp4")[:, 2::4, 2::4].astype(int)
-    assert np.abs(beside[:, :, SIZE : 2 * SIZE] - frames).mean() < 8
+    assert np.abs(comparison[:, :, SIZE : 2 * SIZE] - frames).mean() < 8
 
 
 def test_a_crop_is_written_as_large_as_its_truth(inputs, tmp_path, capsys):

@@ -315,8 +315,8 @@ def test_a_column_may_be_absent_where_the_command_line_speaks_for_it(inputs, tmp
 def test_options_that_do_not_fit_are_refused(inputs, tmp_path, capsys):
     manifest = write_rows(inputs, eamm_rows(inputs))
     with pytest.raises(SystemExit):
-        generate.parse(command(inputs, manifest, tmp_path, "--beside"))
-    assert "--beside does not go with --manifest" in capsys.readouterr().err
+        generate.parse(command(inputs, manifest, tmp_path, "--comparison"))
+    assert "--comparison does not go with --manifest" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         generate.parse(["eamm", f"--out={tmp_path / 'out.mp4'}", "--source=p.png"])
     assert "arguments are required: --audio" in capsys.readouterr().err

@@ -98,7 +98,7 @@ def sound_windows(samples: ArrayLike) -> NDArray[np.floating[Any]]:
     """
     frames = -(-len(np.asarray(samples)) // SAMPLES_PER_FRAME)
     if frames == 0:
-        raise ValueError("the sound is empty: there is nothing to say")
+        raise ValueError("the sound is empty: it has no samples")
     return windows(clip_mfcc(samples, frames))
 
 

@@ -37,8 +37,10 @@ def read_audio(path: Path, reader: AudioReader = "fast") -> Array:
     with open_media(path) as container:
         if not container.streams.audio:
             raise MediaError("no_audio", f"{path} holds no sound")
-        plain = container.format.name in ("wav", "flac", "aiff", "w64")
-        samples, rate = _plain(path, reader) if plain else _compressed(container, path)
+        uncompressed = container.format.name in ("wav", "flac", "aiff", "w64")
+        samples, rate = (
+            _uncompressed(path, reader) if uncompressed else _compressed(container, path)
+        )
     if not samples.size:
         raise MediaError("no_audio", f"{path} has a sound stream without a single sample")
     if not np.isfinite(samples).all():
@@ -65,7 +67,7 @@ def fitted(samples: Array, length: int) -> Array:
     return result
 
 
-def _plain(path: Path, reader: AudioReader) -> tuple[Array, int]:
+def _uncompressed(path: Path, reader: AudioReader) -> tuple[Array, int]:
     try:
         if reader == "librosa":
             import librosa

@@ -2,7 +2,7 @@
 
 EVP recovers pose, geometry (199) and expression (29) of each pair of predicted and detected
 landmarks by non-linear optimisation (supplement Sec. 1.2). Here geometry is shared over the clip,
-because a skull does not change from frame to frame and one frame cannot tell its depth.
+because a skull does not change from frame to frame and one frame does not determine its depth.
 
 Ours, since the paper names neither solver nor priors: the objective and solver of
 affekt/media/face3d/gauss_newton.py; landmark noise in units of the face, so that a clip fits alike
@@ -159,7 +159,7 @@ def rotation_error_deg(pose: Array, truth_pose: Array) -> Array:
     A face model's frontal view is a convention: two models, or a model and a renderer's head,
     differ by a constant rotation Q of the head's own axes, R = R_truth Q. It is estimated as the
     mean of R_truth^T R over the frames given and removed: pass the frames of one speaker at once.
-    A constant `pose` (all zero, say) gives the error of assuming that the head does not turn.
+    A constant `pose` (such as all zero) gives the error of assuming that the head does not turn.
     """
     found = geometry.rotation_matrix(np.asarray(pose, float)[:, :3])
     truth = geometry.rotation_matrix(np.asarray(truth_pose, float)[:, :3])

@@ -83,7 +83,7 @@ def make_detector(
         weights: folder of face-alignment's files where $AFFEKT_WEIGHTS names none; None: ./weights.
 
     Raises:
-        FileNotFoundError: weights are missing; the message says which, and where to put them.
+        FileNotFoundError: weights are missing; the message names them, and where to put them.
         ValueError: unknown name, no such device, or weights that are not the published ones.
     """
     if name == "mediapipe":
@@ -236,7 +236,7 @@ def _torch_device(name: DetectorDevice) -> str:
 
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            "the detector's device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu'"
+            "the detector's device is 'cuda' but torch finds no CUDA device; use 'auto' or 'cpu'"
         )
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,7 +8,7 @@ A map has one of two forms, uint8, channels first:
 
 Landmarks are those of a scheme, iBUG-68 unless another is named, in pixels of the frame. Inference
 clears the face region of the target's own landmarks too (`also_cleared`), or the outline of the
-replaced face would stay beside the new one.
+replaced face would stay next to the new one.
 
 Dimension letters: H, W pixels; P pieces of curve; S samples of a piece; N landmarks (68 or 106).
 """
@@ -40,7 +40,7 @@ BRUSH_AT = 256  # pixels a side for a line of one pixel: the release's 2 at 512
 FOREHEAD = 2 / 3  # height of the mirrored contour over that of the jaw (the release's)
 # Ours: the face region is wider than the contour by this share of the width between the ears. The
 # edge of the true chin lies a pixel or two outside the detected contour; left in the map, it would
-# teach the generator to wait for an edge that inference, with a chin that moved, cannot give.
+# train the generator on an edge that inference, with a chin that moved, cannot give.
 MARGIN = 0.03
 DISTANCE_UNIT = np.uint16(3)  # pixels of L1 distance a grey level (the release's)
 STEEPEST = 1.0  # 1/pixel: a larger quadratic coefficient is drawn as two straight lines (release)

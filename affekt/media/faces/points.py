@@ -1,7 +1,7 @@
 """The 68 landmarks of iBUG: names of their groups, the lines between them, their mirror image.
 
 Left and right are the image's. Every array of landmarks has axes (..., 68, 2 or 3). The other
-scheme that the project knows, of 106 points, is in affekt/media/faces/schemes.py.
+scheme of the project, of 106 points, is in affekt/media/faces/schemes.py.
 """
 
 import numpy as np

@@ -47,7 +47,7 @@ class Scheme:
         """Refuse landmarks (..., points, coordinates) of another scheme.
 
         Raises:
-            ValueError: they have another number of points; the message says whose that is.
+            ValueError: they have another number of points; the message names their scheme.
         """
         if landmarks.ndim < 2 or landmarks.shape[-2] != self.count:
             fits = [name for name, s in SCHEMES.items() if landmarks.shape[-2:-1] == (s.count,)]

@@ -124,21 +124,21 @@ class FaceTracker:
 
 def _filled(points: Sequence[Array | None]) -> tuple[Array, tuple[int, ...]]:
     """Return (T, 68, D) with the missing frames interpolated, and which those are."""
-    known = np.array([k for k, found in enumerate(points) if found is not None])
+    detected = np.array([k for k, found in enumerate(points) if found is not None])
     values = np.stack([found for found in points if found is not None])
     frames = np.arange(len(points))
-    if len(known) == len(points):
+    if len(detected) == len(points):
         return values, ()
-    flat = values.reshape(len(known), -1)
-    whole = np.stack([np.interp(frames, known, column) for column in flat.T], axis=1)
-    missing = tuple(int(k) for k in np.setdiff1d(frames, known))
+    flat = values.reshape(len(detected), -1)
+    whole = np.stack([np.interp(frames, detected, column) for column in flat.T], axis=1)
+    missing = tuple(int(k) for k in np.setdiff1d(frames, detected))
     return whole.reshape(-1, *values.shape[1:]).astype(np.float32), missing
 
 
-def _check_gap(faces: Sequence[Detection | None], seen: bool, path: Path) -> None:
+def _check_gap(faces: Sequence[Detection | None], has_face: bool, path: Path) -> None:
     """Refuse a clip whose face is missing for too long at the end of `faces`."""
     gap = next((k for k, face in enumerate(reversed(faces)) if face), len(faces))
-    if seen and gap > MAX_GAP:
+    if has_face and gap > MAX_GAP:
         first, last = len(faces) - gap, len(faces) - 1
         raise MediaError(
             "face_vanishes",

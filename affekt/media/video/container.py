@@ -14,7 +14,7 @@ from av.container import InputContainer
 Reason = tp.Literal[
     "missing",  # no such file
     "empty",  # 0 bytes
-    "truncated",  # shorter than its own headers say: a partial copy
+    "truncated",  # shorter than its own headers declare: a partial copy
     "damaged",  # no media file, or data that cannot be decoded
     "no_video",
     "no_audio",
@@ -26,10 +26,10 @@ Reason = tp.Literal[
     "face_jumps",  # a cut, or another face
     "failed",  # none of these: a fault of the program or of a library
 ]
-# Top-level boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime); of others nothing is known.
+# Top-level boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime); others are not checked.
 BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx", b"pdin")
 MEDIA_BOXES = (b"moov", b"mdat", b"moof", b"mfra")
-STREAMED_RIFF = 0x7FFF_F000  # sizes from here on are a writer's "not known yet"
+STREAMED_RIFF = 0x7FFF_F000  # sizes from here on mean that the writer had none yet
 RIFF_SLACK = 8  # bytes that careless writers count too much
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
@@ -86,14 +86,14 @@ def start_time(container: InputContainer) -> float:
 
 
 def is_disk_error(error: BaseException) -> bool:
-    """Tell whether an error is the disk's (full, over quota, read-only) and not one file's."""
+    """Return whether an error is the disk's (full, over quota, read-only) and not one file's."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
 def _is_cut_off(path: Path) -> bool:
-    """Tell whether an MP4, MOV, WAV or AVI file is shorter than its own headers say.
+    """Return whether an MP4, MOV, WAV or AVI file is shorter than its own headers declare.
 
-    FFmpeg calls a cut MP4 invalid data or stops early, and reads a cut WAV in silence.
+    FFmpeg calls a cut MP4 invalid data or stops early, and reads a cut WAV without an error.
     """
     with path.open("rb") as file:
         header = file.read(12)

@@ -1,6 +1,6 @@
-"""Backward optical flow between neighbouring frames, and where it can be trusted.
+"""Backward optical flow between neighbouring frames, and where it is reliable.
 
-The backward flow of frame t says for each of its pixels where it lay in frame t - 1, as a step in
+The backward flow of frame t gives for each of its pixels where it lay in frame t - 1, as a step in
 pixels: frame t is frame t - 1 sampled at (column, row) + flow (what vid2vid, Wang et al. 2018,
 warps by). Two ways to it:
 
@@ -45,7 +45,7 @@ class Estimator(tp.Protocol):
 
 
 class Dis:
-    """DIS, medium preset; it sees brightness alone. Pictures are (H, W, 3) RGB or (H, W) grey."""
+    """DIS, medium preset, on brightness. Pictures are (H, W, 3) RGB or (H, W) grey."""
 
     settings: tp.ClassVar[dict[str, tp.Any]] = {"preset": "medium"}
 

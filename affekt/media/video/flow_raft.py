@@ -34,7 +34,7 @@ def make_estimator(method: Method, device: str = "cpu") -> Estimator:
         device: of RAFT: "cpu", "cuda".
 
     Raises:
-        FileNotFoundError: RAFT's weights are missing; the message says what to put where.
+        FileNotFoundError: RAFT's weights are missing; the message names the file and its place.
         ValueError: unknown method, no such device, or weights that are not the published ones.
     """
     if method == "dis":
@@ -42,7 +42,7 @@ def make_estimator(method: Method, device: str = "cpu") -> Estimator:
     if method not in NETWORKS:
         raise ValueError(f"no method of flow is called {method!r}; known: dis, raft, raft_small")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda' but torch sees no CUDA device; use 'cpu'")
+        raise ValueError("device is 'cuda' but torch finds no CUDA device; use 'cpu'")
     return Raft(method, device)
 
 
@@ -53,7 +53,7 @@ class Raft:
         """Read the weights.
 
         Raises:
-            FileNotFoundError: they are missing; the message says what to put where.
+            FileNotFoundError: they are missing; the message names the file and its place.
             ValueError: they are not the published ones.
         """
         path = weights.find(method)

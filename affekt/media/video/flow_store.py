@@ -2,10 +2,10 @@
 
 Flow is stored at half the frames' size, a frame as KITTI does (Menze and Geiger, CVPR 2015; its
 development kit): a 16-bit PNG of three channels, 64 u + 2^15, 64 v + 2^15, and 1 where the flow can
-be trusted, 0 elsewhere. Unlike KITTI's, flow that cannot be trusted is stored too, so that flow
-beside it can be interpolated. u and v are pixels of the stored size. The PNGs lie one after the
-other behind one index (affekt/media/video/packed.py). Frame t has number t; frame 0, which has no
-frame before, has zero flow and no confidence.
+be trusted, 0 elsewhere. Flow that cannot be trusted is stored too, which KITTI does not do, so that
+flow next to it can be interpolated. u and v are pixels of the stored size. The PNGs lie one after
+the other behind one index (affekt/media/video/packed.py). Frame t has number t; frame 0, which has
+no frame before, has zero flow and no confidence.
 
 Letters: K frames asked for; H rows, W columns.
 """

@@ -25,7 +25,7 @@ HEADER = struct.Struct("<8sIIIIQ")
 
 @dataclass(frozen=True)
 class PackedKind:
-    """How one kind of packed file is known, and what to do where a file is none."""
+    """How one kind of packed file is identified, and what to do where a file is none."""
 
     magic: bytes  # 8
     version: int
@@ -97,7 +97,7 @@ def packed_writer(path: Path, kind: PackedKind) -> Iterator[Append]:
 
 
 def check(fine: tp.Any, path: Path, complaint: str, remedy: str) -> None:
-    """Raise an error that a file is damaged, and says what to do, unless it is fine.
+    """Raise an error that a file is damaged, with the remedy, unless it is fine.
 
     Raises:
         DamagedFileError: it is not.

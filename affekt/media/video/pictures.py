@@ -58,7 +58,7 @@ def read_picture(path: Path, longest: int = LONGEST) -> Image:
 
 
 def is_picture(path: Path) -> bool:
-    """Tell whether a file is a still picture; an animated one counts as a video."""
+    """Return whether a file is a still picture; an animated one counts as a video."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Frames as FOMM and EAMM see them, as tensors, and back.
+"""Frames (uint8) to tensors in FOMM's and EAMM's range, and back.
 
 Letters: T frames, H, W pixels.
 """

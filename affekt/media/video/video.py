@@ -4,8 +4,8 @@ Time. Zero is the file's own start (the earliest of its streams), for pictures a
 that a late start of one of them stays a delay. Picture k of the constant-rate video is the source
 frame whose time stamp is nearest to k / 25 s, the earlier of two equally near. (The last frame at
 or before that instant would lag by half a source frame on average, 17 ms at 30 fps: a lip-sync
-measure sees that.) n seconds give round(25 n) pictures; a file at 25 fps gives each of its frames
-once. Decoding is a stream: memory does not grow with the length.
+measure detects that.) n seconds give round(25 n) pictures; a file at 25 fps gives each of its
+frames once. Decoding is a stream: memory does not grow with the length.
 
 Pictures are upright (rotation metadata is applied), have square pixels, and are RGB, uint8.
 """
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 TRUNCATED_BY = 0.5  # seconds that may be missing from a stream's declared length
 CRF = 18  # H.264's constant rate factor for written videos: visually lossless
-# What FFmpeg's RGB conversion uses where a file says nothing. Written files say it.
+# What FFmpeg's RGB conversion uses where a file declares nothing. Written files declare it.
 BT601 = 5  # AVCOL_SPC_BT470BG
 LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG: luma from 16 to 235
 
@@ -220,7 +220,7 @@ def _video_stream(container: InputContainer, path: Path) -> tp.Any:
 
 
 def _declared_end(container: InputContainer, stream: tp.Any) -> float | None:
-    """Return when the stream says that it ends, in seconds from zero."""
+    """Return when the stream ends by its own declaration, in seconds from zero."""
     if not stream.duration:
         return None
     last = ((stream.start_time or 0) + stream.duration) * stream.time_base
@@ -242,7 +242,7 @@ def _timed(
     for frame in decoded(container, stream, path):
         # Start from the stamp, length from the frame or else from the usual rate
         stamp = end if frame.time is None else frame.time - zero
-        start = max(start, stamp)  # a stamp that runs backwards: trust the order
+        start = max(start, stamp)  # a stamp that runs backwards: the order counts
         end = start + (float(frame.duration * frame.time_base) if frame.duration else usual)
         found = True
         yield start, end, frame

@@ -36,7 +36,7 @@ FACE_SIDE = 272.0
 
 @dataclass(frozen=True)
 class FaceAugmentation:
-    """What changes from draw to draw, once for all frames of an item; strengths of 0 change
+    """Random augmentation of an item, the same for all frames of an item; strengths of 0 change
     nothing."""
 
     shift: float = 0.04  # of the side, at most
@@ -75,7 +75,7 @@ class FaceDataConfig:
 class FaceClips(Dataset[dict[str, Tensor]]):
     """An item is F frames of a clip: faces (F, 3, S, S) float32 in [0, 1], label () int64.
 
-    Every emotion is drawn as often as every other, however many clips it has.
+    Every emotion is sampled as often as every other, however many clips it has.
     """
 
     def __init__(self, corpus: Corpus, split: str, config: FaceDataConfig, seed: int = 0) -> None:
@@ -89,8 +89,8 @@ class FaceClips(Dataset[dict[str, Tensor]]):
         for emotion, clips in zip(corpus.emotions, by_emotion, strict=True):
             if not clips:
                 raise ConfigError(
-                    f"{corpus.root} has no clip of {emotion!r} in split {split!r}: an emotion that "
-                    "was never seen cannot be recognised"
+                    f"{corpus.root} has no clip of {emotion!r} in split {split!r}: an emotion "
+                    "without training clips cannot be recognised"
                 )
         longest = max(len(clips) for clips in by_emotion)
         self.items = [
@@ -102,9 +102,9 @@ class FaceClips(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((self.seed, draw))
-        clip, label = self.items[draw % len(self)]
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng((self.seed, index))
+        clip, label = self.items[index % len(self)]
         edges = np.linspace(0, clip.frames, self.config.frames + 1)
         chosen = np.floor(rng.uniform(edges[:-1], edges[1:])).astype(int).tolist()
         faces = augmented_faces(*frames_of(clip, chosen), self.config, rng)
@@ -162,7 +162,7 @@ def aligned_faces(
 def augmented_faces(
     frames: Image, landmarks: Array, config: FaceDataConfig, rng: np.random.Generator
 ) -> Image:
-    """Return aligned faces (N, S, S, 3) with one draw of the augmentation for all of them."""
+    """Return aligned faces (N, S, S, 3) with the same random augmentation for all of them."""
     how, size = config.augmentation, config.size
     shift = rng.uniform(-how.shift, how.shift, 2) * size
     scale = float(np.exp(rng.uniform(-how.scale, how.scale)))
@@ -183,7 +183,7 @@ def split_hash(clips: Sequence[Clip]) -> str:
 
 
 def _blurred(faces: Image, sigma: float) -> Image:
-    if sigma < 0.1:  # pixels; a narrower Gaussian has no weight beside its middle
+    if sigma < 0.1:  # pixels; a narrower Gaussian has no weight outside its middle
         return faces
     return np.stack([np.asarray(cv2.GaussianBlur(face, (0, 0), sigma), np.uint8) for face in faces])
 

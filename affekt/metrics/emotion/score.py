@@ -1,18 +1,18 @@
-"""Emotion accuracy: the share of videos whose intended emotion a network reads, and efd_proxy.
+"""Emotion accuracy: the share of videos classified as the intended emotion, and efd_proxy.
 
     python -m affekt.metrics.emotion.score runs/demo/emotion_classifier --corpus data/mini_eamm
     python -m affekt.metrics.emotion.score RUN --corpus data/mini --split test_sentence
 
 EVP (arXiv:2104.07452, Table 1 and Sec. 4) retrains FAN on MEAD and counts the videos whose emotion
 it classifies right: truth 90.2 %, EVP 83.58 %, without cross-reconstruction 69.79 %. The accuracy
-on true videos is the ceiling, so a figure stands beside the truth's and as a share of it. The
+on true videos is the ceiling, so a figure is reported with the truth's and as a share of it. The
 command measures that ceiling, on any split of any prepared corpus; test.py measures results.
 
 A clip in none of whose frames a face is found counts as wrong: a face that fell apart is the worst
 of results, and leaving it out would raise the accuracy.
 
 efd_proxy is ours, in the place of the emotion feature distance of Xu et al. (arXiv:2305.02572),
-whose definition is not public: never print one beside the other as if they were the same.
+whose definition is not public: never print one next to the other as if they were the same.
 
 Letters: T frames of a clip, N of them that are read, K emotions, D numbers of a frame's feature.
 """
@@ -78,7 +78,7 @@ class Accuracy:
 def read_emotion(
     classifier: Classifier, frames: Iterable[Image], landmarks: Array, count: int = FRAMES
 ) -> Reading:
-    """Return the emotion that a clip shows.
+    """Return the emotion that the classifier finds in a clip.
 
     The frames are evenly spaced over the whole clip whether or not a face is in them, so that the
     readings of a result and of its truth, which have one length, are of the same frames.
@@ -128,7 +128,7 @@ def classify_clips(
     strange = sorted({clip.emotion for clip in clips} - set(known))
     if strange:
         raise ValueError(
-            f"{corpus.root} has clips of {', '.join(strange)}; the classifier knows "
+            f"{corpus.root} has clips of {', '.join(strange)}; the classifier has "
             f"{', '.join(known)}"
         )
     guesses = [read_clip(classifier, clip).label for clip in tqdm(clips, "clips", disable=None)]
@@ -264,10 +264,10 @@ def _read(
     if not found.any():
         nothing = np.full(len(description.emotions), np.nan)
         return Reading(nothing, features, tuple(chosen))
-    seen = [picture for picture, has_face in zip(pictures, found, strict=True) if has_face]
-    faces = to_tensor(aligned_faces(seen, landmarks[found], description.size))
+    with_face = [picture for picture, has_face in zip(pictures, found, strict=True) if has_face]
+    faces = to_tensor(aligned_faces(with_face, landmarks[found], description.size))
     each = network.backbone(faces.to(classifier.device))
-    mask = torch.ones(1, len(seen), dtype=torch.bool, device=classifier.device)
+    mask = torch.ones(1, len(with_face), dtype=torch.bool, device=classifier.device)
     logits = network.classify(each[None], mask)[0]
     features[found] = each.cpu().numpy()
     return Reading(logits.double().softmax(dim=0).cpu().numpy(), features, tuple(chosen))

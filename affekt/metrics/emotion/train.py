@@ -91,7 +91,7 @@ def train(cfg: Config) -> None:
 
 
 def describe(cfg: Config, corpus: Corpus) -> Description:
-    """Return what is known of the classifier before it is measured."""
+    """Return the classifier's description, without its accuracies."""
     training = corpus.clips("train")
     return Description(
         fan=cfg.fan,
@@ -105,16 +105,16 @@ def describe(cfg: Config, corpus: Corpus) -> Description:
 
 def finished(model: Fan, cfg: Config, corpus: Corpus, clips: Sequence[Clip]) -> Description:
     """Return the description with the accuracy on the truth, where there is any to measure."""
-    known = vars(describe(cfg, corpus))
+    described = vars(describe(cfg, corpus))
     if not clips:
-        return Description(**known)
+        return Description(**described)
     truth = truth_accuracy(model, cfg, corpus, clips)
     measured = {
         "truth_split": cfg.val.split,
         "truth_clips": truth.clips,
         "truth_correct": truth.correct,
     }
-    return Description(**(known | measured))
+    return Description(**(described | measured))
 
 
 def truth_accuracy(model: Fan, cfg: Config, corpus: Corpus, clips: Sequence[Clip]) -> Accuracy:

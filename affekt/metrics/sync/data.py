@@ -1,4 +1,4 @@
-"""Segments of prepared clips for training: faces, the sound beside them, false partners.
+"""SyncNet's training segments of prepared clips: faces, their sound, and false pairs.
 
 Augmentation as the paper describes it ("Out of time", Sec. 4: a volume within 10 %; random
 cropping, flipping and a shift of colour, the same for all frames of a clip); its strengths are
@@ -45,10 +45,10 @@ class SyncDataConfig:
 
 
 class SyncClips(Dataset[dict[str, Tensor]]):
-    """Every clip is an item, another segment at each draw:
+    """Every clip is an item, with a random segment of it each time:
 
     faces (3, V + 4, S, S) uint8 BGR, windows (V, 13, 20) float32, and others (V,) int64, for each
-    window another one of the segment, drawn evenly, whose sound is not its own.
+    window another one of the segment, uniformly at random, whose sound is not its own.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class SyncClips(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        clip = self.clips[draw % len(self)]
-        rng = np.random.default_rng((self.seed, draw))
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        clip = self.clips[index % len(self)]
+        rng = np.random.default_rng((self.seed, index))
         start = int(rng.integers(clip.frames - self.frames + 1))
         shift = rng.integers(1, self.config.windows, self.config.windows)
         others = (np.arange(self.config.windows) + shift) % self.config.windows

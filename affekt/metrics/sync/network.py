@@ -1,4 +1,4 @@
-"""SyncNet: embeddings of five frames of a face and of the 0.2 s of sound beside them.
+"""SyncNet: embeddings of five frames of a face and of their 0.2 s of sound.
 
 Chung and Zisserman, "Out of time: automated lip sync in the wild" (ACCV workshops 2016). Layers
 and names of weights are those of the authors' later release (github.com/joonson/syncnet_python,
@@ -156,7 +156,7 @@ def _fill(network: SyncNet, state: Any, path: Path) -> None:
     try:
         fill(network, weights, {name: name for name in weights})
     except ValueError as error:
-        layout = "SyncNet's of syncnet_v2.model, or of the syncnet.yaml beside it"
+        layout = "SyncNet's of syncnet_v2.model, or of the syncnet.yaml in its folder"
         raise ValueError(f"{path} is of another layout: {error}; wanted is {layout}") from None
 
 

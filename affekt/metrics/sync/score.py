@@ -11,7 +11,7 @@ Chung and Zisserman, "Out of time" (ACCV workshops 2016), as their release compu
 (github.com/joonson/syncnet_python); named LSE by Prajwal et al. (Wav2Lip, arXiv:2008.10010, Sec.
 4.2): LSE-D is the release's "Min dist", LSE-C its "Confidence".
 
-25 frames a second, 16 kHz. Every five frames and the 20 MFCC rows beside them are embedded; the
+25 frames a second, 16 kHz. Every five frames and their 20 MFCC rows are embedded; the
 mean distance between pictures and sound is taken at every lag of -15 ... 15 frames; the smallest
 is LSE-D, the median minus the smallest is LSE-C.
 
@@ -194,7 +194,7 @@ def cut_faces(frames: Iterable[Image], square: Square, size: int) -> Image:
 
 
 def sound_windows(sound: Array, frames: int) -> NDArray[np.float32]:
-    """Return the cepstra of the 20 MFCC rows beside every five frames, (frames - 4, 13, 20).
+    """Return the cepstra of the 20 MFCC rows of every five frames, (frames - 4, 13, 20).
 
     Rows as in the release: of 16-bit samples, column 0 the log energy, and the first row begins
     with the first sample, without the padding that the windows of EVP and EAMM have.

@@ -27,7 +27,7 @@ SMALLEST_SUBPIXEL = 8
 # Pixels a side of a map up to which a convolution is one matrix product: most of its time goes into
 # reading its weights, which torch's convolutions first copy into another order, every time.
 LARGEST_PRODUCT = 8
-# NNPACK's Winograd and Fourier convolutions have been seen to win for single pictures whose maps
+# NNPACK's Winograd and Fourier convolutions have been found to win for single pictures whose maps
 # are not small (2 to 3 times faster for 3x3 kernels, 5 to 8 times for 7x7 kernels with few outputs)
 # and to lose elsewhere, to a third of the speed for batches.
 SMALLEST_MAP = 32  # pixels a side of the output

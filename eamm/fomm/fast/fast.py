@@ -1,4 +1,4 @@
-"""A trained FOMM made for inference: the same pictures in a fraction of the time (ours).
+"""A trained FOMM optimised for inference: the same pictures in a fraction of the time (ours).
 
 Batch norm is part of the convolutions, upsampling is done by the convolution after it, convolutions
 are computed in the way that is fastest for their size (eamm/fomm/fast/convolution.py), and all that
@@ -131,7 +131,7 @@ def fast_generator(generator: Generator, size: int, options: ConvOptions) -> Gen
     coarsest = size >> len(generator.down_blocks)
     blocks = [block for block in generator.bottleneck if isinstance(block, ResBlock)]
     even = len(generator.up_blocks) > 0  # sides, which four pixels at a time need
-    # oneDNN's bfloat16 convolution has been seen to be wrong for 8 inputs and kernels of 8x8 (AMX).
+    # oneDNN's bfloat16 convolution has been found wrong for 8 inputs and kernels of 8x8 (AMX).
     wide = options.dtype == torch.float32 or generator.final.in_channels >= FEWEST_INPUTS
     kind = BlockedConvolution if even and wide else Convolution
     padding = generator.final.kernel_size[0] // 2

@@ -325,5 +325,5 @@ def test_labels_follow_the_classifiers_order_not_the_corpuss(classifier, corpus)
         Description(FAN, ("angry", "sad"), 32, "faces", "", ()),
         classifier.device,
     )
-    with pytest.raises(ValueError, match="has clips of happy, neutral; the classifier knows"):
+    with pytest.raises(ValueError, match="has clips of happy, neutral; the classifier has"):
         classify_clips(few, corpus, clips)

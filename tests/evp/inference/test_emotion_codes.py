@@ -86,7 +86,7 @@ def test_a_weight_outside_0_to_1_is_refused():
 
 def test_unknown_and_unheard_labels_are_refused():
     with pytest.raises(
-        ValueError, match=r"unknown emotion 'joyful'; this run knows happy, sad, fear"
+        ValueError, match=r"unknown emotion 'joyful'; this run has happy, sad, fear"
     ):
         CODES.of("joyful")
     with pytest.raises(ValueError, match="no training clip is labelled 'fear'"):

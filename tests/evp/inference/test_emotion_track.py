@@ -228,5 +228,5 @@ def test_an_intensity_beyond_the_emotion_is_refused():
 
 def test_labels_that_a_run_does_not_know_are_named_with_the_file(run, sound, tmp_path):
     track = write(tmp_path, {"points": [point(0, joyful=1)]})
-    with pytest.raises(ValueError, match=r"track\.json: unknown emotion 'joyful'; this run knows"):
+    with pytest.raises(ValueError, match=r"track\.json: unknown emotion 'joyful'; this run has"):
         face(run, sound, track=track)

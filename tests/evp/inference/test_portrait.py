@@ -10,7 +10,7 @@ from affekt.media.faces.geometry import align_3d
 from affekt.media.video.video import VideoWriter
 from evp.data.portraits import GuidanceConfig
 from evp.inference.portrait import edit, frames_in_order, place_faces
-from evp.inference.postprocess import Retouch, smoothed
+from evp.inference.postprocess import PostprocessOptions, smoothed
 from evp.inference.renderer import Renderer, Target
 from evp.networks.generator import Generator, GeneratorConfig
 from tests.corpora.made_up_faces import made_up_clip, made_up_model
@@ -73,7 +73,7 @@ def test_frames_come_as_a_stream_or_to_and_fro(tmp_path):
 
 @pytest.fixture
 def drawn(model, tmp_path):
-    """From a retouch to a target shorter than the face, drawn by an untrained network."""
+    """From postprocessing to a target shorter than the face, rendered by an untrained network."""
     clip = made_up_clip(model, T)
     video(tmp_path / "v.mp4", 8)
     crop = Crop(np.array([[0.4, 0, -8.0], [0, 0.4, -4.0]]), (64, 64), (160, 128))
@@ -84,8 +84,8 @@ def drawn(model, tmp_path):
     renderer = Renderer(Generator(1, sizes).eval(), guidance, "s")
     target = Target(tmp_path / "v.mp4", landmarks, crop)
 
-    def draw(retouch=None):
-        return list(edit(renderer, target, frontal(model, clip), model, "3d", retouch))
+    def draw(postprocess=None):
+        return list(edit(renderer, target, frontal(model, clip), model, "3d", postprocess))
 
     return draw
 
@@ -115,11 +115,11 @@ def test_pasting_the_face_leaves_the_rest_of_the_frame(edited):
 def test_what_is_drawn_has_the_targets_eyes_and_is_smoothed_as_the_target_frame_is_high(drawn):
     plain = np.stack([frame.face for frame in drawn()])
     own = np.stack([frame.replaced for frame in drawn()])
-    eyes = np.stack([frame.face for frame in drawn(Retouch(eyes="target"))])
+    eyes = np.stack([frame.face for frame in drawn(PostprocessOptions(eyes="target"))])
     np.testing.assert_allclose(lid_gap(eyes), lid_gap(own), rtol=1e-9)
     assert np.abs(lid_gap(plain) - lid_gap(own)).max() > 0.01
     np.testing.assert_array_equal(eyes[:, :36], plain[:, :36])
-    calm = np.stack([frame.face for frame in drawn(Retouch(smooth=True))])
+    calm = np.stack([frame.face for frame in drawn(PostprocessOptions(smooth=True))])
     # The frames are 128 px high, and 1 px of the picture is 5 of theirs.
     np.testing.assert_allclose(calm, smoothed(5 * plain, 128) / 5, rtol=1e-9)
     assert np.abs(calm - plain).max() > 0.3

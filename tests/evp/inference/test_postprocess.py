@@ -8,10 +8,10 @@ from affekt.media.faces.points import BROWS, EYES, JAW, MOUTH, NOSE
 from evp.inference.postprocess import (
     LANDMARK_FILTER,
     PauseRule,
-    Retouch,
+    PostprocessOptions,
     closed_where,
     mouth_closed,
-    retouched,
+    postprocessed,
     silent_frames,
     smoothed,
     with_eyes_of,
@@ -86,17 +86,18 @@ def test_a_face_of_its_own_eyes_is_the_same_face(placed):
 
 
 def test_what_is_not_asked_for_is_not_done(placed, target):
-    np.testing.assert_array_equal(retouched(placed, target, 720, Retouch()), placed)
+    np.testing.assert_array_equal(postprocessed(placed, target, 720, PostprocessOptions()), placed)
     np.testing.assert_array_equal(
-        retouched(placed, target, 720, Retouch(smooth=True)), smoothed(placed, 720)
+        postprocessed(placed, target, 720, PostprocessOptions(smooth=True)), smoothed(placed, 720)
     )
     np.testing.assert_array_equal(
-        retouched(placed, target, 720, Retouch(eyes="target")), with_eyes_of(target, placed)
+        postprocessed(placed, target, 720, PostprocessOptions(eyes="target")),
+        with_eyes_of(target, placed),
     )
 
 
 def test_a_blink_of_the_target_is_not_smoothed(placed, target):
-    both = retouched(placed, target, 720, Retouch(smooth=True, eyes="target"))
+    both = postprocessed(placed, target, 720, PostprocessOptions(smooth=True, eyes="target"))
     np.testing.assert_allclose(openings(both), openings(target), rtol=1e-9)
     np.testing.assert_array_equal(both[:, REST], smoothed(placed, 720)[:, REST])
 

@@ -187,7 +187,7 @@ def test_face_alignment_finds_its_files_in_the_weights_folder(tmp_path, monkeypa
     assert not torch.cuda.is_available()  # so "auto" is the CPU
     detector = make_detector("face_alignment", weights=tmp_path)
     assert seen["device"] == "cpu"
-    with pytest.raises(ValueError, match="'cuda' but torch sees no CUDA device"):
+    with pytest.raises(ValueError, match="'cuda' but torch finds no CUDA device"):
         make_detector("face_alignment", "cuda", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     make_detector("face_alignment", weights=tmp_path)
