@@ -94,7 +94,7 @@ class Config:
 
 
 def train(cfg: Config) -> None:
-    # Data, and the frozen FOMM whose detector is imitated
+    # Data, and the frozen FOMM whose detector gives the targets
     corpus = Corpus(cfg.corpus)
     clips = driven_clips(corpus, "train", cfg.data.emotion)
     fomm = load_fomm(cfg.fomm)

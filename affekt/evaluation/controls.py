@@ -3,7 +3,7 @@
     truth                the truth against itself: the ends of every scale, and the sync, identity
                          and emotion figures of a real video
     truth re-encoded     the truth compressed again (H.264 crf 23): what a perfect method scores
-    truth one frame late the truth, each frame shown 40 ms later: the price of a small lag
+    truth one frame late the truth, each frame shown 40 ms later: the effect of a small lag
     frozen first frame   the first frame of the truth, standing still: LVD rewards it
     another speaker      somebody else's true video, started again if it is shorter: what any
                          face is worth

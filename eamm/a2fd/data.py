@@ -137,7 +137,7 @@ def driven_clips(corpus: Corpus, split: str, emotion: str | None) -> list[Clip]:
 def pose_stats(clips: Sequence[Clip]) -> NormStats:
     """Return the mean of the clips' poses, and the median over clips of their deviations.
 
-    The median, since a few clips of lively heads would make the calm ones' motion small.
+    The median, since a few clips with much head motion would make that of the others small.
 
     Raises:
         ConfigError: one of the six never changes, so that nothing can be divided by it.

@@ -59,7 +59,7 @@ class A2fdConfig:
     keypoints: KeypointConfig = field(default_factory=KeypointConfig)
     pose: NormStats = NormStats()  # of the six numbers of a pose; as it is: raw, the paper's
     source: NormStats = NormStats()  # of the 6 K numbers of the source's keypoints, where residual
-    teacher: str | None = None  # `fingerprint` of the detector that was imitated; None: unknown
+    teacher: str | None = None  # `fingerprint` of the detector that gave the targets; None: unknown
 
     def __post_init__(self) -> None:
         for name, count in (("pose", POSE_SIZE), ("source", 6 * self.keypoints.count)):

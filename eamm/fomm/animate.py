@@ -1,6 +1,6 @@
 """Animate a portrait, frame by frame: keypoints in, pictures out, as a stream.
 
-The source is encoded once. No more than two batches of frames are alive at any time, so that memory
+The source is encoded once. No more than two batches of frames are held at any time, so that memory
 does not grow with the length of the video (the release holds it whole, and encodes the source anew
 for every frame).
 
@@ -124,7 +124,7 @@ class Animator:
                     scale = movement_scale(self.keypoints, initial) if adapt else 1.0
                 keypoints = relative(self.keypoints, keypoints, initial, scale)
             waiting.extend(batch)
-            del batch  # a second batch is not to be alive while the next is read
+            del batch  # only one batch is held while the next is read
             yield from (_frame(keypoints, k) for k in range(len(keypoints.value)))
 
     def _rendered(self, driving: Iterator[Keypoints]) -> Iterator[Image]:

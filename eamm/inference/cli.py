@@ -107,7 +107,7 @@ def _add_emotion(parser: argparse.ArgumentParser) -> None:
     text = """(1 - w) A + w B of two emotion sources, such as sad.mp4:happy.mp4:0.3; file names may
         hold colons"""
     source("--emotion-blend", metavar="A:B:w", help=text)
-    text = "of the emotion: 0 none, 1 as learned, 2 twice"
+    text = "of the displacement: 0 none, 1 as predicted, 2 twice"
     add("--intensity", type=float, default=1.0, help=text)
     text = "how an emotion source shorter than the audio is repeated; restart: the release's"
     add("--emotion-loop", choices=tp.get_args(Loop), default="restart", help=text)
@@ -118,7 +118,7 @@ def _add_emotion(parser: argparse.ArgumentParser) -> None:
 def _add_motion(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = f"""what is smoothed over time, of {",".join(PARTS)}: the release smooths all three,
-        which calms its keypoints and costs lips their timing"""
+        which steadies its keypoints and delays the lips"""
     add("--smooth", default="none", metavar="PARTS", help=text)
     text = """move the portrait's own keypoints as A2FD's move from silence, instead of taking
         A2FD's as they are: keeps the shape of faces that differ from A2FD's training faces"""

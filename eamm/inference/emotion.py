@@ -40,7 +40,7 @@ class EmotionSource:
 
     paths: tuple[Path, ...] = ()  # none, one, or the two of a blend
     weight: float = 0.0  # of the second
-    intensity: float = 1.0  # 0 is neutral, 1 the emotion as it was learned
+    intensity: float = 1.0  # 0 is neutral, 1 the displacement as predicted
     loop: Loop = "restart"
     align: Literal["frame", "clip"] = "frame"  # put on the template: every face, or the first
 

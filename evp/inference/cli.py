@@ -97,7 +97,9 @@ def _pauses_of(args: argparse.Namespace) -> PauseRule | None:
             raise ValueError("--silence-by and --silence-threshold need --silence close")
         return None
     if args.face is not None:
-        raise ValueError("--silence close goes by the sound, --face by a video: take one of them")
+        raise ValueError(
+            "--silence close depends on the audio, --face on a video: give one of them"
+        )
     measure: Measure = "sum" if args.silence_by is None else args.silence_by
     threshold = args.silence_threshold
     return PauseRule(measure, THRESHOLDS[measure] if threshold is None else threshold)
@@ -161,7 +163,7 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     add("--alignment", choices=tp.get_args(Alignment), default="3d", help=text)
     text = "paste into the target's full frame, or write the generated crop alone"
     add("--frame", choices=("full", "crop"), default="full", help=text)
-    text = "what of the generated crop replaces the target's pixels in the full frame"
+    text = "which part of the generated crop replaces the target's pixels in the full frame"
     add("--paste", choices=tp.get_args(Paste), default="face", help=text)
     add("--landmarks", type=Path, metavar="FILE.mp4", help="also write the predicted landmarks")
 

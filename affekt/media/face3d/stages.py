@@ -69,7 +69,7 @@ class FitConfig:
     # the end is within 1e-6 of the optimum.
     tolerance: float = 2e-6
     iterations: int = 40
-    loss: Loss = "square"  # robust kernels for wild detections; see `robust_kernel`
+    loss: Loss = "square"  # robust kernels for outliers; see `robust_kernel`
     loss_at: float = 3.0  # c of the kernel, standard deviations of a landmark's noise
 
     def __post_init__(self) -> None:
@@ -121,8 +121,8 @@ def refine(problem: Problem, state: State, config: FitConfig, geometry_held: boo
 def robust_kernel(q: Array, loss: Loss, at: float) -> Array:
     """Return the loss of squared residuals `q`, in squared standard deviations.
 
-    huber          q up to c^2, then 2 c sqrt(q) - c^2 (Huber 1964): a wild point has a bounded pull
-    geman_mcclure  q c^2 / (q + c^2) (Geman and McClure 1987): the pull of a wild point goes to 0.
+    huber          q up to c^2, then 2 c sqrt(q) - c^2 (Huber 1964): an outlier has a bounded pull
+    geman_mcclure  q c^2 / (q + c^2) (Geman and McClure 1987): the pull of an outlier goes to 0.
                    It has local minima, so that the fit under Huber's is its start.
     """
     limit = at**2

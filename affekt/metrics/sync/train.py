@@ -122,7 +122,7 @@ def multi_way(distances_BVV: Tensor, temperature: float) -> Tensor:
 
     Args:
         distances_BVV: between picture i and sound j of one clip.
-        temperature: the distance that is worth a factor e.
+        temperature: the distance that changes a softmax weight by a factor e.
     """
     B, V, _ = distances_BVV.shape
     logits = -distances_BVV / temperature
