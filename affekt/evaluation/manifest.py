@@ -9,9 +9,9 @@
                person, driven by the test video through FOMM. So there are two manifests, NAME_fomm
                for `generate.py fomm` first, then NAME, which points at what FOMM has made.
 
-What a manifest names is written beside it: truth/<clip id>.mp4 with the sound (visually lossless),
-audio/<clip id>.wav and, of the pictures that were drawn, sources/<their clip id>_<frame>.png. They
-are written whole or not at all, and left where they are already. What is drawn depends on the seed,
+What a manifest names is written next to it: truth/<clip id>.mp4 with the sound (visually lossless),
+audio/<clip id>.wav and, of the randomly chosen pictures, sources/<their clip id>_<frame>.png. They
+are written whole or not at all, and left where they are already. The choice depends on the seed,
 the clip's id and the corpus, not on the order of clips or on which of them are wanted.
 
 Results have the truth's size, which test.py asks for: EVP pastes its square clips whole (`--paste
@@ -96,7 +96,7 @@ class _Stored:
 
 
 class Export:
-    """Files of a corpus, written beside a manifest; their names are relative to it."""
+    """Files of a corpus, written next to a manifest; their names are relative to it."""
 
     def __init__(self, folder: Path) -> None:
         """Read what was exported to there before."""
@@ -176,19 +176,19 @@ def write_manifest(
     speaker: str | None = None,
     limit: int | None = None,
 ) -> Written:
-    """Write the manifest of a kind of protocol, and the files that it names beside it.
+    """Write the manifest of a kind of protocol, and the files that it names next to it.
 
     Args:
         corpus: prepared with frames of profile portrait (evp) or eamm (the others), and with sound.
         kind: see above.
         split, speaker: of the wanted clips; speaker None: every one.
-        out_csv: the file to write; other files go beside it, so each corpus wants its own folder.
-        seed: of what is drawn.
-        limit: at most so many clips of each speaker, drawn; None: all.
+        out_csv: the file to write; other files go next to it, so each corpus needs its own folder.
+        seed: of the random choices.
+        limit: at most so many clips of each speaker, at random; None: all.
 
     Raises:
         ValueError: an unknown kind, a corpus of another profile or without such clips, one that
-            lacks what the protocol draws for every clip, or files of another corpus beside.
+            lacks inputs that the protocol chooses for every clip, or files of another corpus there.
     """
     _check(corpus, kind, out_csv)
     # The clips, and what writes the row of one with the files it names
@@ -247,15 +247,15 @@ def _check(corpus: Corpus, kind: Kind, out_csv: Path) -> None:
 def _wanted(
     corpus: Corpus, split: str, seed: int, speaker: str | None, limit: int | None
 ) -> list[Clip]:
-    """Return the wanted clips, sorted by id; where there is a limit, those drawn."""
+    """Return the wanted clips, sorted by id; where there is a limit, a random choice."""
     if limit is not None and limit < 1:
         raise ValueError(f"--limit is {limit}, wanted at least 1")
     found = corpus.clips(split=split, speaker=speaker)
     if not found:
         whose = "" if speaker is None else f" of speaker {speaker!r}"
         raise ValueError(f"{corpus.root} has no clips of split {split!r}{whose}")
-    drawn = sorted(found, key=lambda clip: digest(seed, clip.id, "limit"))
-    each = {clip.speaker: [c for c in drawn if c.speaker == clip.speaker] for clip in found}
+    shuffled = sorted(found, key=lambda clip: digest(seed, clip.id, "limit"))
+    each = {clip.speaker: [c for c in shuffled if c.speaker == clip.speaker] for clip in found}
     return sorted((c for own in each.values() for c in own[:limit]), key=lambda clip: clip.id)
 
 
@@ -266,7 +266,7 @@ def _written(kind: Kind, out_csv: Path, rows: Sequence[tuple[Clip, Row]]) -> tup
     speakers = sorted({clip.speaker for clip, _ in rows}) if kind == "evp" else []
     if len(speakers) == 1:
         return (_command("evp", "--run RUN", out_csv, results, "--paste crop"),)
-    # EVP's network draws one person, so each has a manifest.
+    # EVP's network renders one person, so each has a manifest.
     commands = []
     for speaker in speakers:
         own, run = out_csv.with_name(f"{out_csv.stem}_{speaker}.csv"), f"--run RUN_OF_{speaker}"

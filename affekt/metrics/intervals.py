@@ -9,8 +9,8 @@ simulations each, the bounds of 20 normal scores covered the truth in 93 %, of 1
 (gamma) scores in 92 and 94 %. By speaker they are too short while there are few: 84 % at 5
 speakers, 91 % at 15, 93 % at 30.
 
-Of a probe (`clustered_*`). Clips of one sentence tend to be right or wrong together, so that many clips
-of few sentences hold less than as many independent ones. G clusters hold N clips with scores
+Of a probe (`clustered_*`). Clips of one sentence tend to be right or wrong together, so that many
+clips of few sentences hold less than as many independent ones. G clusters hold N clips with scores
 y, cluster totals of y - m have the variance below, and t with G - 1 degrees of freedom takes the
 place of the normal distribution, as wanted where clusters are few (Cameron and Miller 2015, A
 Practitioner's Guide to Cluster-Robust Inference, section VI).
