@@ -87,8 +87,8 @@ class ResultFolder:
 
     def add(self, clip_id: str, fingerprint: str) -> None:
         """Record a result that was just written."""
-        digest = sha256(self.path(clip_id))
-        record = {"clip_id": clip_id, "fingerprint": fingerprint, "sha256": digest}
+        record = {"clip_id": clip_id, "fingerprint": fingerprint}
+        record["sha256"] = sha256(self.path(clip_id))
         with (self.folder / MADE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         self._made[clip_id] = record

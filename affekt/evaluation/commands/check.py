@@ -40,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--write-manifest", type=Path, metavar="CSV", help="file to write")
     parser.add_argument("--speaker", help="of the manifest's clips; default: every speaker")
     parser.add_argument("--split", help="of a prepared corpus; default: the protocol's")
-    parser.add_argument(
-        "--limit", type=int, help="so many clips of each speaker, drawn by the seed"
-    )
+    parser.add_argument("--limit", type=int, help="so many clips of each speaker, by the seed")
     parser.add_argument("--seed", type=int, default=0, help="of what the manifest draws")
 
 
@@ -108,15 +106,9 @@ def _write(args: argparse.Namespace, protocol: Protocol) -> int:
         raise ValueError("--write-manifest needs --corpus, a prepared corpus")
     if protocol.manifest == "none":
         raise ValueError(f"protocol {protocol.id} takes any videos; it has no manifest of its own")
-    written = write_manifest(
-        Corpus(args.corpus),
-        protocol.manifest,
-        args.split or protocol.split,
-        args.write_manifest,
-        seed=args.seed,
-        speaker=args.speaker,
-        limit=args.limit,
-    )
+    corpus, split = Corpus(args.corpus), args.split or protocol.split
+    drawn = {"seed": args.seed, "speaker": args.speaker, "limit": args.limit}
+    written = write_manifest(corpus, protocol.manifest, split, args.write_manifest, **drawn)
     _print(written.text(protocol.id))
     return 0
 

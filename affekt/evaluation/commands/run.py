@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import typing as tp
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, help="folder of result videos")
     add_shared(parser)
     parser.add_argument("--name", help="name of the row (default: the name of --out)")
-    parser.add_argument(
-        "--no-controls", action="store_true", help="faster, without the control rows"
-    )
+    parser.add_argument("--no-controls", action="store_true", help="faster, no control rows")
 
 
 def add_shared(parser: argparse.ArgumentParser) -> None:
@@ -92,23 +89,31 @@ def measured(
         OSError: --out cannot be written.
     """
     check_options(args)
-    runs: dict[MeasureName, Path | None] = {
-        "emotion": args.emotion_classifier,
-        "sync": args.syncnet,
-    }
+    runs: dict[MeasureName, Path | None] = {}
+    runs |= {"emotion": args.emotion_classifier, "sync": args.syncnet}
     networks = choose_networks(protocol, runs, str(pick_device(args.device)))
     faces = args.cache or args.out.parent / "cache"
     job = Job(protocol, networks, faces, controls, args.detector_device)
     if args.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: args.limit], missing=[], extra=[])
+    # Measure, with a progress bar that names the clip.
     with tqdm(total=len(pairing.pairs), desc="measure", unit="clip") as bar:
-        evaluation = run_evaluation(
-            pairing, job, args.out, name, args.workers, lambda outcome: _advance(bar, outcome)
-        )
+
+        def advance(outcome: Outcome) -> None:
+            bar.set_postfix_str(outcome.task.pair.id, refresh=False)
+            bar.update()
+
+        evaluation = run_evaluation(pairing, job, args.out, name, args.workers, advance)
+    # What has no figures, the tables, and how much was covered.
     report_problems(pairing, evaluation)
     print_tables(args.out, protocol.tables)
     wanted = protocol.min_coverage if args.min_coverage is None else args.min_coverage
-    return coverage_code(evaluation.record, wanted)
+    clips, frames = evaluation.record["clip_coverage"], evaluation.record["frame_coverage"]
+    _warn(f"coverage: {clips:.1%} of the clips, {frames:.1%} of their frames")
+    if min(clips, frames) >= wanted:
+        return 0
+    _warn(f"test.py: that is less than the {wanted:.1%} wanted (--min-coverage)")
+    return LOW_COVERAGE
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -142,24 +147,9 @@ def report_problems(pairing: Pairing, evaluation: EvaluationRun) -> None:
             _warn(f"{title} {len(clips)} clips: {some(clips)}")
 
 
-def coverage_code(record: dict[str, tp.Any], wanted: float) -> int:
-    """Print how much was covered; return 0, or `LOW_COVERAGE`."""
-    clips, frames = record["clip_coverage"], record["frame_coverage"]
-    _warn(f"coverage: {clips:.1%} of the clips, {frames:.1%} of their frames")
-    if min(clips, frames) >= wanted:
-        return 0
-    _warn(f"test.py: that is less than the {wanted:.1%} wanted (--min-coverage)")
-    return LOW_COVERAGE
-
-
 def some(names: list[str]) -> str:
     """Return the first few names."""
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _advance(bar: "tqdm[tp.Any]", outcome: Outcome) -> None:
-    bar.set_postfix_str(outcome.task.pair.id, refresh=False)
-    bar.update()
 
 
 def _warn(text: str) -> None:

@@ -32,14 +32,14 @@ FORMATS: tuple[Format, ...] = tp.get_args(Format)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line."""
     known = ", ".join(load_papers())
-    parser.add_argument("evaluations", type=Path, nargs="+", help="--out folders of test.py run")
-    parser.add_argument("--table", default=DEFAULT, help=f"one of {known}; default {DEFAULT}")
-    parser.add_argument(
-        "--format", default="md", help=f"of {', '.join(FORMATS)}, separated by commas; default md"
-    )
-    parser.add_argument("--out", type=Path, help="folder for TABLE.md and so on; default: print")
-    parser.add_argument("--per-emotion", action="store_true", help="a row for each emotion, too")
-    parser.add_argument("--mixed", action="store_true", help="allow different protocols, marked")
+    formats = f"of {', '.join(FORMATS)}, separated by commas; default md"
+    add = parser.add_argument
+    add("evaluations", type=Path, nargs="+", help="--out folders of test.py run")
+    add("--table", default=DEFAULT, help=f"one of {known}; default {DEFAULT}")
+    add("--format", default="md", help=formats)
+    add("--out", type=Path, help="folder for TABLE.md and so on; default: print")
+    add("--per-emotion", action="store_true", help="a row for each emotion, too")
+    add("--mixed", action="store_true", help="allow different protocols, marked")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -69,7 +69,12 @@ def _list(as_json: bool) -> int:
         _say(json.dumps([_record(one) for one in found], indent=2))
         return 0
     _say(f"weights folder: {weights.root()}\n")
-    _say(markdown_table(COLUMNS, map(_row, found), left=(0, 1, 3, 4)))
+    rows = [
+        (one.file.key, STATES[one.state], "?" if one.file.size is None else f"{one.file.size:,}",
+         one.file.licence, ", ".join(one.file.needed_by))
+        for one in found
+    ]  # fmt: skip
+    _say(markdown_table(COLUMNS, rows, left=(0, 1, 3, 4)))
     for one in found:
         if one.state == "bad":
             _say(f"\n{weights.explanation(one)}")
@@ -81,27 +86,15 @@ def _verify(keys: Sequence[str]) -> int:
     code = 0
     for key in dict.fromkeys(keys or FILES):
         one = weights.status(key)
-        if one.state == "missing" and not keys:
-            continue
         if one.state == "ok":
-            _say(f"{key}: {_comparison(one.file.sha256)}, sha256 {one.sha256}")
-            continue
-        _say(weights.explanation(one))
-        code = max(code, BAD_INPUT if one.state == "missing" else WRONG_WEIGHTS)
+            digits = len(one.file.sha256)
+            part = "" if digits == DIGITS else f" (first {digits} digits)"
+            compared = f"as published{part}" if digits else "nothing is published"
+            _say(f"{key}: {compared}, sha256 {one.sha256}")
+        elif keys or one.state == "bad":
+            _say(weights.explanation(one))
+            code = max(code, BAD_INPUT if one.state == "missing" else WRONG_WEIGHTS)
     return code
-
-
-def _comparison(published: str) -> str:
-    """Return what a hash was compared with."""
-    if len(published) == DIGITS:
-        return "as published"
-    return f"as published (first {len(published)} digits)" if published else "nothing is published"
-
-
-def _row(one: Status) -> tuple[str, ...]:
-    size = "?" if one.file.size is None else f"{one.file.size:,}"
-    needed = ", ".join(one.file.needed_by)
-    return one.file.key, STATES[one.state], size, one.file.licence, needed
 
 
 def _record(one: Status) -> dict[str, tp.Any]:

@@ -35,6 +35,12 @@ def corpora(tmp_path_factory):
     return root
 
 
+def with_sound(corpus):
+    for clip in corpus.clips():
+        write_wav(clip.folder / "audio.wav", np.full(640 * clip.frames, 0.1, np.float32))
+    return corpus
+
+
 def rows_of(path):
     with path.open(newline="", encoding="utf-8") as file:
         return {row["clip_id"]: row for row in csv.DictReader(file)}
@@ -46,21 +52,12 @@ def written(corpora, out, kind="mead-self", split="test_speaker", name="eamm", *
 
 def test_evp_takes_a_clips_own_sound_and_its_own_video(corpora, tmp_path):
     made = written(corpora, tmp_path, "evp", "test_sentence", "one")
-    (row,) = rows_of(made.manifest).values()
-    assert row == {
-        "clip_id": "M901_neutral_1_003",
-        "source": "",
-        "audio": "audio/M901_neutral_1_003.wav",
-        "pose": "",
-        "emotion": "",
-        "target": "truth/M901_neutral_1_003.mp4",
-        "speaker": "M901",
-        "label": "neutral",
-        "sentence": "003",
-        "split": "test_sentence",
-        "truth": "truth/M901_neutral_1_003.mp4",
-    }
     clip = Corpus(corpora / "one").clip("M901_neutral_1_003")
+    truth, (row,) = f"truth/{clip.id}.mp4", rows_of(made.manifest).values()
+    files = {"source": "", "audio": f"audio/{clip.id}.wav", "pose": "", "emotion": ""}
+    files |= {"target": truth, "truth": truth}
+    described = {"speaker": "M901", "label": "neutral", "sentence": "003"}
+    assert row == {"clip_id": clip.id, "split": "test_sentence"} | files | described
     sound = (clip.folder / "audio.wav").read_bytes()
     assert (tmp_path / row["audio"]).read_bytes() == sound
     assert made.clips == 1
@@ -207,18 +204,14 @@ def test_what_is_there_is_left_and_what_is_missing_is_written(corpora, tmp_path)
 def test_files_of_another_corpus_are_not_mixed_in(corpora, tmp_path):
     made = written(corpora, tmp_path, "lrw-self")
     before = {path: path.read_bytes() for path in made.truth.glob("*.mp4")}
-    other = make_emotional_corpus(tmp_path / "other", frames=FRAMES + 1)
-    for clip in other.clips():
-        write_wav(clip.folder / "audio.wav", np.full(640 * (FRAMES + 1), 0.1, np.float32))
+    other = with_sound(make_emotional_corpus(tmp_path / "other", frames=FRAMES + 1))
     with pytest.raises(ValueError, match="folder of its own for each corpus"):
         write_manifest(other, "lrw-self", "test_speaker", tmp_path / "others.csv")
     assert {path: path.read_bytes() for path in made.truth.glob("*.mp4")} == before
 
 
 def test_clips_without_sound_or_without_a_portrait_are_named(tmp_path):
-    corpus = make_emotional_corpus(tmp_path / "corpus", frames=FRAMES)
-    for clip in corpus.clips():
-        write_wav(clip.folder / "audio.wav", np.full(640 * FRAMES, 0.1, np.float32))
+    corpus = with_sound(make_emotional_corpus(tmp_path / "corpus", frames=FRAMES))
     silent = corpus.clip("M906_happy_3_001").folder / "audio.wav"
     write_wav(silent, np.zeros(640 * FRAMES, np.float32))
     listed = read_jsonl(tmp_path / "corpus/manifest.jsonl")
@@ -251,8 +244,6 @@ def test_what_cannot_be_is_said(corpora, tmp_path):
 
 def test_a_corpus_of_one_person_has_nobody_else_to_drive(tmp_path):
     write_portraits(tmp_path / "corpus", frames=FRAMES, profile="eamm")
-    corpus = Corpus(tmp_path / "corpus")
-    for clip in corpus.clips():
-        write_wav(clip.folder / "audio.wav", np.full(640 * FRAMES, 0.1, np.float32))
+    corpus = with_sound(Corpus(tmp_path / "corpus"))
     with pytest.raises(ValueError, match="no neutral clip of anyone but M901"):
         write_manifest(corpus, "mead-self", "test_sentence", tmp_path / "clips.csv")
