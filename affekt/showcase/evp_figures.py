@@ -209,6 +209,7 @@ def video_figures(
     size = renderer.guidance.size
     opened = {clip.id: OpenClip(clip, renderer.guidance) for clip in train}
     for clip in test:
+        # The held-out frames, what is generated from their landmarks, the nearest training frames.
         held = OpenClip(clip, renderer.guidance)
         chosen = list(range(0, clip.frames, STRIDE))
         frames, guidance = held.read(chosen)
@@ -217,6 +218,7 @@ def video_figures(
         copies = [opened[closest[k][0].id].read([closest[k][1]])[0][0] for k in chosen]
         scale = size / clip.crop().size[0]
         boxes = [mouth_box(held.landmarks[k] * scale, size) for k in chosen]
+        # Each against the truth, whole and around the mouth.
         for truth, made, copy, box in zip(frames, pictures, copies, boxes, strict=True):
             for name, shown in (("", made), ("nearest_", copy)):
                 for part, where in (("", ...), ("mouth_", box)):

@@ -22,11 +22,7 @@ TRUTH_FIGURES = "emotion_of_truth.json"  # of affekt.metrics.emotion.score
 
 
 def measure(out: Path, evp: Path) -> Results:
-    """Return the figures.
-
-    Args:
-        out: folder of the full demo's runs.
-        evp: the evaluation of EVP's demo.
+    """Return the figures of the full demo's runs and of the evaluation of EVP's demo.
 
     Raises:
         FileNotFoundError: a stage has not run.

@@ -154,18 +154,17 @@ def softened(video: Image, wanted: float) -> Image:
 
     The blur is a Gaussian of one deviation for the clip, found by halving.
     """
+
+    def blurred(deviation: float) -> Image:
+        return np.stack([cv2.GaussianBlur(frame, (0, 0), deviation) for frame in video])
+
     low, high = 0.0, SOFTEST
     if laplacian(video) <= wanted:
         return video
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if laplacian(blurred(video, middle)) > wanted else (low, middle)
-    return blurred(video, high)
-
-
-def blurred(video: Image, deviation: float) -> Image:
-    """Return a video (T, H, W, 3) under a Gaussian of this deviation, pixels above 0."""
-    return np.stack([cv2.GaussianBlur(frame, (0, 0), deviation) for frame in video])
+        low, high = (middle, high) if laplacian(blurred(middle)) > wanted else (low, middle)
+    return blurred(high)
 
 
 def show(out: Path, clip: Clip, truth: Image, videos: Mapping[str, Image]) -> None:

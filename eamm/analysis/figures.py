@@ -16,7 +16,7 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import beside, tracks, write_png
 from affekt.media.video.video import write_video
-from affekt.metrics.landmark import correlation
+from affekt.metrics.landmark import correlation, point_distance
 from eamm.analysis.landmarks import EXPRESSION, align_faces
 from eamm.analysis.networks import (
     Figures,
@@ -25,7 +25,6 @@ from eamm.analysis.networks import (
     TrainedNetworks,
     brow_height,
     coverage,
-    expression_change,
     expression_projection,
     mean_face,
     spread_frames,
@@ -139,6 +138,7 @@ def emotional_inputs(
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for pairs in people.values():
         clip = next(iter(pairs.values())).picture
+        # What each way is compared with, and a control; then every emotion of the person.
         neutral = _rendered(networks, clip, 0, clip, frames)
         speech = _rendered(networks, clip, 0, _another_sentence(corpus, clip), frames)
         for pair in pairs.values():
@@ -166,13 +166,13 @@ def change_figures(
     goal: Array = start + true_end - true_start
     found = {
         way: {
-            "change_px": expression_change(mean_face(faces), start),
+            "change_px": point_distance(mean_face(faces), start, EXPRESSION),
             "share": float(expression_projection(mean_face(faces), start, goal)),
             "coverage": coverage(faces),
         }
         for way, faces in results.items()
     }
-    truth = {"change_px": expression_change(true_end, true_start), "share": 1.0}
+    truth = {"change_px": point_distance(true_end, true_start, EXPRESSION), "share": 1.0}
     return found | {"truth": truth | {"coverage": coverage(true_emotional)}}
 
 
@@ -278,12 +278,14 @@ def dynamic_sources(
     for pair in able:
         neutral = people[pair.source.speaker][pair.source.emotion].picture
         for kind in KINDS:
+            # Which frame of which clip is shown at each time.
             T, clips = pair.picture.frames, (neutral, pair.source)
             order = alternating(neutral.frames, pair.source.frames, T)
             if kind == "clip":
                 order = [(1, t % pair.source.frames) for t in range(T)]
             shown = [(clips[which], t) for which, t in order[::stride]]
             source, faces = _read(networks, shown)
+            # The portrait under the first of these frames alone, and under all of them.
             static, dynamic = _driven(networks, pair.picture, source, stride)
             rows[kind].append(motion_figures(static.faces, dynamic.faces, faces))
             if kind == "changing" and pair is able[0]:

@@ -22,7 +22,7 @@ from affekt.media.faces.points import BROWS
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
-from affekt.metrics.landmark import axis_projection, point_distance
+from affekt.metrics.landmark import axis_projection
 from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import A2fd
 from eamm.analysis.landmarks import EXPRESSION, align_faces, render_clip
@@ -141,11 +141,6 @@ def mean_face(faces: Array) -> Array:
 def coverage(*clips: Array) -> float:
     """Return in which share of the frames of clips (N, 68, 2) a face was found."""
     return float(np.mean([~np.isnan(face).any() for faces in clips for face in faces]))
-
-
-def expression_change(first: Array, second: Array) -> float:
-    """Return the mean distance of brows and lids between two faces (68, 2), pixels."""
-    return point_distance(first, second, EXPRESSION)
 
 
 def expression_projection(faces: Array, start: Array, end: Array) -> Array:

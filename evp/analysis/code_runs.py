@@ -56,6 +56,7 @@ def open_models(
         FileNotFoundError: a folder without encoders.
         ValueError: a run is not what it was named as, or there are too few of a kind.
     """
+    # Each run is what it was named as.
     for run in (*runs, *no_cross):
         if set(load_description(run).holds) != set(PARTS):
             raise ValueError(f"{run} holds one encoder alone; name it with --pretrained")
@@ -71,6 +72,7 @@ def open_models(
             f"{len(no_cross)} runs after --no-cross, {len(runs)} after --run; name one of each "
             f"for each seed, in the same order"
         )
+    # The models that there are runs of.
     before = _named(pretrained, len(runs)) if pretrained else _configured(runs)
     runs_of = {
         "pretrained": before,

@@ -151,6 +151,7 @@ def plot_blend(
         "mouth corners, px up": height(MOUTH_CORNERS),
         "mouth opening, px": mouth_opening,
     }
+    # A panel for each measure, a line for each weight.
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(weights)))
     seconds = (np.arange(faces_WT.shape[1]) + 0.5) / FRAME_RATE
     figure, axes = plt.subplots(len(panels), figsize=(8, 1.9 * len(panels)), sharex=True)
@@ -162,6 +163,7 @@ def plot_blend(
             axis.plot(seconds, values, color=colour, linewidth=1.2, label=f"w = {weight:g}")
         for face in truth if measure is not mouth_opening else ():
             axis.axhline(measure(face), color="0.4", linewidth=0.8, linestyle=":")
+    # Title, time axis and one legend for all panels.
     axes[0].set_title(title, fontsize=10)
     axes[-1].set_xlabel("seconds", fontsize=8)
     axes[-1].set_xlim(0, faces_WT.shape[1] / FRAME_RATE)

@@ -10,7 +10,6 @@ mean MFCC is the baseline without a network. For each kind of code:
     emotion        accuracy of a linear probe for emotion, fitted on training clips
     sentence       leave-one-speaker-out accuracy of a linear probe for the held-out sentences
     silhouette     of the emotions among held-out clips, in the codes' own space
-    spread         standard deviation over held-out clips, averaged over channels
 """
 
 from collections.abc import Sequence
@@ -54,7 +53,6 @@ def measures(
         "nearest_mean": nearest_mean_accuracy(train_ND, train_emotions, test_ND, test_emotions),
         "emotion": probe_accuracy(train_ND, train_emotions, test_ND, test_emotions),
         "silhouette": silhouette(test_ND, test_emotions),
-        "spread": float(test_ND.std(axis=0).mean()),
     }
     if len(set(sentences)) > 1 and len(set(speakers)) > 1:
         figures["sentence"] = leave_one_group_out_accuracy(test_ND, sentences, speakers)

@@ -87,9 +87,7 @@ def test_the_projection_is_that_of_brows_and_lids():
     found = expression_projection(np.stack([start, faces(2)[0], end, across]), start, end)
     np.testing.assert_allclose(found, [0, 0.25, 1, 0], atol=1e-12)
     assert np.isnan(expression_projection(end, start, start))
-
-
-def test_frames_without_a_face_count_nowhere():
+    # Frames without a face count nowhere.
     seen = faces([2.0, 4.0, 9.0])
     seen[2] = np.nan
     np.testing.assert_allclose(mean_face(seen), faces(3.0)[0])
@@ -147,11 +145,17 @@ def test_motion_is_that_of_the_source_or_not():
     assert found["brows_source_px"] == pytest.approx((3 * np.sin(time / 4)).std())
     assert found["brows_dynamic_px"] == pytest.approx(np.delete(1.5 * np.sin(time / 4), 7).std())
     assert brow_height(faces([-2.0]))[0] - brow_height(faces([0.0]))[0] == pytest.approx(2)
-
-
-def test_a_changing_source_takes_turns_and_begins_again():
-    shown = alternating(3, 10, 8, turn=2)
-    assert shown == [(0, 0), (0, 1), (1, 2), (1, 3), (0, 1), (0, 2), (1, 6), (1, 7)]
+    # A changing source takes turns and begins again.
+    assert alternating(3, 10, 8, turn=2) == [
+        (0, 0),
+        (0, 1),
+        (1, 2),
+        (1, 3),
+        (0, 1),
+        (0, 2),
+        (1, 6),
+        (1, 7),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -326,19 +330,16 @@ def test_the_mouth_is_hidden_from_the_emotion_network_alone(runs, corpus, tmp_pa
     assert not torch.allclose(bare.features(frames), bare.features(changed))
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--blends", "angry"], "'angry' is not of the form a:b"),
-        (["--blends", "angry:angry"], "'angry:angry' is not of the form a:b"),
-        (["--blends", "angry:sad"], "shows 'angry' and 'sad'"),
-        (["--emotion", "neutral"], "nobody held out shows 'neutral'"),
-        (["--corpus", "nowhere"], "nowhere is no prepared corpus"),
-    ],
-)
-def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus, more, message):
-    with pytest.raises(SystemExit, match=f": .*{message}"):
-        supplement.main(command(runs, corpus, *more))
+def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus):
+    for option, text, message in (
+        ("--blends", "angry", "'angry' is not of the form a:b"),
+        ("--blends", "angry:angry", "'angry:angry' is not of the form a:b"),
+        ("--blends", "angry:sad", "shows 'angry' and 'sad'"),
+        ("--emotion", "neutral", "nobody held out shows 'neutral'"),
+        ("--corpus", "nowhere", "nowhere is no prepared corpus"),
+    ):
+        with pytest.raises(SystemExit, match=f": .*{message}"):
+            supplement.main(command(runs, corpus, option, text))
 
 
 def test_counts_are_positive(corpus, tmp_path, capsys):
