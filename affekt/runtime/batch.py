@@ -75,8 +75,7 @@ class ResultFolder:
 
     def fingerprint(self, clip_id: str) -> str | None:
         """Return the fingerprint that a clip's result was made with, if there ever was one."""
-        record = self._made.get(clip_id)
-        return None if record is None else str(record["fingerprint"])
+        return str(self._made[clip_id]["fingerprint"]) if clip_id in self._made else None
 
     def holds(self, clip_id: str, fingerprint: str) -> bool:
         """Return whether the result of this fingerprint is there, whole."""

@@ -105,11 +105,7 @@ class Training:
 
 
 def resolve(script: str, config: Path) -> Settings:
-    """Return every value that a training script would run with.
-
-    Raises:
-        ValueError: the script refuses the configuration; the message is the script's own.
-    """
+    """Return every value that a script would train with; a ValueError holds its own message."""
     command = (sys.executable, script, str(config), "--resolve")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -127,8 +123,7 @@ def check_row(full: Settings, ablated: Settings, row: RowConfig) -> None:
     """Refuse a row that is not the full method with one loss switched off.
 
     Raises:
-        ValueError: no key differs, others than the row's own do, or its value is not 0; the
-            message names keys and values.
+        ValueError: it differs in other keys than its own, or sets that to more than 0.
     """
     found = differing(full, ablated)
     if found != [row.switches]:
@@ -222,11 +217,10 @@ def finished(run: Training) -> bool:
 
 
 def check_runs(runs: Sequence[Training], corpus: Path) -> list[str]:
-    """Check that all runs are finished, on the same data; return the commits of their training.
+    """Return the commits that all runs were trained at, finished and on the data that is there.
 
     Raises:
-        ValueError: a run is not finished, or one of its starts read other data than the corpus
-            holds now; the message names the run.
+        ValueError: a run is not finished, or one of its starts read other data.
     """
     wanted = sha256(corpus / "manifest.jsonl")
     commits = set()
@@ -244,11 +238,7 @@ def check_runs(runs: Sequence[Training], corpus: Path) -> list[str]:
 
 
 def remaining(config: Config, runs: Sequence[Training]) -> list[Stage]:
-    """Return the commands that are still to run: training and, after it, measuring.
-
-    Raises:
-        ValueError: a folder holds a run of other settings.
-    """
+    """Return the commands that are still to run: training and, after it, measuring."""
     waiting = {run.name for run in runs if not finished(run)}
     stages = []
     for run in runs:

@@ -95,9 +95,8 @@ def true_faces(corpus: Corpus, split: str, view: View) -> Truth:
         ValueError: no clips in the split, or a speaker without neutral training clips.
     """
     clips, train = corpus.clips(split), corpus.clips("train")
-    strangers = {clip.speaker for clip in clips} - {
-        c.speaker for c in train if c.emotion == NEUTRAL
-    }
+    neutral_speakers = {clip.speaker for clip in train if clip.emotion == NEUTRAL}
+    strangers = {clip.speaker for clip in clips} - neutral_speakers
     if not clips or strangers:
         lacking = f"neutral training clips of {', '.join(sorted(strangers))}" if clips else "clips"
         raise ValueError(f"{corpus.root} has no {lacking}; the split to measure is {split!r}")
@@ -179,12 +178,12 @@ def code_scores(path: Path) -> Scores:
 
 def controls(truth: Truth) -> dict[str, Scores]:
     """Return the scores of the speaker's mean face and of the truth itself: the control rows."""
-
-    def mean_face(clip: Clip) -> Array:
-        return np.broadcast_to(truth.average[clip.speaker], truth.faces[clip.id].shape)
-
-    still = face_scores(truth, mean_face)
-    return {"mean face": still, "truth": face_scores(truth, lambda clip: truth.faces[clip.id])}
+    faces, average = truth.faces, truth.average
+    still = {c.id: np.broadcast_to(average[c.speaker], faces[c.id].shape) for c in truth.clips}
+    return {
+        "mean face": face_scores(truth, lambda clip: still[clip.id]),
+        "truth": face_scores(truth, lambda clip: faces[clip.id]),
+    }
 
 
 def measure(

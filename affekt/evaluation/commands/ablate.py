@@ -36,13 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Train what is missing, measure, print the table; return the exit code.
-
-    Raises:
-        ValueError: rows that differ in more than their loss, a run of other settings in the
-            folder, or a command that failed.
-        OSError: no prepared corpus there.
-    """
+    """Train what is missing, measure, print the table; return the exit code."""
+    # The rows, checked, and what is left to run.
     config = load_config(Config, args.config)
     if args.seeds is not None:
         try:

@@ -45,11 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command.
-
-    Raises:
-        ValueError: options that do not belong together.
-    """
+    """Run the command; return the exit code."""
     protocol = load_protocol(args.protocol)
     if args.write_manifest is not None:
         return _write(args, protocol)

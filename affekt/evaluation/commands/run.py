@@ -82,12 +82,7 @@ def main(args: argparse.Namespace) -> int:
 def measured(
     args: argparse.Namespace, protocol: Protocol, pairing: Pairing, name: str, controls: bool
 ) -> int:
-    """Measure, print the tables, and return the exit code.
-
-    Raises:
-        ValueError: options out of range.
-        OSError: --out cannot be written.
-    """
+    """Measure, print the tables, and return the exit code."""
     check_options(args)
     runs: dict[MeasureName, Path | None] = {}
     runs |= {"emotion": args.emotion_classifier, "sync": args.syncnet}
@@ -117,12 +112,7 @@ def measured(
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Refuse what cannot be, before any clip is measured.
-
-    Raises:
-        ValueError: a number out of range, a device that is not there.
-        OSError: --out cannot be written.
-    """
+    """Refuse numbers out of range, absent devices and an --out that cannot be written."""
     for name, least in (("limit", 1), ("workers", 0), ("min_coverage", 0)):
         value = getattr(args, name)
         if value is not None and value < least:

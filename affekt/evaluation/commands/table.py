@@ -43,12 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Print the table, or write it to --out; return the exit code.
-
-    Raises:
-        OSError: an evaluation is missing.
-        ValueError: an unknown table or format, or evaluations that do not go together.
-    """
+    """Print the table, or write it to --out; return the exit code."""
     wanted, paper = args.format.split(","), _paper(args.table)
     unknown = sorted({*wanted} - {*FORMATS})
     if unknown:
@@ -69,16 +64,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 def print_tables(folder: Path, tables: Sequence[str]) -> None:
-    """Print tables of a finished evaluation as Markdown; write them in every format beside it.
+    """Print tables of an evaluation's folder as Markdown; write every format into it.
 
     A table of which nothing was measured is left out, and a line names the missing figures.
-
-    Args:
-        folder: of the evaluation, and for TABLE.md, TABLE.tex and so on.
-        tables: ids of papers.yaml, made from evaluations.
-
-    Raises:
-        OSError, ValueError: as `main`.
     """
     evaluation = load_evaluation(folder)
     for name in tables:

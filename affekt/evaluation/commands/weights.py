@@ -46,12 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run one action; return the exit code.
-
-    Raises:
-        MissingWeightsError, InvalidWeightsError: of `path`, `add`: see
-        affekt.runtime.weights.registry.find. OSError, ValueError: unknown key, no such file.
-    """
+    """Run one action; return the exit code."""
     if args.action == "list":
         return _list(args.json)
     if args.action == "verify":

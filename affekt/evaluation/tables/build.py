@@ -66,8 +66,7 @@ def build_table(
         rows += _part_rows(paper, evaluation, label, per_emotion)
     # The controls and the paper's rows.
     rows += _controls(paper, evaluations, mixed)
-    _require_figures(paper, rows, "no evaluation has a")
-    rows += _paper_rows(paper)
+    rows += _paper_rows(paper, rows, "no evaluation has a")
     return Table(paper.id, paper.title, _columns(paper), rows, notes_of(paper, evaluations, rows))
 
 
@@ -87,11 +86,11 @@ def build_ablation(paper: PaperTable, ablation: Ablation) -> Table:
         cells = {key: over_seeds(figures[key]) for key in shown if key in figures}
         cells = _beside(paper, cells, beside[name]) if name in beside else cells
         rows.append(TableRow(name, "result", cells))
-    _require_figures(paper, rows, "the ablation has no")
+    printed = _paper_rows(paper, rows, "the ablation has no")
     for name, scores in ablation.controls.items():
         cells = {key: Cell(scores[key]) for key in shown if key in scores}
         rows.append(TableRow(name, "control", cells))
-    rows += _paper_rows(paper)
+    rows += printed
     notes = [*ablation_notes(paper, rows), *ablation.notes]
     return Table(paper.id, paper.title, _columns(paper), rows, notes)
 
@@ -102,31 +101,20 @@ def over_seeds(values: Sequence[float]) -> Cell:
     return Cell(float(np.mean(values)), deviation=deviation, count=len(values))
 
 
-def _require_figures(paper: PaperTable, rows: Sequence[TableRow], missing: str) -> None:
-    if not any(row.cells for row in rows):
-        wanted = ", ".join(column.metric for column in paper.columns)
-        raise NoFiguresError(f"{missing} figure of {paper.id}: {wanted}")
-
-
 def _columns(paper: PaperTable) -> list[TableColumn]:
     columns = []
     for each in paper.columns:
         printed = each.decimals if each.printed_decimals is None else each.printed_decimals
-        columns.append(
-            TableColumn(
-                each.metric,
-                each.heading,
-                each.better,
-                each.decimals,
-                printed,
-                paper.has_dagger(each),
-            )
-        )
+        texts, dagger = (each.metric, each.heading, each.better), paper.has_dagger(each)
+        columns.append(TableColumn(*texts, each.decimals, printed, dagger))
     return columns
 
 
-def _paper_rows(paper: PaperTable) -> list[TableRow]:
-    """Return the rows that the paper prints, in its order."""
+def _paper_rows(paper: PaperTable, ours: Sequence[TableRow], missing: str) -> list[TableRow]:
+    """Return the rows that the paper prints, in its order; refuse a table without one of ours."""
+    if not any(row.cells for row in ours):
+        wanted = ", ".join(column.metric for column in paper.columns)
+        raise NoFiguresError(f"{missing} figure of {paper.id}: {wanted}")
     rows = {row.name: paper.figures(row.name) for row in paper.rows}
     return [
         TableRow(f"{name} (paper)", "paper", {key: Cell(value) for key, value in row.items()})
