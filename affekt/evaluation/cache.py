@@ -31,18 +31,18 @@ class Cache:
     def __init__(self, path: Path) -> None:
         """Read what is there; a line that is damaged is left out, and measured again."""
         self.path = path
-        self._known: dict[Place, dict[str, Scores]] = {}
+        self._scores: dict[Place, dict[str, Scores]] = {}
         self._whole = True
         if path.is_file():
             self._read()
 
     def has(self, clip: str, measure: str, key: str) -> bool:
         """Return whether a clip was measured under this key."""
-        return (clip, measure, key) in self._known
+        return (clip, measure, key) in self._scores
 
     def lines(self, clip: str, measure: str, key: str) -> list[Line]:
         """Return the figures of a clip, none where it was not measured so."""
-        rows = self._known.get((clip, measure, key), {})
+        rows = self._scores.get((clip, measure, key), {})
         return [
             Line(clip, measure, key, row, metric, value)
             for row, scores in rows.items()
@@ -51,7 +51,7 @@ class Cache:
 
     def add(self, clip: str, measure: str, key: str, rows: dict[str, Scores]) -> None:
         """Append the figures of a clip."""
-        self._known[clip, measure, key] = rows
+        self._scores[clip, measure, key] = rows
         line = json.dumps(
             {"clip": clip, "measure": measure, "key": key, "rows": rows}, allow_nan=False
         )
@@ -72,7 +72,7 @@ class Cache:
             if found is None:
                 bad += 1
             else:
-                self._known[found[0]] = found[1]
+                self._scores[found[0]] = found[1]
         if bad:
             log.warning("%s: %d damaged lines are left out and measured again", self.path, bad)
 

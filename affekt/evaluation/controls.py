@@ -140,10 +140,10 @@ def mean_faces(truths: Sequence[Array]) -> list[Array]:
     D = min(points.shape[-1] for points in truths)
     # Align every frame to the template; the mean over all frames of all clips
     onto = [
-        similarity(points[:, RIGID, :D], RIGID_TEMPLATE[:, :D]) for points in map(_known, truths)
+        similarity(points[:, RIGID, :D], RIGID_TEMPLATE[:, :D]) for points in map(_detected, truths)
     ]
     aligned = [
-        apply(move, _known(points)[..., :D]) for move, points in zip(onto, truths, strict=True)
+        apply(move, _detected(points)[..., :D]) for move, points in zip(onto, truths, strict=True)
     ]
     mean = np.concatenate(aligned).mean(axis=0)
     # Put the mean face back under each frame's head pose
@@ -172,5 +172,5 @@ def _found(points: Array) -> Array:
     return np.isfinite(points).all(axis=(1, 2))
 
 
-def _known(points: Array) -> Array:
+def _detected(points: Array) -> Array:
     return points[_found(points)]

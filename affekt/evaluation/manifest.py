@@ -116,8 +116,8 @@ class Export:
         # A video of this name must come from the same frames and sound
         store, place = clip.store(), self.truths.path(clip.id)
         found = self.fingerprints.of(_Stored(store.path, clip.folder / "audio.wav"))
-        known = self.truths.fingerprint(clip.id)
-        if known not in (None, found):
+        exported = self.truths.fingerprint(clip.id)
+        if exported not in (None, found):
             raise ValueError(
                 f"{place} was made from other frames or sound than {clip.folder} holds now; take a "
                 "folder of its own for each corpus, and a new one where it was prepared anew"

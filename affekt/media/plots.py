@@ -135,7 +135,7 @@ def labelled(frame: Image, text: str) -> Image:
     return np.concatenate([strip, frame])
 
 
-def beside(frames: Sequence[Image], texts: Sequence[str], size: int) -> Image:
+def labelled_row(frames: Sequence[Image], texts: Sequence[str], size: int) -> Image:
     """Return labelled frames side by side, each a square of `size` pixels a side."""
     pairs = zip(frames, texts, strict=True)
     return np.concatenate([labelled(enlarged(f, size), t) for f, t in pairs], axis=1)

@@ -155,14 +155,14 @@ def csim(embeddings: Array, source: Array) -> float | None:
     if not np.isfinite(source).all():
         raise ValueError("the source picture has no face; CSIM compares every frame with it")
     # Cosine with the source at each frame with a face
-    found = embeddings[faces_seen(embeddings)].astype(np.float64)
+    found = embeddings[frames_with_face(embeddings)].astype(np.float64)
     if not len(found):
         return None
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(source.astype(np.float64))
     return float((found @ source / lengths).mean())
 
 
-def faces_seen(embeddings: Array) -> NDArray[np.bool_]:
+def frames_with_face(embeddings: Array) -> NDArray[np.bool_]:
     """Return which frames have a face, (T,), and so count for CSIM, of `embed`'s (T, 512)."""
     return np.isfinite(embeddings).all(axis=1)
 

@@ -203,10 +203,10 @@ def correlation(first: ArrayLike, second: ArrayLike) -> float:
     moves has no correlation; take the median over clips without NaN.
     """
     a, b = np.asarray(first, float), np.asarray(second, float)
-    known = ~(np.isnan(a) | np.isnan(b))
-    if not known.any() or min(a[known].std(), b[known].std()) < STILL:
+    defined = ~(np.isnan(a) | np.isnan(b))
+    if not defined.any() or min(a[defined].std(), b[defined].std()) < STILL:
         return float("nan")
-    return float(np.corrcoef(a[known], b[known])[0, 1])
+    return float(np.corrcoef(a[defined], b[defined])[0, 1])
 
 
 def mouth_correlation(first: Array, second: Array) -> float:

@@ -29,7 +29,7 @@ import numpy as np
 from affekt.arrays import Image
 from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.corpus import Clip
-from affekt.media.plots import beside, write_png
+from affekt.media.plots import labelled_row, write_png
 from affekt.media.video.video import write_video
 from affekt.metrics.image import psnr, ssim
 from affekt.metrics.temporal import warp_errors
@@ -172,11 +172,13 @@ def show(out: Path, clip: Clip, truth: Image, videos: Mapping[str, Image]) -> No
     seed = seeds(out)[0]
     shown = {TRUTH: truth, **{arm: videos[f"{arm}_{seed}"] for arm in ("without", "with")}}
     names = [NAMES[name] for name in shown]
-    frames = (beside(pictures, names, SHOWN) for pictures in zip(*shown.values(), strict=True))
+    frames = (
+        labelled_row(pictures, names, SHOWN) for pictures in zip(*shown.values(), strict=True)
+    )
     write_video(out / "video.mp4", frames, clip.audio()[-len(truth) * SAMPLES_PER_FRAME :])
     # The middle column of pixels of every frame, (H, T, 3).
     slices = [video[:, :, video.shape[2] // 2].swapaxes(0, 1) for video in shown.values()]
-    write_png(out / "slices.png", beside([*map(np.ascontiguousarray, slices)], names, SHOWN))
+    write_png(out / "slices.png", labelled_row([*map(np.ascontiguousarray, slices)], names, SHOWN))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -20,7 +20,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.face3d.model import load_face_model
 from affekt.media.faces.points import mouth_opening
-from affekt.media.plots import beside, tracks, write_png
+from affekt.media.plots import labelled_row, tracks, write_png
 from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import read_frames, write_video
@@ -94,7 +94,7 @@ class EvpVideos:
         blends = [Emotion(blend=f"{first}:{second}:{weight:g}") for weight in WEIGHTS]
         columns = [self.crops(clip, blend) for blend in tqdm(blends, "blend")]
         texts = [f"w = {weight:g}" for weight in WEIGHTS]
-        frames = [beside(row, texts, EVP_TILE) for row in zip(*columns, strict=True)]
+        frames = [labelled_row(row, texts, EVP_TILE) for row in zip(*columns, strict=True)]
         write_video(self.media / "blend.mp4", frames, clip.audio())
         openings = [mouth_opening(self.face(clip, blend)) for blend in blends]
         write_png(self.media / "blend.png", frames[int(np.argmax(openings[0]))])
@@ -109,7 +109,7 @@ class EvpVideos:
         ]
         length = min(len(cell) for row in rows for cell in row)
         frames = [
-            np.concatenate([beside([c[k] for c in row], EMOTIONS, EVP_TILE) for row in rows])
+            np.concatenate([labelled_row([c[k] for c in row], EMOTIONS, EVP_TILE) for row in rows])
             for k in range(length)
         ]
         write_video(self.media / "grid.mp4", frames, self.spoken[0].audio())
@@ -191,7 +191,7 @@ def write_row(
     path: Path, columns: Mapping[str, Sequence[Image] | Image], tile: int, sound: Clip | None = None
 ) -> list[Image]:
     """Write clips of one length side by side under their names; return the frames."""
-    frames = [beside(row, list(columns), tile) for row in zip(*columns.values(), strict=True)]
+    frames = [labelled_row(row, list(columns), tile) for row in zip(*columns.values(), strict=True)]
     write_video(path, frames, None if sound is None else sound.audio())
     return frames
 

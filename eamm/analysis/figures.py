@@ -14,7 +14,7 @@ from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import mouth_opening
-from affekt.media.plots import beside, tracks, write_png
+from affekt.media.plots import labelled_row, tracks, write_png
 from affekt.media.video.video import write_video
 from affekt.metrics.landmark import correlation, point_distance
 from eamm.analysis.landmarks import EXPRESSION, align_faces
@@ -115,7 +115,7 @@ def _blend_row(
     ends = [networks.frames(pair.source, [pair.source.frames // 2])[0] for pair in (first, second)]
     pictures = [ends[0], *(each.frames[shown] for each in rendered), ends[1]]
     names = [first.clip.emotion, *(f"w = {w:g}" for w in WEIGHTS), second.clip.emotion]
-    return beside(pictures, names, TILE)
+    return labelled_row(pictures, names, TILE)
 
 
 def emotional_inputs(
@@ -250,7 +250,7 @@ def _spread(frames: Image, count: int) -> Image:
 
 def _row(name: str, frames: Sequence[Image]) -> Image:
     """Return frames side by side, the first of them with the row's name."""
-    return beside(frames, [name, *[""] * (len(frames) - 1)], TILE)
+    return labelled_row(frames, [name, *[""] * (len(frames) - 1)], TILE)
 
 
 def dynamic_sources(
@@ -356,7 +356,7 @@ def _show(
         "frame by frame": dynamic,
     }
     columns = [
-        beside(row, list(shown), TILE)
+        labelled_row(row, list(shown), TILE)
         for row in zip(*(each.frames for each in shown.values()), strict=True)
     ]
     write_video(out / "dynamic_source.mp4", [frame for frame in columns for _ in range(stride)])

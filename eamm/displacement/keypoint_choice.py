@@ -182,7 +182,7 @@ def keep_choice(run_dir: Path, measured: Path | None) -> None:
             shutil.copyfile(measured, temporary)
 
 
-def draw_choice(
+def plot_choice(
     face: Image, positions: Array, found: Sequence[Response], chosen: Sequence[int]
 ) -> Image:
     """Return a face with its keypoints, the chosen ones green, and their scores, in 1/1000.
@@ -286,7 +286,7 @@ def _run(args: argparse.Namespace) -> None:
     write_json(out / FILE, record)
     face = np.asarray(corpus.clips("train", emotion=NEUTRAL)[0].store()[0:1])
     (value, _), _ = teacher_keypoints(fomm, face)
-    picture = draw_choice(face[0], value[0].cpu().numpy(), found, chosen)
+    picture = plot_choice(face[0], value[0].cpu().numpy(), found, chosen)
     with replacing(out / PICTURE) as temporary:
         cv2.imwrite(str(temporary), picture[..., ::-1])
 

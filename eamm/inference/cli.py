@@ -68,6 +68,7 @@ def job_of(args: argparse.Namespace) -> EammJob:
     Raises:
         ValueError: a blend that is not A:B:w, an intensity below 0, an unknown part to smooth.
     """
+    # Runs in one folder, unless named on their own
     runs = EammRuns.in_folder(args.run)
     named = {field: getattr(args, field) for field in vars(runs) if getattr(args, field)}
     if not math.isfinite(args.audio_gain):

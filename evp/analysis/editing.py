@@ -35,7 +35,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_pair
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
-from affekt.media.plots import beside, save, write_png
+from affekt.media.plots import labelled_row, save, write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
 from affekt.runtime.command import CommandParser, user_errors
@@ -111,7 +111,7 @@ def show_blend(
     pictures = [parts.rendered(face, target) for face in faces]
     texts = [f"w = {weight:g}" for weight in weights]
     lines = [
-        beside(
+        labelled_row(
             [column[time] for column in pictures],
             [f"{texts[0]},  {time / FRAME_RATE:.2f} s", *texts[1:]],
             TILE,
@@ -121,7 +121,7 @@ def show_blend(
     write_png(out / "strip.png", np.concatenate(lines))
     title = f"{speaker}: {labels[0]} (w = 0) to {labels[1]} (w = 1)"
     plot_blend(out / "curves.png", title, faces, weights, truth)
-    frames = (beside(row, texts, TILE) for row in zip(*pictures, strict=True))
+    frames = (labelled_row(row, texts, TILE) for row in zip(*pictures, strict=True))
     write_video(out / "video.mp4", frames, samples)
     found = path_figures((str(sound), *labels), faces, stepped, weights, truth)
     return dataclasses.asdict(found) | {"weights": weights}

@@ -238,8 +238,8 @@ def nearest_frames(train: Sequence[Clip], clip: Clip) -> list[tuple[Clip, int]]:
     The generator's baseline: a look-up in its training data. Distance: root mean
     square over the 68 points after the 2D similarity on the rigid points.
     """
-    known = np.concatenate([align_2d(one.landmarks()) for one in train]).reshape(-1, 136)
+    faces = np.concatenate([align_2d(one.landmarks()) for one in train]).reshape(-1, 136)
     places = [(one, frame) for one in train for frame in range(one.frames)]
     wanted = align_2d(clip.landmarks()).reshape(-1, 136)
-    squares = np.square(known).sum(axis=1) - 2 * wanted @ known.T  # less a constant of the face
+    squares = np.square(faces).sum(axis=1) - 2 * wanted @ faces.T  # less a constant of the face
     return [places[best] for best in squares.argmin(axis=1)]

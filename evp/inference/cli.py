@@ -71,6 +71,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
     Raises:
         ValueError: the emotion comes from more than one place, or options do not go together.
     """
+    # Runs in one folder, unless named on their own
     runs = EvpRuns.in_folder(args.run)
     named = {field: getattr(args, field) for field in vars(runs) if getattr(args, field)}
     return EvpJob(

@@ -41,6 +41,7 @@ def read_audio(path: Path, reader: AudioReader = "fast") -> Array:
         samples, rate = (
             _uncompressed(path, reader) if uncompressed else _compressed(container, path)
         )
+    # An empty stream, damaged samples, another rate
     if not samples.size:
         raise MediaError("no_audio", f"{path} has a sound stream without a single sample")
     if not np.isfinite(samples).all():

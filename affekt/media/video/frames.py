@@ -213,6 +213,7 @@ def _raw_writer(path: Path) -> Iterator[Write]:
             count += 1
 
         yield append
+        # The header again, now with the number of frames
         begin = file.tell() - count * int(np.prod(shape))
         file.seek(0)
         npy.write_array_header_1_0(file, header())

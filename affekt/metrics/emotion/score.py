@@ -124,15 +124,15 @@ def classify_clips(
     Raises:
         ValueError: a clip has an emotion that the classifier was not trained on.
     """
-    known = classifier.description.emotions
-    strange = sorted({clip.emotion for clip in clips} - set(known))
+    emotions = classifier.description.emotions
+    strange = sorted({clip.emotion for clip in clips} - set(emotions))
     if strange:
         raise ValueError(
             f"{corpus.root} has clips of {', '.join(strange)}; the classifier has "
-            f"{', '.join(known)}"
+            f"{', '.join(emotions)}"
         )
     guesses = [read_clip(classifier, clip).label for clip in tqdm(clips, "clips", disable=None)]
-    return guesses, [known.index(clip.emotion) for clip in clips]
+    return guesses, [emotions.index(clip.emotion) for clip in clips]
 
 
 def emotion_correct(reading: Reading, label: int) -> int:
@@ -240,8 +240,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_json(args.json, {"emotions": list(emotions), "truth": truth})
 
     # A test on people of the training set measures less than it seems to.
-    known = sorted({clip.speaker for clip in clips} & set(classifier.description.speakers))
-    lines = [f"trained on {', '.join(known)} too: no test of unseen people"] if known else []
+    shared = sorted({clip.speaker for clip in clips} & set(classifier.description.speakers))
+    lines = [f"trained on {', '.join(shared)} too: no test of unseen people"] if shared else []
     # The report: accuracy with its interval, confusion matrix, clips without a face
     low, high = (100 * bound for bound in truth["wilson_95"])
     share = f"{100 * truth['accuracy']:.1f} % ({low:.1f} to {high:.1f})"

@@ -12,8 +12,8 @@ from affekt.metrics.identity import (
     aligned_face,
     csim,
     embed,
-    faces_seen,
     five_points,
+    frames_with_face,
     load_arcface,
 )
 from tests.corpora.made_up_faces import plain_face
@@ -154,7 +154,7 @@ def test_csim_by_hand():
     """Cosines 1, 0 and -0.6 with the source, lengths do not matter, one frame has no face."""
     embeddings = np.array([[2.0, 0.0], [0.0, 5.0], [np.nan, np.nan], [-3.0, 4.0]])
     assert csim(embeddings, np.array([7.0, 0.0])) == pytest.approx((1 + 0 - 0.6) / 3)
-    assert faces_seen(embeddings).tolist() == [True, True, False, True]
+    assert frames_with_face(embeddings).tolist() == [True, True, False, True]
     assert csim(np.full((2, 2), np.nan), np.ones(2)) is None
 
 

@@ -16,9 +16,9 @@ from eamm.displacement.keypoint_choice import (
     Response,
     Track,
     choose,
-    draw_choice,
     main,
     measure_track,
+    plot_choice,
     read_choice,
     responses,
 )
@@ -164,6 +164,6 @@ def test_a_missing_run_ends_the_command_with_its_message(tmp_path):
 def test_chosen_keypoints_are_green_where_they_lie():
     found = [Response(k, 0.01, 0.0, 0.0, 0.01, 0.0) for k in range(2)]
     places = np.array([[-0.5, -0.5], [0.5, 0.5]])
-    canvas = draw_choice(np.zeros((64, 64, 3), np.uint8), places, found, (1,))
+    canvas = plot_choice(np.zeros((64, 64, 3), np.uint8), places, found, (1,))
     assert canvas[128, 128].tolist() == [200, 60, 40]
     assert canvas[383, 383].tolist() == [30, 200, 60]
