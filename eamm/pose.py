@@ -17,14 +17,14 @@ yaws are -1, -5 and 20, and its LRW clip), under three learned face models: yaw 
 2.6 degrees, roll by 1.7.
 
 Conventions, which shift a number by a constant:
-    front   which pose is 0 degrees is the face model's matter. There, pitch differs by -3.7 to 4.3
+    front   which pose is 0 degrees depends on the face model. There, pitch differs by -3.7 to 4.3
             degrees under learned models, by 5.4 to 6.8 under ICT-FaceKit.
     origin  3DDFA's detector and the Basel model are not at hand: side of the square, place of the
             origin in it and depth in the head (below) are fitted to the release's samples. tx
             differs by at most 3 units, ty by 6 (of 120), scale by 15 per cent; the release's own
             square is found in each frame, and as unsteady as that.
     crop    angles are of the head in the clip's crop, the networks' input. The release's crops
-            stand a few degrees otherwise: it aligns jaw and brows as well
+            differ by a few degrees: it aligns jaw and brows as well
             (affekt/media/faces/crop.py).
     square  `clip`, the default and ours, keeps the square where the clip's crop has the face of the
             first frame: tx, ty and scale then measure how the head moves, as keypoints do.

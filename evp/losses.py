@@ -126,7 +126,7 @@ class QuadOutputs(NamedTuple):
 
 
 class QuadNeeds(NamedTuple):
-    """What the losses that are switched on need; the networks compute nothing else."""
+    """What the losses that are switched on need; the networks compute that alone."""
 
     content: list[int]  # places whose content is encoded
     emotion: list[int]  # places whose emotion is encoded

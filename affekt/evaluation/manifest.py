@@ -14,7 +14,7 @@ audio/<clip id>.wav and, of the randomly chosen pictures, sources/<their clip id
 are written whole or not at all, and left where they are already. The choice depends on the seed,
 the clip's id and the corpus, not on the order of clips or on which of them are wanted.
 
-Results have the truth's size, which test.py asks for: EVP pastes its square clips whole (`--paste
+Results have the truth's size, which test.py requires: EVP pastes its square clips whole (`--paste
 crop`: with `face` all around the new face would be the truth itself); EAMM and FOMM take pictures
 as they are (`--crop none`) and write them as large as the truth (`--size`).
 """

@@ -2,7 +2,7 @@
 
 A measure takes all rows of a clip at once, so that what belongs to the truth is computed once. It
 returns {row: {metric: value}}; a row that it does not apply to is left out, and a metric without a
-value for this clip is None. Measures with a network stand in networks.py, which also lists which
+value for this clip is None. Measures with a network are in networks.py, which also lists which
 measures there are (`measures_of`). A new metric of one that is here needs its function in
 affekt/metrics, and its column in affekt/evaluation/tables/papers.yaml.
 """

@@ -2,7 +2,7 @@
 
 Figures of one protocol can be compared, others cannot: crop, alignment and
 landmark convention move them by more than methods differ. So every table prints its protocol's id,
-version and hash, and a change of a value asks for a new version.
+version and hash, and a change of a value needs a new version.
 """
 
 import hashlib

@@ -252,7 +252,7 @@ def opened(content: Path | Clip, finder: FaceFinder) -> VideoOnDisk:
 
 
 def digest(*parts: str) -> str:
-    """Return 32 hexadecimal digits that stand for these texts, in this order."""
+    """Return 32 hexadecimal digits of a hash of these texts, in this order."""
     joined = "\0".join(parts).encode()
     return hashlib.sha256(joined).hexdigest()[:32]
 

@@ -77,7 +77,7 @@ def clouds(
         colours: what colour the points have, N names, such as emotions; up to 8 are distinct
             without colour vision, beyond 20 they repeat.
         marks: what mark, N names, such as speakers; beyond `MARKS` they repeat.
-        outlined: which of the N stand out in front of the others, which are paler.
+        outlined: which of the N are outlined, in front of the others, which are paler.
         title: above all panels; what the points are.
     """
     # A colour for each kind, a marker for each maker

@@ -3,7 +3,7 @@
 The network is torch-fidelity's (0.4.0): that of December 2015 with its own pooling, TensorFlow 1's
 bilinear resizing to 299 px, (x - 128) / 128. Other resizing, or torchvision's network, moves FID by
 more than methods differ (Parmar et al. 2022, On Aliased Resizing, arXiv:2104.11222): figures of
-pytorch-fid, clean-fid or torchmetrics stand in no common column with these.
+pytorch-fid, clean-fid or torchmetrics are not comparable with these.
 
 Both are figures of a whole set. FID has a bias that falls with its size: two samples of one
 distribution, 64 normal features, are 22 apart at 100 rows each, 2.2 at 1000. Frames of one clip are

@@ -337,7 +337,7 @@ def _pairs(results: Iterable[Image], truths: Iterable[Image]) -> Pairs:
     for frame, (result, truth) in enumerate(zip_longest(results, truths)):
         if result is None or truth is None:
             short = "result" if result is None else "truth"
-            raise ValueError(f"the {short} ends at frame {frame}, its counterpart goes on")
+            raise ValueError(f"the {short} ends at frame {frame}, its counterpart has more")
         check_pictures(result, truth, GAUSSIAN_WINDOW)
         yield result, truth
     if frame < 0:

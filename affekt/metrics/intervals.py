@@ -17,7 +17,7 @@ Practitioner's Guide to Cluster-Robust Inference, section VI).
 
     v = G / (G - 1) sum_g (sum_{i in g} (y_i - m))^2 / N^2
 
-Shares have Wilson's bounds, which stay in [0, 1] and admit that 48 of 48 is not certainty, at the
+Shares have Wilson's bounds, which stay in [0, 1] and are wider than a point at 48 of 48, at the
 effective number of clips of Korn and Graubard (1998, Survey Methodology 24, 193-201). In 2,000
 simulations each of 6 x 8, 14 x 24, 10 x 42 and 24 x 5 clips, with shares of 0.3 to 1 and a tenth to
 three tenths of the variance the clusters' own, the bounds of a share held the truth in 94 to 100 %
@@ -58,7 +58,7 @@ class Interval:
 
     @property
     def half(self) -> float | None:
-        """Half the width of the interval: what stands behind the plus-minus sign."""
+        """Half the width of the interval: the number after the plus-minus sign."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     @property

@@ -5,7 +5,7 @@ ones), and choose those that the displacement network moves.
     python -m eamm.displacement.keypoint_choice --fomm runs/demo/eamm/fomm \\
         --corpus data/mini_eamm --count 5
 
-Keypoints are unsupervised: what each of them follows is another matter in every trained FOMM. The
+Keypoints are unsupervised: each of them follows another part of the face in every trained FOMM. The
 paper moves three of ten, the release four (1, 4, 6, 8) of its own weights. Here it is measured on
 the training clips, speaker by speaker:
 

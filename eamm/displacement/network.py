@@ -234,8 +234,8 @@ def select(keypoints: Keypoints, ids: Sequence[int]) -> Keypoints:
 def emotion_source(frames: Image, description: DisplacementDescription, seed: int = 0) -> Tensor:
     """Return an emotion source as the network expects it, (T, 3, S, S) float32 in [0, 1].
 
-    Resized, and its mouth hidden under noise where it was in training; nothing else, where the
-    release's demo applies the whole training augmentation at random.
+    Resized, and its mouth hidden under noise where it was in training; the release's demo applies
+    the whole training augmentation at random.
 
     Args:
         frames: (T, H, W, 3) RGB, squares cut as profile `eamm` does.

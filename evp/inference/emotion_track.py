@@ -33,7 +33,7 @@ from affekt.arrays import Array
 from affekt.media.constants import FRAME_RATE
 
 Interpolation = tp.Literal["smooth", "linear", "step"]
-Point = tuple[str, float, dict[str, float]]  # where it stands in the file, time, weights
+Point = tuple[str, float, dict[str, float]]  # place in the file, time, weights
 
 WAYS: dict[str, Callable[[Array], Array]] = {
     "smooth": lambda u: u * u * (3 - 2 * u),

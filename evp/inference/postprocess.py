@@ -152,7 +152,7 @@ class PostprocessOptions:
 def postprocessed(placed: Array, target: Array, height: int, options: PostprocessOptions) -> Array:
     """Return placed faces (T, 68, 2), smoothed and with the target's eyes as wanted.
 
-    The eyes come last: a blink is a matter of three frames, and is not smoothed.
+    The eyes come last: a blink lasts three frames, and is not smoothed.
 
     Args:
         placed: (T, 68, 2).

@@ -157,7 +157,7 @@ def _check_finite(values: NDArray[np.float64]) -> None:
 def _filters_and_energy() -> NDArray[np.float64]:
     """Map |FFT|^2 to 26 mel filter energies and the energy of the frame, (257, 27).
 
-    The mel triangles stand on whole FFT bins, floor(513 f / 16000), as the library has them.
+    The mel triangles have their corners at FFT bins, floor(513 f / 16000), as the library has them.
     """
     mel = np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), FILTERS + 2)
     corner = np.floor((FFT_SIZE + 1) * 700 * (10 ** (mel / 2595) - 1) / SAMPLE_RATE)

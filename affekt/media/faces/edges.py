@@ -154,7 +154,7 @@ def sketch(landmarks: Points, size: tuple[int, int], scheme: Scheme = IBUG68) ->
 def part_distances(landmarks: Points, size: tuple[int, int], scheme: Scheme = IBUG68) -> Image:
     """Return the L1 distance to every part of the sketch, (14, H, W) uint8, in units of 3 pixels.
 
-    255 stands for 765 pixels and more, as in the release.
+    255 means 765 pixels and more, as in the release.
     """
     return _part_distances(curve_points(landmarks, scheme), size, scheme)
 

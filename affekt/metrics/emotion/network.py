@@ -13,7 +13,7 @@ With self-attention alone the video is f'_v. Two differences from the published 
 no offset, as in the paper (there they have one), and training and use share one pooling (there the
 weights of the sum at test time lack beta, those of the denominator have it).
 
-A classifier's label order, and the people that it was trained on, stand in the header of its
+A classifier's label order, and the people that it was trained on, are in the header of its
 weights file, with its sizes and its accuracy on true videos, the ceiling of every result.
 
 Letters: B videos, T frames of a video, N faces, D numbers of a frame's feature, S pixels of a side,

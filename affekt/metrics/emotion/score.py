@@ -85,7 +85,7 @@ def read_emotion(
 
     Args:
         classifier: of `load_classifier`.
-        frames: T of (H, W, 3) uint8 RGB; nothing is asked for behind the last one that is read.
+        frames: T of (H, W, 3) uint8 RGB; none after the last one used is read.
         landmarks: (T, 68, 2 or 3), pixels of these frames, NaN where there is no face.
         count: N at most, how many frames are read.
 

@@ -229,7 +229,7 @@ class SubpixelBlock(nn.Module):
 class FoldedResBlock(nn.Module):
     """A ResBlock whose second norm is part of its first convolution.
 
-    The first norm stands before a rectifier and a convolution that pads with zeros: it remains, as
+    The first norm is followed by a rectifier and a convolution that pads with zeros: it remains, as
     one multiplication and addition.
     """
 

@@ -230,8 +230,8 @@ def test_the_device_chooses_the_way(monkeypatch):
 def test_clips_that_cannot_be_compared_are_refused(scores):
     results, truths = clips(frames=3)
     for ours, theirs, message in (
-        (results[:2], truths, "the result ends at frame 2, its counterpart goes on"),
-        (results, truths[:1], "the truth ends at frame 1, its counterpart goes on"),
+        (results[:2], truths, "the result ends at frame 2, its counterpart has more"),
+        (results, truths[:1], "the truth ends at frame 1, its counterpart has more"),
         ([], [], "neither result nor truth has a frame"),
         (results[:, 1:], truths, "differ in size"),
         (results.astype(float), truths, "of uint8"),
