@@ -50,8 +50,7 @@ def talking(frames, size=256, **face):
 
 def tone(frames):
     """Return a sound as long as the frames, (640 frames,) float32, never silent."""
-    seconds = np.arange(640 * frames) / 16_000
-    return (0.3 * np.sin(2 * np.pi * 220 * seconds)).astype(np.float32)
+    return (0.3 * np.sin(2 * np.pi * 220 * (np.arange(640 * frames) / 16_000))).astype(np.float32)
 
 
 def talking_clip(path, frames=12, size=256, sound=True, **face):

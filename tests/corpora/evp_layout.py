@@ -94,8 +94,7 @@ def disentangle_shapes(sizes):
     shapes = content_shapes(sizes) | emotion_shapes(sizes)
     shapes |= {"emo_encoder.re_id.0.weight": [4, 5, 3, 3], "emo_encoder.re_id_fc.0.bias": [4]}
     widths = (sizes["content_dim"] + sizes["emotion_dim"], *sizes["decoder"], 1)
-    kernels = ([6, 6], [4, 2], [4, 4], [4, 3], [3, 3])
-    for layer, kernel in enumerate(kernels):
+    for layer, kernel in enumerate(([6, 6], [4, 2], [4, 4], [4, 3], [3, 3])):
         name = f"decoder.decon.{3 * layer}"
         shapes[f"{name}.weight"] = [widths[layer], widths[layer + 1], *kernel]
         shapes[f"{name}.bias"] = [widths[layer + 1]]

@@ -55,8 +55,7 @@ def made_up_model(K: int = 8, E: int = 6, seed: int = 0) -> FaceModel:
     smooth = np.einsum("kdij,nij->knd", rng.normal(size=(K, 3, 3, 3)), squares)
     strength = 0.06 / np.sqrt(1 + np.arange(K))[:, None, None]
     identity = strength * (smooth + 0.1 * rng.normal(size=(K, 68, 3)))
-    centres = mean[rng.choice(MOVING, E)]
-    near = np.exp(-np.square(mean - centres[:, None]).sum(axis=2) / 0.1)
+    near = np.exp(-np.square(mean - mean[rng.choice(MOVING, E)][:, None]).sum(axis=2) / 0.1)
     strength = 0.1 / np.sqrt(1 + np.arange(E) / 4)[:, None, None]
     expression = strength * near[:, :, None] * rng.normal(size=(E, 1, 3))
     expression[:, points.RIGID] = 0

@@ -68,8 +68,7 @@ def write_bfm2009(folder, mesh):
     savemat(folder / "BFM_exp_idx.mat", {"trimIndex": kept[:, None] + 1})
     front = rng.permutation(V)
     savemat(folder / "BFM_front_idx.mat", {"idx": front[:, None] + 1})
-    keypoints = np.argsort(front)[mesh.where]
-    savemat(folder / "facemodel_info.mat", {"keypoints": keypoints[None] + 1})
+    savemat(folder / "facemodel_info.mat", {"keypoints": np.argsort(front)[mesh.where][None] + 1})
     with (folder / "Exp_Pca.bin").open("wb") as file:
         file.write(struct.pack("<i", len(mesh.expression)))
         file.write(rng.normal(size=3 * V).astype("<f4").tobytes())  # its mean, which is left out
@@ -129,8 +128,7 @@ def write_surrey(folder, mesh):
     """Write eos's share folder: version 1, blendshapes beside, 50 of the landmarks named."""
     shape = struct.pack("<I", 1) + eos_pca(mesh.mean, mesh.identity, mesh.identity_std)
     (folder / "sfm_shape_3448.bin").write_bytes(shape + bytes(64))  # colours follow
-    modes = eos_blendshapes(mesh.expression)
-    (folder / "expression_blendshapes_3448.bin").write_bytes(modes)
+    (folder / "expression_blendshapes_3448.bin").write_bytes(eos_blendshapes(mesh.expression))
     lines = ["# Mapping from the 68-point ibug annotations", "[landmark_mappings]"]
     for point in (9, *range(18, 61), 62, 63, 64, 66, 67, 68):
         lines.append(f"{point:2d} = {mesh.where[point - 1]:5d}  # a point (18)")

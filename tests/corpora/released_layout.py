@@ -105,8 +105,7 @@ def _conv(name, inputs, outputs, kernel):
 
 def _norm(name, channels):
     parts = ("weight", "bias", "running_mean", "running_var")
-    shapes = {f"{name}.{part}": [channels] for part in parts}
-    return {**shapes, f"{name}.num_batches_tracked": []}
+    return {**{f"{name}.{part}": [channels] for part in parts}, f"{name}.num_batches_tracked": []}
 
 
 def _random(key, shape, generator):

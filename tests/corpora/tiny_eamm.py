@@ -48,10 +48,8 @@ DESCRIPTION = DisplacementDescription(DISPLACEMENT, SIZE, GAINS)
 def tiny_a2fd(seed=0, teacher=None):
     """Return an A2FD whose keypoints follow sound, pose and source."""
     torch.manual_seed(seed)
-    config = config_for(WIDTHS, CONFIG, teacher)
-    model = A2fd(config)
-    fomm = tiny_fomm()
-    model.start_from(fomm.detector)
+    model = A2fd(config_for(WIDTHS, CONFIG, teacher))
+    model.start_from(tiny_fomm().detector)
     for layer in (*model.audio.modules(), *model.audio_fc, *model.pose):
         if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
             torch.nn.init.kaiming_normal_(layer.weight)
@@ -78,7 +76,6 @@ def write_tiny_runs(root):
     save_a2fd_description(root / "a2fd", speaking.config)
     save_file(speaking.state_dict(), root / "a2fd" / a2fd.WEIGHTS)
     save_displacement_description(root / "displacement", DESCRIPTION)
-    moving = tiny_displacement()
-    save_file(moving.state_dict(), root / "displacement" / displacement.WEIGHTS)
+    save_file(tiny_displacement().state_dict(), root / "displacement" / displacement.WEIGHTS)
     save_face_model(made_up_model(K=3, E=3), root / "face_model.npz")
     return root

@@ -137,8 +137,7 @@ def test_motion_is_that_of_the_source_or_not():
     source = faces(3 * np.sin(time / 4))
     dynamic = faces(1.5 * np.sin(time / 4))
     dynamic[7] = np.nan
-    static = faces(np.where(time % 2, 0.1, -0.1))
-    found = motion_figures(static, dynamic, source)
+    found = motion_figures(faces(np.where(time % 2, 0.1, -0.1)), dynamic, source)
     assert found["brows_r"] == pytest.approx(1)
     assert abs(found["brows_static_r"]) < 0.1
     assert found["brows_static_px"] == pytest.approx(0.1)
@@ -319,8 +318,7 @@ def test_the_command_writes_every_figure_and_picture_and_repeats_itself(runs, co
 
 def test_the_mouth_is_hidden_from_the_emotion_network_alone(runs, corpus, tmp_path):
     networks = open_networks(runs, None)
-    clip = corpus.clips("test_speaker", emotion="happy")[0]
-    frames = networks.frames(clip, [0, 5])
+    frames = networks.frames(corpus.clips("test_speaker", emotion="happy")[0], [0, 5])
     changed = frames.copy()
     changed[:, 20:28, 11:23] = 255
     one, two = networks.features(frames), networks.features(changed)

@@ -67,8 +67,7 @@ def test_equal_draws_are_equal_and_the_input_is_left_alone():
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
     np.testing.assert_array_equal(frames, before)
-    assert one.dtype == np.uint8
-    assert one.shape == frames.shape
+    assert (one.dtype, one.shape) == (np.uint8, frames.shape)
 
 
 def test_a_clip_is_mirrored_as_a_whole_half_of_the_time():
@@ -117,8 +116,7 @@ def test_the_upper_corners_stay_and_the_lower_ones_move_towards_each_other():
     matrix = perspective_matrix(256, 24, 30)
     square = np.array([[[-30, -30], [286, -30], [-30, 286], [286, 286]]], float)
     moved = cv2.perspectiveTransform(square, matrix)[0]
-    wanted = [[-30, -30], [286, -30], [-6, 286], [262, 286]]
-    np.testing.assert_allclose(moved, wanted, atol=1e-3)
+    np.testing.assert_allclose(moved, [[-30, -30], [286, -30], [-6, 286], [262, 286]], atol=1e-3)
 
 
 def test_perspective_is_drawn_for_each_frame_and_leaves_no_black_border():

@@ -92,10 +92,8 @@ def test_the_pull_is_the_share_of_the_way_to_the_other_identity():
     rendered, offset = truth.copy(), np.random.default_rng(2).standard_normal((len(SHAPE), 2))
     rendered[:, SHAPE] += offset  # what FOMM's pictures do to every shape is not the emotion's
     moved[:, SHAPE] += offset
-    again = clip_figures(NAME, rendered, moved, truth, source)
-    assert again.identity_pull == pytest.approx(0.25)
-    brows = clip(face(), OPENING, brows=-10.0)
-    untouched = clip_figures(NAME, truth, brows, truth, source)
+    assert clip_figures(NAME, rendered, moved, truth, source).identity_pull == pytest.approx(0.25)
+    untouched = clip_figures(NAME, truth, clip(face(), OPENING, brows=-10.0), truth, source)
     assert untouched.identity_pull == untouched.shape_shift == 0
     assert set(SHAPE) > set(JAW)
     assert not set(SHAPE) & set(EXPRESSION)

@@ -38,8 +38,7 @@ def rotation_vectors(angles):
 def poses_of(angles, unit=77.0, at=CENTRE):
     """Poses (T, 6) of heads turned by angles (T, 3), `unit` pixels from eye to eye, at a point."""
     vectors = rotation_vectors(angles)
-    rest = np.tile([np.log(unit), *at], (len(vectors), 1))
-    return np.column_stack([vectors, rest])
+    return np.column_stack([vectors, np.tile([np.log(unit), *at], (len(vectors), 1))])
 
 
 def turned(**degrees):
@@ -68,8 +67,7 @@ def test_angles_come_back_from_any_rotation():
 def test_scale_and_place_by_hand():
     """120 units are 224 px of the 256 px crop, 89200 micrometres the distance of the eyes."""
     ahead = to_release(poses_of([[0, 0, 0]]), SAME)[0]
-    depthless = ahead[4:]
-    np.testing.assert_allclose(depthless, ORIGIN, atol=1e-4)
+    np.testing.assert_allclose(ahead[4:], ORIGIN, atol=1e-4)
     assert ahead[3] == pytest.approx(77 * 120 / 224 / 89_200, rel=1e-6)
     moved = to_release(poses_of([[0, 0, 0]], unit=154, at=CENTRE + np.array([22.4, 11.2])), SAME)[0]
     np.testing.assert_allclose(moved[4:] - ahead[4:], [12, -6], atol=1e-4)  # ty counts upwards
@@ -275,8 +273,7 @@ def released(media_root):
 @pytest.mark.data
 def test_released_poses_are_read_and_repeated(released):
     assert len(released) == 15
-    lengths = sorted(len(poses) for poses in released.values())
-    assert lengths == [1] * 12 + [93, 123, 170]
+    assert sorted(len(poses) for poses in released.values()) == [1] * 12 + [93, 123, 170]
     assert pose_for(282, released["14"]).shape == (282, 6)
 
 

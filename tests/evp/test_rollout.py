@@ -50,8 +50,7 @@ def test_each_frame_is_drawn_from_its_maps_and_the_generators_own_frames(
     frames = [truth.frames[:, t] for t in range(previous)]
     for t in range(previous, 6):
         maps = torch.stack([truth.guidance[:, t - k] for k in range(previous, -1, -1)], dim=1)
-        before = torch.stack(frames[t - previous : t], dim=1)
-        drawn = generator(maps, before, level)
+        drawn = generator(maps, torch.stack(frames[t - previous : t], dim=1), level)
         frames.append(drawn.frame)
         found = (made.frames, made.hallucinated, made.flow, made.mask)
         for one, other in zip(found, drawn, strict=True):

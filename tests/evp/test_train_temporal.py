@@ -227,5 +227,4 @@ def test_missing_flow_is_refused_before_anything_is_written(config, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data_prep\.flow"):
         train(without)
     assert not config.run.out.exists()
-    unasked = replace(without, loss=VideoLossConfig(gan=0.1, vgg=0.0, hallucinated=1.0))
-    train(steps(unasked, 1))
+    train(steps(replace(without, loss=VideoLossConfig(gan=0.1, vgg=0.0, hallucinated=1.0)), 1))

@@ -76,8 +76,7 @@ def test_frames_are_spread_evenly_over_the_held_out_clips(tmp_path):
 
 def test_runs_have_the_frames_before_them(tmp_path):
     write_portraits(tmp_path, ("train", *["test_sentence"] * 3), frames=12)
-    data = VideoDataConfig((tmp_path,))
-    chosen = val_frames(data, ValConfig(), PLAIN, previous=2, count=23)
+    chosen = val_frames(VideoDataConfig((tmp_path,)), ValConfig(), PLAIN, previous=2, count=23)
     # 3 beginnings a clip, 2 runs at most: every eighth of 9, from the fifth
     clips = Corpus(tmp_path).clips(split="test_sentence")
     assert run_starts([12] * 3, 2, 2, RUN) == [[], [3], []]
@@ -89,8 +88,7 @@ def test_runs_have_the_frames_before_them(tmp_path):
     np.testing.assert_array_equal(first.guidance, maps[:2])
     train = Corpus(tmp_path).clips(split="train")
     looked_up = [at for _, at in nearest_frames(train, clips[1])[3:11]]
-    nearest = OpenClip(train[0], PLAIN).read(looked_up)[0]
-    np.testing.assert_array_equal(chosen.nearest, nearest)
+    np.testing.assert_array_equal(chosen.nearest, OpenClip(train[0], PLAIN).read(looked_up)[0])
 
 
 def test_clips_too_short_for_a_run_are_refused_with_the_way_out(tmp_path):
@@ -110,8 +108,7 @@ def test_every_run_is_drawn_as_a_video_of_its_own(tmp_path):
     assert result.shape == chosen.frames.shape == (32, 32, 32, 3)
     for number, first in enumerate(chosen.initial):
         run = slice(RUN * number, RUN * (number + 1))
-        wanted = render(generator, chosen.guidance[run], first)
-        np.testing.assert_array_equal(result[run], wanted)
+        np.testing.assert_array_equal(result[run], render(generator, chosen.guidance[run], first))
     single = Generator(1, SMALL).eval()
     alone = val_frames(data, ValConfig(), PLAIN, count=9)
     np.testing.assert_array_equal(render_val(single, alone), render(single, alone.guidance))

@@ -225,8 +225,7 @@ def test_a_face_looks_the_same_in_its_crop_and_turned_in_a_larger_frame():
 
 
 def test_weights_come_back_with_everything_that_is_known_of_them(classifier, tmp_path):
-    path = save_classifier(tmp_path, classifier.network, TOLD)
-    for place in (tmp_path, path):
+    for place in (tmp_path, save_classifier(tmp_path, classifier.network, TOLD)):
         again = load_classifier(place)
         assert again.description == TOLD
         assert not again.network.training
@@ -269,8 +268,7 @@ def test_a_backbone_is_read_without_its_last_layer_and_its_wrapping(tmp_path):
 
 
 def test_a_file_that_is_no_such_backbone_is_refused(tmp_path):
-    wide = Backbone(FanConfig(widths=(8, 8, 8, 8), blocks=1))
-    torch.save(wide.state_dict(), tmp_path / "wide")
+    torch.save(Backbone(FanConfig(widths=(8, 8, 8, 8), blocks=1)).state_dict(), tmp_path / "wide")
     torch.save({"epoch": 1}, tmp_path / "empty")
     (tmp_path / "text").write_text("not weights")
     for name, message in (

@@ -52,8 +52,7 @@ def test_one_frame_is_its_own_video():
 
 
 def test_a_weighted_mean_by_hand():
-    mean = weighted_mean(FEATURES, torch.tensor([[1.0, 3.0]]))
-    assert mean[0].tolist() == [0.25, 0.75]
+    assert weighted_mean(FEATURES, torch.tensor([[1.0, 3.0]]))[0].tolist() == [0.25, 0.75]
 
 
 @pytest.mark.parametrize("attention", ["self", "relation"])
@@ -68,8 +67,7 @@ def test_the_order_of_frames_does_not_matter_but_the_frames_do(attention):
 def test_padding_changes_nothing_whatever_is_in_it(attention):
     fan, video = network(attention).eval(), faces(2, 4)
     there = torch.tensor([[True, True, False, True], [True, False, False, False]])
-    padded = torch.where(there[..., None, None, None], video, torch.nan)
-    logits = fan(padded, there)
+    logits = fan(torch.where(there[..., None, None, None], video, torch.nan), there)
     assert torch.allclose(logits[0], fan(video[:1, [0, 1, 3]])[0], atol=1e-6)
     assert torch.allclose(logits[1], fan(video[1:, :1])[0], atol=1e-6)
     assert not torch.allclose(logits, fan(video), atol=1e-6)
@@ -83,8 +81,7 @@ def test_padding_does_not_enter_the_statistics_of_batch_norm():
     for padding in (0.0, 1.0):
         torch.manual_seed(0)
         fan = Fan(config, 3).train()
-        loss = fan(torch.where(there[..., None, None, None], video, padding), there).sum()
-        loss.backward()
+        fan(torch.where(there[..., None, None, None], video, padding), there).sum().backward()
         states.append([*fan.state_dict().values(), *(p.grad for p in fan.parameters())])
     assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 

@@ -78,14 +78,12 @@ def test_it_reads_the_emotion_of_people_it_has_not_seen(config, corpus):
     assert (told.truth_split, told.truth_clips) == ("test_speaker", 8)
     assert told.truth_correct == found.correct
     assert rows_of(config.run.out)[-1]["val_accuracy"] == pytest.approx(found.rate)
-    assert told.emotions == EMOTIONS
-    assert told.speakers == ("M901", "M902", "M903", "M904")
+    assert (told.emotions, told.speakers) == (EMOTIONS, ("M901", "M902", "M903", "M904"))
     assert told.split_sha256 == split_hash(corpus.clips("train"))
 
 
 def test_a_stopped_run_continues_exactly(config):
-    whole = replace(config, run=replace(config.run, workers=2))
-    train(whole)
+    train(replace(config, run=replace(config.run, workers=2)))
     out = config.run.out.with_name("stopped")
     stopped = replace(config, run=replace(config.run, out=out, steps=3))
     train(stopped)

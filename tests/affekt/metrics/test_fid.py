@@ -57,8 +57,7 @@ def test_fid_is_the_same_with_fewer_rows_than_features():
     ours, theirs = normal(20, seed=1), normal(30, seed=2) + 1
     basis = np.linalg.qr(normal(80, seed=3, size=80))[0][:6]  # 6 orthonormal directions of 80
     assert fid(ours @ basis + 7, theirs @ basis + 7) == pytest.approx(fid(ours, theirs))
-    scatter = np.cov(ours.T) @ np.cov(theirs.T)
-    root = np.sqrt(np.linalg.eigvals(scatter).real).sum()
+    root = np.sqrt(np.linalg.eigvals(np.cov(ours.T) @ np.cov(theirs.T)).real).sum()
     spread = ours.var(axis=0, ddof=1).sum() + theirs.var(axis=0, ddof=1).sum()
     apart = np.square(ours.mean(axis=0) - theirs.mean(axis=0)).sum()
     assert fid(ours, theirs) == pytest.approx(apart + spread - 2 * root)
@@ -283,8 +282,7 @@ def assert_torch_fidelity_agrees(network, weights_file, folder, sides):
 def test_features_depend_neither_on_the_batch_nor_on_the_order(network):
     frames = pictures(3)
     whole = features(network, frames, batch=3)
-    assert whole.shape == (3, 2048)
-    assert whole.dtype == np.float32
+    assert (whole.shape, whole.dtype) == ((3, 2048), np.float32)
     for batch in (1, 2):
         again = features(network, iter(frames[::-1]), batch)[::-1]
         np.testing.assert_allclose(again, whole, rtol=0, atol=1e-5)

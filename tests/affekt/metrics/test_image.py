@@ -24,8 +24,7 @@ from affekt.metrics.image import (
 
 
 def picture(seed=0, size=(48, 40), smooth=True):
-    rng = np.random.default_rng(seed)
-    noise = rng.integers(0, 256, (*size, 3)).astype(float)
+    noise = np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(float)
     for axis in (0, 1) if smooth else ():
         noise = sum(np.roll(noise, k, axis) for k in range(5)) / 5
     return noise.astype(np.uint8)
@@ -165,8 +164,7 @@ def test_brightness_moves_psnr_by_the_known_number_and_leaves_the_structure():
     truth = np.clip(picture(3, (64, 64)), 20, 200)
     for step, decibel in ((8, 30.0691), (16, 24.0485), (32, 18.0279)):  # 20 log10(255 / step)
         assert psnr(truth + np.uint8(step), truth) == pytest.approx(decibel, abs=1e-4)
-    brighter = truth + np.uint8(16)
-    assert 0.95 < ssim_wang(brighter, truth) < 1  # the luminance term alone
+    assert 0.95 < ssim_wang(truth + np.uint8(16), truth) < 1  # the luminance term alone
     assert ssim_wang(255 - truth, truth) < 0  # the same luminances, the structure reversed
 
 
@@ -177,8 +175,7 @@ def clips(frames=5, size=(24, 31), seed=0):
     """Two clips whose first frames are equal."""
     rng = np.random.default_rng(seed)
     truths = np.stack([picture(seed + k, size) for k in range(frames)])
-    noise = rng.integers(-30, 31, truths.shape)
-    results = np.clip(truths + noise, 0, 255).astype(np.uint8)
+    results = np.clip(truths + rng.integers(-30, 31, truths.shape), 0, 255).astype(np.uint8)
     results[0] = truths[0]
     return results, truths
 
@@ -213,8 +210,7 @@ def test_neither_batches_nor_the_order_of_frames_change_a_score(monkeypatch):
     whole = on_the_cpu_in_torch(results, truths)
     for frames in (1, 3, 7):
         monkeypatch.setattr(image, "BATCH_PIXELS", frames * truths[0, ..., 0].size)
-        again = on_the_cpu_in_torch(results[::-1], truths[::-1])
-        for name, values in again.items():
+        for name, values in on_the_cpu_in_torch(results[::-1], truths[::-1]).items():
             np.testing.assert_allclose(values[::-1], whole[name], rtol=0, atol=1e-12)
 
 

@@ -91,8 +91,7 @@ def test_speakers_are_drawn_with_all_their_clips():
     low, high = by_speaker_slowly(values, speakers)
     assert found.value == pytest.approx(values.mean())
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.04)
-    by_clip = mean_interval(values)
-    assert found.half > 1.5 * by_clip.half
+    assert found.half > 1.5 * mean_interval(values).half
 
 
 @pytest.mark.parametrize("clips", [30, 80])
@@ -100,8 +99,7 @@ def test_95_percent_intervals_cover_the_truth_in_about_95_percent(monkeypatch, c
     monkeypatch.setattr(intervals, "DRAWS", 1000)
     rng = np.random.default_rng(11)
     found = [mean_interval(rng.normal(3.0, 1.0, clips)) for _ in range(600)]
-    covered = np.mean([each.low <= 3.0 <= each.high for each in found])
-    assert 0.915 < covered < 0.975
+    assert 0.915 < np.mean([each.low <= 3.0 <= each.high for each in found]) < 0.975
 
 
 def test_where_speakers_differ_only_the_interval_by_speaker_covers(monkeypatch):
@@ -138,8 +136,7 @@ def test_groups_of_any_size_weigh_the_same():
 
 def test_a_macro_mean_draws_within_each_group():
     """Two groups that never vary within: no draw can give another mean of means."""
-    found = macro_interval([1.0] * 7 + [5.0] * 3, ["a"] * 7 + ["b"] * 3)
-    assert found == Interval(3.0, 3.0, 3.0)
+    assert macro_interval([1.0] * 7 + [5.0] * 3, ["a"] * 7 + ["b"] * 3) == Interval(3.0, 3.0, 3.0)
     assert mean_interval([1.0] * 7 + [5.0] * 3).half > 0.5
 
 
@@ -237,8 +234,7 @@ def test_a_share_of_all_is_not_certain():
 
 
 def test_clips_that_hit_and_miss_together_count_as_few():
-    hits = np.repeat([1, 1, 0, 0], 5)
-    found = clustered_share(hits, np.repeat(range(4), 5))
+    found = clustered_share(np.repeat([1, 1, 0, 0], 5), np.repeat(range(4), 5))
     # v = 4/3 (4 x 2.5^2) / 400 = 1/12 against 0.25 / 20: 20 clips count as 3, t of 19 and 3
     bounds = wilson(0.5, 3 * (2.09302 / 3.18245) ** 2)
     assert (found.low, found.high) == pytest.approx(bounds, rel=1e-4)
@@ -266,8 +262,7 @@ def test_the_bounds_of_a_difference_by_hand():
 def drawn(rng, clusters, each, shift):
     """Return hits of normal numbers below `shift`, 0.3 of their variance common to a cluster."""
     common = rng.normal(size=clusters).repeat(each)
-    latent = math.sqrt(0.3) * common + math.sqrt(0.7) * rng.normal(size=clusters * each)
-    return latent < shift
+    return (math.sqrt(0.3) * common + math.sqrt(0.7) * rng.normal(size=clusters * each)) < shift
 
 
 def test_bounds_hold_the_truth_where_those_of_single_clips_do_not():

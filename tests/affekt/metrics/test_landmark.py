@@ -84,8 +84,7 @@ def centred_part(frame, part):
 
 
 def aligned_part(frame, part):
-    onto = similarity(frame[list(RIGID)], RIGID_TEMPLATE[:, :2])
-    return apply(onto, frame)[part]
+    return apply(similarity(frame[list(RIGID)], RIGID_TEMPLATE[:, :2]), frame)[part]
 
 
 @pytest.mark.parametrize(
@@ -223,8 +222,7 @@ def test_raw_velocity_holds_the_heads_motion_by_eat_and_not_by_the_others():
 def test_delay_costs_and_a_frozen_face_has_the_truths_own_motion_as_lvd(convention):
     truth = talking(40, head=0.5)
     late = truth[np.maximum(np.arange(40) - 1, 0)]
-    frozen = np.repeat(truth[:1], 40, axis=0)
-    at_rest = landmark_distances(frozen, truth, convention)
+    at_rest = landmark_distances(np.repeat(truth[:1], 40, axis=0), truth, convention)
     delayed = landmark_distances(late, truth, convention)
     assert at_rest["m_ld"] > delayed["m_ld"] > 0.1
     # LVD prefers no motion to motion one frame late.
@@ -323,7 +321,6 @@ def test_a_swap_counts_when_it_ends_nearer_the_target():
 def test_correlation_is_of_what_both_know_and_unknown_for_a_still_track():
     nan = float("nan")
     first = [0, 1, 2, 3, nan, 100]
-    second = [0, -2, -4, -6, 50, nan]
-    assert correlation(first, second) == pytest.approx(-1)
+    assert correlation(first, [0, -2, -4, -6, 50, nan]) == pytest.approx(-1)
     assert math.isnan(correlation(first, np.ones(6)))
     assert math.isnan(correlation([nan, nan], [1, 2]))

@@ -29,8 +29,7 @@ def test_a_probe_finds_the_minimum_of_its_penalised_loss():
     probe = fit_probe(codes, labels, penalty=0.05)
     weights = torch.from_numpy(probe[-1].coef_.T).requires_grad_()
     bias = torch.from_numpy(probe[-1].intercept_).requires_grad_()
-    standard = torch.from_numpy((codes - codes.mean(0)) / codes.std(0))
-    scores = standard @ weights + bias
+    scores = torch.from_numpy((codes - codes.mean(0)) / codes.std(0)) @ weights + bias
     loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels))
     (loss + 0.05 * weights.square().sum()).backward()
     assert weights.grad.abs().max() < 1e-4
@@ -77,15 +76,13 @@ def test_silhouette_by_hand():
     codes = np.array([[0.0], [1.0], [4.0], [9.0]])
     # cluster 0 holds 0 and 1, cluster 1 holds 4, cluster 2 holds 9
     first = (4 - 1) / 4
-    second = (3 - 1) / 3
-    assert silhouette(codes, [0, 0, 1, 2]) == pytest.approx((first + second + 0 + 0) / 4)
+    assert silhouette(codes, [0, 0, 1, 2]) == pytest.approx((first + (3 - 1) / 3 + 0 + 0) / 4)
     with pytest.raises(ValueError, match="Number of labels is 1"):
         silhouette(codes, [0, 0, 0, 0])
 
 
 def test_the_principal_plane_holds_the_widest_directions():
-    rng = np.random.default_rng(0)
-    spread = rng.normal(size=(200, 5)) * [0.1, 9, 0.1, 3, 0.1] + 50
+    spread = np.random.default_rng(0).normal(size=(200, 5)) * [0.1, 9, 0.1, 3, 0.1] + 50
     plane = principal_plane(spread)
     centred = spread - spread.mean(axis=0)
     for axis, channel in ((0, 1), (1, 3)):

@@ -109,8 +109,7 @@ def test_pictures_too_small_for_the_layers_are_refused():
 
 def test_windows_of_sound_are_the_releases():
     sound = speech(12)
-    samples = np.rint(sound * 32768).astype(np.int16)
-    rows = python_speech_features.mfcc(samples, 16000)
+    rows = python_speech_features.mfcc(np.rint(sound * 32768).astype(np.int16), 16000)
     windows = sound_windows(sound, 12)
     assert windows.shape == (8, 13, 20)
     for frame in range(8):
@@ -137,8 +136,7 @@ def test_sound_is_heard_as_16_bit_samples():
 
 
 def test_scores_are_the_releases_loop():
-    rng = np.random.default_rng(0)
-    video, audio = rng.standard_normal((2, 40, 8))
+    video, audio = np.random.default_rng(0).standard_normal((2, 40, 8))
     padded = np.pad(audio, ((15, 15), (0, 0)))
     rows = []
     for i in range(40):
@@ -166,8 +164,7 @@ def test_scores_by_hand():
 @pytest.mark.parametrize("padding", [True, False])
 @pytest.mark.parametrize("late", [-5, 0, 3])
 def test_a_late_sound_has_a_negative_offset(late, padding):
-    rng = np.random.default_rng(1)
-    video = 3 + rng.standard_normal((40, 8))
+    video = 3 + np.random.default_rng(1).standard_normal((40, 8))
     audio = np.roll(video, late, axis=0)  # sound i + late belongs to picture i
     assert sync_scores(video, audio, padding=padding).offset == -late
 
@@ -251,8 +248,7 @@ def test_what_lies_outside_the_picture_is_the_releases_grey():
     assert (faces[0, :, :2] == 110).all()
     assert (faces[0, 3] == 110).all()
     assert (faces[0, :3, 2:] == (0, 0, 200)).all()
-    beside = cut_faces([frame], Square(50, 50, 3), 5)
-    assert (beside == 110).all()
+    assert (cut_faces([frame], Square(50, 50, 3), 5) == 110).all()
 
 
 def test_bad_clips_are_refused():

@@ -101,8 +101,7 @@ def test_the_multi_way_loss_by_hand():
 
 def test_a_false_pair_is_the_one_that_was_drawn(config):
     """Two windows, genuine 1 and 2 apart, false 3 (picture 0, sound 1) and 19 (1, 0); margin 20."""
-    distances = torch.tensor([[[1.0, 3.0], [19.0, 2.0]]])
-    total = objective(distances, torch.tensor([[1, 0]]), config)
+    total = objective(torch.tensor([[[1.0, 3.0], [19.0, 2.0]]]), torch.tensor([[1, 0]]), config)
     assert total.item() == pytest.approx((1 + 4 + 17**2 + 1) / 8)
 
 

@@ -132,8 +132,7 @@ def test_the_warp_error_equals_a_slow_loop_where_something_new_hides_the_picture
     result = [texture(8), texture(9)]
     wanted, refused = slow_warp_error(result, truth)
     assert refused > 300
-    found = warp_errors({"a": result}, truth)["a"]
-    assert found == pytest.approx(wanted, rel=1e-4)
+    assert warp_errors({"a": result}, truth)["a"] == pytest.approx(wanted, rel=1e-4)
     wanted, _ = slow_warp_error(truth, truth)
     assert warp_errors({"a": truth}, truth)["a"] == pytest.approx(wanted, rel=1e-4)
 
@@ -286,9 +285,7 @@ def test_frames_without_a_face_break_jitter_into_pieces():
 def sound_and_mouth(shift, frames=60):
     rng = np.random.default_rng(0)
     syllables = np.convolve(rng.normal(size=frames + 20), np.ones(3) / 3, "same")
-    level = syllables[10 : 10 + frames]
-    mouth = syllables[10 - shift : 10 - shift + frames]
-    return mouth, level
+    return syllables[10 - shift : 10 - shift + frames], syllables[10 : 10 + frames]
 
 
 @pytest.mark.parametrize("shift", [-4, -1, 0, 1, 7])

@@ -72,8 +72,7 @@ def test_the_paper_size_has_the_releases_shapes():
 @pytest.mark.parametrize(("size", "downscale"), [(32, 2), (96, 2), (40, 1), (16, 4)])
 def test_the_decoder_fits_other_detectors(size, downscale):
     keypoints = replace(KEYPOINTS, downscale=downscale)
-    model = A2fd(A2fdConfig(NARROW, size, keypoints)).eval()
-    _, heatmap = model(*inputs(1, 1, size))
+    _, heatmap = A2fd(A2fdConfig(NARROW, size, keypoints)).eval()(*inputs(1, 1, size))
     side = FommConfig(size, keypoints).heatmap_size
     assert heatmap.shape == (1, 1, 4, side, side)
 
@@ -92,8 +91,7 @@ def frame_by_frame(model, source, windows, pose):
             sound = model.audio_fc(model.audio(windows[:, t, None]).flatten(1))
             code = torch.cat([identity, sound, model.pose(pose[:, t])], dim=1)
             hidden, state = model.lstm(code[:, None], state)
-            features = model.decoder(hidden.reshape(len(source), -1, 1, 1))
-            keypoints, heatmap = model.heads(features)
+            keypoints, heatmap = model.heads(model.decoder(hidden.reshape(len(source), -1, 1, 1)))
             found.append((*keypoints, heatmap))
     return [torch.stack(part, dim=1) for part in zip(*found, strict=True)]
 
@@ -200,8 +198,7 @@ def test_with_lsuv_audio_and_pose_vary_the_lstms_inputs_from_the_start():
     maps = model.audio(windows.flatten(0, 1)[:, None]).flatten(1)
     for layers, given in ((model.audio_fc, maps), (model.pose, pose.flatten(0, 1))):
         first = layers[0](given)
-        second = layers[2](layers[1](first))
-        for units in (first, second):
+        for units in (first, layers[2](layers[1](first))):
             torch.testing.assert_close(
                 units.mean(dim=0), torch.zeros(units.shape[1]), atol=1e-4, rtol=0
             )

@@ -329,8 +329,7 @@ def test_other_widths_than_the_first_phases_are_refused(config, tmp_path):
 
 
 def test_frozen_heads_stay_the_detectors(config):
-    frozen = replace(config, heads="frozen")
-    train(frozen)
+    train(replace(config, heads="frozen"))
     heads = load_fomm(config.fomm).detector.heads.state_dict()
     assert same(load_a2fd(config.run.out).heads.state_dict(), heads)
     other = replace(config, run=replace(config.run, out=config.run.out.with_name("learned")))
@@ -340,7 +339,6 @@ def test_frozen_heads_stay_the_detectors(config):
 
 def test_the_heatmap_term_is_left_out_where_its_weight_is_zero(config):
     train(replace(config, loss=LossConfig(heatmap=0.0, perceptual=0.0)))
-    rows = rows_of(config.run.out)
-    for row in rows:
+    for row in rows_of(config.run.out):
         assert row["total"] == pytest.approx(row["value"] + row["jacobian"], rel=1e-5)
     assert json.loads((config.run.out / "metrics.jsonl").read_text().splitlines()[0])["step"] == 1

@@ -102,8 +102,7 @@ def test_the_encoding_of_two_numbers_is_the_one_by_hand():
 
 def test_without_encoding_keypoints_enter_as_they_are():
     assert torch.equal(positional_encoding(torch.ones(4, 6), 0), torch.ones(4, 6))
-    plain = Displacement(replace(SMALL, frequencies=0))
-    assert plain.predictor.projection[0].in_features == 30
+    assert Displacement(replace(SMALL, frequencies=0)).predictor.projection[0].in_features == 30
     assert Displacement(SMALL).predictor.projection[0].in_features == 30 * 5
 
 
@@ -117,8 +116,7 @@ def test_the_mlp_begins_at_no_displacement():
 
 def test_the_releases_head_gives_position_first_then_the_jacobian_by_rows():
     model = Displacement(replace(SMALL, keypoint_ids=(0, 1, 2, 4), head="release")).eval()
-    rows = torch.arange(24.0).reshape(1, 4, 6)
-    model.predictor.output = Fixed(rows)
+    model.predictor.output = Fixed(torch.arange(24.0).reshape(1, 4, 6))
     value, jacobian = model(torch.rand(1, 3, 16, 16), keypoints(1))
     assert value[0, 1].tolist() == [6, 7]
     assert jacobian[0, 1].tolist() == [[8, 9], [10, 11]]
@@ -145,8 +143,7 @@ def test_displacements_follow_the_emotion_and_the_neutral_keypoints():
     for part in Keypoints._fields:
         other = neutral._replace(**{part: getattr(neutral, part) + 0.3})
         assert not torch.allclose(model(frames, other).value, value, atol=1e-6)
-    features = model.extractor(frames)
-    torch.testing.assert_close(model.predict(features, neutral).value, value)
+    torch.testing.assert_close(model.predict(model.extractor(frames), neutral).value, value)
 
 
 def test_only_the_chosen_keypoints_move_in_their_order_and_by_their_gains():

@@ -62,8 +62,7 @@ def made(tmp_path_factory):
     corpus = make_emotional_corpus(root / "corpus")
     torch.manual_seed(0)
     fomm = make_emotional_fomm(root / "fomm")
-    a2fd = make_still_a2fd(root / "a2fd", fomm)
-    return corpus, fomm, a2fd
+    return corpus, fomm, make_still_a2fd(root / "a2fd", fomm)
 
 
 @pytest.fixture
@@ -106,8 +105,7 @@ def test_it_moves_the_brows_of_unseen_faces_by_another_ones_emotion(config, made
     assert displacement_metrics(model, description, swapped)["value_ratio"] > 1.2
 
     for one in measured:  # up for happy, down for angry; lips and eyes stay
-        moved = with_emotion(model, description, one)
-        rise = (moved.value - one.neutral.value).mean(dim=0)
+        rise = (with_emotion(model, description, one).value - one.neutral.value).mean(dim=0)
         assert (rise[1, 1] < 0) == (one.pair.clip.emotion == "happy")
         assert not rise[[0, 2]].any()
 
@@ -287,8 +285,7 @@ def test_a_cached_run_of_a_longer_clip_belongs_to_its_frames(made, tmp_path):
     assert len({span.start for span in clips.spans}) > 1
     for draw in range(24):
         clip, item = clips.clips[draw % 8], clips[draw]
-        found = clips.cache[clip.id].teacher.value
-        assert found.shape == (5, 3, 2)
+        assert clips.cache[clip.id].teacher.value.shape == (5, 3, 2)
         with torch.no_grad():
             seen = fomm.detector(item["emotion"]).value  # not augmented here
         torch.testing.assert_close(item["teacher_value"], seen)
@@ -302,8 +299,7 @@ def test_validation_pairs_take_the_emotion_from_another_identity(made):
     for clip, source, picture in pairs:
         assert source.speaker not in (clip.speaker, "M901", "M902", "M903", "M904")
         assert source.emotion == clip.emotion != "neutral"
-        assert picture.speaker == clip.speaker
-        assert picture.emotion == "neutral"
+        assert (picture.speaker, picture.emotion) == (clip.speaker, "neutral")
     assert len(val_pairs(made[0], ValConfig("test_speaker", clips=3))) == 3
     assert val_pairs(made[0], ValConfig("none")) == []
 
@@ -311,8 +307,7 @@ def test_validation_pairs_take_the_emotion_from_another_identity(made):
 def test_a_source_that_is_too_short_begins_again(made):
     corpus, fomm, a2fd = made
     pair = val_pairs(corpus, ValConfig("test_speaker"))[0]
-    short = replace(pair.source, frames=4)
-    prepared = prepare(fomm, a2fd, pair._replace(source=short))
+    prepared = prepare(fomm, a2fd, pair._replace(source=replace(pair.source, frames=4)))
     frames = clip_frames(pair.source, 0, 4, 32)
     np.testing.assert_array_equal(prepared.source, frames[[0, 1, 2, 3, 0, 1, 2, 3, 0, 1]])
 

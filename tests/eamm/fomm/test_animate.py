@@ -23,8 +23,7 @@ from tests.corpora.tiny_fomm import SIZE, tiny_fomm
 def random_keypoints(frames, seed=0):
     draw = torch.Generator().manual_seed(seed)
     value = torch.rand((frames, 5, 2), generator=draw) * 1.6 - 0.8
-    jacobian = torch.eye(2) + 0.3 * torch.randn((frames, 5, 2, 2), generator=draw)
-    return Keypoints(value, jacobian)
+    return Keypoints(value, torch.eye(2) + 0.3 * torch.randn((frames, 5, 2, 2), generator=draw))
 
 
 def frame(keypoints, k):
@@ -53,8 +52,7 @@ def test_a_driver_of_half_the_size_moves_the_source_by_twice_as_much():
     driving = Keypoints(0.5 * source.value + torch.tensor([0.2, -0.1]), source.jacobian)
     scale = movement_scale(source, driving)
     assert scale == pytest.approx(2)
-    shifted = Keypoints(driving.value + 0.1, driving.jacobian)
-    moved = relative(source, shifted, driving, scale)
+    moved = relative(source, Keypoints(driving.value + 0.1, driving.jacobian), driving, scale)
     torch.testing.assert_close(moved.value, source.value + 0.2)
 
 
@@ -136,8 +134,7 @@ def test_the_source_is_encoded_once(animator, source, monkeypatch):
     monkeypatch.setattr(
         Generator, "encode", lambda self, frames: calls.append(len(frames)) or encode(self, frames)
     )
-    again = Animator(animator.fomm, source)
-    assert len(list(again.reenact(talking(4, SIZE)))) == 4
+    assert len(list(Animator(animator.fomm, source).reenact(talking(4, SIZE)))) == 4
     assert calls == [1]
 
 

@@ -83,8 +83,7 @@ def test_the_identity_flow_leaves_a_picture_untouched_only_with_aligned_corners(
     frames = torch.rand(1, 3, 16, 16)
     grid = coordinate_grid(16, 16, frames)[None]
     assert torch.allclose(warp_by_grid(frames, grid, align_corners=True), frames, atol=1e-5)
-    white = torch.ones(1, 1, 16, 16)
-    darkened = warp_by_grid(white, grid, align_corners=False)
+    darkened = warp_by_grid(torch.ones(1, 1, 16, 16), grid, align_corners=False)
     assert darkened[0, 0, 8, 8] == pytest.approx(1)
     assert darkened[0, 0, 8, 0] == pytest.approx(0.5, abs=1e-5)
     assert darkened[0, 0, 0, 0] == pytest.approx(0.25, abs=1e-5)
@@ -179,8 +178,7 @@ def test_skips_show_the_moved_source_itself_where_nothing_is_hidden():
 
 @pytest.mark.parametrize("skips", [False, True])
 def test_a_source_encoded_once_gives_the_same_frames(skips):
-    config = replace(SMALL, generator=replace(SMALL.generator, skips=skips))
-    fomm = Fomm(config).eval()
+    fomm = Fomm(replace(SMALL, generator=replace(SMALL.generator, skips=skips))).eval()
     source, driving = torch.rand(2, 1, 3, 32, 32)
     keypoints = fomm.detector(source), fomm.detector(driving)
     once = fomm.generator.encode(source)

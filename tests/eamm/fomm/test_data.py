@@ -74,16 +74,14 @@ def test_an_index_goes_to_its_identity_and_any_of_its_clips(corpus):
 
 
 def test_two_different_frames_of_one_clip_the_earlier_first(corpus):
-    pairs = pairs_of(corpus, flips=False)
-    drawn = all_marks(pairs)
+    drawn = all_marks(pairs_of(corpus, flips=False))
     assert all(source[0] == driving[0] for source, driving in drawn)
     assert all(source[1] < driving[1] for source, driving in drawn)
     assert not any(mark[2] for pair in drawn for mark in pair)
 
 
 def test_half_the_pairs_run_backwards_and_a_quarter_are_mirrored(corpus):
-    pairs = pairs_of(corpus, repeats=200)
-    drawn = all_marks(pairs)
+    drawn = all_marks(pairs_of(corpus, repeats=200))
     backwards = np.array([source[1] > driving[1] for source, driving in drawn])
     mirrored = np.array([source[2] for source, _ in drawn])
     assert all(source[2] == driving[2] for source, driving in drawn)
@@ -93,8 +91,7 @@ def test_half_the_pairs_run_backwards_and_a_quarter_are_mirrored(corpus):
 
 
 def test_pairs_across_clips_are_of_one_identity(corpus):
-    pairs = pairs_of(corpus, repeats=150, across_clips=0.3)
-    drawn = all_marks(pairs)
+    drawn = all_marks(pairs_of(corpus, repeats=150, across_clips=0.3))
     assert all(source[0] // 3 == driving[0] // 3 for source, driving in drawn)
     across = np.mean([source[0] != driving[0] for source, driving in drawn])
     assert across == pytest.approx(0.3, abs=0.06)
@@ -108,8 +105,7 @@ def test_pairs_repeat_from_seed_and_index_alone(corpus):
 
 
 def test_supervising_landmarks_are_group_means_and_are_mirrored_with_the_picture(corpus):
-    groups = ((0, 16), (30,), (16,))
-    pairs = pairs_of(corpus, landmarks=groups, repeats=20)
+    pairs = pairs_of(corpus, landmarks=((0, 16), (30,), (16,)), repeats=20)
     centre = lambda pixel: 2 * pixel / (SIZE - 1) - 1  # noqa: E731
     seen = set()
     for pair in map(pairs.__getitem__, range(len(pairs))):

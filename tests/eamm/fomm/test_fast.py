@@ -163,16 +163,14 @@ def test_bfloat16_stays_near_and_is_no_float32():
         for fast in (exact, rough)
     ]
     assert drawn[1].dtype == torch.float32
-    error = (drawn[0] - drawn[1]).square().mean()
-    assert 1e-12 < error < 10 ** (-40 / 10)  # 40 dB
+    assert 1e-12 < (drawn[0] - drawn[1]).square().mean() < 10 ** (-40 / 10)  # 40 dB
 
 
 @pytest.mark.parametrize("sides", [(5, 7), (1, 1), (8, 8)])
 def test_a_convolution_before_upsampling_is_the_one_after_it_at_borders_too(sides):
     features = torch.rand(2, 3, *sides, dtype=torch.float64)
     weight, bias = torch.rand(4, 3, 3, 3).double(), torch.rand(4).double()
-    upsampled = F.interpolate(features, scale_factor=2.0)
-    wanted = F.conv2d(upsampled, weight, bias, padding=1)
+    wanted = F.conv2d(F.interpolate(features, scale_factor=2.0), weight, bias, padding=1)
     phases = F.conv2d(features, subpixel(weight), bias.repeat(4), padding=1)
     torch.testing.assert_close(interleaved(phases), wanted, atol=1e-12, rtol=0)
     last = phases.contiguous(memory_format=torch.channels_last)
@@ -270,11 +268,9 @@ def test_the_whole_network_works_without_nnpack(monkeypatch, fresh_nnpack):
 
 def test_nothing_moves_under_equal_keypoints():
     """With the generator's part left out: the flow is the identity."""
-    fomm = settled(small_config())
-    fast = FastFomm(fomm)
+    fast = FastFomm(settled(small_config()))
     source = pictures(1, 64)
-    value = torch.rand(1, 3, 2) - 0.5
-    still = Keypoints(value, torch.eye(2).expand(1, 3, 2, 2))
+    still = Keypoints(torch.rand(1, 3, 2) - 0.5, torch.eye(2).expand(1, 3, 2, 2))
     flow = fast.generator.motion.of_small(fast.prepare(source).small, still, still).flow
     x = torch.linspace(-1, 1, 32)
     grid = torch.stack(torch.meshgrid(x, x, indexing="xy"), dim=-1)

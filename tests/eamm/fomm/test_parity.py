@@ -41,8 +41,7 @@ def imported(request, released, tmp_path_factory):
 
 def pictures(count=2, size=SIZE, seed=5):
     """Smooth random pictures, so that a shift of half a pixel is no noise."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand((count, 3, 9, 9), generator=generator)
+    coarse = torch.rand((count, 3, 9, 9), generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(
         coarse, size=(size, size), mode="bicubic", align_corners=True
     ).clamp(0, 1)

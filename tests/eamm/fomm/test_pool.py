@@ -82,5 +82,4 @@ def test_what_makes_no_sense_is_refused_at_once(clip):
 def test_no_keypoints_make_no_frames_and_no_process(clip, monkeypatch):
     fomm, source, keypoints, _, _ = clip
     monkeypatch.setattr(pool, "_started", None)
-    frames = render_frames(fomm, source, keypoints, [], PoolConfig(workers=1))
-    assert list(frames) == []
+    assert list(render_frames(fomm, source, keypoints, [], PoolConfig(workers=1))) == []

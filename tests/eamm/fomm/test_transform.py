@@ -30,8 +30,7 @@ def test_the_jacobian_is_autograds(transform):
 
 
 def test_the_spline_adds_one_number_to_x_and_y():
-    affine = torch.eye(2, 3)[None]
-    one = Transform(affine, torch.tensor([[0.5, 0.0]]), torch.tensor([[2.0]]))
+    one = Transform(torch.eye(2, 3)[None], torch.tensor([[0.5, 0.0]]), torch.tensor([[2.0]]))
     moved = one.points(torch.zeros(1, 1, 2))[0, 0]
     # r = 0.5 (L1): 2 * 0.25 * log(0.5)
     assert moved.tolist() == pytest.approx([-0.3466, -0.3466], abs=1e-4)
@@ -72,8 +71,7 @@ def test_frames_are_reflected_at_their_border():
 
 def test_draws_are_as_strong_as_configured():
     drawn = random_transform(4000, TransformConfig(), torch.zeros(1))
-    difference = drawn.affine - torch.eye(2, 3)
-    assert difference.std().item() == pytest.approx(0.05, rel=0.03)
+    assert (drawn.affine - torch.eye(2, 3)).std().item() == pytest.approx(0.05, rel=0.03)
     assert drawn.weights.std().item() == pytest.approx(0.005, rel=0.03)
     assert drawn.control.shape == (25, 2)
     assert drawn.control[[0, 24]].tolist() == [[-1, -1], [1, 1]]

@@ -29,8 +29,7 @@ def test_the_content_is_read_as_rgb_whatever_the_format_and_the_name(tmp_path, s
     few = COLOURS // 64 * 64  # GIF holds 256 colours
     path = tmp_path / f"picture.{suffix}"
     Image.fromarray(few).save(path, **({"lossless": True} if suffix == "webp" else {}))
-    misnamed = path.rename(tmp_path / "picture.jpg")
-    np.testing.assert_array_equal(read_picture(misnamed), few)
+    np.testing.assert_array_equal(read_picture(path.rename(tmp_path / "picture.jpg")), few)
 
 
 def test_modes_become_rgb(tmp_path):
@@ -64,8 +63,7 @@ def test_transparent_pixels_lie_over_white(tmp_path):
     half = (COLOURS[:, 5:10] * (128 / 255) + 255 * (127 / 255)).round()
     assert np.abs(read[:, 5:10] - half).max() <= 1
     palette = Image.fromarray(COLOURS // 64 * 64).convert("P", palette=Image.Palette.ADAPTIVE)
-    index = palette.getpixel((3, 3))
-    palette.save(tmp_path / "palette.png", transparency=index)
+    palette.save(tmp_path / "palette.png", transparency=palette.getpixel((3, 3)))
     assert (read_picture(tmp_path / "palette.png")[3, 3] == BACKGROUND).all()
 
 
@@ -154,10 +152,8 @@ def test_the_face_lies_on_the_template_wherever_it_was_and_however_large(tmp_pat
         assert portrait.stored.shape == (128, 128, 3)
         there = portrait.crop.to_stored(portrait.landmarks)[list(RIGID)]
         eyes = there[[4, 7]]  # outer corners; the drawn face is not the template's
-        wanted = (EAMM_TEMPLATE[[4, 7]] + 0.5) / 2 - 0.5
-        assert np.abs(eyes - wanted).max() < 5
-        again = detector.detect(portrait.stored)
-        assert np.abs(again.points[list(RIGID)] - there).max() < 3
+        assert np.abs(eyes - ((EAMM_TEMPLATE[[4, 7]] + 0.5) / 2 - 0.5)).max() < 5
+        assert np.abs(detector.detect(portrait.stored).points[list(RIGID)] - there).max() < 3
     Image.fromarray(draw_face(48, height=0.8)).save(tmp_path / "tiny.png")
     assert load_portrait(tmp_path / "tiny.png", 64, detector, "eamm").landmarks is not None
 
@@ -247,16 +243,14 @@ def test_the_driving_video_is_cut_around_its_first_face(tmp_path, detector):
     assert driving.initial is None
     like = detector.detect(draw_face(256, mouth=1)).points  # widest open at frame 3
     best = load_driving(video, 64, detector, "eamm", like).initial
-    distances = [np.abs(best.astype(int) - frame).mean() for frame in frames]
-    assert int(np.argmin(distances)) == 3
+    assert int(np.argmin([np.abs(best.astype(int) - frame).mean() for frame in frames])) == 3
 
 
 @pytest.mark.data
 def test_real_portraits_lie_on_the_template(media_root, detector):
     found = 0
     for path in sorted((media_root / "portraits").iterdir()):
-        portrait = load_portrait(path, 256, detector, "eamm")
-        again = detector.detect(portrait.stored)
+        again = detector.detect(load_portrait(path, 256, detector, "eamm").stored)
         error = again.points[list(RIGID)] - EAMM_TEMPLATE
         assert np.sqrt(np.square(error).sum(axis=1).mean()) < 12, path
         found += 1

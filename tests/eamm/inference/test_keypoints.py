@@ -121,8 +121,7 @@ def test_a_blend_is_between_its_sources():
 
 def test_intensity_scales_what_moves_and_leaves_the_rest(neutral):
     model = tiny_displacement()
-    features = torch.rand((T, 16))
-    moved = displacements(model, features, neutral)
+    moved = displacements(model, torch.rand((T, 16)), neutral)
     assert moved.value.shape == (T, 2, 2)
     one = with_emotion(model, neutral, moved, GAINS)
     for intensity in (0.0, 0.5, 2.0):
@@ -158,8 +157,7 @@ def test_the_emotion_of_a_clip_is_joined_from_its_parts(tmp_path, neutral):
     found = emotional_keypoints(model, DESCRIPTION, [clip], wanted, neutral, smooth=True)
     features = clip.features[loop(9, T, "ping-pong")]
     moved = smoothed(displacements(model, features, neutral), DISPLACEMENT_FILTER)
-    by_hand = with_emotion(model, neutral, moved, GAINS, 0.7)
-    torch.testing.assert_close(found, by_hand)
+    torch.testing.assert_close(found, with_emotion(model, neutral, moved, GAINS, 0.7))
     rough = emotional_keypoints(model, DESCRIPTION, [clip], wanted, neutral, smooth=False)
     assert (rough.value - found.value).abs().max() > 1e-4
 

@@ -91,8 +91,7 @@ def test_every_weight_of_eamm_is_mapped_or_left_out_with_a_reason(eamm, eamm_par
     assert not mapped & left
     counts = {reason: len(names) for reason, names in report.left_out.items()}
     assert sum(counts.values()) == 99 + 71 + 14 + 1 + 2
-    dead = [count for reason, count in counts.items() if "StyleGAN2" in reason]
-    assert dead == [99]
+    assert [count for reason, count in counts.items() if "StyleGAN2" in reason] == [99]
     assert {"audio_feature of 5-3000.pth.tar", "kp_detector_a of 5-3000.pth.tar"} <= left
     assert {"fc.weight", "fc_n.0.bias", "final_10.3.weight"} <= {
         name.removeprefix("emo_detector.") for name in left
@@ -187,8 +186,7 @@ def test_a_spectral_norm_of_torch_1_0_gives_the_same_weight(tmp_path, with_copy)
     critic = released["discriminator"]
     for key in [key for key in critic if key.endswith("weight_orig")]:
         stem = key.removesuffix("_orig")
-        matrix = critic[key].flatten(1)
-        sigma = critic[f"{stem}_u"] @ matrix @ critic.pop(f"{stem}_v")
+        sigma = critic[f"{stem}_u"] @ critic[key].flatten(1) @ critic.pop(f"{stem}_v")
         if with_copy:
             critic[stem] = critic[key] / sigma
     old = import_released([save(released, tmp_path / "old.pth.tar")], tmp_path / "old")
@@ -212,8 +210,7 @@ def test_of_two_files_with_the_same_network_the_first_one_counts(tmp_path):
     report = import_released(files, tmp_path / "out")
     fomm = load_fomm(tmp_path / "out")
     assert torch.equal(fomm.generator.final.bias, tuned["generator"]["final.bias"])
-    heads = original["kp_detector"]["kp.bias"]
-    assert torch.equal(fomm.detector.heads.kp.bias, heads)
+    assert torch.equal(fomm.detector.heads.kp.bias, original["kp_detector"]["kp.bias"])
     assert report.left_out == {
         "that of fine-tuned.pth.tar was given first": ["generator of 124_52000.pth.tar"]
     }
@@ -274,8 +271,7 @@ class Trap:
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    released = small_fomm(discriminator=None)
-    file = save({**released, "epoch": Trap()}, tmp_path / "vox.pth.tar")
+    file = save({**small_fomm(discriminator=None), "epoch": Trap()}, tmp_path / "vox.pth.tar")
     with pytest.raises(ValueError, match="more than tensors"):
         import_released([file], tmp_path / "out")
     assert not (tmp_path / "trapped").exists()
@@ -301,8 +297,7 @@ def altered(released, changes):
 
 @pytest.mark.parametrize("words", MISFITS)
 def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, words):
-    released = altered(small_fomm(discriminator=None), MISFITS[words])
-    file = save(released, tmp_path / "vox.pth.tar")
+    file = save(altered(small_fomm(discriminator=None), MISFITS[words]), tmp_path / "vox.pth.tar")
     with pytest.raises(ValueError, match=words) as refusal:
         import_released([file], tmp_path / "out")
     assert str(file) in str(refusal.value)
@@ -346,8 +341,7 @@ def test_a_failed_import_leaves_the_former_one(tmp_path):
 
 
 def test_the_command_prints_a_summary_and_ends_wrong_files_in_one_line(tmp_path, capsys):
-    released = {**small_fomm(), "optimizer_generator": {}}
-    file = save(released, tmp_path / "vox.pth.tar")
+    file = save({**small_fomm(), "optimizer_generator": {}}, tmp_path / "vox.pth.tar")
     main([str(file), "--out", str(tmp_path / "out"), "--align-corners", "false", "--size", "64"])
     printed = capsys.readouterr().out
     assert "wrote fomm:" in printed

@@ -131,8 +131,7 @@ def test_a_shift_moves_frame_and_map_together_and_depends_on_the_draw_alone(data
     seen = set()
     for draw in range(40):
         frame, moved = still[draw]["frames"][0], shaken[draw]
-        again = PortraitClips(clips, PLAIN, shift=5)[draw]
-        assert torch.equal(moved["frames"], again["frames"])
+        assert torch.equal(moved["frames"], PortraitClips(clips, PLAIN, shift=5)[draw]["frames"])
         places = [(x, y) for x in range(-5, 6) for y in range(-5, 6)]
         inner = slice(6, -6)
         fits = [
@@ -155,8 +154,7 @@ def test_the_size_is_the_generators(data):
     frames, maps = OpenClip(clip, GuidanceConfig("distance", 32)).read([4, 7])
     assert (frames.shape, maps.shape) == ((2, 32, 32, 3), (2, 15, 32, 32))
     large, _ = OpenClip(clip, GuidanceConfig("plain", SIZE)).read([4])
-    means = large[0].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))
-    assert np.abs(frames[0] - means).max() <= 1
+    assert np.abs(frames[0] - large[0].reshape(32, 2, 32, 2, 3).mean(axis=(1, 3))).max() <= 1
 
 
 def test_the_nearest_frame_of_a_training_clip_is_itself(data):

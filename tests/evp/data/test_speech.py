@@ -74,8 +74,7 @@ def test_the_window_of_every_fourth_row_is_the_video_frames():
 def test_an_epoch_shows_each_training_window_once_with_its_label(corpus):
     data = EmotionWindows(corpus, "train", seed=0)
     seen = [data[draw] for draw in range(len(data))]
-    places = {tags(item["window"]) for item in seen}
-    assert len(places) == len(seen) == 23 * FRAMES
+    assert len({tags(item["window"]) for item in seen}) == len(seen) == 23 * FRAMES
     assert all(int(item["emotion"]) == tags(item["window"])[2] for item in seen)
     assert all(tags(item["window"])[1] != 4 for item in seen)
 
@@ -212,8 +211,7 @@ def test_another_clips_emotion_is_of_the_same_speaker_and_emotion(corpus):
 def test_a_clip_shorter_than_a_sequence_holds_its_last_frame(corpus):
     space = fit_space(corpus, "2d", 2)
     data = LandmarkClips(clips_of(corpus, "train"), space, "2d", 12, "window", seed=0)
-    frames = [tags(window)[3] // 4 for window in data[0]["windows"]]
-    assert frames == [*range(FRAMES), 8, 8, 8]
+    assert [tags(window)[3] // 4 for window in data[0]["windows"]] == [*range(FRAMES), 8, 8, 8]
 
 
 def test_nan_landmarks_stop_before_training_and_name_the_file(corpus):

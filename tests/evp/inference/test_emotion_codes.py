@@ -95,8 +95,7 @@ def test_unknown_and_unheard_labels_are_refused():
 
 def test_a_clips_code_is_the_mean_over_its_windows(corpus):
     clips = corpus.clips()[:3]
-    codes = clip_codes(Means(), clips)
-    for code, clip in zip(codes, clips, strict=True):
+    for code, clip in zip(clip_codes(Means(), clips), clips, strict=True):
         np.testing.assert_allclose(code, clip.windows().mean(axis=(0, 1)), atol=1e-4)
 
 

@@ -33,10 +33,8 @@ def write(folder, content, name="track.json"):
 @pytest.mark.parametrize(("content", "name"), [(JSON, "track.json"), (CSV, "track.csv")])
 def test_json_and_csv_say_the_same(tmp_path, content, name):
     track = read_track(write(tmp_path, content, name))
-    assert track.labels == ("happy", "sad")
-    assert track.times == (1.0, 3.0)
-    assert track.weights == ((1.0, 0.0), (0.25, 0.75))
-    assert track.interpolation == "smooth"
+    assert (track.labels, track.times) == (("happy", "sad"), (1.0, 3.0))
+    assert (track.weights, track.interpolation) == (((1.0, 0.0), (0.25, 0.75)), "smooth")
 
 
 def test_between_two_points_weights_follow_the_curve_and_outside_they_are_held():
@@ -179,8 +177,7 @@ def face(run, sound, **emotion):
 def test_a_constant_schedule_is_the_label(run, sound, tmp_path):
     wanted = face(run, sound, label="happy")
     once = write(tmp_path, "time,happy,angry\n0,1,0\n", "once.csv")
-    twice = write(tmp_path, "time,happy,angry\n0.3,1,0\n1,1,0\n", "twice.csv")
-    for track in (once, twice):
+    for track in (once, write(tmp_path, "time,happy,angry\n0.3,1,0\n1,1,0\n", "twice.csv")):
         np.testing.assert_array_equal(face(run, sound, track=track), wanted)
 
 

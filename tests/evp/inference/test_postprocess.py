@@ -136,8 +136,7 @@ def test_silent_frames_are_those_of_the_releases_rule(parts, expected):
 
 
 def test_a_wave_may_be_loud_and_add_up_to_nothing():
-    wave = np.tile([0.5, -0.5], 20 * FRAME // 2)
-    assert silent_frames(wave, 20, RULE).all()
+    assert silent_frames(np.tile([0.5, -0.5], 20 * FRAME // 2), 20, RULE).all()
 
 
 def test_the_threshold_is_a_setting():
@@ -147,8 +146,7 @@ def test_the_threshold_is_a_setting():
 
 
 def test_the_level_finds_pauses_with_noise_and_an_offset():
-    rng = np.random.default_rng(0)
-    noise = rng.normal(0, 1, 85 * FRAME)
+    noise = np.random.default_rng(0).normal(0, 1, 85 * FRAME)
     gain = np.repeat([0.2, 0.2 / 10 ** (26 / 20), 0.2, 0.2 / 10 ** (24 / 20)], [30, 20, 15, 20])
     recorded = noise * gain.repeat(FRAME) + 0.05
     assert not silent_frames(recorded, 85, RULE).any()
@@ -210,8 +208,7 @@ def test_a_pause_of_any_length_can_be_closed(length):
     face = np.zeros((length + 2, 68, 2))
     face[:, 66, 1] = 10.0
     face[0, 66, 1] = 0.0
-    mask = np.array([False] + [True] * length + [False])
-    share = closed_where(face, mask)[1:-1, 66, 1] / 10
+    share = closed_where(face, np.array([False] + [True] * length + [False]))[1:-1, 66, 1] / 10
     np.testing.assert_allclose(share, share[::-1], rtol=1e-12)
     assert share[0] == 0.8
     assert (share < 1).all()

@@ -67,8 +67,7 @@ def test_every_held_out_clip_is_predicted_from_its_own_sound_and_its_speakers_fa
     assert write_predictions(run, corpus, "test_sentence", out) == 6
     predictor, clips = load_predictor(run), corpus.clips("test_sentence")
     record = read_json(out / "predictions.json")
-    assert record["view"] == "2d"
-    assert record["split"] == "test_sentence"
+    assert (record["view"], record["split"]) == ("2d", "test_sentence")
     assert record["clips"] == [clip.id for clip in clips]
     for clip in clips:
         written = np.load(out / f"{clip.id}.npy")
@@ -113,8 +112,7 @@ def test_other_emotions_or_an_empty_split_are_refused_and_nothing_is_written(cor
 def test_the_command_takes_the_runs_own_corpus_and_says_how_many(
     run, tmp_path, capsys, monkeypatch
 ):
-    arguments = ["predict", str(run), "--out", str(tmp_path / "out")]
-    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(sys, "argv", ["predict", str(run), "--out", str(tmp_path / "out")])
     predict.main()
     assert capsys.readouterr().out == f"6 clips in {tmp_path / 'out'}\n"
 

@@ -61,8 +61,7 @@ def test_a_temporal_generator_goes_on_from_its_own_frames():
             frames.append(generator(seen[None, t : t + 3], before[None]).frame[0])
     wanted = grey_levels(torch.stack(frames[2:]))
     found = render(generator, maps, first)
-    assert found.shape == (5, 16, 16, 3)
-    assert found.dtype == np.uint8
+    assert (found.shape, found.dtype) == ((5, 16, 16, 3), np.uint8)
     assert np.abs(found.astype(int) - wanted).max() <= 1  # of rounding
 
 

@@ -59,8 +59,7 @@ def test_the_papers_network_has_f_a_of_256_three_lstm_layers_and_a_two_layer_hea
     model = Audio2Landmark(Audio2LandmarkConfig(), 256 + 128)
     lstm = 4 * 256 * ((256 + 384) + 256 + 2 + 2 * (256 + 256 + 2))
     assert sum(p.numel() for p in model.lstm.parameters()) == lstm
-    head = 256 * 256 + 256 + 256 * 136 + 136
-    assert sum(p.numel() for p in model.head.parameters()) == head
+    assert sum(p.numel() for p in model.head.parameters()) == 256 * 256 + 256 + 256 * 136 + 136
     assert model.identity[2].out_features == 256
 
 
@@ -93,8 +92,7 @@ def test_a_face_does_not_depend_on_later_sound_beyond_its_window():
 
 
 def _windows(mfcc):
-    view = np.lib.stride_tricks.sliding_window_view(mfcc[:, 1:], 28, axis=0)
-    return view[::4].swapaxes(1, 2)
+    return np.lib.stride_tricks.sliding_window_view(mfcc[:, 1:], 28, axis=0)[::4].swapaxes(1, 2)
 
 
 def test_a_whole_clip_at_once_is_frame_by_frame():
@@ -213,8 +211,7 @@ def test_a_frozen_encoder_keeps_weights_and_batch_statistics(config):
     train(tuned)
     after = load_encoders(tuned.run.out)
     for part in (before.content, before.emotion):
-        name = "content" if part is before.content else "emotion"
-        changed = getattr(after, name).state_dict()
+        changed = getattr(after, "content" if part is before.content else "emotion").state_dict()
         assert not torch.equal(changed["dense.0.weight"], part.state_dict()["dense.0.weight"])
         mean = "convolutions.0.1.running_mean"
         assert not torch.equal(changed[mean], part.state_dict()[mean])

@@ -26,8 +26,7 @@ def moving(config=SMALL, channels=1):
 def seen(config=SMALL, batch=2, channels=1, size=SIZE):
     generator = torch.Generator().manual_seed(1)
     maps = torch.rand(batch, config.previous + 1, channels, size, size, generator=generator)
-    frames = 2 * torch.rand(batch, config.previous, 3, size, size, generator=generator) - 1
-    return maps, frames
+    return maps, 2 * torch.rand(batch, config.previous, 3, size, size, generator=generator) - 1
 
 
 @torch.no_grad()
@@ -83,8 +82,7 @@ def test_every_map_and_every_frame_before_reaches_picture_flow_and_mask(level, k
     generator, inputs = moving(), seen(size=SIZE >> level)
     base = generator(*inputs, level)
     inputs[kind][0, number] = torch.rand_like(inputs[kind][0, number])
-    touched = generator(*inputs, level)
-    for one, other in zip(base, touched, strict=True):
+    for one, other in zip(base, generator(*inputs, level), strict=True):
         assert (one[0] - other[0]).abs().max() > 1e-4
         torch.testing.assert_close(one[1], other[1])  # of another sequence
 

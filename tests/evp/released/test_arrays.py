@@ -29,8 +29,7 @@ def test_predicted_faces_become_pixels(tmp_path):
     np.save(tmp_path / "M003.npy", predicted.reshape(4, 106, 2).astype(np.float32))
     np.save(tmp_path / "mouth_open.npy", mean + 0.01)
     files += [tmp_path / "M003.npy", tmp_path / "mouth_open.npy"]
-    report = import_released(files, tmp_path / "out", "M003")
-    assert report.arrays["landmarks/M003"] == "4 faces"
+    assert import_released(files, tmp_path / "out", "M003").arrays["landmarks/M003"] == "4 faces"
     faces = np.load(tmp_path / "out" / "landmarks" / "M003.npy")
     assert faces.dtype == np.float32
     np.testing.assert_allclose(faces, 255 * predicted.reshape(4, 106, 2), atol=1e-3)

@@ -115,8 +115,7 @@ def test_the_networks_compute_what_the_releases_do(everything):
         for away in (torch.zeros(3), torch.tensor([0.3, -0.2, 0.1])):  # 0: the public template
             template = mean + basis @ away
             wanted = released.landmarks(state, content, emotion, template, mean, basis)
-            neutral = template * 255 / 256
-            ours = predictor.model(content[None], emotion[None], neutral[None])[0]
+            ours = predictor.model(content[None], emotion[None], (template * 255 / 256)[None])[0]
             torch.testing.assert_close(ours * 256 / 255, wanted, atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(told[-1], away, atol=1e-5, rtol=1e-5)
     assert (wanted - template).abs().max() > 1e-3
@@ -151,8 +150,7 @@ def test_disentanglement_computes_what_the_releases_does(everything):
         torch.testing.assert_close(encode(encoders.emotion, WINDOWS), emotion)
         wanted = released.window_of(state, content, emotion)
         assert wanted.std() > 0.1
-        ours = decoder.eval()(content, emotion)
-        torch.testing.assert_close(ours, wanted, atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(decoder.eval()(content, emotion), wanted, atol=1e-3, rtol=1e-4)
         logits = emotion @ state["classify.last_fc.weight"].T + state["classify.last_fc.bias"]
         torch.testing.assert_close(classifier(emotion), logits)
 
@@ -380,8 +378,7 @@ def test_the_command_prints_a_summary_and_ends_wrong_files_in_one_line(tmp_path,
     assert "wrote audio2lm: " in printed
     assert "wrote landmark_space: 3 components, sense106" in printed
     assert "left out 2 (the classifier" in printed
-    written = json.loads((out / "import.json").read_text())
-    names = written["models"]["audio2lm"]["names"]
+    names = json.loads((out / "import.json").read_text())["models"]["audio2lm"]["names"]
     assert names["lm_encoder.lmark_encoder.0.bias"] == "model.identity.0.bias"
     assert names["emo_encoder.emotion_eocder_fc.2.bias"] == "emotion_encoder.dense.3.bias"
     with pytest.raises(SystemExit, match="no file"):
