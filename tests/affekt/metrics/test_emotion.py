@@ -307,9 +307,8 @@ def test_the_command_prints_and_writes_the_truths_accuracy(run, corpus, tmp_path
 def test_the_command_refuses_what_cannot_be_measured(run, corpus, tmp_path, capsys):
     with pytest.raises(SystemExit, match="no prepared corpus"):
         main([run, "--corpus", str(tmp_path)])
-    argv = [run, "--corpus", str(corpus.root)]
     with pytest.raises(SystemExit, match="no clip of nobody in split 'test_speaker'"):
-        main([*argv, "--speaker", "nobody"])
+        main([run, "--corpus", str(corpus.root), "--speaker", "nobody"])
 
 
 def test_labels_follow_the_classifiers_order_not_the_corpuss(classifier, corpus):

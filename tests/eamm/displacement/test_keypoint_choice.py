@@ -110,9 +110,8 @@ def test_fewer_than_one_is_refused(count):
 
 
 def test_nothing_selective_is_refused_with_the_best_there_is():
-    found = [Response(k, 0.01, 0.03, 0.0, 0.01, 0.0) for k in range(3)]
     with pytest.raises(ValueError, match=r"0 with 0\.25, wanted 0\.67"):
-        choose(found, 2)
+        choose([Response(k, 0.01, 0.03, 0.0, 0.01, 0.0) for k in range(3)], 2)
 
 
 def test_speakers_without_neutral_or_emotional_clips_do_not_count():

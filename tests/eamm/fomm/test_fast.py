@@ -149,9 +149,8 @@ def test_a_network_in_training_is_refused():
 
 
 def test_a_size_the_hourglass_cannot_halve_is_refused():
-    fast = FastFomm(settled(small_config()))
     with pytest.raises(ValueError, match="20x32 pixels, wanted multiples of 8"):
-        fast.keypoints(torch.rand(1, 3, 64, 40))
+        FastFomm(settled(small_config())).keypoints(torch.rand(1, 3, 64, 40))
 
 
 def test_bfloat16_stays_near_and_is_no_float32():

@@ -316,9 +316,8 @@ def test_eamms_other_emotion_network_is_refused(tmp_path, eamm_parts):
 def test_a_network_without_its_partner_says_which_file_is_missing(tmp_path):
     released = small_fomm(discriminator=None)
     del released["generator"]
-    file = save(released, tmp_path / "half.pth.tar")
     with pytest.raises(ValueError, match="of no use without generator"):
-        import_released([file], tmp_path / "out")
+        import_released([save(released, tmp_path / "half.pth.tar")], tmp_path / "out")
 
 
 def test_a_folder_of_other_files_is_never_replaced(tmp_path):

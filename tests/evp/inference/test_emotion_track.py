@@ -115,9 +115,8 @@ def point(time, **weights):
     ],
 )
 def test_a_bad_json_file_is_named_with_what_is_wrong(tmp_path, content, said):
-    path = write(tmp_path, content)
     with pytest.raises(ValueError, match=r"track\.json: ") as error:
-        read_track(path)
+        read_track(write(tmp_path, content))
     assert said in str(error.value)
 
 
@@ -138,9 +137,8 @@ def test_a_bad_json_file_is_named_with_what_is_wrong(tmp_path, content, said):
     ],
 )
 def test_a_bad_csv_file_is_named_with_what_is_wrong(tmp_path, content, said):
-    path = write(tmp_path, content, "track.csv")
     with pytest.raises(ValueError, match=r"track\.csv: ") as error:
-        read_track(path)
+        read_track(write(tmp_path, content, "track.csv"))
     assert said in str(error.value)
 
 

@@ -103,9 +103,8 @@ def test_other_emotions_or_an_empty_split_are_refused_and_nothing_is_written(cor
     strange = make_run(tmp_path / "strange", corpus, ("angry", "bored", "happy"))
     with pytest.raises(ValueError, match="bored"):
         write_predictions(strange, corpus, "test_sentence", tmp_path / "out")
-    run = make_run(tmp_path / "run", corpus)
     with pytest.raises(ValueError, match="no clips in split 'val'"):
-        write_predictions(run, corpus, "val", tmp_path / "out")
+        write_predictions(make_run(tmp_path / "run", corpus), corpus, "val", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -225,12 +225,10 @@ def test_runs_are_loaded_with_an_image_generator_that_fits(tmp_path):
         load_renderer(run, "cpu", run)
     with pytest.raises(ValueError, match=r"generator.previous=0 there, and one with 1 or more"):
         load_renderer(still, "cpu", still)
-    small = saved(tmp_path / "small", ALONE, replace(PLAIN, size=16))
     with pytest.raises(ValueError, match=r"has guidance .*size=16"):
-        load_renderer(run, "cpu", small)
-    other = saved(tmp_path / "other", ALONE, speaker="t")
+        load_renderer(run, "cpu", saved(tmp_path / "small", ALONE, replace(PLAIN, size=16)))
     with pytest.raises(ValueError, match=r"has speaker t, .* has s"):
-        load_renderer(run, "cpu", other)
+        load_renderer(run, "cpu", saved(tmp_path / "other", ALONE, speaker="t"))
 
 
 def test_the_initial_frames_are_of_the_faces_that_are_drawn(target, monkeypatch):

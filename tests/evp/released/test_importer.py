@@ -258,9 +258,8 @@ def test_two_speakers_are_never_mixed(tmp_path):
     files = files_of(tmp_path)
     with pytest.raises(ValueError, match=r"M003_20\.pth is of M003, this import of M030"):
         import_released(files, tmp_path / "out", "M030")
-    feature = feature_files(tmp_path, 4, "M030")[0]
     with pytest.raises(ValueError, match="of M030"):
-        import_released([*files, feature], tmp_path / "out", "M003")
+        import_released([*files, feature_files(tmp_path, 4, "M030")[0]], tmp_path / "out", "M003")
 
 
 # Checkpoints that do not fit
@@ -323,9 +322,8 @@ def test_other_files_are_named_with_what_was_expected(tmp_path):
         "other": ({"state_dict": {}, "lr": 0.1}, "state_dict, lr"),
     }
     for name, (content, words) in strangers.items():
-        path = save(content, tmp_path / f"{name}.pth")
         with pytest.raises(ValueError, match=words) as refusal:
-            import_released([path], tmp_path / "out", "M003")
+            import_released([save(content, tmp_path / f"{name}.pth")], tmp_path / "out", "M003")
         assert len(str(refusal.value).splitlines()) == 1
     array = landmark_files(tmp_path)[0].rename(tmp_path / "U.pth")
     with pytest.raises(ValueError, match=r"a numpy array; wanted.*<speaker>_20\.pth"):
