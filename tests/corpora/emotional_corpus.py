@@ -14,6 +14,8 @@ import torch
 from affekt.runtime import checkpoint
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
+from eamm.displacement.network import DisplacementConfig, ExtractorConfig
+from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.model import Fomm, save_fomm_description
 from tests.corpora.driven_corpus import FOMM, LOWER_LIP
 from tests.corpora.made_up_faces import plain_face
@@ -23,19 +25,15 @@ from tests.corpora.prepared import write_clip, write_corpus
 EMOTIONS = ("angry", "happy", "neutral")
 BROW_SHIFT = {"angry": 5.0, "happy": -6.0, "neutral": 0.0}  # pixels down
 BROW = (10, 10, 250)
-WIDTHS = A2fdWidths(
-    identity_channels=4,
-    identity_dim=8,
-    audio_channels=(2, 2, 4, 4, 4),
-    audio_hidden=8,
-    audio_dim=8,
-    pose_hidden=8,
-    pose_dim=8,
-    hidden=8,
-    layers=1,
-    decoder_first=8,
-    decoder=8,
-    residual=True,
+WIDTHS = A2fdWidths(4, 8, (2, 2, 4, 4, 4), 8, 8, 8, 8, 8, 1, 8, 8, residual=True)
+MODEL = DisplacementConfig(
+    keypoints=3,
+    keypoint_ids=(1,),
+    frequencies=2,
+    projection=16,
+    neutral=16,
+    hidden=(32, 16, 16),
+    extractor=ExtractorConfig(2, HourglassConfig(4, 16, 2), (8, 16), 1),
 )
 
 

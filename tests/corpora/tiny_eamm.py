@@ -19,20 +19,7 @@ from eamm.fomm.blocks import HourglassConfig
 from tests.corpora.made_up_faces import made_up_model
 from tests.corpora.tiny_fomm import CONFIG, SIZE, tiny_fomm, write_tiny_fomm
 
-WIDTHS = A2fdWidths(
-    identity_channels=2,
-    identity_dim=8,
-    audio_channels=(2, 4, 4, 4, 8),
-    audio_hidden=16,
-    audio_dim=8,
-    pose_hidden=8,
-    pose_dim=8,
-    hidden=16,
-    layers=1,
-    decoder_first=8,
-    decoder=8,
-    residual=True,
-)
+WIDTHS = A2fdWidths(2, 8, (2, 4, 4, 4, 8), 16, 8, 8, 8, 16, 1, 8, 8, residual=True)
 MOVED, GAINS = (0, 2), (0.5, 1.0)
 DISPLACEMENT = DisplacementConfig(
     keypoints=CONFIG.keypoints.count,

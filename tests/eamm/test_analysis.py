@@ -42,15 +42,13 @@ from eamm.analysis.networks import (
 from eamm.analysis.supplement import clusters, first_of_each
 from eamm.displacement.network import (
     Displacement,
-    DisplacementConfig,
     DisplacementDescription,
-    ExtractorConfig,
     save_displacement_description,
 )
-from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
 from tests.corpora.emotional_corpus import (
     BROW_SHIFT,
+    MODEL,
     make_emotional_corpus,
     make_emotional_fomm,
     make_still_a2fd,
@@ -58,15 +56,6 @@ from tests.corpora.emotional_corpus import (
 from tests.corpora.made_up_faces import plain_face
 
 FACE = align_faces(plain_face(64)[None])[0]
-MODEL = DisplacementConfig(
-    keypoints=3,
-    keypoint_ids=(1,),
-    frequencies=2,
-    projection=16,
-    neutral=16,
-    hidden=(32, 16, 16),
-    extractor=ExtractorConfig(2, HourglassConfig(4, 16, 2), (8, 16), 1),
-)
 
 
 def faces(brows, lids=0.0, mouth=0.0, face=FACE):

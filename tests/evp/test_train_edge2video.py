@@ -19,7 +19,7 @@ from evp.networks.discriminators import DiscriminatorConfig
 from evp.networks.generator import GeneratorConfig
 from evp.validation import mean_quality, val_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_portraits
-from tests.corpora.short_run import short_run
+from tests.corpora.short_run import parts_of, resumed, same, short_run
 from train_edge2video import Config, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
@@ -68,17 +68,10 @@ def test_it_learns_faces_that_it_has_not_seen(config):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stopped_run_continues_exactly(config, workers):
-    whole = replace(config, run=replace(config.run, workers=workers))
-    train(whole)
-    out = config.run.out.with_name("stopped")
-    stopped = replace(whole, run=replace(whole.run, out=out, steps=5))
-    train(stopped)
-    train(replace(stopped, run=replace(stopped.run, steps=10)))
-    assert rows_of(out) == rows_of(config.run.out)
-    last = [torch.load(sorted((o / "checkpoints").iterdir())[-1]) for o in (out, config.run.out)]
+    out = resumed(train, replace(config, run=replace(config.run, workers=workers)), stop=5)
+    one, two = parts_of(out), parts_of(config.run.out)
     for name in ("generator", "discriminator", "average"):
-        one, two = (state["parts"][name] for state in last)
-        assert all(torch.equal(one[key], two[key]) for key in two)
+        assert same(one[name], two[name])
 
 
 def test_without_discriminators_the_generator_learns_alone(config):

@@ -28,21 +28,13 @@ from evp.networks.generator import GeneratorConfig
 from evp.rollout import SequenceConfig, Sequences, generate_sequences
 from evp.validation import RUN, mean_quality, render_val, val_frames
 from tests.corpora.portrait_corpus import SIZE, rows_of, write_flow, write_portraits
-from tests.corpora.short_run import short_run
+from tests.corpora.short_run import parts_of, same, short_run
 from train_edge2video import Config, motion_terms, train
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
 PATCHES = DiscriminatorConfig(4, 2, 1)
-ALL_ON = VideoLossConfig(
-    gan=0.1,
-    gan_video=0.2,
-    gan_from=5,
-    vgg=0.5,
-    feature_matching=0.3,
-    flow=0.1,
-    warp=0.7,
-    hallucinated=0.4,
-)
+GAME = {"gan": 0.1, "gan_video": 0.2, "feature_matching": 0.3}
+ALL_ON = VideoLossConfig(**GAME, gan_from=5, vgg=0.5, flow=0.1, warp=0.7, hallucinated=0.4)
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +67,6 @@ def steps(config, count, out=None):
     """Return a run of so many steps, into the same folder or one beside it."""
     folder = config.run.out if out is None else config.run.out.with_name(out)
     return replace(config, run=replace(config.run, steps=count, out=folder))
-
-
-def state(config):
-    newest = sorted((config.run.out / "checkpoints").iterdir())[-1]
-    return torch.load(newest, weights_only=True)["parts"]
 
 
 def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
@@ -124,29 +111,25 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
 def test_a_run_that_is_stopped_in_every_phase_continues_exactly(config):
     train(config)
     for count in (2, 6, 10, 12):
-        train(steps(config, count, out="stopped"))
-    assert rows_of(steps(config, 12, out="stopped").run.out) == rows_of(config.run.out)
-    one, two = state(config), state(steps(config, 12, out="stopped"))
+        stopped = steps(config, count, out="stopped")
+        train(stopped)
+    assert rows_of(stopped.run.out) == rows_of(config.run.out)
+    one, two = parts_of(config.run.out), parts_of(stopped.run.out)
     for name in ("generator", "discriminator", "average"):
-        assert one[name].keys() == two[name].keys()
-        assert all(torch.equal(one[name][key], two[name][key]) for key in one[name])
+        assert same(one[name], two[name])
 
 
 def test_each_phase_changes_its_own_networks_and_no_bit_of_the_others(config):
     torch.manual_seed(config.run.seed)
     born = make_generator(PLAIN, config.generator).state_dict()
     judged = Discriminators(1, PATCHES, config.video_discriminator).state_dict()
-    moving = [
-        ("coarsest.", "heads.0."),
-        ("enhancers.0.", "heads.1."),
-        ("coarsest.", "enhancers.0.", "heads.1."),
-    ]
+    coarse, fine = ("coarsest.", "heads.0."), ("enhancers.0.", "heads.1.")
+    moving = [coarse, fine, ("coarsest.", *fine)]
     for count, networks in zip((4, 8, 12), moving, strict=True):
         train(steps(config, count))
-        parts = state(config)
-        changed = {
-            key for key, value in parts["generator"].items() if not torch.equal(value, born[key])
-        }
+        parts = parts_of(config.run.out)
+        now = parts["generator"]
+        changed = {key for key, value in now.items() if not torch.equal(value, born[key])}
         assert all(key.startswith(networks) for key in changed)
         weights = {key for key, value in born.items() if value.ndim > 1}
         assert changed >= {key for key in weights if key.startswith(networks)}
@@ -172,9 +155,8 @@ def test_every_term_appears_with_its_weight_from_its_step_on(config):
     train(config)
     rows = rows_of(config.run.out)
     always = {"reconstruction": 2.0, "hallucinated": 0.4, "flow": 0.1, "warp": 0.7, "vgg": 0.5}
-    game = {"gan": 0.1, "gan_video": 0.2, "feature_matching": 0.3}
     for row in rows:
-        weights = always | (game if row["step"] >= ALL_ON.gan_from else {})
+        weights = always | (GAME if row["step"] >= ALL_ON.gan_from else {})
         parts = [weight * row[name] for name, weight in weights.items()]
         assert row["total"] == pytest.approx(sum(parts), rel=1e-5)
         judges = {"discriminator", "video_discriminator", "discriminator_grad_norm"}

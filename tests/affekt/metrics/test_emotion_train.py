@@ -24,10 +24,10 @@ from affekt.metrics.emotion.train import Config, train
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_jsonl, write_jsonl
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
 from affekt.runtime.weights import registry as weights
 from tests.corpora.emotional_corpus import EMOTIONS, make_emotional_corpus
 from tests.corpora.portrait_corpus import rows_of
+from tests.corpora.short_run import resumed, same, short_run
 
 FAN = FanConfig(widths=(8, 8, 16, 16), blocks=1, dropout=0.2, attention_dropout=0.2)
 STILL = FaceAugmentation(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
@@ -43,16 +43,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture
 def config(corpus, tmp_path):
     return Config(
-        run=RunConfig(
-            out=tmp_path / "run",
-            device="cpu",
-            steps=6,
-            batch_size=4,
-            workers=0,
-            log_every=1,
-            save_every=3,
-            progress=False,
-        ),
+        run=short_run(tmp_path / "run", batch_size=4),
         corpus=corpus.root,
         fan=FAN,
         data=FaceDataConfig(frames=2, size=32, augmentation=GENTLE),
@@ -83,12 +74,7 @@ def test_it_reads_the_emotion_of_people_it_has_not_seen(config, corpus):
 
 
 def test_a_stopped_run_continues_exactly(config):
-    train(replace(config, run=replace(config.run, workers=2)))
-    out = config.run.out.with_name("stopped")
-    stopped = replace(config, run=replace(config.run, out=out, steps=3))
-    train(stopped)
-    train(replace(stopped, run=replace(stopped.run, steps=6)))
-    assert rows_of(out) == rows_of(config.run.out)
+    out = resumed(train, replace(config, run=replace(config.run, workers=2)), stop=3)
     assert (out / WEIGHTS).read_bytes() == (config.run.out / WEIGHTS).read_bytes()
 
 
@@ -97,8 +83,7 @@ def test_training_goes_on_unchanged_after_people_were_measured(config):
     out = config.run.out.with_name("measured")
     measured = ValConfig("test_speaker", every=2)
     train(replace(config, run=replace(config.run, out=out), val=measured))
-    one, two = (load_classifier(each).network.state_dict() for each in (out, config.run.out))
-    assert all(torch.equal(one[key], two[key]) for key in two)
+    assert same(*(load_classifier(each).network.state_dict() for each in (out, config.run.out)))
 
 
 def test_without_a_test_the_weights_claim_no_accuracy(config):

@@ -11,9 +11,8 @@ import torch
 
 from affekt.media.audio.mfcc import clip_mfcc
 from affekt.media.audio.reader import write_wav
-from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.corpus import SCHEMA
 from affekt.media.validation import ValConfig
-from affekt.media.video.frames import write_frames
 from affekt.metrics.sync import score as sync_score
 from affekt.metrics.sync.data import SyncClips, SyncDataConfig, clip_rows
 from affekt.metrics.sync.network import SyncNetConfig, load_syncnet
@@ -22,9 +21,10 @@ from affekt.metrics.sync.train import Config, contrastive, multi_way, objective,
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.run import RunConfig
 from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE, picture, rows_of
+from tests.corpora.prepared import write_clip, write_corpus
+from tests.corpora.short_run import resumed, same, short_run
 
 NETWORK = SyncNetConfig(56, "mouth", (4, 8, 8, 8, 8, 16), (4, 8, 8, 8, 8, 16), 16, 8)
 STILL = SyncDataConfig(12, move=0, zoom=0, flip=0, colour=0, volume=0)
@@ -43,19 +43,10 @@ def corpus(tmp_path_factory):
         face[:, LOWER_LIP, 1] += opening[:, None]
         noise = rng.standard_normal(640 * frames)
         sound = (0.01 * np.repeat(1.6**opening, 640) * noise).clip(-1, 1)
-        folder = root / "clips" / speaker / f"{speaker}_neutral_1_{number:03d}"
-        folder.mkdir(parents=True)
-        write_frames(folder, [picture(points) for points in face], "raw")
-        write_wav(folder / "audio.wav", sound)
-        save_npy(folder / "landmarks.npy", face.astype(np.float32))
-        still = {"matrix": [[1, 0, 0], [0, 1, 0]], "size": [SIZE] * 2, "source_size": [SIZE] * 2}
-        write_json(folder / "crop.json", still)
-        row = {"id": folder.name, "speaker": speaker, "emotion": "neutral", "level": 1}
-        row |= {"sentence": f"{number:03d}", "split": "train" if number < 8 else "test_speaker"}
-        rows.append(row | {"frames": frames, "sha256": "", "source": "made up"})
-    write_jsonl(root / "manifest.jsonl", rows)
-    write_json(root / "corpus.json", {"schema": SCHEMA, "profile": "eamm", "size": SIZE})
-    opened = Corpus(root)
+        split, pictures = "train" if number < 8 else "test_speaker", map(picture, face)
+        rows.append(write_clip(root, speaker, number, [*pictures], split, landmarks=face))
+        write_wav(root / "clips" / speaker / rows[-1]["id"] / "audio.wav", sound)
+    opened = write_corpus(root, rows, size=SIZE)
     for clip in opened.clips():
         save_npy(clip.folder / "mfcc.npy", clip_mfcc(clip.audio(), clip.frames))
     return opened
@@ -63,18 +54,8 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def config(corpus, tmp_path):
-    run = RunConfig(
-        out=tmp_path / "run",
-        device="cpu",
-        steps=4,
-        batch_size=2,
-        workers=0,
-        log_every=1,
-        save_every=2,
-        progress=False,
-    )
     return Config(
-        run=run,
+        run=short_run(tmp_path / "run", steps=4, save_every=2),
         corpus=corpus.root,
         network=NETWORK,
         data=SyncDataConfig(6, voice=0.5),
@@ -167,13 +148,8 @@ def test_stored_sound_is_heard_as_the_sound_itself(corpus):
 def test_a_stopped_run_continues_exactly(config, name):
     constant = OptimConfig(1e-2, clip_norm=5)
     whole = replace(config, objective=name, optim=constant, val=ValConfig("none"))
-    train(whole)
-    out = config.run.out.with_name("stopped")
-    train(replace(whole, run=replace(whole.run, out=out, steps=2)))
-    train(replace(whole, run=replace(whole.run, out=out)))
-    assert rows_of(out) == rows_of(config.run.out)
-    one, two = (load_syncnet(each).state_dict() for each in (out, config.run.out))
-    assert all(torch.equal(one[key], two[key]) for key in two)
+    out = resumed(train, whole, stop=2)
+    assert same(*(load_syncnet(each).state_dict() for each in (out, config.run.out)))
 
 
 def test_it_learns_to_find_a_lag_in_speakers_it_has_not_seen(config, corpus, monkeypatch, capsys):
@@ -200,23 +176,16 @@ def test_it_learns_to_find_a_lag_in_speakers_it_has_not_seen(config, corpus, mon
 
 def test_lag_metrics_by_hand(corpus, monkeypatch):
     """Offsets 1, 0, -1 for sounds early, in time and late; one clip's late sound is missed by 2."""
-    found = {0: (1, 0, -1), 1: (1, 0, 1)}
+    offsets = {0: (1, 0, -1), 1: (1, 0, 1)}
     clips = corpus.clips(split="test_speaker")
 
     def fake(network, clip, lags):
-        offsets = found[clips.index(clip)]
-        return [sync_score.Sync(2.0, 1.0, offset) for offset in offsets]
+        return [sync_score.Sync(2.0, 1.0, offset) for offset in offsets[clips.index(clip)]]
 
     monkeypatch.setattr(sync_score, "clip_syncs", fake)
-    metrics = lag_metrics(torch.nn.Linear(1, 1), clips, 1)
-    assert metrics == {
-        "exact": 5 / 6,
-        "within_one": 5 / 6,
-        "worst": 0.5,
-        "clips_exact": 0.5,
-        "lse_c": 2.0,
-        "lse_d": 1.0,
-    }
+    rates = {"exact": 5 / 6, "within_one": 5 / 6, "worst": 0.5, "clips_exact": 0.5}
+    found = lag_metrics(torch.nn.Linear(1, 1), clips, 1)
+    assert found == {**rates, "lse_c": 2.0, "lse_d": 1.0}
 
 
 def test_measuring_leaves_training_as_it_was(config, corpus):
@@ -225,7 +194,7 @@ def test_measuring_leaves_training_as_it_was(config, corpus):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     lag_metrics(network, corpus.clips(split="test_speaker")[:1], 1)
     assert network.training
-    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert same(network.state_dict(), before)
     assert len(clip_syncs(network.eval(), corpus.clips()[0], (-1, 2))) == 2
 
 

@@ -24,10 +24,17 @@ from eamm.fomm.model import load_fomm
 from eamm.pose import release_pose
 from tests.corpora.driven_corpus import FOMM, make_driven_corpus, make_fomm
 from tests.corpora.portrait_corpus import rows_of
-from tests.corpora.short_run import short_run
+from tests.corpora.short_run import parts_of, resumed, same, short_run
 from train_a2fd import Config, LossConfig, train
 
 WIDTHS = A2fdWidths(4, 16, (8, 8, 16, 16, 16), 32, 32, 16, 16, 32, 1, 32, 16)
+SMALL = {  # what the small corpus is trained with
+    "data": A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="normalized"),
+    "model": replace(WIDTHS, residual=True),
+    "cache_targets": True,
+    "heads": "frozen",
+    "init": "lsuv",
+}
 
 
 @pytest.fixture(scope="module")
@@ -54,24 +61,11 @@ def config(folder, tmp_path):
     )
 
 
-def parts_of(run_dir):
-    newest = sorted((run_dir / "checkpoints").glob("*.pt"))[-1]
-    return torch.load(newest, weights_only=True)["parts"]
-
-
-def same(one, two):
-    return one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in two)
-
-
 def test_it_learns_to_move_a_face_that_it_has_not_seen(config):
     quick = replace(
         config,
         run=replace(config.run, steps=200, batch_size=16),
-        data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="normalized"),
-        cache_targets=True,
-        heads="frozen",
-        init="lsuv",
-        model=replace(WIDTHS, residual=True),
+        **SMALL,
         loss=LossConfig(heatmap=1.0, perceptual=0.0),
         optim=OptimConfig(lr=3e-3, schedule="linear"),
         val=ValConfig("test_speaker", 200),
@@ -90,25 +84,9 @@ def test_it_learns_to_move_a_face_that_it_has_not_seen(config):
 
 @pytest.mark.parametrize("phase", ["first", "second", "small"])
 def test_a_stopped_run_continues_exactly(config, phase):
-    whole = {
-        "first": config,
-        "second": replace(config, generator="finetune"),
-        "small": replace(
-            config,
-            data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="normalized"),
-            cache_targets=True,
-            heads="frozen",
-            init="lsuv",
-            model=replace(WIDTHS, residual=True),
-            loss=LossConfig(perceptual=0.0),
-        ),
-    }[phase]
-    train(whole)
-    out = config.run.out.with_name("stopped")
-    stopped = replace(whole, run=replace(whole.run, out=out, steps=3))
-    train(stopped)
-    train(replace(stopped, run=replace(stopped.run, steps=6)))
-    assert rows_of(out) == rows_of(config.run.out)
+    small = {**SMALL, "loss": LossConfig(perceptual=0.0)}
+    changes = {"first": {}, "second": {"generator": "finetune"}, "small": small}[phase]
+    out = resumed(train, replace(config, **changes), stop=3)
     one, two = parts_of(out), parts_of(config.run.out)
     assert one.keys() == two.keys()
     assert all(same(one[name], two[name]) for name in one if "optimizer" not in name)

@@ -21,7 +21,7 @@ from eamm.fomm.motion import MotionConfig
 from eamm.fomm.validation import ValClip, frame_val_set, reenactment_metrics
 from tests.corpora.portrait_corpus import rows_of
 from tests.corpora.prepared import write_clip, write_corpus
-from tests.corpora.short_run import short_run
+from tests.corpora.short_run import resumed, same, short_run
 from train_fomm import Config, LossConfig, train
 
 SIZE = 32
@@ -92,34 +92,20 @@ ADVERSARIAL = LossConfig(perceptual=1.0, pixels=1.0, gan=1.0, scales=(1, 2))
 
 @pytest.mark.parametrize("loss", [LossConfig(0.0, 10.0, scales=(1, 2)), ADVERSARIAL])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_stopped_run_goes_on_exactly(config, tmp_path, loss, workers):
+def test_a_stopped_run_goes_on_exactly(config, loss, workers):
     config = replace(config, loss=loss, run=replace(config.run, workers=workers))
-    train(config)
-    stopped = replace(config, run=replace(config.run, out=tmp_path / "stopped"))
-    train(replace(stopped, run=replace(stopped.run, steps=4)))
-    train(stopped)
-    assert rows_of(tmp_path / "stopped") == rows_of(config.run.out)
-    one, other = (load_fomm(out).state_dict() for out in (config.run.out, tmp_path / "stopped"))
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    out = resumed(train, config, stop=4)
+    assert same(*(load_fomm(each).state_dict() for each in (config.run.out, out)))
 
 
 def test_the_adversarial_game_adds_its_terms_and_nothing_else_does(config, tmp_path):
     train(replace(config, run=replace(config.run, steps=1)))
     plain = set(rows_of(config.run.out)[0])
-    other = replace(
-        config,
-        loss=ADVERSARIAL,
-        discriminator=replace(config.discriminator, keypoints=True),
-        run=replace(config.run, out=tmp_path / "gan", steps=1),
-    )
-    train(other)
-    assert set(rows_of(tmp_path / "gan")[0]) - plain == {
-        "perceptual",
-        "gan",
-        "feature_matching",
-        "discriminator",
-        "discriminator_grad_norm",
-    }
+    run = replace(config.run, out=tmp_path / "gan", steps=1)
+    seeing = replace(config.discriminator, keypoints=True)
+    train(replace(config, loss=ADVERSARIAL, discriminator=seeing, run=run))
+    game = {"gan", "feature_matching", "discriminator", "discriminator_grad_norm"}
+    assert set(rows_of(tmp_path / "gan")[0]) - plain == {"perceptual", *game}
     assert {"pixels", "equivariance_value", "equivariance_jacobian"} <= plain
 
 
@@ -149,8 +135,7 @@ def test_vgg_stays_as_it_is(config, monkeypatch):
 
     monkeypatch.setattr("train_fomm.Vgg", keep)
     train(replace(config, loss=ADVERSARIAL))
-    fresh = Vgg(config.vgg).state_dict()
-    assert all(torch.equal(value, fresh[key]) for key, value in made[0].state_dict().items())
+    assert same(made[0].state_dict(), Vgg(config.vgg).state_dict())
     assert not made[0].features.training
 
 
