@@ -36,9 +36,8 @@ from evp.losses import (
 def test_a_distance_is_the_norm_of_each_sample_averaged_over_the_batch(norm, reduction, by_hand):
     target = torch.randn(2, 2, 2)
     off = torch.tensor([[[3.0, -4.0], [0, 0]], [[0, 0], [0, 2.0]]])
-    torch.testing.assert_close(
-        distance(target + off, target, norm, reduction), torch.tensor(by_hand)
-    )
+    found = distance(target + off, target, norm, reduction)
+    torch.testing.assert_close(found, torch.tensor(by_hand))
 
 
 def test_the_gradient_of_no_distance_is_zero_and_not_nan():
@@ -69,9 +68,8 @@ def test_collapsed_codes_have_no_spread():
 def test_shrinking_codes_lowers_the_content_loss_but_not_its_guarded_form():
     same, different = torch.tensor(3.0), torch.tensor(4.0)
     torch.testing.assert_close(normalised(same, different), torch.tensor(0.75))
-    torch.testing.assert_close(
-        normalised(same / 100, different / 100), torch.tensor(0.75), rtol=1e-3, atol=0
-    )
+    small = normalised(same / 100, different / 100)
+    torch.testing.assert_close(small, torch.tensor(0.75), rtol=1e-3, atol=0)
 
 
 def test_velocity_sees_jitter_and_not_a_constant_shift():
@@ -118,9 +116,8 @@ def test_vgg_distance_weighs_layers_and_leaves_the_truth_alone():
 
 
 def output(logit, *features):
-    return DiscriminatorOutput(
-        [torch.full((1, 2), each) for each in features], torch.tensor([logit])
-    )
+    maps = [torch.full((1, 2), each) for each in features]
+    return DiscriminatorOutput(maps, torch.tensor([logit]))
 
 
 def test_adversarial_terms_are_averaged_over_scales():

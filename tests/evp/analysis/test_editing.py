@@ -17,7 +17,7 @@ from evp.analysis.measure_editing import emotion_projection, true_faces
 from evp.inference.emotion_codes import mean_codes, save_codes
 from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
-from tests.evp.inference.test_predict import make_run
+from tests.corpora.tiny_evp import make_run
 
 FRAMES = 20
 SIDE = 32

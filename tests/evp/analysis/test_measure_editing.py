@@ -28,7 +28,7 @@ from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
 from evp.networks.audio2lm import faces_under, load_predictor, predict_faces
 from evp.networks.encoders import encode
 from tests.corpora.spoken_corpus import make_corpus
-from tests.evp.inference.test_predict import make_run
+from tests.corpora.tiny_evp import make_run
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.uniform(0, 256, (68, 2))

@@ -12,7 +12,7 @@ from evp.inference.emotion_track import frame_times, read_track, track_of
 from evp.inference.landmarks import Emotion, audio_to_landmarks, emotion_code
 from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
-from tests.evp.inference.test_predict import make_run
+from tests.corpora.tiny_evp import make_run
 
 JSON = {
     "points": [

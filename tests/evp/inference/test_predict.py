@@ -5,49 +5,14 @@ import sys
 import numpy as np
 import pytest
 
-from affekt.runtime.checkpoint import save
-from affekt.runtime.files import read_json, write_text
+from affekt.runtime.files import read_json
 from evp.inference import predict
 from evp.inference.emotion_codes import clip_codes
 from evp.inference.predict import write_predictions
-from evp.landmark_space import fit_space, unflatten
-from evp.networks.audio2lm import (
-    Audio2Landmark,
-    Audio2LandmarkConfig,
-    load_predictor,
-    predict_landmarks,
-    save_network,
-)
-from evp.networks.encoders import (
-    ContentEncoderConfig,
-    EmotionEncoderConfig,
-    Encoders,
-    EncodersConfig,
-    EncodersDescription,
-    save_description,
-)
+from evp.landmark_space import unflatten
+from evp.networks.audio2lm import load_predictor, predict_landmarks
 from tests.corpora.spoken_corpus import make_corpus
-
-SIZES = EncodersConfig(
-    ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),
-    EmotionEncoderConfig((2, 4, 4, 8), hidden=8, dim=6),
-)
-SMALL = Audio2LandmarkConfig(identity_dim=4, hidden=8, layers=1, head_hidden=8)
-
-
-def make_run(folder, corpus, emotions=None):
-    """Write an untrained run of train_audio2lm.py."""
-    encoders, space = Encoders(SIZES), fit_space(corpus, "2d", SMALL.components)
-    model = Audio2Landmark(SMALL, 10, space)
-    save_description(folder, EncodersDescription(SIZES, emotions or corpus.emotions))
-    save_network(folder, SMALL, space, "2d")
-    save(
-        folder / "checkpoints",
-        1,
-        {"model": model, "content_encoder": encoders.content, "emotion_encoder": encoders.emotion},
-    )
-    write_text(folder / "config.yaml", f"corpus: {corpus.root}\n")
-    return folder
+from tests.corpora.tiny_evp import make_run
 
 
 @pytest.fixture
@@ -66,6 +31,7 @@ def test_every_held_out_clip_is_predicted_from_its_own_sound_and_its_speakers_fa
     out = tmp_path / "out"
     assert write_predictions(run, corpus, "test_sentence", out) == 6
     predictor, clips = load_predictor(run), corpus.clips("test_sentence")
+    networks = predictor.model, predictor.encoders
     record = read_json(out / "predictions.json")
     assert (record["view"], record["split"]) == ("2d", "test_sentence")
     assert record["clips"] == [clip.id for clip in clips]
@@ -74,9 +40,7 @@ def test_every_held_out_clip_is_predicted_from_its_own_sound_and_its_speakers_fa
         assert written.shape == (clip.frames, 68, 2)
         code = clip_codes(predictor.encoders.emotion, [clip])[0]
         neutral = unflatten(predictor.space.neutral_of(clip.speaker))
-        alone = predict_landmarks(
-            predictor.model, predictor.encoders, clip.windows(), code, neutral
-        )
+        alone = predict_landmarks(*networks, clip.windows(), code, neutral)
         np.testing.assert_allclose(written, alone, atol=1e-3)
 
 

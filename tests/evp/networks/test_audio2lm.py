@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from affekt.media.validation import ValConfig
-from affekt.runtime.checkpoint import save
 from affekt.runtime.optim import OptimConfig
 from evp.inference.emotion_codes import clip_codes
 from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
@@ -18,13 +17,8 @@ from evp.networks.audio2lm import (
     predict_faces,
     predict_landmarks,
 )
-from evp.networks.disentangle import Disentanglement, DisentanglementConfig
 from evp.networks.encoders import (
-    AudioDecoderConfig,
-    ContentEncoderConfig,
-    EmotionEncoderConfig,
     Encoders,
-    EncodersConfig,
     EncodersDescription,
     encode,
     load_encoders,
@@ -32,14 +26,11 @@ from evp.networks.encoders import (
 )
 from evp.validation import landmark_metrics
 from tests.corpora.portrait_corpus import rows_of
-from tests.corpora.short_run import short_run
+from tests.corpora.short_run import resumed, same, short_run
 from tests.corpora.spoken_corpus import make_corpus
+from tests.corpora.tiny_evp import SIZES, write_encoders
 from train_audio2lm import Config, LandmarkLossConfig, train
 
-SIZES = EncodersConfig(
-    ContentEncoderConfig((4, 8, 8, 8, 16), hidden=32, dim=16),
-    EmotionEncoderConfig((4, 8, 8, 16), hidden=32, dim=16),
-)
 SMALL = Audio2LandmarkConfig(identity_dim=8, hidden=32, layers=1, head_hidden=32, components=4)
 IN_SPACE = replace(SMALL, output="components")
 
@@ -83,10 +74,11 @@ def test_a_face_does_not_depend_on_later_sound_beyond_its_window():
     changed = mfcc.copy()
     changed[4 * 9 + 28 :] += 20  # what frame 9 does not hear: its window ends before this row
     code, neutral = np.zeros(16), np.full((68, 2), 128.0)
-    before, after = (
+    faces = [
         predict_landmarks(model, encoders, _windows(rows), code, neutral)
         for rows in (mfcc, changed)
-    )
+    ]
+    before, after = faces
     np.testing.assert_array_equal(before[:10], after[:10])
     assert np.abs(before[10:] - after[10:]).max() > 0
 
@@ -138,17 +130,10 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def config(corpus, tmp_path):
-    encoders = Disentanglement(
-        DisentanglementConfig(SIZES, AudioDecoderConfig((8, 8, 8, 8))), 3
-    ).encoders
-    save_description(tmp_path / "stage1", EncodersDescription(SIZES, corpus.emotions))
-    parts = {"content_encoder": encoders.content, "emotion_encoder": encoders.emotion}
-    save(tmp_path / "stage1/checkpoints", 1, parts)
-    run = short_run(tmp_path / "run", steps=160, batch_size=4, save_every=80)
     return Config(
-        run=run,
+        run=short_run(tmp_path / "run", steps=160, batch_size=4, save_every=80),
         corpus=corpus.root,
-        encoders=tmp_path / "stage1",
+        encoders=write_encoders(tmp_path / "stage1", corpus, SIZES),
         content_encoder="finetune",
         emotion_encoder="finetune",
         emotion_from="other_clip",
@@ -171,70 +156,50 @@ def test_it_learns_faces_of_held_out_sentences(config, corpus, model, steps):
 
     predictor = load_predictor(config.run.out)
 
+    def neutral(clip):
+        return unflatten(predictor.space.neutral_of(clip.speaker))
+
     def predict(clip):
         code = clip_codes(predictor.encoders.emotion, [clip])[0]
-        neutral = unflatten(predictor.space.neutral_of(clip.speaker))
-        return predict_landmarks(predictor.model, predictor.encoders, clip.windows(), code, neutral)
+        networks = predictor.model, predictor.encoders
+        return predict_landmarks(*networks, clip.windows(), code, neutral(clip))
 
     clips = corpus.clips(split="test_sentence")
     again = landmark_metrics(predict, clips, predictor.space, predictor.view)
     assert again["held_out_mouth_px"] == pytest.approx(figures["held_out_mouth_px"], abs=1e-3)
     shuffled = {clip.id: other for clip, other in zip(clips, clips[1:] + clips[:1], strict=True)}
-    wrong = landmark_metrics(
-        lambda clip: (
-            predict(shuffled[clip.id])
-            - unflatten(predictor.space.neutral_of(shuffled[clip.id].speaker))
-            + unflatten(predictor.space.neutral_of(clip.speaker))
-        ),
-        clips,
-        predictor.space,
-        "2d",
-    )
+
+    def predict_another(clip):
+        other = shuffled[clip.id]
+        return predict(other) - neutral(other) + neutral(clip)
+
+    wrong = landmark_metrics(predict_another, clips, predictor.space, "2d")
     assert again["held_out_mouth_px"] < 0.8 * wrong["held_out_mouth_px"]
 
 
 def test_a_frozen_encoder_keeps_weights_and_batch_statistics(config):
     steps = replace(config.run, steps=3, save_every=3)
-    frozen = replace(
-        config,
-        run=steps,
-        content_encoder="frozen",
-        emotion_encoder="frozen",
-        emotion_from="window",
-        val=ValConfig("none"),
-    )
-    train(frozen)
-    before, after = load_encoders(config.encoders), load_encoders(frozen.run.out)
-    assert all(torch.equal(after.state_dict()[k], v) for k, v in before.state_dict().items())
-
     tuned = replace(config, run=replace(steps, out=steps.out / "tuned"), val=ValConfig("none"))
+    frozen = {"content_encoder": "frozen", "emotion_encoder": "frozen", "emotion_from": "window"}
+    train(replace(tuned, run=steps, **frozen))
+    before = load_encoders(config.encoders).state_dict()
+    assert same(load_encoders(steps.out).state_dict(), before)
+
     train(tuned)
-    after = load_encoders(tuned.run.out)
-    for part in (before.content, before.emotion):
-        changed = getattr(after, "content" if part is before.content else "emotion").state_dict()
-        assert not torch.equal(changed["dense.0.weight"], part.state_dict()["dense.0.weight"])
-        mean = "convolutions.0.1.running_mean"
-        assert not torch.equal(changed[mean], part.state_dict()[mean])
+    after = load_encoders(tuned.run.out).state_dict()
+    for part in ("content", "emotion"):
+        for name in ("dense.0.weight", "convolutions.0.1.running_mean"):
+            assert not torch.equal(after[f"{part}.{name}"], before[f"{part}.{name}"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stopped_run_continues_bit_for_bit(config, workers):
     run = replace(config.run, steps=6, save_every=3, workers=workers)
-    config = replace(
-        config,
-        run=run,
-        optim=OptimConfig(1e-3),
-        loss=LandmarkLossConfig(velocity=0.5),
-        val=ValConfig("none"),
-    )
-    train(config)
-    stopped = replace(config, run=replace(run, out=run.out / "stopped", steps=3))
-    train(stopped)
-    train(replace(stopped, run=replace(stopped.run, steps=6)))
-    assert rows_of(stopped.run.out) == rows_of(config.run.out)
-    assert {"position", "velocity", "total"} <= set(rows_of(config.run.out)[0])
-    models = [load_predictor(c.run.out).model.state_dict() for c in (config, stopped)]
-    assert all(torch.equal(models[1][name], value) for name, value in models[0].items())
+    loss, val = LandmarkLossConfig(velocity=0.5), ValConfig("none")
+    config = replace(config, run=run, optim=OptimConfig(1e-3), loss=loss, val=val)
+    out = resumed(train, config, stop=3)
+    assert {"position", "velocity", "total"} <= set(rows_of(out)[0])
+    assert same(*(load_predictor(each).model.state_dict() for each in (out, run.out)))
 
 
 def test_velocity_of_weight_0_is_not_computed(config, monkeypatch):
@@ -250,9 +215,7 @@ def test_encoders_of_other_emotions_are_refused(config, corpus):
 
 
 def test_a_run_without_checkpoints_is_no_predictor(config, tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match=r"landmark_space.npz is missing.*train_audio2lm.py"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"space.npz is missing.*train_audio2lm.py"):
         load_predictor(config.encoders)
 
 

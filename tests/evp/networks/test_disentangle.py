@@ -19,26 +19,17 @@ from evp.losses import DisentanglementLossConfig as LossConfig
 from evp.losses import disentanglement_losses, needed_of_quads
 from evp.networks.audio2lm import Audio2LandmarkConfig
 from evp.networks.disentangle import Disentanglement, DisentanglementConfig
-from evp.networks.encoders import (
-    AudioDecoderConfig,
-    ContentEncoderConfig,
-    EmotionEncoderConfig,
-    EncodersConfig,
-    load_encoders,
-)
+from evp.networks.encoders import AudioDecoderConfig, load_encoders
 from tests.corpora.portrait_corpus import rows_of
-from tests.corpora.short_run import short_run
+from tests.corpora.short_run import parts_of, resumed, same, short_run
 from tests.corpora.spoken_corpus import make_corpus
+from tests.corpora.tiny_evp import SIZES
 from train_disentangle import Config, train
 
-SMALL = DisentanglementConfig(
-    EncodersConfig(
-        ContentEncoderConfig((4, 8, 8, 8, 16), hidden=32, dim=16),
-        EmotionEncoderConfig((4, 8, 8, 16), hidden=32, dim=16),
-    ),
-    AudioDecoderConfig((32, 16, 8, 8)),
-)
-ONE_TERM = {"cross_reconstruction": 0.0, "self_reconstruction": 0.0, "classification": 0.0}
+SMALL = DisentanglementConfig(SIZES, AudioDecoderConfig((32, 16, 8, 8)))
+NEUTRAL = torch.zeros(1, 4, dtype=torch.long)
+RECONSTRUCTIONS = {"cross_reconstruction": 0.0, "self_reconstruction": 0.0}
+ONE_TERM = {**RECONSTRUCTIONS, "classification": 0.0}
 
 
 class Part(nn.Module):
@@ -86,8 +77,7 @@ QUADS = {
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_perfectly_separated_codes_reconstruct_every_place(scheme):
     model, windows = by_hand(scheme, QUADS[scheme])
-    loss = LossConfig(classification=0)
-    terms = losses(model, windows, torch.zeros(1, 4, dtype=torch.long), loss, scheme)
+    terms = losses(model, windows, NEUTRAL, LossConfig(classification=0), scheme)
     assert (terms["self_reconstruction"], terms["cross_reconstruction"]) == (0, 0)
     assert terms["content"] == 0
 
@@ -96,7 +86,7 @@ def test_eq_2_and_3_sum_two_norms_that_a_leak_makes_large():
     model, windows = by_hand("paper", QUADS["paper"])
     model.encoders.content = Part(1)  # a content code that holds the emotion alone
     loss = LossConfig(classification=0)
-    terms = losses(model, windows, torch.zeros(1, 4, dtype=torch.long), loss)
+    terms = losses(model, windows, NEUTRAL, loss)
     root12 = 12**0.5
     # self: (10, 10) for (1, 10), (20, 20) for (2, 20); cross: (10, 20) for (1, 20), (20, 10) for
     # (2, 10); each l2 over twelve columns.
@@ -104,12 +94,7 @@ def test_eq_2_and_3_sum_two_norms_that_a_leak_makes_large():
     assert terms["cross_reconstruction"].item() == pytest.approx((9 + 18) * root12)
     # eq. 5: |10 - 20| over twelve channels for each of two contents.
     assert terms["content"].item() == pytest.approx(2 * 12 * 10)
-    guarded = losses(
-        model,
-        windows,
-        torch.zeros(1, 4, dtype=torch.long),
-        replace(loss, content_loss="normalised"),
-    )
+    guarded = losses(model, windows, NEUTRAL, replace(loss, content_loss="normalised"))
     assert guarded["content"] > 1e6  # contents are not told apart at all
 
 
@@ -120,73 +105,46 @@ def test_classification_sums_both_encoded_quad_with_their_labels():
         model.classifier.weight.zero_()
         model.classifier.bias.copy_(torch.tensor([0.0, 1.0, 2.0]))
     terms = losses(model, windows, torch.tensor([[0, 2, 0, 2]]), LossConfig())
-    chances = torch.tensor([0.0, 1.0, 2.0]).softmax(0)
-    assert terms["classification"].item() == pytest.approx(
-        -float(chances[0].log() + chances[2].log())
-    )
+    chances = torch.tensor([0.0, 1.0, 2.0]).log_softmax(0)
+    assert terms["classification"].item() == pytest.approx(-float(chances[0] + chances[2]))
 
 
 def counted(loss, scheme="paper"):
-    """How many windows each network handles for a batch of 5 quads, and the terms returned."""
+    """How many windows E_c, E_e and D handle for a batch of 5 quads, and the terms returned."""
     model = Disentanglement(SMALL, 3)
-    seen = {"content": 0, "emotion": 0, "decoder": 0}
-    for name, part in (
-        ("content", model.encoders.content),
-        ("emotion", model.encoders.emotion),
-        ("decoder", model.decoder),
-    ):
+    parts = (model.encoders.content, model.encoders.emotion, model.decoder)
+    seen = [0, 0, 0]
+    for place, part in enumerate(parts):
 
-        def count(_, inputs, __, name=name):
-            seen[name] += inputs[0].shape[:-2].numel() if name != "decoder" else len(inputs[0])
+        def count(_, inputs, __, place=place):
+            seen[place] += inputs[0].shape[:-2].numel() if place < 2 else len(inputs[0])
 
         part.register_forward_hook(count)
     terms = losses(model, 10 * torch.randn(5, 4, 28, 12), torch.randint(3, (5, 4)), loss, scheme)
-    return seen, set(terms)
+    return tuple(seen), set(terms)
 
 
 ALL = {"self_reconstruction", "cross_reconstruction", "classification", "content", "content_spread"}
 
 
 @pytest.mark.parametrize(
-    ("loss", "windows", "terms"),
+    ("weights", "windows", "missing"),
     [
-        (LossConfig(), {"content": 20, "emotion": 10, "decoder": 20}, ALL),
-        (
-            LossConfig(cross_reconstruction=0),
-            {"content": 20, "emotion": 10, "decoder": 10},
-            ALL - {"cross_reconstruction"},
-        ),
-        (
-            LossConfig(self_reconstruction=0),
-            {"content": 20, "emotion": 10, "decoder": 10},
-            ALL - {"self_reconstruction"},
-        ),
-        (LossConfig(content=0), {"content": 10, "emotion": 10, "decoder": 20}, ALL - {"content"}),
-        (
-            LossConfig(classification=0),
-            {"content": 20, "emotion": 10, "decoder": 20},
-            ALL - {"classification"},
-        ),
-        (
-            LossConfig(cross_reconstruction=0, self_reconstruction=0),
-            {"content": 20, "emotion": 10, "decoder": 0},
-            {"classification", "content", "content_spread"},
-        ),
-        (
-            LossConfig(**ONE_TERM, content=1.0),
-            {"content": 20, "emotion": 0, "decoder": 0},
-            {"content", "content_spread"},
-        ),
+        ({}, (20, 10, 20), set()),
+        ({"cross_reconstruction": 0}, (20, 10, 10), {"cross_reconstruction"}),
+        ({"self_reconstruction": 0}, (20, 10, 10), {"self_reconstruction"}),
+        ({"content": 0}, (10, 10, 20), {"content"}),
+        ({"classification": 0}, (20, 10, 20), {"classification"}),
+        (RECONSTRUCTIONS, (20, 10, 0), {*RECONSTRUCTIONS}),
+        ({**ONE_TERM, "content": 1.0}, (20, 0, 0), {*ONE_TERM}),
     ],
 )
-def test_a_term_of_weight_0_is_not_computed(loss, windows, terms):
-    assert counted(loss) == (windows, terms)
+def test_a_term_of_weight_0_is_not_computed(weights, windows, missing):
+    assert counted(LossConfig(**weights)) == (windows, ALL - missing)
 
 
 def test_release_sampling_encodes_two_contents_and_two_other_emotions():
-    seen, terms = counted(LossConfig(), "release")
-    assert seen == {"content": 10, "emotion": 10, "decoder": 20}
-    assert terms == ALL
+    assert counted(LossConfig(), "release") == ((10, 10, 20), ALL)
 
 
 @pytest.mark.parametrize("weights", [{"cross_reconstruction": -1.0}, {**ONE_TERM, "content": 0.0}])
@@ -205,9 +163,8 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def config(corpus, tmp_path):
-    run = short_run(tmp_path / "run", steps=60, batch_size=8, save_every=30)
     return Config(
-        run=run,
+        run=short_run(tmp_path / "run", steps=60, batch_size=8, save_every=30),
         corpus=corpus.root,
         content_from=None,
         emotion_from=None,
@@ -242,13 +199,11 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
     data = Quads(corpus, "test_sentence", "paper", seed=1)
     windows = torch.stack([data[draw]["windows"] for draw in range(120)])
     with torch.no_grad():
-        crossed = model.decoder(
-            model.encoders.content(windows[:, 0]), model.encoders.emotion(windows[:, 1])
-        )
+        content, emotion = model.encoders.content, model.encoders.emotion
+        crossed = model.decoder(content(windows[:, 0]), emotion(windows[:, 1]))
     error = (crossed - windows[:, 3]).flatten(1).norm(dim=1).mean()
-    mean_window = torch.stack(
-        [d["windows"][0] for d in (Quads(corpus, "train", "paper", 1)[i] for i in range(200))]
-    ).mean(0)
+    seen = Quads(corpus, "train", "paper", 1)
+    mean_window = torch.stack([seen[draw]["windows"][0] for draw in range(200)]).mean(0)
     assert error < 0.65 * (mean_window - windows[:, 3]).flatten(1).norm(dim=1).mean()
     assert rows_of(config.run.out)[-1]["held_out_accuracy"] >= 5 / 6  # chance 1/3
     assert (config.run.out / "pictures/windows_000000250.png").exists()
@@ -257,69 +212,43 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stopped_run_continues_bit_for_bit(config, corpus, workers):
-    config = replace(
-        config,
-        run=replace(config.run, steps=8, save_every=4, workers=workers),
-        val=ValConfig("none"),
-        shift=3,
-    )
-    train(config)
-    stopped = replace(config, run=replace(config.run, out=config.run.out / "stopped", steps=4))
-    train(stopped)
-    train(replace(stopped, run=replace(stopped.run, steps=8)))
-    assert rows_of(stopped.run.out) == rows_of(config.run.out)
-    both = [trained(c, corpus).state_dict() for c in (stopped, config)]
-    assert all(torch.equal(both[0][name], both[1][name]) for name in both[1])
+    run = replace(config.run, steps=8, save_every=4, workers=workers)
+    config = replace(config, run=run, val=ValConfig("none"), shift=3)
+    one, two = parts_of(resumed(train, config, stop=4)), parts_of(run.out)
+    networks = ("content_encoder", "emotion_encoder", "decoder", "classifier")
+    assert all(same(one[name], two[name]) for name in networks)
+
+
+def one_step(config, target, out):
+    """A pretraining of a single step, which is not measured."""
+    run = replace(config.run, steps=1, save_every=1, out=out)
+    sizes = {"encoders": SMALL.encoders, "val": ValConfig("none")}
+    return pretrain_encoders.Config(run=run, target=target, corpus=config.corpus, **sizes)
 
 
 def test_pretrained_encoders_and_classifier_are_where_it_starts(config, corpus, tmp_path):
-    steps = replace(config.run, steps=1, save_every=1)
-    shared = {"corpus": corpus.root, "encoders": SMALL.encoders, "val": ValConfig("none")}
     for target in ("emotion", "content"):
-        pretrain_encoders.train(
-            pretrain_encoders.Config(
-                run=replace(steps, out=tmp_path / target), target=target, **shared
-            )
-        )
+        pretrain_encoders.train(one_step(config, target, tmp_path / target))
     model = Disentanglement(SMALL, 3)
     config = replace(config, content_from=tmp_path / "content", emotion_from=tmp_path / "emotion")
     train_disentangle.start_from_pretrained(config, model, corpus)
-    kept = torch.load(next((tmp_path / "emotion/checkpoints").glob("*.pt")), weights_only=True)[
-        "parts"
-    ]
+    kept = parts_of(tmp_path / "emotion")
     assert torch.equal(model.classifier.weight, kept["classifier"]["weight"])
-    weights = model.encoders.emotion.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in kept["emotion_encoder"].items())
-    kept = torch.load(next((tmp_path / "content/checkpoints").glob("*.pt")), weights_only=True)[
-        "parts"
-    ]
-    weights = model.encoders.content.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in kept["content_encoder"].items())
+    assert same(model.encoders.emotion.state_dict(), kept["emotion_encoder"])
+    kept = parts_of(tmp_path / "content")["content_encoder"]
+    assert same(model.encoders.content.state_dict(), kept)
     with pytest.raises(ValueError, match="holds the emotion encoder alone"):
         load_encoders(tmp_path / "emotion")
 
 
-def test_pretraining_on_other_emotions_is_refused(config, corpus, tmp_path):
-    run = replace(config.run, steps=1, save_every=1, out=tmp_path / "pre")
-    pretrain_encoders.train(
-        pretrain_encoders.Config(
-            run=run,
-            target="emotion",
-            corpus=corpus.root,
-            encoders=SMALL.encoders,
-            val=ValConfig("none"),
-        )
-    )
+def test_pretraining_on_other_emotions_is_refused(config, tmp_path):
+    pretrain_encoders.train(one_step(config, "emotion", tmp_path / "pre"))
     other = make_corpus(tmp_path / "other", speakers=("M901",), sentences=2, frames=10)
-    (other.root / "corpus.json").write_text(
-        json.dumps({**other.info, "emotions": ["neutral", "happy", "angry"]})
-    )
-    with pytest.raises(
-        ValueError, match=r"trained on the emotions angry, happy, neutral, but .* lists neutral"
-    ):
-        train(
-            replace(config, corpus=other.root, emotion_from=tmp_path / "pre", val=ValConfig("none"))
-        )
+    info = {**other.info, "emotions": ["neutral", "happy", "angry"]}
+    (other.root / "corpus.json").write_text(json.dumps(info))
+    config = replace(config, corpus=other.root, emotion_from=tmp_path / "pre")
+    with pytest.raises(ValueError, match=r"emotions angry, happy, neutral, but .* lists neutral"):
+        train(replace(config, val=ValConfig("none")))
 
 
 def test_a_corpus_without_pairs_names_the_command_and_leaves_no_run(config, tmp_path):
@@ -364,6 +293,14 @@ def test_a_shift_past_the_next_frames_window_is_refused():
         pretrain_encoders.Config(RunConfig(out=Path("run")), "emotion", shift=4)
 
 
+def stopped_and_resumed(cfg, out):
+    """Train half-way, without validation, and on: but for the validation's line the same log."""
+    stopped = replace(cfg, run=replace(cfg.run, out=out), val=ValConfig("none"))
+    pretrain_encoders.train(replace(stopped, run=replace(stopped.run, steps=cfg.run.steps // 2)))
+    pretrain_encoders.train(stopped)
+    assert rows_of(out) == rows_of(cfg.run.out)[:-1]
+
+
 def test_the_emotion_encoders_pretraining_learns_and_resumes(config, corpus, tmp_path):
     cfg = pretrain_encoders.Config(
         run=replace(config.run, batch_size=32),
@@ -375,13 +312,7 @@ def test_the_emotion_encoders_pretraining_learns_and_resumes(config, corpus, tmp
     )
     pretrain_encoders.train(cfg)
     assert rows_of(cfg.run.out)[-1]["held_out_accuracy"] >= 5 / 6  # chance 1/3
-    run = replace(cfg.run, out=tmp_path / "stopped", steps=30)
-    stopped = replace(cfg, run=run, val=ValConfig("none"))
-    pretrain_encoders.train(stopped)
-    pretrain_encoders.train(replace(stopped, run=replace(run, steps=60)))
-    assert rows_of(stopped.run.out) == [
-        row for row in rows_of(cfg.run.out) if "held_out_accuracy" not in row
-    ]
+    stopped_and_resumed(cfg, tmp_path / "stopped")
 
 
 def test_the_content_encoders_pretraining_beats_the_mean_face_and_resumes(config, corpus, tmp_path):
@@ -398,8 +329,4 @@ def test_the_content_encoders_pretraining_beats_the_mean_face_and_resumes(config
     figures = rows_of(cfg.run.out)[-1]
     assert figures["held_out_mouth_ratio"] < 0.6
     assert figures["held_out_mouth_r"] > 0.7
-    run = replace(cfg.run, out=tmp_path / "stopped", steps=50)
-    stopped = replace(cfg, run=run, val=ValConfig("none"))
-    pretrain_encoders.train(stopped)
-    pretrain_encoders.train(replace(stopped, run=replace(run, steps=100)))
-    assert rows_of(stopped.run.out) == rows_of(cfg.run.out)[:-1]
+    stopped_and_resumed(cfg, tmp_path / "stopped")

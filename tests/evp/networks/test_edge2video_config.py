@@ -22,59 +22,45 @@ CONFIG = Config(
     loss=VideoLossConfig(gan_video=1.0, flow=1.0, warp=1.0, hallucinated=1.0),
 )
 
+OFF = {"gan": 0, "gan_video": 0, "flow": 0, "warp": 0, "hallucinated": 0}
+NO_PHASES = {"coarse_steps": 0, "enhancer_steps": 0}
+BATCH = {"generator": {"norm": "batch"}}
 STILL = {"generator": GeneratorConfig(8, 2, 2, 1, 1), "sequence": SequenceConfig()}
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"data": {"frames": 2}}, r"data\.frames is 2, wanted 5 or more: 2 before the first gener"),
+        ({"data": {"frames": 4}}, r"data\.frames is 4, wanted 5 or more"),
+        ({"generator": {"enhancers": 0}}, r"are for enhancers, and generator\.enhancers is 0"),
+        ({"loss": {**OFF, "feature_matching": 1}}, "features of discriminators, and there is none"),
+        (BATCH, r"enhancer_steps leave alone; set generator\.norm=instance"),
         (
-            {"data": replace(CONFIG.data, frames=2)},
-            r"data\.frames is 2, wanted 5 or more: 2 before the first generated one",
-        ),
-        ({"data": replace(CONFIG.data, frames=4)}, r"data\.frames is 4, wanted 5 or more"),
-        ({**STILL, "loss": VideoLossConfig(flow=1)}, r"set generator\.previous"),
-        ({**STILL, "loss": VideoLossConfig(warp=1)}, r"set generator\.previous"),
-        ({**STILL, "loss": VideoLossConfig(hallucinated=1)}, r"set generator\.previous"),
-        (
-            {**STILL, "loss": VideoLossConfig(), "sequence": SequenceConfig(coarse_steps=1)},
-            r"sequence are for a generator with history",
-        ),
-        (
-            {**STILL, "loss": VideoLossConfig(), "sequence": SequenceConfig(enhancer_steps=1)},
-            r"sequence are for a generator with history",
-        ),
-        (
-            {**STILL, "loss": VideoLossConfig(), "sequence": SequenceConfig(history_dropout=0.5)},
-            r"sequence are for a generator with history",
-        ),
-        (
-            {"generator": replace(CONFIG.generator, enhancers=0)},
-            r"enhancer_steps are for enhancers, and generator\.enhancers is 0",
-        ),
-        (
-            {"loss": VideoLossConfig(gan=0, feature_matching=1)},
-            r"feature_matching compares features of discriminators, and there is none",
-        ),
-        (
-            {
-                "sequence": SequenceConfig(enhancer_steps=1),
-                "generator": GeneratorConfig(norm="batch", previous=2),
-            },
-            r"enhancer_steps leave alone; set generator\.norm=instance",
-        ),
-        (
-            {
-                "sequence": SequenceConfig(checkpointing=True),
-                "generator": GeneratorConfig(norm="batch", previous=2),
-            },
+            {**BATCH, "sequence": {**NO_PHASES, "checkpointing": True}},
             r"twice under sequence\.checkpointing.*set generator\.norm=instance",
         ),
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(change, message):
+    changes = {name: replace(getattr(CONFIG, name), **each) for name, each in change.items()}
     with pytest.raises(ValueError, match=message):
-        replace(CONFIG, **change)
+        replace(CONFIG, **changes)
+
+
+@pytest.mark.parametrize("term", ["flow", "warp", "hallucinated"])
+def test_terms_of_motion_want_a_generator_with_history(term):
+    with pytest.raises(ValueError, match=r"set generator\.previous"):
+        replace(CONFIG, **STILL, loss=VideoLossConfig(**{term: 1}))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"coarse_steps": 1}, {"enhancer_steps": 1}, {"history_dropout": 0.5}]
+)
+def test_settings_of_sequences_want_a_generator_with_history(setting):
+    changes = STILL | {"loss": VideoLossConfig(), "sequence": SequenceConfig(**setting)}
+    with pytest.raises(ValueError, match="sequence are for a generator with history"):
+        replace(CONFIG, **changes)
 
 
 def test_a_generator_of_single_frames_may_be_judged_as_a_video():
