@@ -31,13 +31,10 @@ def normal(rows=40, seed=0, size=6):
 
 def clips(count=7, seed=0, size=5, moved=0.0):
     """Features of clips with 2 to 4 frames that are alike."""
-    rng = np.random.default_rng(seed)
-    return {
-        f"clip {k}": rng.standard_normal(size)
-        + 0.3 * rng.standard_normal((2 + k % 3, size))
-        + moved
-        for k in range(count)
-    }
+    normal = np.random.default_rng(seed).standard_normal
+    sizes = [2 + k % 3 for k in range(count)]
+    every = (normal(size) + 0.3 * normal((rows, size)) + moved for rows in sizes)
+    return {f"clip {k}": each for k, each in enumerate(every)}
 
 
 def test_fid_by_hand():
@@ -48,9 +45,8 @@ def test_fid_by_hand():
     assert fid(rows + np.array([3, 4]), rows) == pytest.approx(
         25
     )  # a shift alone: its squared length
-    assert fid(3 * rows, rows) == pytest.approx(
-        4 * (rows.mean(axis=0) ** 2).sum() + (9 + 1 - 2 * 3) * rows.var(axis=0, ddof=1).sum()
-    )
+    mean, variance = (rows.mean(axis=0) ** 2).sum(), rows.var(axis=0, ddof=1).sum()
+    assert fid(3 * rows, rows) == pytest.approx(4 * mean + (9 + 1 - 2 * 3) * variance)
 
 
 def test_fid_is_the_same_with_fewer_rows_than_features():
@@ -247,11 +243,9 @@ def test_fid_and_kid_of_pictures_are_torch_fidelitys(network, weights_file, tmp_
 def test_fid_and_kid_of_real_frames_are_torch_fidelitys(
     network, weights_file, tmp_path, media_root
 ):
+    folder = media_root / "mead_same_sentence"
     clips = ("M030_front_happy_level3_001.mp4", "W009_front_sad_level3_001.mp4")
-    frames = [
-        list(islice(read_video(media_root / "mead_same_sentence" / clip), 0, 32, 8))
-        for clip in clips
-    ]
+    frames = [list(islice(read_video(folder / clip), 0, 32, 8)) for clip in clips]
     assert_torch_fidelity_agrees(network, weights_file, tmp_path, frames)
 
 
@@ -261,18 +255,11 @@ def assert_torch_fidelity_agrees(network, weights_file, folder, sides):
         (folder / name).mkdir()
         for k, frame in enumerate(frames):
             Image.fromarray(frame).save(folder / name / f"{k}.png")
-    library = calculate_metrics(
-        input1=str(folder / "a"),
-        input2=str(folder / "b"),
-        feature_extractor_weights_path=str(weights_file),
-        fid=True,
-        kid=True,
-        kid_subset_size=2,
-        cuda=False,
-        cache=False,
-        save_cpu_ram=True,  # no worker processes
-        verbose=False,
-    )
+    inputs = {"input1": str(folder / "a"), "input2": str(folder / "b")}
+    weights = {"feature_extractor_weights_path": str(weights_file)}
+    wanted = {"fid": True, "kid": True, "kid_subset_size": 2, "save_cpu_ram": True}  # no workers
+    quiet = {"cuda": False, "cache": False, "verbose": False}
+    library = calculate_metrics(**inputs, **weights, **wanted, **quiet)
     found = [features(network, frames) for frames in sides]
     assert library["frechet_inception_distance"] > 0.1
     assert fid(*found) == pytest.approx(library["frechet_inception_distance"], rel=1e-4)

@@ -40,9 +40,8 @@ def varint(value):
 
 
 def tensor_type(name, *sizes):
-    shape = b"".join(
-        numbered((1, numbered((2, size) if isinstance(size, str) else (1, size)))) for size in sizes
-    )
+    named = [(2 if isinstance(size, str) else 1, size) for size in sizes]
+    shape = b"".join(numbered((1, numbered(each))) for each in named)
     return numbered((1, name), (2, numbered((1, numbered((1, 1), (2, shape))))))
 
 
@@ -53,19 +52,13 @@ def network(path, weights, size=112):
     pool = numbered((1, "faces"), (2, "means"), (4, "AveragePool"), (5, ints), (5, steps))
     flat = numbered((1, "means"), (2, "flat"), (4, "Flatten"))
     product = numbered((1, "flat"), (1, "weights"), (2, "embedding"), (4, "MatMul"))
-    data = numbered(
-        *((1, length) for length in weights.shape),
-        (2, 1),
-        (8, "weights"),
-        (9, weights.astype("<f4").tobytes()),
-    )
-    graph = numbered(
-        *((1, node) for node in (pool, flat, product)),
-        (2, "tiny"),
-        (5, data),
-        (11, tensor_type("faces", "N", 3, size, size)),
-        (12, tensor_type("embedding", "N", weights.shape[1])),
-    )
+    raw = weights.astype("<f4").tobytes()
+    lengths = [(1, length) for length in weights.shape]
+    data = numbered(*lengths, (2, 1), (8, "weights"), (9, raw))
+    nodes = [(1, node) for node in (pool, flat, product)]
+    faces = tensor_type("faces", "N", 3, size, size)
+    embedding = tensor_type("embedding", "N", weights.shape[1])
+    graph = numbered(*nodes, (2, "tiny"), (5, data), (11, faces), (12, embedding))
     path.write_bytes(numbered((1, 8), (7, graph), (8, numbered((2, 13)))))
     return path
 
@@ -143,9 +136,8 @@ def test_frames_without_a_face_are_left_out_and_the_others_keep_their_places(mon
     session = MeanColour()
     result = embed(session, iter(frames), landmarks)
     assert np.isnan(result[2]).all()
-    np.testing.assert_allclose(
-        result[[0, 1, 3, 4, 5], 0] * 127.5 + 127.5, (0, 20, 60, 80, 100), atol=1e-3
-    )
+    seen = result[[0, 1, 3, 4, 5], 0] * 127.5 + 127.5
+    np.testing.assert_allclose(seen, (0, 20, 60, 80, 100), atol=1e-3)
     assert [len(shown) for shown in session.shown] == [2, 2, 1]
 
 
@@ -176,16 +168,11 @@ def test_a_session_takes_one_thread(tmp_path):
 def test_what_is_no_arcface_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="w600k_r50"):
         load_arcface(tmp_path / "nothing.onnx")
-    (tmp_path / "page.onnx").write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match=r"page\.onnx is no ONNX network"):
-        load_arcface(tmp_path / "page.onnx")
-    (tmp_path / "empty.onnx").touch()
-    with pytest.raises(ValueError, match=r"empty\.onnx is no ONNX network"):
-        load_arcface(tmp_path / "empty.onnx")
     whole = network(tmp_path / "whole.onnx", np.zeros((48, 512))).read_bytes()
-    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"cut\.onnx is no ONNX network"):
-        load_arcface(tmp_path / "cut.onnx")
+    for content in (b"<html>not found</html>", b"", whole[: len(whole) // 2]):
+        (tmp_path / "wrong.onnx").write_bytes(content)
+        with pytest.raises(ValueError, match=r"wrong\.onnx is no ONNX network"):
+            load_arcface(tmp_path / "wrong.onnx")
     with pytest.raises(ValueError, match=r"wanted faces \(N, 3, 112, 112\) to \(N, 512\)"):
         load_arcface(network(tmp_path / "short.onnx", np.zeros((48, 128))))
 

@@ -1,5 +1,6 @@
 """Picture metrics: by hand, against scikit-image, by what moves them; whole clips at once."""
 
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -30,18 +31,22 @@ def picture(seed=0, size=(48, 40), smooth=True):
     return noise.astype(np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
-@given(
-    height=st.integers(7, 40),
-    width=st.integers(7, 40),
-    seed=st.integers(0, 999),
-    strength=st.integers(0, 255),
-    smooth=st.booleans(),
-)
-def test_ssim_and_psnr_are_scikit_images(height, width, seed, strength, smooth):
-    truth = picture(seed, (height, width), smooth)
+@st.composite
+def pairs(draw, side):
+    """A picture of `side` pixels or more, and the same with noise."""
+    size, seed = (
+        (draw(st.integers(side, 40)), draw(st.integers(side, 40))),
+        draw(st.integers(0, 999)),
+    )
+    strength, truth = draw(st.integers(0, 255)), picture(seed, size, draw(st.booleans()))
     noise = np.random.default_rng(seed + 1).integers(-strength, strength + 1, truth.shape)
-    result = np.clip(truth + noise, 0, 255).astype(np.uint8)
+    return np.clip(truth + noise, 0, 255).astype(np.uint8), truth
+
+
+@settings(max_examples=40, deadline=None)
+@given(pairs(7))
+def test_ssim_and_psnr_are_scikit_images(pair):
+    result, truth = pair
     library = structural_similarity(result, truth, channel_axis=-1, data_range=255)
     assert ssim(result, truth) == pytest.approx(library, abs=1e-11)
     if (result != truth).any():
@@ -123,20 +128,9 @@ def library_wang(result, truth):
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    height=st.integers(11, 40),
-    width=st.integers(11, 40),
-    seed=st.integers(0, 999),
-    strength=st.integers(0, 255),
-    smooth=st.booleans(),
-)
-def test_ssim_wang_is_scikit_images_with_its_gaussian_options(
-    height, width, seed, strength, smooth
-):
-    truth = picture(seed, (height, width), smooth)
-    noise = np.random.default_rng(seed + 1).integers(-strength, strength + 1, truth.shape)
-    result = np.clip(truth + noise, 0, 255).astype(np.uint8)
-    assert ssim_wang(result, truth) == pytest.approx(library_wang(result, truth), abs=1e-11)
+@given(pairs(11))
+def test_ssim_wang_is_scikit_images_with_its_gaussian_options(pair):
+    assert ssim_wang(*pair) == pytest.approx(library_wang(*pair), abs=1e-11)
 
 
 def test_ssim_wang_by_hand():
@@ -255,18 +249,13 @@ def test_real_frames_score_as_scikit_image_says(media_root, name):
     every_third = islice(read_video(media_root / name), 0, 12, 3)
     frames = [frame[:300, :300] for frame in every_third]
     results, truths = frames[1:], frames[:-1]
-    slow = {
-        "ssim": [
-            structural_similarity(*pair, channel_axis=-1, data_range=255)
-            for pair in zip(results, truths, strict=True)
-        ],
-        "ssim_wang": [library_wang(*pair) for pair in zip(results, truths, strict=True)],
-        "psnr": [
-            peak_signal_noise_ratio(theirs, ours, data_range=255)
-            for ours, theirs in zip(results, truths, strict=True)
-        ],
+    library = {
+        "ssim": partial(structural_similarity, channel_axis=-1, data_range=255),
+        "ssim_wang": library_wang,
+        "psnr": partial(peak_signal_noise_ratio, data_range=255),
     }
     for scores in (picture_scores, on_the_cpu_in_torch):
         found = scores(results, truths)
-        for metric, values in slow.items():
+        for metric, of_pair in library.items():
+            values = [*map(of_pair, results, truths)]
             np.testing.assert_allclose(found[metric], values, rtol=0, atol=1e-9)

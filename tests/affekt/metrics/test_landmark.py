@@ -59,12 +59,9 @@ def slow(result, truth, placed, stepped):
             lds.append(sum(math.dist(a, b) for a, b in zip(ours, theirs, strict=True)) / len(part))
             if t == 0 or not whole(result[t - 1], truth[t - 1]):
                 continue
-            now, then = stepped(result[t], part), stepped(result[t - 1], part)
-            true_now, true_then = stepped(truth[t], part), stepped(truth[t - 1], part)
-            lengths = [
-                math.hypot(*((now[k] - then[k]) - (true_now[k] - true_then[k])))
-                for k in range(len(part))
-            ]
+            step = stepped(result[t], part) - stepped(result[t - 1], part)
+            true_step = stepped(truth[t], part) - stepped(truth[t - 1], part)
+            lengths = [math.hypot(*off) for off in step - true_step]
             lvds.append(sum(lengths) / len(part))
         figures[f"{name}_ld"] = sum(lds) / len(lds)
         figures[f"{name}_lvd"] = sum(lvds) / len(lvds)
@@ -75,7 +72,7 @@ def whole(*frames):
     return all(np.isfinite(frame).all() for frame in frames)
 
 
-def raw_part(frame, part):
+def raw(frame, part):
     return frame[part]
 
 
@@ -91,8 +88,8 @@ def aligned_part(frame, part):
     ("convention", "placed", "stepped"),
     [
         ("evp", aligned_part, aligned_part),
-        ("atvg", centred_part, centred_part),
-        ("eat", centred_part, raw_part),
+        ("atvg", *[centred_part] * 2),
+        ("eat", centred_part, raw),
     ],
 )
 def test_a_convention_equals_a_slow_loop_with_faces_missing_on_both_sides(
@@ -107,11 +104,7 @@ def test_a_convention_equals_a_slow_loop_with_faces_missing_on_both_sides(
 
 def test_makeittalk_is_evps_in_percent_of_the_truths_widest_mouth():
     result, truth = holes(talking(seed=1), (4,)), holes(talking(seed=2), (7,))
-    widths = [
-        math.dist(aligned_part(frame, [48])[0], aligned_part(frame, [54])[0])
-        for frame in truth
-        if whole(frame)
-    ]
+    widths = [math.dist(*aligned_part(frame, [48, 54])) for frame in truth if whole(frame)]
     wanted = slow(result, truth, aligned_part, aligned_part)
     scores = landmark_distances(result, truth, "makeittalk")
     for name in FIGURES:
@@ -269,9 +262,8 @@ def test_depth_changes_nothing_of_the_2d_conventions():
 def test_the_figures_are_those_of_aligned_landmarks():
     result, truth = holes(talking(seed=1), (0, 6)), talking(seed=2)
     scores = landmark_distances(result, truth)
-    assert landmark_scores(aligned(result), aligned(truth)) == {
-        name: scores[name] for name in FIGURES
-    }
+    wanted = {name: scores[name] for name in FIGURES}
+    assert landmark_scores(aligned(result), aligned(truth)) == wanted
     assert shared_frames(result, truth).mean() == pytest.approx(13 / 15)
 
 

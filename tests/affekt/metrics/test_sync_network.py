@@ -27,23 +27,11 @@ from affekt.runtime import checkpoint
 
 TINY = SyncNetConfig(56, "mouth", (4, 4, 4, 4, 4, 8), (4, 4, 4, 4, 4, 8), 8, 6)
 RELEASED_BYTES = 54_573_114  # of syncnet_v2.model
-CONVOLUTIONS = {  # of the released file: number in its Sequential, shape
-    "netcnnaud": {
-        0: (64, 1, 3, 3),
-        4: (192, 64, 3, 3),
-        8: (384, 192, 3, 3),
-        11: (256, 384, 3, 3),
-        14: (256, 256, 3, 3),
-        18: (512, 256, 5, 4),
-    },
-    "netcnnlip": {
-        0: (96, 3, 5, 7, 7),
-        4: (256, 96, 1, 5, 5),
-        8: (256, 256, 1, 3, 3),
-        11: (256, 256, 1, 3, 3),
-        14: (256, 256, 1, 3, 3),
-        18: (512, 256, 1, 6, 6),
-    },
+PLACES = (0, 4, 8, 11, 14, 18)  # of the convolutions in the released file's Sequentials
+WIDTHS = {"netcnnaud": (1, 64, 192, 384, 256, 256, 512), "netcnnlip": (3, 96, *[256] * 4, 512)}
+KERNELS = {
+    "netcnnaud": [*[(3, 3)] * 5, (5, 4)],
+    "netcnnlip": [(5, 7, 7), (1, 5, 5), *[(1, 3, 3)] * 3, (1, 6, 6)],
 }
 
 
@@ -66,10 +54,11 @@ def tiny():
 
 def test_the_default_network_has_the_released_weights():
     state = SyncNet(SyncNetConfig()).state_dict()
-    for part, layers in CONVOLUTIONS.items():
-        for number, shape in layers.items():
-            assert tuple(state[f"{part}.{number}.weight"].shape) == shape
-            assert tuple(state[f"{part}.{number + 1}.running_mean"].shape) == shape[:1]
+    for part, widths in WIDTHS.items():
+        layers = zip(PLACES, widths[1:], widths[:-1], KERNELS[part], strict=True)
+        for number, outputs, inputs, kernel in layers:
+            assert state[f"{part}.{number}.weight"].shape == (outputs, inputs, *kernel)
+            assert state[f"{part}.{number + 1}.running_mean"].shape == (outputs,)
     for part in ("netfcaud", "netfclip"):
         assert state[f"{part}.0.weight"].shape == (512, 512)
         assert state[f"{part}.1.running_mean"].shape == (512,)
@@ -315,22 +304,16 @@ def test_a_network_comes_back_from_its_export_and_from_a_run(tmp_path):
         load_syncnet(tmp_path / "nowhere")
     path = export_syncnet(tmp_path, network)
     faces = 255 * torch.rand(1, 3, 5, 56, 56)
-    torch.testing.assert_close(
-        load_syncnet(tmp_path).encode_video(faces), network.encode_video(faces)
-    )
+    wanted = network.encode_video(faces)
+    torch.testing.assert_close(load_syncnet(tmp_path).encode_video(faces), wanted)
     path.unlink()
     checkpoint.save(tmp_path / "checkpoints", 1, {"network": network})
-    torch.testing.assert_close(
-        load_syncnet(tmp_path).encode_video(faces), network.encode_video(faces)
-    )
+    torch.testing.assert_close(load_syncnet(tmp_path).encode_video(faces), wanted)
     assert load_syncnet(tmp_path).config == TINY
 
 
 def test_scores_are_plain_numbers():
     scores = sync_scores(np.zeros((3, 2)), np.ones((3, 2)))
     assert isinstance(scores, Sync)
-    assert [type(value) for value in (scores.lse_c, scores.lse_d, scores.offset)] == [
-        float,
-        float,
-        int,
-    ]
+    kinds = [type(value) for value in (scores.lse_c, scores.lse_d, scores.offset)]
+    assert kinds == [float, float, int]

@@ -1,5 +1,7 @@
 """Warp error, flicker and jitter: by hand, and on videos whose order is known."""
 
+from itertools import islice
+
 import cv2
 import numpy as np
 import pytest
@@ -48,17 +50,9 @@ def test_the_flow_of_a_pan_is_found_and_the_truth_itself_has_nearly_no_error():
 
 def test_a_video_in_step_beats_all_that_are_not():
     truth = panning()
-    other = texture(1)
-    errors = warp_errors(
-        {
-            "truth": truth,
-            "frozen": [truth[0]] * 6,
-            "flickering": flickering(truth),
-            "backwards": truth[::-1],
-            "another frozen": [other] * 6,
-        },
-        truth,
-    )
+    results = {"truth": truth, "flickering": flickering(truth), "backwards": truth[::-1]}
+    results |= {"frozen": [truth[0]] * 6, "another frozen": [texture(1)] * 6}
+    errors = warp_errors(results, truth)
     assert errors["truth"] < 1
     assert errors["flickering"] == pytest.approx(20, abs=2)  # from -10 to +10 levels
     assert min(errors["frozen"], errors["another frozen"], errors["backwards"]) > 5
@@ -82,10 +76,8 @@ def test_a_moving_face_before_a_noisy_wall_beats_a_frozen_frame():
 
 def test_a_picture_that_does_not_move_says_nothing():
     still = texture()
-    assert warp_errors({"a": [still, still], "b": panning(2)}, [still, still]) == {
-        "a": None,
-        "b": None,
-    }
+    errors = warp_errors({"a": [still, still], "b": panning(2)}, [still, still])
+    assert errors == {"a": None, "b": None}
 
 
 def between(values, x, y):
@@ -104,10 +96,8 @@ def between(values, x, y):
 def slow_warp_error(result, truth):
     """Return the warp error of two frames, pixel by pixel as the words say."""
     old, new = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth)
-    back, forth = (
-        cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(*pair, None)
-        for pair in ((new, old), (old, new))
-    )
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    back, forth = dis.calc(new, old, None), dis.calc(old, new, None)
     before, now = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in result)
     errors, refused = [], 0
     for row in range(96):
@@ -198,17 +188,10 @@ def test_videos_that_do_not_match_are_refused():
 @pytest.mark.parametrize("name", ["grid_s1/bgan7a.mpg", "mead_same_sentence/M030_*happy*.mp4"])
 def test_on_a_real_clip_the_truth_wins_and_a_frozen_frame_does_not(media_root, name):
     path = next(iter(sorted(media_root.glob(name))))
-    truth = [
-        cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA)
-        for k, frame in enumerate(read_video(path))
-        if 15 <= k < 33
-    ]
-    rows = {
-        "truth": truth,
-        "late": [truth[0], *truth[:-1]],
-        "frozen": [truth[0]] * len(truth),
-        "flickering": flickering(truth, 6),
-    }
+    frames = islice(read_video(path), 15, 33)
+    truth = [cv2.resize(frame, (256, 256), interpolation=cv2.INTER_AREA) for frame in frames]
+    rows = {"truth": truth, "late": [truth[0], *truth[:-1]], "flickering": flickering(truth, 6)}
+    rows["frozen"] = [truth[0]] * len(truth)
     errors = warp_errors(rows, truth)
     assert errors["truth"] < 0.8 * min(errors[name] for name in rows if name != "truth")
     assert flicker(rows["frozen"]) == 0  # what this figure cannot tell

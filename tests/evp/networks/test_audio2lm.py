@@ -74,11 +74,8 @@ def test_a_face_does_not_depend_on_later_sound_beyond_its_window():
     changed = mfcc.copy()
     changed[4 * 9 + 28 :] += 20  # what frame 9 does not hear: its window ends before this row
     code, neutral = np.zeros(16), np.full((68, 2), 128.0)
-    faces = [
-        predict_landmarks(model, encoders, _windows(rows), code, neutral)
-        for rows in (mfcc, changed)
-    ]
-    before, after = faces
+    given = _windows(mfcc), _windows(changed)
+    before, after = (predict_landmarks(model, encoders, each, code, neutral) for each in given)
     np.testing.assert_array_equal(before[:10], after[:10])
     assert np.abs(before[10:] - after[10:]).max() > 0
 
