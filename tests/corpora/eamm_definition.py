@@ -42,11 +42,9 @@ def identity_feature(state: State, source: Tensor) -> Tensor:
 def audio_feature(state: State, window: Tensor) -> Tensor:
     """One window (B, 28, 12) to f_a (B, 256)."""
     x = window[:, None]
-    for place in (0, 1, "pool (1, 2)", 3, 4, 5, "pool (2, 2)"):
-        if place == "pool (1, 2)":
-            x = F.max_pool2d(x, 3, (1, 2))
-        elif place == "pool (2, 2)":
-            x = F.max_pool2d(x, 3, (2, 2))
+    for place in (0, 1, (1, 2), 3, 4, 5, (2, 2)):
+        if isinstance(place, tuple):
+            x = F.max_pool2d(x, 3, place)  # strides
         else:
             x = conv(state, f"audio_eocder.{place}.0", x, 1)  # the release's spelling
             x = relu(batch_norm(state, f"audio_eocder.{place}.1", x))

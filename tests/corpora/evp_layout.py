@@ -4,32 +4,13 @@ import numpy as np
 
 from tests.corpora.released_layout import random_state
 
-SMALL = {
-    "content": (2, 3, 4, 3, 5),
-    "content_hidden": 7,
-    "content_dim": 6,
-    "emotion": (2, 3, 4, 5),
-    "emotion_hidden": 7,
-    "emotion_dim": 4,
-    "identity": (5, 8),
-    "hidden": 6,
-    "layers": 2,
-    "components": 3,
-    "decoder": (6, 5, 4, 3),
-}
-PUBLISHED = {
-    "content": (64, 128, 256, 256, 512),
-    "content_hidden": 2048,
-    "content_dim": 256,
-    "emotion": (64, 128, 256, 512),
-    "emotion_hidden": 2048,
-    "emotion_dim": 128,
-    "identity": (256, 512),
-    "hidden": 256,
-    "layers": 3,
-    "components": 16,
-    "decoder": (256, 128, 64, 32),
-}
+NAMES = ("content", "content_hidden", "content_dim", "emotion", "emotion_hidden", "emotion_dim")
+NAMES += ("identity", "hidden", "layers", "components", "decoder")
+_small = (2, 3, 4, 3, 5), 7, 6, (2, 3, 4, 5), 7, 4, (5, 8), 6, 2, 3, (6, 5, 4, 3)
+_published = (64, 128, 256, 256, 512), 2048, 256, (64, 128, 256, 512), 2048, 128
+_published += (256, 512), 256, 3, 16, (256, 128, 64, 32)
+SMALL = dict(zip(NAMES, _small, strict=True))
+PUBLISHED = dict(zip(NAMES, _published, strict=True))
 
 
 def _linear(name, inputs, outputs):
@@ -41,39 +22,24 @@ def _norm(name, channels):
     return {f"{name}.{part}": [channels] for part in parts} | {f"{name}.num_batches_tracked": []}
 
 
-def _encoder(name, places, widths, flat, hidden, dim):
+def _encoder(name, places, flat, sizes, part):
     shapes, before = {}, 1
-    for place, width in zip(places, widths, strict=True):
+    for place, width in zip(places, sizes[part], strict=True):
         shapes[f"{name}.{place}.0.weight"] = [width, before, 3, 3]
         shapes |= _norm(f"{name}.{place}.1", width)
         before = width
-    return (
-        shapes
-        | _linear(f"{name}_fc.0", flat * before, hidden)
-        | _linear(f"{name}_fc.2", hidden, dim)
-    )
+    hidden = sizes[f"{part}_hidden"]
+    shapes |= _linear(f"{name}_fc.0", flat * before, hidden)
+    return shapes | _linear(f"{name}_fc.2", hidden, sizes[f"{part}_dim"])
 
 
 def content_shapes(sizes, prefix="con_encoder."):
-    return _encoder(
-        f"{prefix}audio_eocder",
-        (0, 1, 3, 4, 5),
-        sizes["content"],
-        24,
-        sizes["content_hidden"],
-        sizes["content_dim"],
-    )
+    return _encoder(f"{prefix}audio_eocder", (0, 1, 3, 4, 5), 24, sizes, "content")
 
 
 def emotion_shapes(sizes, prefix="emo_encoder."):
-    return _encoder(
-        f"{prefix}emotion_eocder",
-        (0, 2, 3, 5),
-        sizes["emotion"],
-        6,
-        sizes["emotion_hidden"],
-        sizes["emotion_dim"],
-    ) | _linear(f"{prefix}last_fc", sizes["emotion_dim"], 8)
+    shapes = _encoder(f"{prefix}emotion_eocder", (0, 2, 3, 5), 6, sizes, "emotion")
+    return shapes | _linear(f"{prefix}last_fc", sizes["emotion_dim"], 8)
 
 
 def audio2lm_shapes(sizes):

@@ -89,9 +89,8 @@ def conv(state: State, name: str, x: Tensor, padding: int = 0) -> Tensor:
 
 def batch_norm(state: State, name: str, x: Tensor) -> Tensor:
     """(x - running mean) / sqrt(running variance + 1e-5), scaled and shifted."""
-    columns = [
-        state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
-    ]
+    parts = ("running_mean", "running_var", "weight", "bias")
+    columns = [state[f"{name}.{part}"] for part in parts]
     mean, var, weight, bias = (column[:, None, None] for column in columns)
     return (x - mean) / torch.sqrt(var + 1e-5) * weight + bias
 
@@ -220,12 +219,8 @@ def generated(
     while f"bottleneck.r{block}.conv1.weight" in state:
         name, kept = f"bottleneck.r{block}", x
         for half in (1, 2):
-            x = conv(
-                state,
-                f"{name}.conv{half}",
-                batch_norm(state, f"{name}.norm{half}", x).clamp(min=0),
-                1,
-            )
+            normal = batch_norm(state, f"{name}.norm{half}", x).clamp(min=0)
+            x = conv(state, f"{name}.conv{half}", normal, 1)
         x, block = x + kept, block + 1
     for level in range(count):
         x = conv_block(state, f"up_blocks.{level}", x, "up")
@@ -259,10 +254,9 @@ def discriminated(
         if level:
             mean = x.mean((2, 3), keepdim=True)
             spread = ((x - mean) ** 2).mean((2, 3), keepdim=True)
-            scale, shift = (
-                state[f"{name}.norm.{part}"][:, None, None] for part in ("weight", "bias")
-            )
-            x = (x - mean) / torch.sqrt(spread + 1e-5) * scale + shift
+            x = (x - mean) / torch.sqrt(spread + 1e-5)
+            x = x * state[f"{name}.norm.weight"][:, None, None]
+            x = x + state[f"{name}.norm.bias"][:, None, None]
         x = torch.where(x > 0, x, 0.2 * x)
         if level < count - 1:
             x = F.avg_pool2d(x, 2)

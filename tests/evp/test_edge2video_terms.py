@@ -29,11 +29,8 @@ def test_pictures_are_compared_frame_by_frame_with_the_true_ones(truth):
     made = GeneratedSequences(torch.rand(2, 5, 3, 8, 8), torch.rand(2, 5, 3, 8, 8))
     terms = picture_terms(made, truth, VideoLossConfig(hallucinated=1.0, reduction="norm"))
     for name, pictures in (("reconstruction", made.frames), ("hallucinated", made.hallucinated)):
-        each = [
-            reconstruction(pictures[b, t][None], truth.frames[b, t][None], "norm")
-            for b in range(2)
-            for t in range(5)
-        ]
+        pairs = zip(pictures.flatten(0, 1), truth.frames.flatten(0, 1), strict=True)
+        each = [reconstruction(one[None], other[None], "norm") for one, other in pairs]
         torch.testing.assert_close(terms[name], torch.stack(each).mean())
     assert [*picture_terms(made, truth, VideoLossConfig())] == ["reconstruction"]
     alone = GeneratedSequences(made.frames)

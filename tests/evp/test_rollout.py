@@ -142,12 +142,8 @@ def test_checkpointing_changes_no_gradient_and_keeps_a_fraction_of_the_memory(ba
     assert again[2] < 0.1 * whole[2]
 
 
-COARSE, FINE, WHOLE = (
-    Phase(1, freeze_coarser=False),
-    Phase(0, freeze_coarser=True),
-    Phase(0, freeze_coarser=False),
-)
-COARSEST, MIDDLE = Phase(2, freeze_coarser=False), Phase(1, freeze_coarser=True)
+COARSEST, COARSE, WHOLE = (Phase(level, freeze_coarser=False) for level in (2, 1, 0))
+MIDDLE, FINE = (Phase(level, freeze_coarser=True) for level in (1, 0))
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,7 @@ def picture(seed=0, size=(48, 40), smooth=True):
 @st.composite
 def pairs(draw, side):
     """A picture of `side` pixels or more, and the same with noise."""
-    size, seed = (
-        (draw(st.integers(side, 40)), draw(st.integers(side, 40))),
-        draw(st.integers(0, 999)),
-    )
+    size, seed = draw(st.tuples(*[st.integers(side, 40)] * 2)), draw(st.integers(0, 999))
     strength, truth = draw(st.integers(0, 255)), picture(seed, size, draw(st.booleans()))
     noise = np.random.default_rng(seed + 1).integers(-strength, strength + 1, truth.shape)
     return np.clip(truth + noise, 0, 255).astype(np.uint8), truth

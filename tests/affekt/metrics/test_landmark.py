@@ -86,11 +86,7 @@ def aligned_part(frame, part):
 
 @pytest.mark.parametrize(
     ("convention", "placed", "stepped"),
-    [
-        ("evp", aligned_part, aligned_part),
-        ("atvg", *[centred_part] * 2),
-        ("eat", centred_part, raw),
-    ],
+    [("evp", *[aligned_part] * 2), ("atvg", *[centred_part] * 2), ("eat", centred_part, raw)],
 )
 def test_a_convention_equals_a_slow_loop_with_faces_missing_on_both_sides(
     convention, placed, stepped

@@ -83,10 +83,9 @@ def test_flow_of_another_number_of_frames_is_refused_when_a_clip_is_opened(data,
     shutil.copy(other[1].folder / FILE, clips[1].folder / FILE)
     with pytest.raises(DamagedFileError) as refused:
         PortraitClips(clips, PLAIN, flow=True)
-    assert str(refused.value) == (
-        f"{clips[1].folder / FILE} is damaged: it has the flow of 13 frames, wanted 12; "
-        f"run python -m data_prep.flow {data.corpora[0]}, which makes it anew"
-    )
+    wrong = f"{clips[1].folder / FILE} is damaged: it has the flow of 13 frames, wanted 12; "
+    way_out = f"run python -m data_prep.flow {data.corpora[0]}, which makes it anew"
+    assert str(refused.value) == wrong + way_out
 
 
 def test_flow_that_is_cut_short_is_a_damaged_file(data):
@@ -132,19 +131,14 @@ def test_a_shift_moves_frame_and_map_together_and_depends_on_the_draw_alone(data
     for draw in range(40):
         frame, moved = still[draw]["frames"][0], shaken[draw]
         assert torch.equal(moved["frames"], PortraitClips(clips, PLAIN, shift=5)[draw]["frames"])
-        places = [(x, y) for x in range(-5, 6) for y in range(-5, 6)]
+        places = [(y, x) for x in range(-5, 6) for y in range(-5, 6)]
         inner = slice(6, -6)
-        fits = [
-            (x, y)
-            for x, y in places
-            if torch.equal(
-                moved["frames"][0][:, inner, inner],
-                frame.roll((y, x), dims=(1, 2))[:, inner, inner],
-            )
-        ]
+        shown = moved["frames"][0][:, inner, inner]
+        rolled = (frame.roll(place, dims=(1, 2))[:, inner, inner] for place in places)
+        fits = [at for at, each in zip(places, rolled, strict=True) if torch.equal(shown, each)]
         assert len(fits) == 1
         seen.add(fits[0])
-        drawn = still[draw]["guidance"][0, 0].roll(fits[0][::-1], dims=(0, 1))
+        drawn = still[draw]["guidance"][0, 0].roll(fits[0], dims=(0, 1))
         assert (moved["guidance"][0, 0] != drawn)[inner, inner].float().mean() < 0.02
     assert len(seen) > 20
 

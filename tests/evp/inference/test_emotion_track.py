@@ -14,12 +14,8 @@ from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
 from tests.corpora.tiny_evp import make_run
 
-JSON = {
-    "points": [
-        {"time": 1.0, "weights": {"happy": 1}},
-        {"time": 3, "weights": {"sad ": 0.75, "happy": 0.25}},
-    ]
-}
+LAST = {"time": 3, "weights": {"sad ": 0.75, "happy": 0.25}}
+JSON = {"points": [{"time": 1.0, "weights": {"happy": 1}}, LAST]}
 CSV = "time,happy,sad\n1.0,1,\n\n3,0.25,0.75\n"
 SPEAKER = "M901"
 
@@ -55,11 +51,8 @@ def test_weights_pass_every_point_without_overshoot():
     rng = np.random.default_rng(0)
     rows = rng.dirichlet([0.3] * 4, 9)
     times = np.cumsum(rng.uniform(0.1, 2, 9))
-    points = [
-        (str(k), float(t), dict(zip("abcd", map(float, row), strict=True)))
-        for k, (t, row) in enumerate(zip(times, rows, strict=True))
-    ]
-    track = track_of(points)
+    weights = [dict(zip("abcd", row, strict=True)) for row in rows.tolist()]
+    track = track_of([*zip("012345678", times.tolist(), weights, strict=True)])
     np.testing.assert_allclose(track.weights_at(times), rows, atol=1e-12)
     for first, last, low, high in zip(times[:-1], times[1:], rows[:-1], rows[1:], strict=True):
         between = track.weights_at(np.linspace(first, last, 50))
@@ -72,9 +65,8 @@ def test_a_frame_has_the_weights_of_the_middle_of_its_time():
     np.testing.assert_allclose(frame_times(3), [0.02, 0.06, 0.1])
     track = track_of([("a", 0.0, {"x": 1.0}), ("b", 0.1, {"y": 1.0})], "linear")
     codes = track.codes(np.array([[1, 0, 0], [0, 2, 0]], np.float32), 4)
-    np.testing.assert_allclose(
-        codes, [[0.8, 0.4, 0], [0.4, 1.2, 0], [0, 2, 0], [0, 2, 0]], atol=1e-6
-    )
+    wanted = [[0.8, 0.4, 0], [0.4, 1.2, 0], [0, 2, 0], [0, 2, 0]]
+    np.testing.assert_allclose(codes, wanted, atol=1e-6)
     assert codes.dtype == np.float32
 
 
@@ -87,12 +79,15 @@ def point(time, **weights):
     return {"time": time, "weights": weights}
 
 
+STANDSTILL = {"points": [point(time, a=1) for time in (0, 2, 2)]}
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (
-            {"points": [point(0, a=1), point(2, a=1), point(2, a=1)]},
-            "point 3: times must rise, and 2 comes after 2",
+            {"points": [point(k, a=1) for k in (0, 2, 2)]},
+            "point 3: times must rise, and 2 comes af",
         ),
         ({"points": [point(0, a=1), point(1, a=0.4, b=0.4)]}, "point 2: the weights sum to 0.8, w"),
         ({"points": [point(0, a=1.5, b=-0.5)]}, "point 1: the weight of 'b' is -0.5, wanted 0 to"),

@@ -34,15 +34,12 @@ def target():
 
 def openings(faces):
     """Height over width of either eye, (2, T)."""
-    left, right = (
-        np.linalg.norm(faces[:, upper] - faces[:, lower], axis=2).sum(axis=1)
-        / np.linalg.norm(faces[:, inner] - faces[:, outer], axis=1)
-        for upper, lower, inner, outer in (
-            ([37, 38], [41, 40], 39, 36),
-            ([43, 44], [47, 46], 42, 45),
-        )
-    )
-    return np.array([left, right])
+    eyes = ([37, 38], [41, 40], 39, 36), ([43, 44], [47, 46], 42, 45)
+    heights = [
+        np.linalg.norm(faces[:, u] - faces[:, low], axis=2).sum(axis=1) for u, low, *_ in eyes
+    ]
+    widths = [np.linalg.norm(faces[:, a] - faces[:, b], axis=1) for *_, a, b in eyes]
+    return np.array(heights) / widths
 
 
 def test_smoothing_is_the_one_euro_filter_of_every_coordinate(placed):
@@ -87,13 +84,10 @@ def test_a_face_of_its_own_eyes_is_the_same_face(placed):
 
 def test_what_is_not_asked_for_is_not_done(placed, target):
     np.testing.assert_array_equal(postprocessed(placed, target, 720, PostprocessOptions()), placed)
-    np.testing.assert_array_equal(
-        postprocessed(placed, target, 720, PostprocessOptions(smooth=True)), smoothed(placed, 720)
-    )
-    np.testing.assert_array_equal(
-        postprocessed(placed, target, 720, PostprocessOptions(eyes="target")),
-        with_eyes_of(target, placed),
-    )
+    calm = postprocessed(placed, target, 720, PostprocessOptions(smooth=True))
+    np.testing.assert_array_equal(calm, smoothed(placed, 720))
+    blinking = postprocessed(placed, target, 720, PostprocessOptions(eyes="target"))
+    np.testing.assert_array_equal(blinking, with_eyes_of(target, placed))
 
 
 def test_a_blink_of_the_target_is_not_smoothed(placed, target):
@@ -243,10 +237,9 @@ def test_a_sound_without_a_long_pause_changes_nothing():
     short = sound((10, 1), (19, 0), (11, 1))
     np.testing.assert_array_equal(mouth_closed(face, short, RULE), face)
     long = sound((10, 1), (20, 0), (10, 1))
-    np.testing.assert_array_equal(
-        mouth_closed(face, long, RULE), closed_where(face, silent_frames(long, 40, RULE))
-    )
-    assert (mouth_closed(face, long, RULE) != face).any()
+    closed = mouth_closed(face, long, RULE)
+    np.testing.assert_array_equal(closed, closed_where(face, silent_frames(long, 40, RULE)))
+    assert (closed != face).any()
 
 
 @pytest.mark.parametrize("threshold", [-0.1, float("nan"), float("inf")])

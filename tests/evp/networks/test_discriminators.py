@@ -43,11 +43,7 @@ def followed(flow_T2HW, t, row, column, stride):
 def test_there_is_one_logit_map_a_scale_each_half_as_large():
     discriminator = ImageDiscriminator(1, DiscriminatorConfig(channels=4, layers=2, scales=3))
     maps_of_logits = logits(discriminator(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)))
-    assert [tuple(each.shape) for each in maps_of_logits] == [
-        (2, 1, 19, 19),
-        (2, 1, 11, 11),
-        (2, 1, 7, 7),
-    ]
+    assert [tuple(each.shape) for each in maps_of_logits] == [(2, 1, n, n) for n in (19, 11, 7)]
 
 
 @pytest.mark.parametrize(("layers", "patch"), [(1, 16), (2, 34), (3, 70)])
@@ -216,15 +212,9 @@ def certainty(reliable_T1HW, flow_T2HW, t, row, column, stride):
     if stride == 1:
         return sure
     x, y = (start + float(flow_T2HW[t, k, row, column]) for k, start in enumerate((column, row)))
-    rest = torch.stack(
-        [
-            torch.stack(
-                [certainty(reliable_T1HW, flow_T2HW, t - 1, j, i, stride - 1) for i in range(6)], 1
-            )
-            for j in range(6)
-        ],
-        dim=1,
-    )
+    places = [(t - 1, j, i, stride - 1) for j in range(6) for i in range(6)]
+    rest = [certainty(reliable_T1HW, flow_T2HW, *place) for place in places]
+    rest = torch.stack(rest, dim=1).reshape(1, 6, 6)
     return sure * sampled(rest, x, y)
 
 

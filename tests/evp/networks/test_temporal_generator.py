@@ -134,9 +134,8 @@ def test_coarse_and_fine_paths_both_reach_the_frame():
 
     def apart(one, two):
         before = torch.zeros(1, 1, 3, 64, 64)
-        pictures = (
-            generator(each.expand(1, 2, 1, 64, 64), before).hallucinated for each in (one, two)
-        )
+        maps = (each.expand(1, 2, 1, 64, 64) for each in (one, two))
+        pictures = (generator(each, before).hallucinated for each in maps)
         return torch.sub(*pictures)[..., middle, middle].abs().max()
 
     assert apart(board, 1 - board) > 1e-3  # the enhancer tells them apart
@@ -152,12 +151,9 @@ def test_the_coarser_level_is_the_finer_ones_beginning():
     got = []
     generator.enhancers[0].register_forward_hook(lambda _, inputs, __: got.extend(inputs))
     generator(maps, before)
-    half = [
-        torch.nn.functional.avg_pool2d(each.flatten(1, 2), 3, 2, 1, count_include_pad=False)
-        for each in (maps, before)
-    ]
-    picture, motion = generator.coarsest(*half)
-    wanted = (maps.flatten(1, 2), before.flatten(1, 2), picture, motion)
+    whole = maps.flatten(1, 2), before.flatten(1, 2)
+    pool = torch.nn.AvgPool2d(3, 2, 1, count_include_pad=False)
+    wanted = (*whole, *generator.coarsest(*map(pool, whole)))
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other)
 

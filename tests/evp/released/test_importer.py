@@ -75,14 +75,8 @@ def files_of(folder):
 def test_sizes_of_the_published_network_are_the_defaults(tmp_path):
     read = read_model(save(audio2lm_file(PUBLISHED), tmp_path / "M003_20.pth", legacy=False))
     assert read.encoders.encoders == EncodersConfig()
-    wanted = Audio2LandmarkConfig(
-        identity_dim=512,
-        identity_hidden=256,
-        identity_from="components",
-        head_hidden=0,
-        output="components",
-        scheme="sense106",
-    )
+    identity = {"identity_dim": 512, "identity_hidden": 256, "identity_from": "components"}
+    wanted = Audio2LandmarkConfig(**identity, head_hidden=0, output="components", scheme="sense106")
     assert read.landmarks == wanted
     assert (wanted.hidden, wanted.layers, wanted.components) == (256, 3, 16)
 
@@ -125,12 +119,12 @@ def test_the_networks_compute_what_the_releases_do(everything):
 def test_the_speakers_neutral_face_is_the_releases_mean(everything):
     folder, _ = everything
     _, mean = _faces(folder)
-    space = load_space(folder / "out" / "audio2lm" / "landmark_space.npz")
+    run = folder / "out" / "audio2lm"
+    space, loaded = load_space(run / "landmark_space.npz"), load_predictor(run).model
     assert space.scheme is SENSE106
     pixels = unflatten(space.neutral_of("M003"))
     np.testing.assert_allclose(pixels, 255 * mean.numpy().reshape(106, 2), atol=1e-3)
-    built = Audio2Landmark(load_predictor(folder / "out" / "audio2lm").model.config, 10, space)
-    loaded = load_predictor(folder / "out" / "audio2lm").model
+    built = Audio2Landmark(loaded.config, 10, space)
     torch.testing.assert_close(built.basis_KL, loaded.basis_KL)  # for a training from it
     torch.testing.assert_close(built.mean_L, loaded.mean_L)
 
@@ -157,23 +151,22 @@ def test_disentanglement_computes_what_the_releases_does(everything):
 
 def test_pretrained_encoders_start_a_training(everything):
     folder, _ = everything
-    out = folder / "out"
-    sizes = EncodersConfig(
-        load_description(out / "pretrain_content").encoders.content,
-        load_description(out / "pretrain_emotion").encoders.emotion,
+    runs = {part: folder / "out" / f"pretrain_{part}" for part in ("content", "emotion")}
+    sizes = [getattr(load_description(run).encoders, part) for part, run in runs.items()]
+    encoders = Encoders(EncodersConfig(*sizes))
+    for part, run in runs.items():
+        load_pretrained(encoders, part, run)
+    content, emotion = (
+        {key.removeprefix("module."): value for key, value in file.items()}
+        for file in (content_file(), emotion_file())
     )
-    encoders = Encoders(sizes)
-    load_pretrained(encoders, "content", out / "pretrain_content")
-    load_pretrained(encoders, "emotion", out / "pretrain_emotion")
-    content = {key.removeprefix("module."): value for key, value in content_file().items()}
-    emotion = {key.removeprefix("module."): value for key, value in emotion_file().items()}
     with torch.no_grad():
         wanted = released.content_code(content, WINDOWS, "")
         torch.testing.assert_close(encode(encoders.content, WINDOWS), wanted)
         wanted = released.emotion_code(emotion, WINDOWS, "")
         torch.testing.assert_close(encode(encoders.emotion, WINDOWS), wanted)
     classifier = EmotionClassifier(4, len(EMOTIONS))
-    restore(out / "pretrain_emotion", classifier=classifier)
+    restore(runs["emotion"], classifier=classifier)
     assert torch.equal(classifier.weight, emotion["last_fc.weight"])
 
 
@@ -206,10 +199,8 @@ def test_every_key_is_mapped_or_left_out_with_a_reason(everything):
 
 def test_imported_features_are_the_codes_that_generate_reads(everything):
     folder, _ = everything
-    codes = load_codes(folder / "out" / "audio2lm")
-    angry, disgust = (
-        np.load(folder / "M003_feature" / f"{label}.npy") for label in ("angry", "disgust")
-    )
+    codes, features = load_codes(folder / "out" / "audio2lm"), folder / "M003_feature"
+    angry, disgust = (np.load(features / f"{label}.npy") for label in ("angry", "disgust"))
     np.testing.assert_array_equal(codes.of("disgusted", "M003"), disgust)
     np.testing.assert_array_equal(codes.of("disgusted"), disgust)
     blend = codes.blend("angry:disgusted:0.3", "M003")
@@ -265,27 +256,24 @@ def test_two_speakers_are_never_mixed(tmp_path):
 # Checkpoints that do not fit
 
 
-MISFITS = {  # by what the refusal names; None: without that weight
-    r"model\.lstm\.weight_hh_l1 is missing": ("decoder.lstm.weight_hh_l1", None),
-    r"content_encoder\.convolutions\.3\.0\.weight": ("con_encoder.audio_eocder.3.0.weight", None),
-    r"1 weights of no release: decoder\.fc_em\.0\.weight": (
-        "decoder.fc_em.0.weight",
-        torch.zeros(3, 3),
-    ),
-    r"lmark_encoder\.0\.weight has shape \(5, 9\), wanted \(5, 3\)": (
+MISFITS = [  # a weight, None: without it, and what the refusal names
+    ("decoder.lstm.weight_hh_l1", None, r"model\.lstm\.weight_hh_l1 is missing"),
+    ("con_encoder.audio_eocder.3.0.weight", None, r"content_encoder\.convolutions\.3\.0\.weight"),
+    ("decoder.fc_em.0.weight", torch.zeros(3, 3), r"1 weights of no release: decoder\.fc_em\.0\.w"),
+    (
         "lm_encoder.lmark_encoder.0.weight",
         torch.zeros(5, 9),
+        r"lmark_encoder\.0\.weight has shape \(5, 9\), wanted \(5, 3\)",
     ),
-    r"decoder\.lstm_fc\.0\.bias is a list": ("decoder.lstm_fc.0.bias", [1.0]),
-    r"M003_20\.pth": ("decoder.lstm.weight_hh_l0", torch.zeros(4)),
-    "twice": ("module.lm_encoder.lmark_encoder.0.bias", torch.zeros(5)),
-}
+    ("decoder.lstm_fc.0.bias", [1.0], r"decoder\.lstm_fc\.0\.bias is a list"),
+    ("decoder.lstm.weight_hh_l0", torch.zeros(4), r"M003_20\.pth"),
+    ("module.lm_encoder.lmark_encoder.0.bias", torch.zeros(5), "twice"),
+]
 
 
-@pytest.mark.parametrize("words", MISFITS)
-def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, words):
+@pytest.mark.parametrize(("key", "value", "words"), MISFITS)
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path, key, value, words):
     files = files_of(tmp_path)
-    key, value = MISFITS[words]
     state = audio2lm_file() | {key: value}
     save({k: v for k, v in state.items() if v is not None}, files[0])
     with pytest.raises(ValueError, match=words) as refusal:
