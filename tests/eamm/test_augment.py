@@ -129,13 +129,8 @@ def test_perspective_is_drawn_for_each_frame_and_leaves_no_black_border():
 
 def test_a_smaller_share_of_the_perspective_moves_less():
     still = clip(12)
-    changes = [
-        np.abs(
-            augment(still, replace(NOTHING, perspective=share), rng()).astype(int) - still
-        ).mean()
-        for share in (0.25, 1.0)
-    ]
-    assert changes[0] < 0.5 * changes[1]
+    less, more = (augment(still, replace(NOTHING, perspective=each), rng()) for each in (0.25, 1))
+    assert np.abs(less.astype(int) - still).mean() < 0.5 * np.abs(more.astype(int) - still).mean()
 
 
 def test_colours_change_alike_in_all_frames():

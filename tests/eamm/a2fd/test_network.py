@@ -41,15 +41,9 @@ def test_the_paper_size_has_the_releases_parameters():
     """Its 38.757243 M, less 3.466904 M of an unused decoder; the heads are the detector's."""
     model = A2fd(A2fdConfig())
     parts = {name: parameters(part) for name, part in model.named_children() if parameters(part)}
-    assert parts == {
-        "identity": 1_575_936,
-        "audio": 2_141_120,
-        "audio_fc": 25_692_416,
-        "pose": 33_920,
-        "lstm": 2_365_440,
-        "decoder": 3_481_507,
-        "heads": 85_800,
-    }
+    audio = {"audio": 2_141_120, "audio_fc": 25_692_416}
+    drawn = {"lstm": 2_365_440, "decoder": 3_481_507, "heads": 85_800}
+    assert parts == {"identity": 1_575_936, "pose": 33_920, **audio, **drawn}
     assert sum(parts.values()) - parts["heads"] == 38_757_243 - 3_466_904
 
 
@@ -199,13 +193,10 @@ def test_with_lsuv_audio_and_pose_vary_the_lstms_inputs_from_the_start():
     for layers, given in ((model.audio_fc, maps), (model.pose, pose.flatten(0, 1))):
         first = layers[0](given)
         for units in (first, layers[2](layers[1](first))):
-            torch.testing.assert_close(
-                units.mean(dim=0), torch.zeros(units.shape[1]), atol=1e-4, rtol=0
-            )
+            assert units.mean(dim=0).abs().max() <= 1e-4
             torch.testing.assert_close(units.std(dim=0), torch.ones(units.shape[1]))
-    assert float(model.lstm.weight_ih_l0.detach().std()) == pytest.approx(
-        (16 + 16 + 32) ** -0.5, rel=0.05
-    )
+    spread = float(model.lstm.weight_ih_l0.detach().std())
+    assert spread == pytest.approx((16 + 16 + 32) ** -0.5, rel=0.05)
 
 
 def test_it_is_read_from_exported_weights(tmp_path):
@@ -215,10 +206,9 @@ def test_it_is_read_from_exported_weights(tmp_path):
     again = load_a2fd(tmp_path)
     assert not again.training
     assert again.config.pose == ONE
-    given = inputs(1, 2)
-    torch.testing.assert_close(
-        again(given[0], given[1], given[2] + 1)[0].value, model(*given)[0].value
-    )
+    source, windows, pose = inputs(1, 2)
+    wanted = model(source, windows, pose)[0].value
+    torch.testing.assert_close(again(source, windows, pose + 1)[0].value, wanted)
     with pytest.raises(FileNotFoundError, match=r"neither a run of train_a2fd\.py nor a folder"):
         load_a2fd(tmp_path / "elsewhere")
 

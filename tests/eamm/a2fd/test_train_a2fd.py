@@ -76,9 +76,8 @@ def test_it_learns_to_move_a_face_that_it_has_not_seen(config):
     assert last["held_out_shuffled_ratio"] < 0.99
     assert list((config.run.out / "pictures").glob("held_out_*.png"))
     clips = Corpus(config.corpus).clips(split="test_speaker")
-    again = keypoint_metrics(
-        load_a2fd(config.run.out), keypoint_val_set(load_fomm(config.fomm), clips)
-    )
+    val_set = keypoint_val_set(load_fomm(config.fomm), clips)
+    again = keypoint_metrics(load_a2fd(config.run.out), val_set)
     assert again["keypoint_ratio"] == pytest.approx(last["held_out_keypoint_ratio"], abs=1e-6)
 
 
@@ -207,12 +206,8 @@ def test_a_neutral_source_is_any_frame_of_any_clip_of_the_speaker(config):
     stored = {c.id: to_tensor(resized(c.store()[0 : c.frames], FOMM.size)) for c in clips}
     seen = set()
     for draw in range(0, 10 * len(clips), len(clips)):  # the first clip, again and again
-        source = items[draw]["source"]
-        seen |= {
-            clip
-            for clip, frames in stored.items()
-            if (frames - source).abs().amax(dim=(1, 2, 3)).amin() == 0
-        }
+        away = {clip: (frames - items[draw]["source"]).abs() for clip, frames in stored.items()}
+        seen |= {clip for clip, each in away.items() if each.amax(dim=(1, 2, 3)).amin() == 0}
     assert {clip[:4] for clip in seen} == {"M901"}
     assert len(seen) > 3
 
@@ -240,9 +235,8 @@ def test_the_metrics_are_relative_to_unmoved_keypoints_and_to_another_clips_audi
             errors.append((part[1:] - part[:1]).abs().flatten(1).mean(dim=1))
     by_hand = torch.cat(errors[::2]).mean() + torch.cat(errors[1::2]).mean()
     assert still["error"] == pytest.approx(float(by_hand), rel=1e-5)
-    assert torch.equal(
-        measured[2].other_windows[0], torch.from_numpy(clips[0].windows()[1:].copy())
-    )
+    windows = torch.from_numpy(clips[0].windows()[1:].copy())
+    assert torch.equal(measured[2].other_windows[0], windows)
 
 
 def test_poses_are_normalised_by_the_median_deviation_within_a_clip(config):

@@ -90,9 +90,8 @@ def test_the_encoding_of_two_numbers_is_the_one_by_hand():
     numbers = torch.tensor([0.5, -1.0])
     sin, cos = math.sin, math.cos
     by_hand = [0.5, -1.0]
-    by_hand += [sin(0.5), sin(-1.0), cos(0.5), cos(-1.0)]
-    by_hand += [sin(1.0), sin(-2.0), cos(1.0), cos(-2.0)]
-    by_hand += [sin(2.0), sin(-4.0), cos(2.0), cos(-4.0)]
+    for x, y in ((0.5, -1.0), (1.0, -2.0), (2.0, -4.0)):
+        by_hand += [sin(x), sin(y), cos(x), cos(y)]
     torch.testing.assert_close(positional_encoding(numbers, 3), torch.tensor(by_hand))
     assert positional_encoding(torch.zeros(10, 6), 10).shape == (10, 126)
     highest = positional_encoding(torch.full((6,), 0.3), 10)[-12:]
@@ -155,9 +154,8 @@ def test_only_the_chosen_keypoints_move_in_their_order_and_by_their_gains():
         for still in (0, 2, 4):
             assert torch.equal(after[:, :, still], before[:, :, still])
     plain = apply_displacement(neutral, offsets, (3, 1))
-    torch.testing.assert_close(
-        plain.value[..., 3, :], (neutral.value[..., 3, :] + offsets.value[..., 0, :])
-    )
+    wanted = neutral.value[..., 3, :] + offsets.value[..., 0, :]
+    torch.testing.assert_close(plain.value[..., 3, :], wanted)
     chosen = select(neutral, (3, 1))
     assert torch.equal(chosen.jacobian[..., 0, :, :], neutral.jacobian[..., 3, :, :])
 
@@ -227,11 +225,10 @@ def test_an_emotion_sources_mouth_is_hidden_only_where_it_was_in_training():
 def test_a_long_clip_is_displaced_in_pieces_as_a_whole():
     model = Displacement(replace(SMALL, keypoint_ids=(0, 1, 2, 4), head="release")).eval()
     frames, neutral = torch.rand(70, 3, 16, 16), keypoints(70)
-    pieces = displaced(model, frames, neutral, (1.0, 0.5, 0.0, 1.0))
+    gains = (1.0, 0.5, 0.0, 1.0)
+    pieces = displaced(model, frames, neutral, gains)
     with torch.no_grad():
-        whole = apply_displacement(
-            neutral, model(frames, neutral), (0, 1, 2, 4), (1.0, 0.5, 0.0, 1.0)
-        )
+        whole = apply_displacement(neutral, model(frames, neutral), (0, 1, 2, 4), gains)
     torch.testing.assert_close(pieces.value, whole.value)
     torch.testing.assert_close(pieces.jacobian, whole.jacobian)
 

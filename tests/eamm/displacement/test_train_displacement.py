@@ -83,11 +83,9 @@ def test_it_moves_the_brows_of_unseen_faces_by_another_ones_emotion(config, made
     measured = [prepare(fomm, a2fd, p) for p in val_pairs(corpus, ValConfig("test_speaker"))]
     again = displacement_metrics(model, description, measured)
     assert again["value_ratio"] == pytest.approx(last["held_out_value_ratio"], abs=1e-6)
-    swapped = [
-        one._replace(source=next(o.source for o in measured if o.pair.clip.emotion != e))
-        for one in measured
-        for e in [one.pair.clip.emotion]
-    ]
+    by_emotion = {one.pair.clip.emotion: one.source for one in measured[::-1]}
+    others = {"happy": by_emotion["angry"], "angry": by_emotion["happy"]}
+    swapped = [one._replace(source=others[one.pair.clip.emotion]) for one in measured]
     assert displacement_metrics(model, description, swapped)["value_ratio"] > 1.2
 
     for one in measured:  # up for happy, down for angry; lips and eyes stay
@@ -175,6 +173,10 @@ def clips_of(made, augmentation=NOTHING, **data):
     return EmotionClips(corpus, DisplacementDataConfig(**{"frames": 3} | data), augmentation, 32, 5)
 
 
+def all_frames(clip):
+    return to_tensor(clip_frames(clip, 0, clip.frames, 32))
+
+
 def test_an_item_is_a_run_of_a_clip_and_what_the_frozen_networks_need(made):
     clips = clips_of(made)
     assert [clip.emotion for clip in clips.clips] == ["angry", "happy"] * 4
@@ -188,10 +190,7 @@ def test_an_item_is_a_run_of_a_clip_and_what_the_frozen_networks_need(made):
         assert torch.equal(item["windows"], windows[starts[0] : starts[0] + 3])
         assert torch.equal(item["pose"], pose[starts[0] : starts[0] + 3])
         assert item["label"] == ["angry", "happy"].index(clip.emotion)
-        own = [
-            to_tensor(clip_frames(each, 0, each.frames, 32))
-            for each in made[0].clips("train", clip.speaker, "neutral")
-        ]
+        own = map(all_frames, made[0].clips("train", clip.speaker, "neutral"))
         assert any(torch.equal(frame, item["identity"]) for each in own for frame in each)
 
 
@@ -219,7 +218,7 @@ def test_another_speakers_emotion_is_the_same_emotion(made):
     for draw in range(8):
         item, clip = clips[draw], clips.clips[draw]
         others = [c for c in corpus.clips("train", emotion=clip.emotion) if c != clip]
-        frames = [to_tensor(clip_frames(c, 0, c.frames, 32)) for c in others]
+        frames = [*map(all_frames, others)]
         assert any(torch.equal(f[s : s + 3], item["emotion"]) for f in frames for s in range(8))
 
 
@@ -234,10 +233,8 @@ def test_cached_keypoints_are_those_of_the_frozen_networks_and_are_kept(made, tm
         seen = fomm.detector(frames)
     torch.testing.assert_close(cache[clip.id].teacher.value, seen.value)
     torch.testing.assert_close(cache[clip.id].teacher.jacobian, seen.jacobian)
-    neutral = [
-        fomm.detector(to_tensor(clip_frames(c, 0, c.frames, 32))).value.detach()
-        for c in corpus.clips("train", clip.speaker, "neutral")
-    ]
+    own = corpus.clips("train", clip.speaker, "neutral")
+    neutral = [fomm.detector(all_frames(each)).value.detach() for each in own]
     for picture in cache[clip.id].neutral.value:  # the still A2FD keeps the picture's keypoints
         still = picture[0]
         assert any((each - still).abs().amax(dim=(1, 2)).min() < 1e-5 for each in neutral)

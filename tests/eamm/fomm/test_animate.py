@@ -85,9 +85,8 @@ def test_the_stream_shows_what_the_whole_network_shows(animator, source):
     driving = talking(4, SIZE, height=0.5)
     fomm = tiny_fomm()
     with torch.no_grad():
-        expected = from_tensor(
-            fomm(to_tensor(np.stack([source] * 4)), to_tensor(np.stack(driving))).prediction
-        )
+        drawn = fomm(to_tensor(np.stack([source] * 4)), to_tensor(np.stack(driving))).prediction
+    expected = from_tensor(drawn)
     shown = list(animator.reenact(driving))
     for (frame_given, picture), wanted, given in zip(shown, expected, driving, strict=True):
         np.testing.assert_array_equal(frame_given, given)
@@ -151,9 +150,8 @@ def test_several_keypoints_are_played_side_by_side(animator):
 def test_workers_draw_the_same_pictures_in_order(animator, source):
     several = Animator(animator.fomm, source, AnimatorOptions(workers=2))
     driving = talking(7, SIZE, height=0.5)
-    for (given, drawn), (same, wanted) in zip(
-        several.reenact(driving), animator.reenact(driving), strict=True
-    ):
+    pairs = zip(several.reenact(driving), animator.reenact(driving), strict=True)
+    for (given, drawn), (same, wanted) in pairs:
         np.testing.assert_array_equal(given, same)
         assert np.abs(drawn.astype(int) - wanted).max() <= 1
     with pytest.raises(ValueError, match="workers is 0"):

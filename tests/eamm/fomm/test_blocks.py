@@ -156,9 +156,8 @@ def test_where_the_occlusion_is_0_nothing_of_the_source_is_seen(skips):
     config = replace(SMALL, generator=replace(SMALL.generator, skips=skips))
     generator = Fomm(config).eval().generator
     one, other = torch.rand(2, 1, 3, 32, 32)
-    motion = generator.motion(
-        one, *(Keypoints(kp.value[:1], kp.jacobian[:1]) for kp in (STILL,) * 2)
-    )
+    still = Keypoints(STILL.value[:1], STILL.jacobian[:1])
+    motion = generator.motion(one, still, still)
     hidden = motion._replace(occlusion=torch.zeros_like(motion.occlusion))
     shown = motion._replace(occlusion=torch.ones_like(motion.occlusion))
     same = [generator.render(generator.encode(frames), hidden) for frames in (one, other)]

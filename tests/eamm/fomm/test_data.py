@@ -112,11 +112,8 @@ def test_supervising_landmarks_are_group_means_and_are_mirrored_with_the_picture
         mirrored = marks(pair["driving"])[2]
         seen.add(mirrored)
         # landmark 16 of the mirrored picture is 0 of the original; 30 is its own mirror image
-        x = (
-            [-centre(1), -centre(30 / 8), -centre(0)]
-            if mirrored
-            else [centre(1), centre(30 / 8), centre(2)]
-        )
+        middle = centre(30 / 8)
+        x = [-centre(1), -middle, -centre(0)] if mirrored else [centre(1), middle, centre(2)]
         assert pair["driving_landmarks"][:, 0].tolist() == pytest.approx(x, abs=1e-5)
         assert pair["source_landmarks"][:, 1].tolist() == pytest.approx([centre(1)] * 3, abs=1e-5)
     assert seen == {False, True}
@@ -155,15 +152,9 @@ def photo():
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.07])
-@pytest.mark.parametrize(
-    ("name", "pillow"),
-    [
-        ("brightness", ImageEnhance.Brightness),
-        ("contrast", ImageEnhance.Contrast),
-        ("saturation", ImageEnhance.Color),
-    ],
-)
-def test_jitter_is_pillows(photo, name, pillow, factor):
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+def test_jitter_is_pillows(photo, name, factor):
+    pillow = getattr(ImageEnhance, "Color" if name == "saturation" else name.capitalize())
     wanted = np.asarray(pillow(Image.fromarray(photo)).enhance(factor)).astype(int)
     found = jittered(photo[None], [(name, factor)])[0].astype(int)
     assert np.abs(found - wanted).max() <= 2

@@ -101,12 +101,10 @@ def test_one_source_serves_a_batch_and_so_do_as_many_sources(skips):
     fomm = settled(small_config(skips=skips))
     sources, driving = pictures(3, 64), pictures(3, 64)
     fast = FastFomm(fomm)
-    driving_kp = fast.keypoints(driving)
     with torch.no_grad():
         own = fomm(sources, driving).prediction
         shared = fomm(sources[:1].expand(3, -1, -1, -1), driving).prediction
-    each = fast.render(fast.prepare(sources), fast.keypoints(sources), driving_kp)
-    one = fast.render(fast.prepare(sources[:1]), fast.keypoints(sources[:1]), driving_kp)
+    each, one = _drawn(fast, sources, driving), _drawn(fast, sources[:1], driving)
     assert (each - own).abs().max() < LIMIT
     assert (one - shared).abs().max() < LIMIT
     assert (own - shared).abs().max() > 100 * LIMIT
@@ -130,17 +128,16 @@ def test_the_network_it_is_made_from_stays_as_it_was_and_may_change_afterwards()
     torch.testing.assert_close(dict(fomm.state_dict()), dict(before), rtol=0, atol=0)
     assert all(parameter.requires_grad for parameter in fomm.parameters())
     source = pictures(1, 64)
-    drawn = [_self_portrait(fast, source)]
+    drawn = [_drawn(fast, source, source)]
     with torch.no_grad():
         for parameter in fomm.parameters():
             parameter.zero_()
-    drawn.append(_self_portrait(fast, source))
+    drawn.append(_drawn(fast, source, source))
     torch.testing.assert_close(*drawn, rtol=0, atol=0)
 
 
-def _self_portrait(fast, source):
-    keypoints = fast.keypoints(source)
-    return fast.render(fast.prepare(source), keypoints, keypoints)
+def _drawn(fast, source, driving):
+    return fast.render(fast.prepare(source), fast.keypoints(source), fast.keypoints(driving))
 
 
 def test_a_network_in_training_is_refused():
@@ -157,10 +154,7 @@ def test_bfloat16_stays_near_and_is_no_float32():
     fomm = settled(small_config())
     exact, rough = FastFomm(fomm), FastFomm(fomm, precision="bfloat16")
     source, driving = pictures(1, 64), pictures(4, 64)
-    drawn = [
-        fast.render(fast.prepare(source), fast.keypoints(source), fast.keypoints(driving))
-        for fast in (exact, rough)
-    ]
+    drawn = [_drawn(fast, source, driving) for fast in (exact, rough)]
     assert drawn[1].dtype == torch.float32
     assert 1e-12 < (drawn[0] - drawn[1]).square().mean() < 10 ** (-40 / 10)  # 40 dB
 
@@ -259,8 +253,7 @@ def test_the_whole_network_works_without_nnpack(monkeypatch, fresh_nnpack):
     monkeypatch.setattr(torch.backends.nnpack, "is_available", lambda: False)
     fomm = settled(CONFIGS["large maps"])
     source, frame = pictures(1, 128), pictures(1, 128)
-    fast = FastFomm(fomm)
-    found = fast.render(fast.prepare(source), fast.keypoints(source), fast.keypoints(frame))
+    found = _drawn(FastFomm(fomm), source, frame)
     with torch.no_grad():
         assert (found - fomm(source, frame).prediction).abs().max() < LIMIT
 
@@ -286,7 +279,6 @@ def test_on_cuda_batches_are_drawn_as_on_the_cpu(precision, compiled):
     with torch.no_grad():
         wanted = fomm(source.expand(8, -1, -1, -1), driving).prediction
     fast = FastFomm(fomm.cuda(), precision=precision, compiled=compiled)
-    keypoints = fast.keypoints(source.cuda())
-    found = fast.render(fast.prepare(source.cuda()), keypoints, fast.keypoints(driving.cuda()))
+    found = _drawn(fast, source.cuda(), driving.cuda())
     limit = 5e-3 if precision == "float32" else 0.05  # cuDNN's float32 is TF32 by default
     assert (found.cpu() - wanted).abs().max() < limit

@@ -118,11 +118,9 @@ def test_the_discriminator_learns_only_in_the_game(config, tmp_path):
         files = sorted((tmp_path / out / "checkpoints").iterdir())
         first, last = (torch.load(file, weights_only=True)["parts"] for file in files[-2:])
         for name in names:
-            moved[out, name] = any(
-                not torch.equal(first[name][key], last[name][key])
-                for key in first[name]
-                if key.endswith("weight") or key.endswith("original")
-            )
+            weights = [key for key in first[name] if key.endswith(("weight", "original"))]
+            now, then = last[name], first[name]
+            moved[out, name] = any(not torch.equal(then[key], now[key]) for key in weights)
     assert moved == {(out, name): (out, name) != ("plain", "discriminator") for out, name in moved}
 
 

@@ -51,20 +51,12 @@ def neutral(source):
 
 def test_in_chunks_a2fd_says_what_it_says_at_once(source):
     model = tiny_a2fd()
+    given = to_tensor(source[None]), torch.from_numpy(WINDOWS[None]), torch.from_numpy(POSE[None])
     with torch.no_grad():
-        wanted, _ = model(
-            to_tensor(source[None]), torch.from_numpy(WINDOWS[None]), torch.from_numpy(POSE[None])
-        )
+        wanted, louder = model(*given)[0], model(*given, audio_gain=1.6)[0]
     found = audio_to_keypoints(model, source, WINDOWS, POSE)
     for ours, theirs in zip(found, wanted, strict=True):
         torch.testing.assert_close(ours, theirs[0], rtol=1e-4, atol=1e-5)
-    with torch.no_grad():
-        louder, _ = model(
-            to_tensor(source[None]),
-            torch.from_numpy(WINDOWS[None]),
-            torch.from_numpy(POSE[None]),
-            audio_gain=1.6,
-        )
     found = audio_to_keypoints(model, source, WINDOWS, POSE, audio_gain=1.6)
     torch.testing.assert_close(found.value, louder.value[0], rtol=1e-4, atol=1e-5)
     assert (louder.value - wanted.value).abs().max() > 1e-3
@@ -127,14 +119,11 @@ def test_intensity_scales_what_moves_and_leaves_the_rest(neutral):
     for intensity in (0.0, 0.5, 2.0):
         scaled = with_emotion(model, neutral, moved, GAINS, intensity)
         for still, first, other in zip(neutral, one, scaled, strict=True):
-            torch.testing.assert_close(
-                other - still, intensity * (first - still), atol=2e-6, rtol=1e-5
-            )
-    difference = (one.value - neutral.value).abs().amax(dim=(0, 2))
-    assert (difference > 1e-3).nonzero().flatten().tolist() == list(MOVED)
-    torch.testing.assert_close(
-        one.value[:, MOVED[0]] - neutral.value[:, MOVED[0]], GAINS[0] * moved.value[:, 0]
-    )
+            wanted = intensity * (first - still)
+            torch.testing.assert_close(other - still, wanted, atol=2e-6, rtol=1e-5)
+    offsets = one.value - neutral.value
+    assert (offsets.abs().amax(dim=(0, 2)) > 1e-3).nonzero().flatten().tolist() == list(MOVED)
+    torch.testing.assert_close(offsets[:, MOVED[0]], GAINS[0] * moved.value[:, 0])
 
 
 def test_smoothing_is_the_releases_and_goes_by_parts(neutral):
@@ -166,10 +155,8 @@ def test_the_pictures_shown_are_those_of_each_frame():
     class Numbers(list):
         pass
 
-    clips = [
-        EmotionClip(Numbers([f"{name}{k}" for k in range(n)]), None)
-        for name, n in (("a", 2), ("b", 9))
-    ]
+    names = [f"a{k}" for k in range(2)], [f"b{k}" for k in range(9)]
+    clips = [EmotionClip(Numbers(each), None) for each in names]
     shown = list(source_frames(clips, 4, "restart"))
     assert shown == [("a0", "b0"), ("a1", "b1"), ("a0", "b2"), ("a1", "b3")]
     assert list(source_frames([], 2, "restart")) == [(), ()]
@@ -179,11 +166,9 @@ def test_a_blend_is_parsed_whatever_its_files_are_called(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("sad.mp4", "happy.mp4", "at 10:30.mp4", "a:b", "a", "b:b", "b"):
         Path(name).touch()
-    for first, second, weight in (
-        ("sad.mp4", "happy.mp4", 0.3),
-        ("at 10:30.mp4", "sad.mp4", 1),
-        ("sad.mp4", "at 10:30.mp4", 0),
-    ):
+    ten = "at 10:30.mp4"
+    blends = ("sad.mp4", "happy.mp4", 0.3), (ten, "sad.mp4", 1), ("sad.mp4", ten, 0)
+    for first, second, weight in blends:
         assert blend_files(f"{first}:{second}:{weight}") == ((Path(first), Path(second)), weight)
     with pytest.raises(ValueError, match="several ways"):
         blend_files("a:b:b:0.5")  # a:b and b, or a and b:b

@@ -93,9 +93,8 @@ def test_every_weight_of_eamm_is_mapped_or_left_out_with_a_reason(eamm, eamm_par
     assert sum(counts.values()) == 99 + 71 + 14 + 1 + 2
     assert [count for reason, count in counts.items() if "StyleGAN2" in reason] == [99]
     assert {"audio_feature of 5-3000.pth.tar", "kp_detector_a of 5-3000.pth.tar"} <= left
-    assert {"fc.weight", "fc_n.0.bias", "final_10.3.weight"} <= {
-        name.removeprefix("emo_detector.") for name in left
-    }
+    unused = ("fc.weight", "fc_n.0.bias", "final_10.3.weight")
+    assert {f"emo_detector.{name}" for name in unused} <= left
 
 
 def test_parameters_are_the_releases_less_what_is_dead(eamm, eamm_parts):
@@ -103,21 +102,16 @@ def test_parameters_are_the_releases_less_what_is_dead(eamm, eamm_parts):
 
     def count(network, prefixes=("",)):
         statistics = ("running_mean", "running_var", "num_batches_tracked", "kernel", "noise_")
-        return sum(
-            value.numel()
-            for key, value in eamm_parts[network].items()
-            if key.startswith(prefixes) and not any(name in key for name in statistics)
-            if key != "down.weight"
-        )
+        state = {key: value for key, value in eamm_parts[network].items() if key != "down.weight"}
+        keys = [key for key in state if not any(name in key for name in statistics)]
+        return sum(state[key].numel() for key in keys if key.startswith(prefixes))
 
     heads = count("kp_detector_a", ("kp.", "jacobian."))
     whole = count("audio_feature")
     assert whole / 1e6 == pytest.approx(38.757, abs=1e-3)
-    dead = sum(
-        value.numel()
-        for key, value in eamm_parts["audio_feature"].items()
-        if key.startswith("generator.") and "kernel" not in key and ".noises." not in key
-    )
+    generator = [key for key in eamm_parts["audio_feature"] if key.startswith("generator.")]
+    weights = [key for key in generator if "kernel" not in key and ".noises." not in key]
+    dead = sum(eamm_parts["audio_feature"][key].numel() for key in weights)
     assert report.models["a2fd"]["parameters"] == whole - dead + heads
     unused = count("emo_detector", ("fc.", "fc_n.", "final_4.", "final_10."))
     assert count("emo_detector") / 1e6 == pytest.approx(27.888, abs=1e-3)
@@ -192,28 +186,23 @@ def test_a_spectral_norm_of_torch_1_0_gives_the_same_weight(tmp_path, with_copy)
     old = import_released([save(released, tmp_path / "old.pth.tar")], tmp_path / "old")
     assert sum(map(len, old.left_out.values())) == (5 if with_copy else 0)
     frames = torch.rand(1, 3, 64, 64)
+    networks = [load_discriminator(tmp_path / name) for name in ("new", "old")]
     with torch.no_grad():
-        one, other = (
-            load_discriminator(tmp_path / name)({1: frames}, torch.zeros(1, 10, 2))[0].logits
-            for name in ("new", "old")
-        )
+        one, other = (each({1: frames}, torch.zeros(1, 10, 2))[0].logits for each in networks)
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_of_two_files_with_the_same_network_the_first_one_counts(tmp_path):
     tuned, original = small_fomm(1, None), small_fomm(2, None)
     del tuned["kp_detector"]  # as EAMM's fine-tuning saves it
-    files = [
-        save(tuned, tmp_path / "fine-tuned.pth.tar"),
-        save(original, tmp_path / "124_52000.pth.tar"),
-    ]
+    names = {"fine-tuned.pth.tar": tuned, "124_52000.pth.tar": original}
+    files = [save(content, tmp_path / name) for name, content in names.items()]
     report = import_released(files, tmp_path / "out")
     fomm = load_fomm(tmp_path / "out")
     assert torch.equal(fomm.generator.final.bias, tuned["generator"]["final.bias"])
     assert torch.equal(fomm.detector.heads.kp.bias, original["kp_detector"]["kp.bias"])
-    assert report.left_out == {
-        "that of fine-tuned.pth.tar was given first": ["generator of 124_52000.pth.tar"]
-    }
+    reason = "that of fine-tuned.pth.tar was given first"
+    assert report.left_out == {reason: ["generator of 124_52000.pth.tar"]}
 
 
 def wrong_files(folder):
