@@ -88,22 +88,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(config):
         train(replace(config, loss=replace(config.loss, reconstruction=float("inf"))))
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ({"speaker": "M902"}, "no speaker 'M902', only M901"),
-        ({"frames": 13}, "none of the 3 clips has 13 frames"),
-    ],
-)
-def test_a_wrong_choice_of_clips_is_refused_by_name(config, data, message):
-    with pytest.raises(ValueError, match=message):
-        train(replace(config, data=replace(config.data, **data)))
-
-
-def test_a_corpus_of_another_frame_profile_is_refused(config, tmp_path):
-    write_portraits(tmp_path / "eamm", profile="eamm")
-    with pytest.raises(ValueError, match=r"profile 'eamm', wanted 'portrait'"):
-        train(replace(config, data=VideoDataConfig((tmp_path / "eamm",))))
+def test_a_wrong_choice_of_clips_is_refused_by_name(config):
+    with pytest.raises(ValueError, match="none of the 3 clips has 13 frames"):
+        train(replace(config, data=replace(config.data, frames=13)))
 
 
 def test_a_corpus_without_clips_to_learn_from_is_refused(config, tmp_path):
