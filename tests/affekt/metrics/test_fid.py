@@ -42,9 +42,7 @@ def test_fid_by_hand():
     # means 1 and 5, sample variances 2 and 8: 16 + 2 + 8 - 2 sqrt(16)
     assert fid(ours, theirs) == pytest.approx(18)
     rows = normal(size=2)
-    assert fid(rows + np.array([3, 4]), rows) == pytest.approx(
-        25
-    )  # a shift alone: its squared length
+    assert fid(rows + np.array([3, 4]), rows) == pytest.approx(25)  # a shift: its squared length
     mean, variance = (rows.mean(axis=0) ** 2).sum(), rows.var(axis=0, ddof=1).sum()
     assert fid(3 * rows, rows) == pytest.approx(4 * mean + (9 + 1 - 2 * 3) * variance)
 

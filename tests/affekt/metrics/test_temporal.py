@@ -26,10 +26,9 @@ def panning(frames=6, step=2, seed=0):
 
 
 def flickering(frames, levels=10):
-    return [
-        np.clip(frame.astype(int) + (levels if k % 2 else -levels), 0, 255).astype(np.uint8)
-        for k, frame in enumerate(frames)
-    ]
+    signs = [2 * (k % 2) - 1 for k in range(len(frames))]
+    shifted = frames + levels * np.reshape(signs, (-1, 1, 1, 1))
+    return list(shifted.clip(0, 255).astype(np.uint8))
 
 
 # --- warp error

@@ -131,9 +131,8 @@ def test_a_track_holds_the_detectors_keypoints_beside_mouth_and_pose(tmp_path):
     np.testing.assert_array_equal(track.causes[:, 2:], release_pose(clip)[::3])
     face = clip.aligned("2d")[3]
     assert track.causes[1, 1] == pytest.approx(np.linalg.norm(face[54] - face[48]))
-    assert track.causes[1, 0] == pytest.approx(
-        np.linalg.norm(face[[61, 62, 63]] - face[[67, 66, 65]], axis=1).mean()
-    )
+    gaps = np.linalg.norm(face[[61, 62, 63]] - face[[67, 66, 65]], axis=1)
+    assert track.causes[1, 0] == pytest.approx(gaps.mean())
 
 
 def test_the_command_finds_the_brows_and_writes_file_and_picture(tmp_path):

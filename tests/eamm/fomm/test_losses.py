@@ -71,9 +71,8 @@ def test_keypoints_that_move_with_the_picture_cost_nothing_and_others_do():
 
 
 def output(logit, *features):
-    return DiscriminatorOutput(
-        [torch.full((1, 2), value) for value in features], torch.full((1, 1, 2, 2), logit)
-    )
+    maps = [torch.full((1, 2), value) for value in features]
+    return DiscriminatorOutput(maps, torch.full((1, 1, 2, 2), logit))
 
 
 def test_the_least_squares_game_by_hand():

@@ -38,10 +38,8 @@ def run_dir(corpus, tmp_path):
     return write_encoders(tmp_path, corpus)
 
 
-CODES = EmotionCodes(
-    ("happy", "sad", "fear"),
-    {"happy": np.array([1.0, 0.0]), "sad": np.array([0.0, 1.0]), "M901/sad": np.array([0.0, 3.0])},
-)
+_codes = {"happy": [1.0, 0.0], "sad": [0.0, 1.0], "M901/sad": [0.0, 3.0]}
+CODES = EmotionCodes(("happy", "sad", "fear"), {key: np.array(c) for key, c in _codes.items()})
 
 
 def test_a_blend_is_1_minus_w_of_the_first_and_w_of_the_second():
@@ -94,9 +92,7 @@ def test_saved_codes_come_back(corpus, run_dir):
     again = load_codes(run_dir)
     assert again.emotions == codes.emotions
     assert set(again.codes) == set(codes.codes)
-    np.testing.assert_array_equal(
-        again.of("sad" if "sad" in codes.codes else "happy"), codes.of("happy")
-    )
+    np.testing.assert_array_equal(again.of("happy"), codes.of("happy"))
     made_of = read_json(run_dir / "emotion_codes.json")
     assert made_of["clips"] == {"angry": 8, "happy": 8, "neutral": 8}  # without sentence 004
 

@@ -167,9 +167,8 @@ def target(tmp_path):
 
 def renderer(config, other=None):
     torch.manual_seed(0)
-    made = [
-        None if each is None else make_generator(PLAIN, each).eval() for each in (config, other)
-    ]
+    configs = (config, other)
+    made = [each and make_generator(PLAIN, each).eval() for each in configs]
     return Renderer(made[0], PLAIN, "s", made[1])
 
 

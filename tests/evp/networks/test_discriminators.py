@@ -120,9 +120,8 @@ def test_each_temporal_scale_has_logits_at_every_patch_scale_for_every_window(
     maps = logits(network(*some(frames=shortest + 1)))
     count = [2 * (shortest + 1 - (frames - 1) * stride) for stride in strides]
     sides = (7, 5)  # of patches of 16 and of 8 pixels: 16 -> 9 -> 6 -> 7 and 8 -> 5 -> 4 -> 5
-    assert [tuple(each.shape) for each in maps] == [
-        (windows, 1, side, side) for windows in count for side in sides
-    ]
+    wanted = [(windows, 1, side, side) for windows in count for side in sides]
+    assert [tuple(each.shape) for each in maps] == wanted
     assert len(network.scales) == scales
     with pytest.raises(ValueError, match=f"{shortest - 1} frames, wanted at least {shortest}"):
         network(*some(frames=shortest - 1))

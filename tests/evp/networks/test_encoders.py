@@ -56,9 +56,8 @@ def test_windows_of_a_batch_of_clips_are_coded_one_by_one(network):
 def test_the_emotion_encoder_takes_the_maximum_over_cepstra():
     network = EmotionEncoder(SMALL_EMOTION).eval()
     seen = []
-    network.convolutions[4].register_forward_hook(
-        lambda _, inputs, output: seen.extend([*inputs, output])
-    )
+    layer = network.convolutions[4]
+    layer.register_forward_hook(lambda _, inputs, output: seen.extend([*inputs, output]))
     network(20 * torch.randn(2, 28, 12))
     before, after = seen
     assert before.shape[2:] == (12, 13)
