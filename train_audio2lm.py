@@ -72,9 +72,8 @@ def train(cfg: Config) -> None:
     corpus = Corpus(cfg.corpus)
     check_emotions(cfg.encoders, corpus)
     space = fit_space(corpus, cfg.view, cfg.model.components)
-    clips = LandmarkClips(
-        clips_of(corpus, "train"), space, cfg.view, cfg.frames, cfg.emotion_from, cfg.run.seed
-    )
+    train_clips = clips_of(corpus, "train")
+    clips = LandmarkClips(train_clips, space, cfg.view, cfg.frames, cfg.emotion_from, cfg.run.seed)
     val_set = val_clips(corpus, cfg.val)
 
     # networks, optimizer, checkpoint

@@ -81,6 +81,7 @@ def train(cfg: Config) -> None:
     fomm, a2fd = load_fomm(cfg.fomm), load_a2fd(cfg.a2fd)
     check_fomm(a2fd.config, fomm.config, fomm.detector)
     sizes = model_config(cfg, fomm, corpus.emotions)
+    ids = sizes.keypoint_ids
     clips = EmotionClips(corpus, cfg.data, cfg.augment, fomm.config.size, cfg.run.seed)
     pairs = val_pairs(corpus, cfg.val)
 
@@ -112,14 +113,10 @@ def train(cfg: Config) -> None:
         # A2FD's keypoints, displaced by the emotion frames
         neutral, teacher = keypoints_of(batch, fomm, a2fd)
         features = model.extractor(batch["emotion"].flatten(0, 1))
-        displaced = apply_displacement(
-            neutral, model.predict(features, neutral), sizes.keypoint_ids
-        )
+        displaced = apply_displacement(neutral, model.predict(features, neutral), ids)
 
         # Losses of the displaced keypoints and, where it has a weight, of the emotion's class
-        ours, still, truth = (
-            select(each, sizes.keypoint_ids) for each in (displaced, neutral, teacher)
-        )
+        ours, still, truth = (select(each, ids) for each in (displaced, neutral, teacher))
         terms = keypoint_terms(ours, truth, cfg.loss.reduction)
         total = cfg.loss.value * terms["value"] + cfg.loss.jacobian * terms["jacobian"]
         if cfg.loss.classification:

@@ -20,8 +20,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import ArrayLike
 
+from affekt.markdown import markdown_table
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.markdown import markdown_table
 
 MIN_ROUNDS = 5
 Candidates = Mapping[str, Callable[[], object]]  # the first one is the reference

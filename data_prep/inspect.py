@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 
 from affekt.arrays import Array, Image
+from affekt.markdown import markdown_table
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import SPLITS, Clip, Corpus
 from affekt.media.faces.points import POLYLINES
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, read_jsonl, replacing
-from affekt.runtime.markdown import markdown_table
 
 CELL = 256  # pixels of a picture in the sheet
 MARGIN = 96  # pixels at the left, for the speakers' names

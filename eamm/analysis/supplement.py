@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from affekt.arrays import Array
+from affekt.markdown import markdown_table
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_pair
 from affekt.media.faces.detector import make_detector
@@ -36,7 +37,6 @@ from affekt.metrics.probes import principal_plane, silhouette
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import flat
 from affekt.runtime.files import write_json, write_text
-from affekt.runtime.markdown import markdown_table
 from eamm.analysis.figures import dynamic_sources, emotional_inputs, interpolate
 from eamm.analysis.landmarks import detect_faces
 from eamm.analysis.networks import (

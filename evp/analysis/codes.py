@@ -39,6 +39,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from affekt.arrays import Array
+from affekt.markdown import markdown_table
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.plots import clouds
 from affekt.metrics.intervals import clustered_difference, clustered_mean, clustered_share
@@ -51,7 +52,6 @@ from affekt.metrics.probes import (
 )
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json, write_text
-from affekt.runtime.markdown import markdown_table
 from evp.analysis.code_runs import (
     Model,
     corpus_of_models,

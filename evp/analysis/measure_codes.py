@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affekt.arrays import Array
+from affekt.markdown import markdown_table
 from affekt.media.corpus import Clip, Corpus
 from affekt.metrics.probes import (
     leave_one_group_out_accuracy,
@@ -25,7 +26,6 @@ from affekt.metrics.probes import (
 )
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
-from affekt.runtime.markdown import markdown_table
 from evp.analysis.code_runs import mean_mfcc, part_codes
 from evp.data.speech import clips_of, labels_of
 from evp.inference.emotion_codes import check_emotions, corpus_of

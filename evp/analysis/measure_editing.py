@@ -27,6 +27,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from affekt.arrays import Array
+from affekt.markdown import markdown_table
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
@@ -34,7 +35,6 @@ from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
 from affekt.metrics.landmark import axis_projection, correlation
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
-from affekt.runtime.markdown import markdown_table
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import EmotionCodes, check_emotions, corpus_of, load_codes
 from evp.networks.audio2lm import Predictor, faces_under, load_predictor

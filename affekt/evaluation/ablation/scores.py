@@ -38,6 +38,7 @@ from affekt.evaluation.tables.build import build_ablation, over_seeds
 from affekt.evaluation.tables.evaluations import Ablation
 from affekt.evaluation.tables.papers import PaperTable
 from affekt.evaluation.tables.table import PLUS_MINUS, Cell, Table, TableColumn, TableRow, render
+from affekt.markdown import markdown_table
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
@@ -47,7 +48,6 @@ from affekt.metrics.landmark import landmark_scores, mouth_correlation
 from affekt.metrics.probes import nearest_mean_accuracy
 from affekt.runtime.config import plain
 from affekt.runtime.files import load_npy, read_json, sha256
-from affekt.runtime.markdown import markdown_table
 
 Scores = dict[str, float]
 Rows = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS
-from affekt.runtime.markdown import markdown_table
+from affekt.markdown import markdown_table
 from affekt.runtime.weights import registry as weights
 from affekt.runtime.weights.registry import Status
 from affekt.runtime.weights.table import DIGITS, FILES

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from operator import attrgetter
 
+from affekt.markdown import markdown_table
 from affekt.metrics.intervals import Interval
-from affekt.runtime.markdown import markdown_table
 
 Format = tp.Literal["md", "tex", "csv", "json"]
 DAGGER, PLUS_MINUS, BETTER = "\u2020", "\u00b1", "\u227b"
