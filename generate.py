@@ -8,7 +8,7 @@
         --driving head.mp4 --relative --adapt-scale --best-frame --out moved.mp4
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
         --pose head.mp4 --emotion happy.mp4 --out happy.mp4
-    python generate.py evp --run runs/demo --manifest held_out.csv --out results/videos
+    python generate.py evp --run runs/demo --manifest clips.csv --out results/videos
 
 A manifest is a CSV file with a column clip_id and of source, audio, pose, emotion and target those
 that the system takes (other columns are ignored); files are relative to the manifest. An empty cell

@@ -1,1 +1,1 @@
-"""What the papers share: networks, media, metrics, evaluation, runs."""
+"""Shared by the papers: networks, media, metrics, evaluation, runs."""

@@ -31,8 +31,12 @@ def test_a_place_to_change_exists(what, files):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_files_exist(page):
     text = page.read_text(encoding="utf-8")
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
-        assert (page.parent / link).is_file(), link
+    for link, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", text):
+        target = page.parent / link if link else page
+        assert target.is_file(), link
+        titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8", errors="ignore"), re.M)
+        slugs = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+        assert not anchor or anchor in slugs, f"{link}#{anchor}"
     for name in FILE.findall(text):
         if name.split("/")[0] in {"runs", "data", "weights", "results"}:
             continue  # made by a user

@@ -69,7 +69,7 @@ class Clip:
         return windows(self.mfcc())
 
     def pose(self) -> Array:
-        """Return (T, 6) float32: rotation vector, log scale, tx, ty (see media/face3d/model.py)."""
+        """Return (T, 6) float32: rotation vector, log scale, tx, ty (see face3d/model.py)."""
         return load_npy(self.folder / "pose.npy", (self.frames, 6), POSE)
 
     def audio(self) -> Array:

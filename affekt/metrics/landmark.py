@@ -18,8 +18,8 @@ figure is read with its convention:
                 as atvg.
 
 To add a metric to a table: compute it in `_scores` under a new name (LandmarkMeasure of
-affekt/evaluation/measures.py passes on every name), and name it as a column in
-affekt/evaluation/tables/papers.yaml.
+affekt/evaluation/measures.py passes on every name), raise
+LandmarkMeasure.identity, and name it as a column in affekt/evaluation/tables/papers.yaml.
 
 Letters: T frames of a clip, N landmarks, D 2 or 3 coordinates. Raw landmarks are pixels of the
 video, (T, 68, D); a frame without a face is NaN.

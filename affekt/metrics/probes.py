@@ -1,4 +1,4 @@
-"""What codes hold: linear probes, nearest class means, silhouettes and the principal plane.
+"""Measures of codes: linear probes, nearest class means, silhouettes and the principal plane.
 
 Letters: N samples, D channels of a code.
 """

@@ -1,1 +1,1 @@
-"""What every run needs: configuration, run folder, seeds, checkpoints."""
+"""Shared by every run: configuration, run folder, seeds, checkpoints."""

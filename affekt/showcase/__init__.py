@@ -1,1 +1,1 @@
-"""What a demo shows of trained runs: figures against the truth, videos, one HTML page."""
+"""The demos: plans, figures against the truth, videos, one HTML page."""

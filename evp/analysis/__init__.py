@@ -1,1 +1,1 @@
-"""What EVP's codes and edited faces show."""
+"""Analyses of EVP's codes and edited faces (Fig. 5, Fig. 1 b)."""

@@ -110,7 +110,8 @@ class EvpPipeline:
         Args:
             job: what is wanted.
             progress: wraps the rows of frames, for a progress bar.
-            samples: audio to use instead of the file `job.audio`, mono 16 kHz.
+            samples: audio to use instead of the file `job.audio`, which need not exist then; mono
+                16 kHz (`resampled` of affekt/media/audio/reader.py converts).
 
         Raises:
             MediaError: the audio or the target cannot be used.

@@ -47,7 +47,7 @@ def read_audio(path: Path, reader: AudioReader = "fast") -> Array:
     if not np.isfinite(samples).all():
         raise MediaError("damaged", f"{path} holds samples that are NaN or infinite")
     if rate != SAMPLE_RATE:
-        samples = _resampled(samples, rate, reader)
+        samples = resampled(samples, rate, reader)
     return np.clip(samples, -1, 1).astype(np.float32)
 
 
@@ -82,7 +82,8 @@ def _uncompressed(path: Path, reader: AudioReader) -> tuple[Array, int]:
     return samples.mean(axis=1), rate
 
 
-def _resampled(samples: Array, rate: int, reader: AudioReader) -> Array:
+def resampled(samples: Array, rate: int, reader: AudioReader = "fast") -> Array:
+    """Return mono samples of any rate as 16 kHz."""
     if reader == "librosa":
         import librosa
 

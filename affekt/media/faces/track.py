@@ -65,7 +65,7 @@ def track_face(
         path: any video; it is read at constant 25 fps.
         detector: of affekt.media.faces.detector.
         config: profile and size of the crop.
-        write: called with every cropped frame, in order: a frame_writer of media/video/frames.py.
+        write: called with every cropped frame, in order (video/frames.py has writers).
 
     Raises:
         MediaError: unreadable, too_short, no_face, face_vanishes, face_jumps.

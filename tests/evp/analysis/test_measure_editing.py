@@ -164,7 +164,8 @@ def test_all_weights_at_once_are_as_each_alone_and_a_step_starts_as_the_first(pa
     for found, code in zip(faces, codes, strict=True):
         np.testing.assert_allclose(found, alone(code), atol=1e-4)
     every = codes.astype(np.float32)
-    np.testing.assert_allclose(faces_under(predictor.model, content, every, neutral), faces)
+    together = faces_under(predictor.model, content, every, neutral)
+    np.testing.assert_allclose(together, faces, rtol=1e-6)  # float32: the step is one batch more
     per_frame = np.stack([ends[0]] * 6 + [ends[1]] * 6)
     np.testing.assert_allclose(stepped, alone(per_frame), atol=1e-4)
     np.testing.assert_allclose(stepped[:6], faces[0, :6], atol=1e-4)
