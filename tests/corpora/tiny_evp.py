@@ -24,9 +24,9 @@ TINY = EncodersConfig(
 LANDMARKS = Audio2LandmarkConfig(identity_dim=4, hidden=8, layers=1, head_hidden=8)
 
 
-def write_encoders(folder, corpus, sizes=TINY, emotions=None, **parts):
+def write_encoders(folder, corpus, sizes=TINY, emotions=None, encoders=None, **parts):
     """Write an untrained run of train_disentangle.py; `parts` go into its checkpoint too."""
-    encoders = Encoders(sizes)
+    encoders = encoders or Encoders(sizes)
     save_description(folder, EncodersDescription(sizes, emotions or corpus.emotions))
     parts |= {"content_encoder": encoders.content, "emotion_encoder": encoders.emotion}
     save(folder / "checkpoints", 1, parts)
@@ -36,7 +36,7 @@ def write_encoders(folder, corpus, sizes=TINY, emotions=None, **parts):
 
 def make_run(folder, corpus, emotions=None):
     """Write an untrained run of train_audio2lm.py."""
-    space = fit_space(corpus, "2d", LANDMARKS.components)
-    save_network(folder, LANDMARKS, space, "2d")
+    encoders, space = Encoders(TINY), fit_space(corpus, "2d", LANDMARKS.components)
     model = Audio2Landmark(LANDMARKS, 10, space)
-    return write_encoders(folder, corpus, TINY, emotions, model=model)
+    save_network(folder, LANDMARKS, space, "2d")
+    return write_encoders(folder, corpus, TINY, emotions, encoders, model=model)
