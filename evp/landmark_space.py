@@ -22,7 +22,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import FACE_SIZE, View
 from affekt.media.faces.schemes import Scheme, scheme_of
-from affekt.runtime.files import replacing
+from affekt.runtime.files import DamagedFileError, replacing
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,16 @@ def load_space(path: Path) -> LandmarkSpace:
 
     Raises:
         FileNotFoundError: no such file; the message names the script whose run holds one.
+        DamagedFileError: an array is missing in it.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; name the run folder of train_audio2lm.py")
-    with np.load(path, allow_pickle=False) as kept:
-        arrays = {name: kept[name] for name in ("neutral", "average", "basis", "deviation")}
-        return LandmarkSpace(tuple(kept["speakers"].tolist()), **arrays)
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in ("neutral", "average", "basis", "deviation")}
+            return LandmarkSpace(tuple(kept["speakers"].tolist()), **arrays)
+    except KeyError as error:
+        raise DamagedFileError(f"{path}: {error}; train_audio2lm.py writes it") from None
 
 
 def _neutral(clips: list[Clip], faces: dict[str, Array], speaker: str, corpus: Corpus) -> Array:

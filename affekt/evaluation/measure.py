@@ -47,7 +47,7 @@ class Job:
     networks: MetricNetworks
     cache: Path  # folder of found landmarks and features
     with_controls: bool = True
-    detector_device: DetectorDevice = "auto"  # of face_alignment
+    detector_device: DetectorDevice = "cpu"  # of face_alignment
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Outcome:
 class LazyDetector:
     """A detector that is loaded when the first face is looked for."""
 
-    def __init__(self, name: DetectorName, device: DetectorDevice = "auto") -> None:
+    def __init__(self, name: DetectorName, device: DetectorDevice = "cpu") -> None:
         self.name, self.device = name, device
         self.version = detector_version(name)
 

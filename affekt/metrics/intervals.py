@@ -270,7 +270,10 @@ def _bca(
         return Interval(value, None, None)
     if np.ptp(drawn) == 0:
         return Interval(value, value, value)
-    return Interval(value, *map(float, found.confidence_interval))
+    low, high = map(float, found.confidence_interval)
+    if math.isnan(low) or math.isnan(high):  # no bias or acceleration from these units
+        return Interval(value, None, None)
+    return Interval(value, low, high)
 
 
 def _variance(values: Array, index: Array) -> float:

@@ -120,14 +120,15 @@ def load_npy(path: Path, shape: tuple[int | None, ...] | None, what: str) -> Arr
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; {what}")
-    with path.open("rb") as file:
-        if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:
-            raise DamagedFileError(f"{path} is no numpy array; {what}")
     try:
-        array: Array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+        array: Array = np.load(path, allow_pickle=False) if is_array else np.zeros(0)
     except BROKEN_ARRAY as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DamagedFileError(f"{path} is damaged ({reason}); {what}") from None
+    if not is_array:
+        raise DamagedFileError(f"{path} is no numpy array; {what}")
     if shape is not None and not (
         len(array.shape) == len(shape)
         and all(wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True))

@@ -76,7 +76,7 @@ class DetectorConfig:
     """The landmark detector, and the device it runs on."""
 
     name: DetectorName = "mediapipe"
-    device: DetectorDevice = "auto"  # of face_alignment; mediapipe runs on the CPU
+    device: DetectorDevice = "cpu"  # of face_alignment; mediapipe runs on the CPU
     # Folder of face_alignment's files where $AFFEKT_WEIGHTS names none; null: ./weights.
     weights: Path | None = None
 

@@ -85,7 +85,7 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
     # What it is made with
     add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help="of faces")
     text = "of face_alignment; mediapipe runs on the CPU"
-    add("--detector-device", choices=tp.get_args(DetectorDevice), default="auto", help=text)
+    add("--detector-device", choices=tp.get_args(DetectorDevice), default="cpu", help=text)
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add("--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering")
     text = "rendering processes, 1 GB each at 256 px; CPU only"

@@ -41,7 +41,7 @@ class RenderOptions:
     size: int | None = None  # pixels a side of the written crop; None: as the networks render it
     comparison: bool = False  # also write OUT_comparison.mp4: inputs and results
     detector: DetectorName = "mediapipe"
-    detector_device: DetectorDevice = "auto"
+    detector_device: DetectorDevice = "cpu"
     device: str = "auto"
     animator: AnimatorOptions = field(default_factory=AnimatorOptions)
 

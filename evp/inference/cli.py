@@ -174,7 +174,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     text = "of landmarks; take the one that the training corpus was prepared with"
     add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help=text)
     text = "of face_alignment; mediapipe runs on the CPU"
-    add("--detector-device", choices=tp.get_args(DetectorDevice), default="auto", help=text)
+    add("--detector-device", choices=tp.get_args(DetectorDevice), default="cpu", help=text)
     add("--speaker", default="", help="whose neutral face; default: the renderer's")
     add("--audio2lm", type=Path, help="default: RUN/audio2lm")
     add("--edge2video", type=Path, help="default: RUN/edge2video")

@@ -25,10 +25,11 @@ from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_blend
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import read_json, replacing, write_json
+from affekt.runtime.files import DamagedFileError, read_json, replacing, write_json
 from evp.networks.encoders import EmotionEncoder, encode, load_description, load_encoders
 
 FILE = "emotion_codes.safetensors"
+MAKE = "python -m evp.inference.emotion_codes"
 STAGES = ("audio2lm", "disentangle")  # runs with a corpus, in a folder of runs
 
 
@@ -100,12 +101,14 @@ def load_codes(run_dir: Path) -> EmotionCodes:
 
     Raises:
         FileNotFoundError: not computed yet; the message names the command.
+        DamagedFileError: the list of emotions is missing in it.
     """
     if not (run_dir / FILE).is_file():
-        raise FileNotFoundError(
-            f"{run_dir / FILE} is missing; run python -m evp.inference.emotion_codes {run_dir}"
-        )
-    emotions = read_json(run_dir / "emotion_codes.json")["emotions"]
+        raise FileNotFoundError(f"{run_dir / FILE} is missing; run {MAKE} {run_dir}")
+    path = run_dir / "emotion_codes.json"
+    emotions = read_json(path).get("emotions")
+    if emotions is None:
+        raise DamagedFileError(f"{path} lists no emotions; run {MAKE} {run_dir}")
     return EmotionCodes(tuple(emotions), load_file(run_dir / FILE))
 
 

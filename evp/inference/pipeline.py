@@ -67,7 +67,7 @@ class EvpJob:
     paste: Paste = "face"
     landmarks: Path | None = None  # a preview of the predicted landmarks goes there
     detector: DetectorName = "mediapipe"  # the one that the corpus was prepared with
-    detector_device: DetectorDevice = "auto"
+    detector_device: DetectorDevice = "cpu"
 
 
 class EvpPipeline:

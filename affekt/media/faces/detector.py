@@ -73,7 +73,7 @@ class Detector(tp.Protocol):
 
 
 def make_detector(
-    name: DetectorName = "mediapipe", device: DetectorDevice = "auto", weights: Path | None = None
+    name: DetectorName = "mediapipe", device: DetectorDevice = "cpu", weights: Path | None = None
 ) -> Detector:
     """Load a detector.
 

@@ -115,7 +115,7 @@ def read_clip(classifier: Classifier, clip: Clip, count: int = FRAMES) -> Readin
 
 
 def classify_clips(
-    classifier: Classifier, corpus: Corpus, clips: Sequence[Clip]
+    classifier: Classifier, corpus: Corpus, clips: Sequence[Clip], progress: bool = False
 ) -> tuple[list[int | None], list[int]]:
     """Return the classes of prepared clips, None without a face, and their labels.
 
@@ -131,7 +131,9 @@ def classify_clips(
             f"{corpus.root} has clips of {', '.join(strange)}; the classifier has "
             f"{', '.join(emotions)}"
         )
-    guesses = [read_clip(classifier, clip).label for clip in tqdm(clips, "clips", disable=None)]
+    guesses = [
+        read_clip(classifier, clip).label for clip in tqdm(clips, "clips", disable=not progress)
+    ]
     return guesses, [emotions.index(clip.emotion) for clip in clips]
 
 
@@ -206,7 +208,7 @@ def truth_metrics(
     Raises:
         ValueError: as `classify_clips`, or no clip.
     """
-    guesses, labels = classify_clips(classifier, corpus, clips)
+    guesses, labels = classify_clips(classifier, corpus, clips, progress=True)
     found = accuracy(guesses, labels)
     return {
         "accuracy": found.rate,

@@ -83,7 +83,8 @@ def train(cfg: Config) -> None:
         right = (logits.argmax(dim=1) == batch["label"]).float().mean()
         run.log(classification=loss, clip_accuracy=right, total=loss, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
-            run.log_now(val_accuracy=truth_accuracy(model, cfg, corpus, val_set).rate)
+            rate = truth_accuracy(model, cfg, corpus, val_set).rate
+            run.log_now(held_out_accuracy=rate)
 
     # Export with sizes and accuracies
     path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, val_set))

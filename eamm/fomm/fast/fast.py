@@ -126,6 +126,17 @@ def fast_motion(motion: DenseMotion, size: int, options: ConvOptions) -> DenseMo
     return motion
 
 
+class Float32(nn.Module):
+    """A module whose output is float32."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.module(features).float()
+
+
 def fast_generator(generator: Generator, size: int, options: ConvOptions) -> Generator:
     """Fold a generator's blocks in place; return it."""
     coarsest = size >> len(generator.down_blocks)
@@ -133,14 +144,15 @@ def fast_generator(generator: Generator, size: int, options: ConvOptions) -> Gen
     even = len(generator.up_blocks) > 0  # sides, which four pixels at a time need
     # oneDNN's bfloat16 convolution has been found wrong for 8 inputs and kernels of 8x8 (AMX).
     wide = options.dtype == torch.float32 or generator.final.in_channels >= FEWEST_INPUTS
-    kind = BlockedConvolution if even and wide else Convolution
     padding = generator.final.kernel_size[0] // 2
+    weights = *folded(generator.final), padding, options
+    final = BlockedConvolution(*weights) if even and wide else Float32(Convolution(*weights))
     parts: dict[str, nn.Module] = {
         "first": FoldedBlock(generator.first, size, options),
         "down_blocks": folded_blocks(generator.down_blocks, size, options),
         "bottleneck": nn.Sequential(*(FoldedResBlock(each, coarsest, options) for each in blocks)),
         "up_blocks": folded_blocks(generator.up_blocks, coarsest, options),
-        "final": kind(*folded(generator.final), padding, options),
+        "final": final,  # in float32: pictures keep their grey levels
     }
     for name, part in parts.items():
         setattr(generator, name, part)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from affekt.runtime.files import read_json
+from affekt.runtime.files import DamagedFileError, read_json, write_json
 from evp.analysis.measure_codes import measure_run, table
 from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes, mean_codes, save_codes
 from tests.corpora.spoken_corpus import make_corpus
@@ -125,3 +125,10 @@ def test_measures_stand_beside_those_of_raw_mfcc(run_dir, corpus):
     assert figures["mfcc"]["emotion"] == 1
     assert all(-1 <= row["silhouette"] <= 1 for row in figures.values())
     assert re.search(r"\| mfcc +\| +1.000 \| +1.000 \|", table(figures))
+
+
+def test_codes_without_their_list_of_emotions_are_damaged(run_dir, corpus):
+    save_codes(mean_codes(Means(), corpus), run_dir, corpus)
+    write_json(run_dir / "emotion_codes.json", {})
+    with pytest.raises(DamagedFileError, match=r"codes\.json lists no emotions; run python"):
+        load_codes(run_dir)

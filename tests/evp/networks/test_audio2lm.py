@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from affekt.media.validation import ValConfig
+from affekt.runtime.files import DamagedFileError
 from affekt.runtime.optim import OptimConfig
 from evp.inference.emotion_codes import clip_codes
-from evp.landmark_space import LandmarkSpace, fit_space, flatten, unflatten
+from evp.landmark_space import LandmarkSpace, fit_space, flatten, load_space, unflatten
 from evp.networks.audio2lm import (
     Audio2Landmark,
     Audio2LandmarkConfig,
@@ -229,3 +230,10 @@ def test_an_empty_emotion_code_serves_a_network_without_emotion(corpus):
     faces = predict_faces(model, encoder, np.zeros((5, 28, 12)), np.zeros(0), space.neutral[0])
     assert faces.shape == (5, 68, 2)
     assert np.abs(faces - unflatten(space.neutral[0])).max() < 20  # a fresh network moves by pixels
+
+
+def test_a_landmark_space_without_its_speakers_is_damaged(tmp_path):
+    path = tmp_path / "landmark_space.npz"
+    np.savez(path, neutral=np.zeros((1, 136)))
+    with pytest.raises(DamagedFileError, match=r"landmark_space\.npz: .*train_audio2lm\.py"):
+        load_space(path)

@@ -184,14 +184,15 @@ def test_face_alignment_finds_its_files_in_the_weights_folder(tmp_path, monkeypa
     fake.FaceAlignment = Network
     fake.LandmarksType = types.SimpleNamespace(TWO_D=1)
     monkeypatch.setitem(sys.modules, "face_alignment", fake)
-    assert not torch.cuda.is_available()  # so "auto" is the CPU
+    assert not torch.cuda.is_available()
     detector = make_detector("face_alignment", weights=tmp_path)
     assert seen["device"] == "cpu"
     with pytest.raises(ValueError, match="'cuda' but torch finds no CUDA device"):
         make_detector("face_alignment", "cuda", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    make_detector("face_alignment", weights=tmp_path)
-    assert seen["device"] == "cuda"
+    for device, found in {"auto": "cuda", "cuda": "cuda", "cpu": "cpu"}.items():
+        make_detector("face_alignment", device, tmp_path)
+        assert seen["device"] == found
     found = detector.detect(np.zeros((200, 200, 3), np.uint8))
     assert seen["network"] == b"weights of fa_2dfan4"
     assert seen["locator"] == str(tmp_path / "s3fd-619a316812.pth")
