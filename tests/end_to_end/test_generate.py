@@ -194,7 +194,7 @@ def test_each_measure_of_silence_has_a_threshold_of_its_own(tmp_path, more, rule
         (("--silence-threshold=0.2",), "need --silence close"),
         (("--silence-by=level",), "need --silence close"),
         (("--silence=close", "--silence-threshold=-1"), "threshold is -1.0, wanted 0 or more"),
-        (("--silence=close", "--face=filmed.mp4"), "by the sound, --face by a video"),
+        (("--silence=close", "--face=filmed.mp4"), "the audio, --face on a video"),
     ],
 )
 def test_a_rule_for_pauses_that_cannot_be_is_refused(tmp_path, capsys, more, said):
