@@ -93,10 +93,10 @@ def test_the_chosen_detector_is_loaded_on_the_chosen_device(loud_and_open, tmp_p
     asked = []
     loading = "evp.inference.pipeline.make_detector"
     monkeypatch.setattr(loading, lambda *given: asked.append(given))
-    chosen = ("--detector=face_alignment", "--detector-device=cpu")
+    chosen = ("--detector=face_alignment", "--detector-device=auto")
     for more in ((), chosen):
         assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0
-    assert asked == [("mediapipe", "auto"), ("face_alignment", "cpu")]
+    assert asked == [("mediapipe", "cpu"), ("face_alignment", "auto")]
 
 
 def test_audio_may_be_an_array(loud_and_open, tmp_path):
