@@ -2,7 +2,6 @@
 
     python -m data_prep.pose --corpus data/mini --model weights/mini/face_model.npz
     python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8
-    python -m data_prep.pose configs/data/pose.yaml fit.loss=geman_mcclure
 
 Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3;
 affekt/media/face3d/fit.py). Writes into each clip's folder pose.npy, (T, 6) float32, and pose.json:
@@ -37,8 +36,6 @@ from affekt.runtime.parallel import parallel_map
 log = logging.getLogger(__name__)
 
 Row = dict[str, tp.Any]
-
-OPTIONS = ("loss", "loss_at")  # of the fit
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ def fit_corpus(config: Config) -> Poses:
         OSError: the disk is full.
     """
     corpus, model = Corpus(config.corpus), load_face_model(config.model)
-    origin = {"model": model.name, "sha256": sha256(config.model), "fit": _settings(config.fit)}
+    origin = {"model": model.name, "sha256": sha256(config.model), "fit": plain(config.fit)}
     clips = corpus.clips()
     poses = Poses({}, {}, 0)
     for clip in clips:
@@ -96,14 +93,6 @@ def fit_corpus(config: Config) -> Poses:
                 poses.made += 1
     write_json(config.corpus / "pose.json", origin | _sum(poses, config))
     return poses
-
-
-def _settings(fit: FitConfig) -> Row:
-    """Return the settings of the fit; options that are off are left out, as in older records."""
-    settings, off = plain(fit), plain(FitConfig())
-    return {
-        key: value for key, value in settings.items() if key not in OPTIONS or value != off[key]
-    }
 
 
 @dataclass(frozen=True)

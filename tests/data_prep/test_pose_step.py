@@ -204,18 +204,6 @@ def test_another_model_or_setting_makes_all_anew(fitted):
     assert pose_step.fit_corpus(firmer).made == 0
 
 
-def test_an_option_of_the_fit_makes_all_anew_and_is_recorded(fitted):
-    root, config = fitted
-    pose_step.fit_corpus(config)
-    assert not {"loss", "loss_at"} & set(json.loads((root / "pose.json").read_text())["fit"])
-    robust = replace(config, fit=replace(config.fit, loss="huber", loss_at=2.5))
-    assert pose_step.fit_corpus(robust).made == 9
-    assert pose_step.fit_corpus(robust).made == 0
-    fit = json.loads((root / "pose.json").read_text())["fit"]
-    assert (fit["loss"], fit["loss_at"]) == ("huber", 2.5)
-    assert pose_step.fit_corpus(config).made == 9
-
-
 def test_a_bad_clip_is_reported_and_the_others_are_fitted(fitted, capsys):
     root, config = fitted
     pose_step.fit_corpus(config)

@@ -129,28 +129,14 @@ def minimise(problem: Problem, start: State, tolerance: float, iterations: int) 
 def objective(problem: Problem, state: State) -> float:
     """Return F of the module's first lines."""
     residual, _ = weighted_residual(problem, state)
-    return _with_priors(problem, state, float(np.vdot(residual, residual)))
-
-
-def robust_objective(problem: Problem, state: State, kernel: tp.Callable[[Array], Array]) -> float:
-    """Return F with a kernel of the points' squared residuals in place of the square."""
-    return _with_priors(problem, state, kernel(squared(problem, state)).sum())
-
-
-def _with_priors(problem: Problem, state: State, points: float) -> float:
     outside = outside_range(problem, state)
     frames = (
-        points
+        float(np.vdot(residual, residual))
         + problem.expression_weight * np.vdot(state.expression, state.expression)
         + problem.range_weight * np.vdot(outside, outside)
     )
     total = problem.frame_weight * frames + np.vdot(state.identity, state.identity)
     return 0.5 * float(total)
-
-
-def squared(problem: Problem, state: State) -> Array:
-    """Return the squared weighted residuals of the points, (T, N)."""
-    return np.square(weighted_residual(problem, state)[0]).sum(axis=1)
 
 
 def residuals(problem: Problem, state: State) -> Array:

@@ -12,7 +12,6 @@ Conventions, whatever file a model came from:
 Letters: N points (68), K identity modes, E expression modes, T frames.
 """
 
-import typing as tp
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,29 +55,8 @@ class FaceModel:
 
     def shapes(self, identity: Array, expression: Array) -> Array:
         """Return faces (..., N, 3) of coefficients (..., K) and (..., E), broadcast (Eq. 1)."""
-        return combined(self, identity, expression)
-
-
-class Modes(tp.Protocol):
-    """A mean face and what it varies by, over any number of points."""
-
-    @property
-    def mean(self) -> Array:
-        """(N, 3)."""
-
-    @property
-    def identity(self) -> Array:
-        """(K, N, 3)."""
-
-    @property
-    def expression(self) -> Array:
-        """(E, N, 3)."""
-
-
-def combined(modes: Modes, identity: Array, expression: Array) -> Array:
-    """Return faces (..., N, 3) of coefficients (..., K) and (..., E), broadcast (EVP Eq. 1)."""
-    neutral = modes.mean + np.tensordot(identity, modes.identity, 1)
-    return neutral + np.tensordot(expression, modes.expression, 1)
+        neutral = self.mean + np.tensordot(identity, self.identity, 1)
+        return neutral + np.tensordot(expression, self.expression, 1)
 
 
 def project(shape: Array, pose: Array) -> Array:
