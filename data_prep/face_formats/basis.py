@@ -1,24 +1,32 @@
-"""Linear face model over a whole mesh: mean, identity and expression modes, plausible ranges.
+"""Linear face model over a whole mesh, the checks of its files, and its 68 landmark vertices.
 
-Letters: V vertices, K identity modes, E expression modes, F triangles.
+Letters: V vertices, K identity modes, E expression modes.
 """
 
+import json
+import re
+import typing as tp
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from affekt.arrays import Array
+from affekt.media.faces import points
 
 # Ours: a component of a PCA is Gaussian, and beyond three standard deviations next to nothing is.
 PLAUSIBLE_DEVIATIONS = 3.0
+PAIR = re.compile(r"^\s*(\d+)\s*=\s*(\d+)\s*$")
+ICT_KEY = "idx_to_landmark_verts"
+FORMS = f"{points.COUNT} vertex indices from 0, or lines 'point = vertex' with points from 1"
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
     """A face model in its source's unit and axes: x to the image right, y up, z to the viewer.
 
-    All five kinds that are read have these axes; the x of the subject's left side is positive.
+    All kinds that are read have these axes; the x of the subject's left side is positive.
 
     Attributes:
         mean: (V, 3).
@@ -27,7 +35,6 @@ class Basis:
         expression_range: (E, 2), lowest and highest plausible coefficient.
         name: what the model is.
         landmarks: vertex of each iBUG-68 point (counted from 0) that the source itself names.
-        triangles: (F, 3), vertices counted from 0; F = 0 where the source has none.
     """
 
     mean: Array
@@ -38,7 +45,6 @@ class Basis:
     expression_range: Array
     name: str
     landmarks: dict[int, int] = field(default_factory=dict)
-    triangles: Array = field(default_factory=lambda: np.zeros((0, 3), np.int32))
 
     def first(self, identities: int | None, expressions: int | None) -> "Basis":
         """Return the basis of the first modes of each set; None keeps all.
@@ -137,3 +143,81 @@ def text_numbers(path: Path, wanted: str) -> Array:
         return np.array(path.read_text(encoding="utf-8").split(), np.float64)
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}; wanted {wanted}, as text") from None
+
+
+def read_landmarks(path: Path) -> dict[int, int]:
+    """Return the vertex of each iBUG-68 point (both from 0) that a file names.
+
+    text    68 indices counted from 0, or lines `point = vertex` in which points count from 1 and
+            vertices from 0 (the form of eos's ibug_to_*.txt), of some points only if need be;
+            # starts a comment
+    .json   a list of 68 indices from 0, or an object with `idx_to_landmark_verts` (ICT-FaceKit)
+    .npy    68 indices from 0
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: none of the forms above; the message names the file and the forms.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no landmark file {path}; wanted {FORMS}")
+    try:
+        if path.suffix == ".npy":
+            return _whole(np.load(path, allow_pickle=False), path)
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            value = json.loads(text)
+            return _whole(np.array(value.get(ICT_KEY) if isinstance(value, dict) else value), path)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no list of landmarks: {error}; wanted {FORMS}") from None
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    if any("=" in line for line in lines):
+        return _pairs(lines, path)
+    numbers = " ".join(lines).replace(",", " ").split()
+    if not all(number.isdecimal() for number in numbers):
+        raise ValueError(f"{path} holds more than numbers; wanted {FORMS}")
+    return _whole(np.array(numbers, np.int64), path)
+
+
+def landmark_vertices(named: Mapping[int, int], vertices: int, source: str) -> Array:
+    """Return the vertices (68,) of all points.
+
+    Args:
+        named: vertex of each point, both from 0.
+        vertices: how many there are.
+        source: what the list belongs to, for messages.
+
+    Raises:
+        ValueError: points without a vertex, or a vertex that the mesh does not have.
+    """
+    missing = [str(point + 1) for point in range(points.COUNT) if point not in named]
+    if missing:
+        raise ValueError(
+            f"{source} names no vertex of the iBUG points (from 1) {', '.join(missing)}; give "
+            f"them in a file with --landmarks FILE: {FORMS}"
+        )
+    indices = np.array([named[point] for point in range(points.COUNT)])
+    if indices.min() < 0 or indices.max() >= vertices:
+        raise ValueError(
+            f"{source}: landmarks are vertices {indices.min()} to {indices.max()} of a mesh of "
+            f"{vertices}; the list belongs to another mesh, or counts from 1"
+        )
+    return indices
+
+
+def _whole(indices: tp.Any, path: Path) -> dict[int, int]:
+    if getattr(indices, "shape", None) != (points.COUNT,) or indices.dtype.kind not in "iu":
+        shape = getattr(indices, "shape", None)
+        raise ValueError(f"{path} holds an array of shape {shape}; wanted {FORMS}")
+    return {point: int(vertex) for point, vertex in enumerate(indices)}
+
+
+def _pairs(lines: list[str], path: Path) -> dict[int, int]:
+    """Read eos's mapping; its table of contour landmarks names no vertices and is passed over."""
+    found = [match for line in lines if (match := PAIR.match(line))]
+    named = {int(match[1]) - 1: int(match[2]) for match in found}
+    if not named or len(named) < len(found) or not set(named) <= set(range(points.COUNT)):
+        raise ValueError(
+            f"{path}: {len(found)} lines 'point = vertex' of {len(named)} points; wanted each "
+            f"point from 1 to {points.COUNT} at most once"
+        )
+    return named

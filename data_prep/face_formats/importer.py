@@ -1,16 +1,13 @@
 """Import a published 3D face model as the project's landmark rows.
 
     python -m data_prep.face_model import --kind bfm2009 --source BFM --out weights/bfm2009.npz
-    python -m data_prep.face_model import --kind eos --source eos/share --landmarks jaw.txt \\
-        --out weights/surrey.npz
+    python -m data_prep.face_model import --kind ict --source ICT-FaceKit --out weights/ict.npz
 
-Kinds and the files that --source holds (data_prep/face_formats/ has every detail):
+Kinds and the files that --source holds (data_prep/face_formats/readers.py has every detail):
     bfm2009  01_MorphableModel.mat, Exp_Pca.bin, std_exp.txt, BFM_exp_idx.mat; 199 + 29 modes as in
              EVP; landmarks of BFM_front_idx.mat and facemodel_info.mat if they are there
     bfm2017  model2017-1_*.h5 (or of 2019); --landmarks is needed
     3ddfa    u_base.txt, w_shp_base.txt, w_exp_base.txt, param_std.txt of c++/weights
-    eos      sfm_shape_3448.bin, expression_blendshapes_3448.bin, ibug_to_sfm.txt of eos's share
-             folder; --landmarks names what ibug_to_sfm.txt does not
     ict      an ICT-FaceKit checkout
 Nothing is downloaded; see the licence of each model.
 
@@ -27,22 +24,22 @@ from affekt.arrays import Array
 from affekt.media.face3d.model import FaceModel, canonical, check_orientation, save_face_model
 from affekt.media.faces import points
 from affekt.runtime.command import CommandParser, user_errors
-from data_prep.face_formats import bfm2009
-from data_prep.face_formats.basis import Basis
-from data_prep.face_formats.bfm2017 import read_bfm2017
-from data_prep.face_formats.ddfa import read_3ddfa
-from data_prep.face_formats.eos import read_eos
-from data_prep.face_formats.ict import read_ict
-from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
+from data_prep.face_formats.basis import Basis, landmark_vertices, read_landmarks
+from data_prep.face_formats.readers import (
+    BFM2009_EXPRESSIONS,
+    read_3ddfa,
+    read_bfm2009,
+    read_bfm2017,
+    read_ict,
+)
 
 READERS: Mapping[str, Callable[[Path], Basis]] = {
-    "bfm2009": bfm2009.read_bfm2009,
+    "bfm2009": read_bfm2009,
     "bfm2017": read_bfm2017,
     "3ddfa": read_3ddfa,
-    "eos": read_eos,
     "ict": read_ict,
 }
-EXPRESSIONS = {"bfm2009": bfm2009.EXPRESSIONS}  # of a kind that has more than its users take
+EXPRESSIONS = {"bfm2009": BFM2009_EXPRESSIONS}  # of a kind that has more than its users take
 TO_IMAGE = np.array([1, -1, -1], np.float32)  # a half turn about x: y down, z away from the viewer
 
 

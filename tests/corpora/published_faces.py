@@ -102,48 +102,6 @@ def write_3ddfa(folder, mesh):
     return folder
 
 
-def eos_matrix(array):
-    """Return the bytes of an Eigen matrix (rows, columns) in a cereal archive."""
-    array = np.atleast_2d(array.astype("<f4").T).T
-    return struct.pack("<ii", *array.shape) + array.tobytes(order="F")
-
-
-def eos_pca(mean, modes, std):
-    """Return the bytes of a PCA model of one triangle."""
-    parts = [mean.ravel(), columns(modes), np.square(std)]
-    triangles = struct.pack("<Q", 1) + np.array([0, 1, 2], "<i4").tobytes()
-    return b"".join(map(eos_matrix, parts)) + triangles
-
-
-def eos_blendshapes(modes):
-    """Return the bytes of blendshapes (E, V, 3)."""
-    data = struct.pack("<Q", len(modes))
-    for index, mode in enumerate(modes):
-        name = f"shape {index}".encode()
-        data += struct.pack("<Q", len(name)) + name + eos_matrix(mode.ravel())
-    return data
-
-
-def write_surrey(folder, mesh):
-    """Write eos's share folder: version 1, blendshapes beside, 50 of the landmarks named."""
-    shape = struct.pack("<I", 1) + eos_pca(mesh.mean, mesh.identity, mesh.identity_std)
-    (folder / "sfm_shape_3448.bin").write_bytes(shape + bytes(64))  # colours follow
-    (folder / "expression_blendshapes_3448.bin").write_bytes(eos_blendshapes(mesh.expression))
-    lines = ["# Mapping from the 68-point ibug annotations", "[landmark_mappings]"]
-    for point in (9, *range(18, 61), 62, 63, 64, 66, 67, 68):
-        lines.append(f"{point:2d} = {mesh.where[point - 1]:5d}  # a point (18)")
-    lines += ["[contour_landmarks]", "right = [  1,", "           2", "        ]"]
-    (folder / "ibug_to_sfm.txt").write_text("\n".join(lines))
-    return folder
-
-
-def write_jaw(path, mesh):
-    """Write the landmarks that eos's list lacks."""
-    rest = [point for point in (*range(1, 18), 61, 65) if point != 9]
-    path.write_text("".join(f"{point} = {mesh.where[point - 1]}\n" for point in rest))
-    return path
-
-
 def write_ict(folder, mesh):
     """Write an ICT-FaceKit checkout."""
     inside = folder / "FaceXModel"

@@ -1,5 +1,4 @@
 import json
-import struct
 from dataclasses import replace
 
 import h5py
@@ -11,15 +10,13 @@ import tests.corpora.published_faces as published
 from affekt.media.face3d.fit import fit_clip, rotation_error_deg
 from affekt.media.face3d.model import canonical, load_face_model, project
 from data_prep import face_model
+from data_prep.face_formats.basis import landmark_vertices, read_landmarks
 from data_prep.face_formats.importer import ImportConfig, import_face_model
-from data_prep.face_formats.landmark_rows import landmark_vertices, read_landmarks
 
-BLENDSHAPES = {"surrey", "ict"}  # whose weights are meant for [0, 1]
 KINDS = {
     "bfm2009": ("bfm2009", published.write_bfm2009, 9e4),
     "bfm2017": ("bfm2017", published.write_bfm2017, 90.0),
     "3ddfa": ("3ddfa", published.write_3ddfa, 9e4),
-    "surrey": ("eos", published.write_surrey, 90.0),
     "ict": ("ict", published.write_ict, 9.0),
 }
 
@@ -36,8 +33,6 @@ def written(name, folder, **changes):
     if name == "bfm2017":  # which names no landmarks
         landmarks = folder / "landmarks.txt"
         landmarks.write_text("# all points\n" + " ".join(map(str, mesh.where)))
-    elif name == "surrey":
-        landmarks = published.write_jaw(folder / "jaw.txt", mesh)
     settings = {"expressions": 3 if name == "bfm2009" else None, "landmarks": landmarks}
     return mesh, ImportConfig(kind, source, folder / "out.npz", **(settings | changes))
 
@@ -61,7 +56,7 @@ def test_a_published_file_becomes_its_landmark_rows(tmp_path, name):
         np.testing.assert_allclose(getattr(model, key), getattr(wanted, key), atol=3e-6)
     if name != "ict":
         np.testing.assert_allclose(model.identity_std, mesh.identity_std, rtol=1e-5)
-    if name in BLENDSHAPES:
+    if name == "ict":  # whose weights are meant for [0, 1]
         np.testing.assert_array_equal(model.expression_std, 0.15)
         np.testing.assert_array_equal(model.expression_range, [[-0.3, 1]] * 3)
     else:
@@ -133,7 +128,6 @@ def second_h5(folder):
 
 
 H5 = "model2017-1_face12_nomouth.h5"
-SFM, SHAPES = "sfm_shape_3448.bin", "expression_blendshapes_3448.bin"
 WRONG = [
     ("bfm2009", gone("Exp_Pca.bin"), "expected Guo et al.'s expression modes"),
     ("bfm2009", gone("std_exp.txt"), "expected the 3 standard deviations of Exp_Pca.bin"),
@@ -156,14 +150,6 @@ WRONG = [
     ("3ddfa", swap_text("param_std.txt", "1 2 3"), r"\(3,\), wanted numbers of \(19,\)"),
     ("3ddfa", swap_text("u_base.txt", "1 2 3"), r"\(3,\), wanted numbers of \(204,\)"),
     ("3ddfa", swap_text("w_exp_base.txt", "1 2"), "holds 2 numbers, wanted 204 rows"),
-    ("surrey", gone(SFM), "expected the Surrey Face Model of eos's share folder"),
-    ("surrey", gone(SHAPES), "expected eos's blendshapes"),
-    ("surrey", cut(SFM, 5000), "is not a model of eos .* should follow and do not, at byte"),
-    ("surrey", swap_bytes(SFM, struct.pack("<I", 0)), "its version is 0, at byte 4"),
-    ("surrey", swap_bytes(SFM, struct.pack("<Iii", 1, -1, 1)), "a matrix of -1 x 1"),
-    ("surrey", cut(SHAPES, 8), "is not eos's blendshapes over 93 vertices"),
-    ("surrey", cut(SHAPES, -4), "is not eos's blendshapes over 93 vertices"),
-    ("surrey", swap_bytes(SHAPES, struct.pack("<Q", 0)), "0 blendshapes of other sizes, or none"),
     ("ict", gone("FaceXModel/generic_neutral_mesh.obj"), "expected the mean mesh of an ICT-F"),
     ("ict", gone("FaceXModel/identity000.obj"), "expected the first identity mode"),
     ("ict", gone("FaceXModel/expression1.obj"), "an expression that vertex_indices.json names"),
@@ -209,13 +195,6 @@ def test_more_modes_than_there_are_cannot_be_kept(tmp_path):
         import_face_model(config)
     with pytest.raises(ValueError, match="has 3 expression modes, 0 are wanted"):
         import_face_model(replace(config, identities=None, expressions=0))
-
-
-def test_the_surrey_list_lacks_the_jaw_and_the_inner_mouth_corners(tmp_path):
-    _, config = written("surrey", tmp_path)
-    missing = "1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 61, 65"
-    with pytest.raises(ValueError, match=rf"iBUG points \(from 1\) {missing}; give them in"):
-        import_face_model(replace(config, landmarks=None))
 
 
 def test_a_list_that_is_given_goes_before_the_source_s_own(tmp_path):
@@ -280,7 +259,7 @@ def test_the_command_imports_and_says_what_went_wrong(tmp_path, capsys):
 
 
 def test_a_kind_that_is_unknown_names_those_that_are_known(tmp_path):
-    with pytest.raises(ValueError, match="wanted one of bfm2009, bfm2017, 3ddfa, eos, ict"):
+    with pytest.raises(ValueError, match="wanted one of bfm2009, bfm2017, 3ddfa, ict"):
         ImportConfig("flame", tmp_path, tmp_path / "out.npz")
 
 

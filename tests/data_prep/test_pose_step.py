@@ -13,7 +13,7 @@ from affekt.media.faces.points import FLIP, RIGID
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from data_prep import face_model as face_model_step
 from data_prep import pose as pose_step
-from data_prep.face_formats.learned import ModesConfig, aligned_frames, learn_face_model
+from data_prep.face_model import ModesConfig, aligned_frames, learn_face_model
 from tests.corpora.made_up_faces import made_up_clip, made_up_model
 
 SPEAKERS = ("M901", "W902", "M903")
