@@ -33,11 +33,10 @@ from affekt.metrics.temporal import loudness, opening_lag
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
 from affekt.showcase.thresholds import Results, without_nan
-from evp.analysis.code_runs import part_codes
 from evp.analysis.measure_editing import true_faces
 from evp.data.portraits import OpenClip, nearest_frames
 from evp.data.speech import labels_of
-from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes
+from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes, part_codes
 from evp.inference.renderer import Renderer, load_renderer, render
 from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces

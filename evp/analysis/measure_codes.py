@@ -26,9 +26,8 @@ from affekt.metrics.probes import (
 )
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
-from evp.analysis.code_runs import mean_mfcc, part_codes
 from evp.data.speech import clips_of, labels_of
-from evp.inference.emotion_codes import check_emotions, corpus_of
+from evp.inference.emotion_codes import check_emotions, corpus_of, mean_mfcc, part_codes
 from evp.networks.encoders import load_description
 
 

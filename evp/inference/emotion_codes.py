@@ -26,7 +26,15 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_blend
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import DamagedFileError, read_json, replacing, write_json
-from evp.networks.encoders import EmotionEncoder, encode, load_description, load_encoders
+from affekt.runtime.run import restore
+from evp.networks.encoders import (
+    EmotionEncoder,
+    Encoders,
+    Part,
+    encode,
+    load_description,
+    load_encoders,
+)
 
 FILE = "emotion_codes.safetensors"
 MAKE = "python -m evp.inference.emotion_codes"
@@ -69,6 +77,18 @@ def clip_codes(encoder: nn.Module, clips: Sequence[Clip]) -> Array:
     together = torch.from_numpy(np.concatenate(sounds)).to(device)
     codes = encode(encoder, together).split([len(sound) for sound in sounds])
     return np.stack([code.mean(dim=0).cpu().numpy() for code in codes])
+
+
+def part_codes(run: Path, part: Part, clips: Sequence[Clip]) -> Array:
+    """Return the codes (N, D) of clips by one encoder of a run, which may hold that one alone."""
+    encoder = getattr(Encoders(load_description(run).encoders), part)
+    restore(run, **{f"{part}_encoder": encoder})
+    return clip_codes(encoder, clips)
+
+
+def mean_mfcc(clips: Sequence[Clip]) -> Array:
+    """Return the mean row (N, 12) over a clip's windows: a code that needs no network."""
+    return np.stack([clip.windows().mean(axis=(0, 1)) for clip in clips])
 
 
 def mean_codes(encoder: EmotionEncoder, corpus: Corpus) -> EmotionCodes:

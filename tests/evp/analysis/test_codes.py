@@ -1,3 +1,5 @@
+"""Fig. 5: scores of codes whose labels are known, the picture, the runs that are compared."""
+
 import json
 from dataclasses import replace
 
@@ -9,21 +11,20 @@ from affekt.metrics.intervals import clustered_share
 from affekt.metrics.probes import fit_probe, silhouettes
 from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
-from evp.analysis.code_runs import differing_keys, mean_mfcc, open_models, part_codes
 from evp.analysis.codes import (
     METRICS,
     Labels,
-    chances,
     embed,
     entry,
     labels_of_clips,
     main,
+    models_of_runs,
     report,
     score,
     significant,
     units_of,
 )
-from evp.inference.emotion_codes import clip_codes
+from evp.inference.emotion_codes import clip_codes, mean_mfcc, part_codes
 from evp.networks.encoders import (
     ContentEncoderConfig,
     EmotionEncoderConfig,
@@ -39,26 +40,25 @@ SIZES = EncodersConfig(
     ContentEncoderConfig((2, 4, 4, 4, 4), hidden=8, dim=4),
     EmotionEncoderConfig((2, 4, 4, 8), hidden=8, dim=6),
 )
-BY_NAME = {metric.name: metric for metric in METRICS}
 
 
-def everyone(emotions=4, sentences=6, speakers=3, heard=4):
+def everyone(emotions=4, sentences=6, speakers=3, heard=0):
     """Return the labels of every speaker saying every sentence in every emotion."""
     grid = np.indices((emotions, sentences, speakers)).reshape(3, -1)
     names = [np.array([f"{mark}{i}" for i in row]) for mark, row in zip("ets", grid, strict=True)]
     return Labels(*names, grid[1] >= heard), grid
 
 
-def test_a_reader_that_never_saw_the_sentence_cannot_use_it():
+def test_a_probe_that_never_saw_the_sentence_cannot_use_it():
     labels, (emotion, sentence, _) = everyone()
     rng = np.random.default_rng(0)
     meaning = np.stack([rng.permutation(4) for _ in range(6)])  # what a channel says is the
     codes = np.eye(24)[4 * sentence + meaning[sentence, emotion]]  # sentence's own secret
     classes = np.unique(labels.emotion, return_inverse=True)[1]
     assert (fit_probe(codes, classes).predict(codes) == classes).all()
-    for read in ("emotion_probe", "emotion_nearest_mean"):
-        assert score(codes, labels)["all"][read].mean() <= 0.3  # of 0.25 by chance
-    assert score(codes, labels)["all"]["sentence_probe"].mean() == 1  # speakers say it alike
+    found = score(codes, labels)
+    assert found["emotion_probe"].mean() <= 0.3  # of 0.25 by chance
+    assert found["sentence_probe"].mean() == 1  # speakers say it alike
 
 
 def test_separate_codes_are_read_and_shuffled_ones_are_not():
@@ -66,52 +66,48 @@ def test_separate_codes_are_read_and_shuffled_ones_are_not():
     codes = np.concatenate(
         [np.eye(n)[i] for n, i in ((4, emotion), (6, sentence), (3, speaker))], 1
     )
-    found = score(codes, labels)["all"]
-    for name in ("emotion_nearest_mean", "emotion_probe", "sentence_probe"):
-        assert found[name].mean() == 1
-    assert score(np.eye(4)[emotion], labels)["all"]["emotion_silhouette"].mean() == 1
-    noise = np.random.default_rng(0).normal(size=(len(emotion), 8))
-    found = score(noise, labels)["all"]
-    for name, chance in chances(labels).items():
-        value = entry(BY_NAME[name], labels, found[name][None])["value"]
+    found = score(codes, labels)
+    assert found["emotion_probe"].mean() == found["sentence_probe"].mean() == 1
+    assert score(np.eye(4)[emotion], labels)["emotion_silhouette"].mean() == 1
+    found = score(np.random.default_rng(0).normal(size=(len(emotion), 8)), labels)
+    for name, chance in (("emotion_probe", 1 / 4), ("sentence_probe", 1 / 6)):
+        value = entry(name, labels, found[name][None])["value"]
         assert value == pytest.approx(chance, abs=0.15)
-        assert value < 0.5
     assert abs(found["emotion_silhouette"].mean()) < 0.1
 
 
-def test_held_out_clips_have_silhouettes_among_themselves_and_readers_who_know_the_rest():
-    labels, _ = everyone(sentences=5, heard=4)  # one held-out sentence: its readers know four
+def test_held_out_clips_have_silhouettes_among_themselves_and_probes_that_learned_from_the_rest():
+    labels, _ = everyone(sentences=5, heard=4)  # one held-out sentence: its probes know four
     codes = np.random.default_rng(0).normal(size=(len(labels.emotion), 5))
-    found = score(codes, labels)
+    found, every = score(codes, labels), score(codes, replace(labels, held_out=labels.emotion > ""))
     chosen = labels.held_out
     assert 0 < chosen.sum() < len(chosen)
     for name in ("emotion_probe", "sentence_probe"):
-        np.testing.assert_array_equal(found["held_out"][name], found["all"][name][chosen])
+        np.testing.assert_array_equal(found[name], every[name][chosen])
     among = silhouettes(codes[chosen], labels.emotion[chosen])
-    np.testing.assert_array_equal(found["held_out"]["emotion_silhouette"], among)
-    assert not np.allclose(found["all"]["emotion_silhouette"][chosen], among)
+    np.testing.assert_array_equal(found["emotion_silhouette"], among)
+    assert not np.allclose(every["emotion_silhouette"][chosen], among)
 
 
 def test_what_cannot_be_measured_is_left_out():
     labels, _ = everyone(speakers=1)
     codes = np.random.default_rng(0).normal(size=(len(labels.emotion), 5))
-    absent = BY_NAME.keys() - score(codes, labels)["all"].keys()
-    assert absent == {"sentence_probe"}
+    assert METRICS.keys() - score(codes, labels).keys() == {"sentence_probe"}
     labels, (_, sentence, speaker) = everyone()
     own = replace(labels, sentence=10 * speaker + sentence)
     codes = np.random.default_rng(0).normal(size=(len(own.emotion), 5))
-    assert BY_NAME.keys() - score(codes, own)["all"].keys() == {"sentence_probe"}
+    assert METRICS.keys() - score(codes, own).keys() == {"sentence_probe"}
 
 
 def test_an_entry_is_the_mean_over_runs_with_the_sentence_as_unit():
-    labels, (emotion, sentence, _) = everyone()
+    labels, (_, sentence, _) = everyone()
     runs = np.stack([sentence < 3, sentence < 5]).astype(float)
-    found = entry(BY_NAME["emotion_probe"], labels, runs)
+    found = entry("emotion_probe", labels, runs)
     bounds = clustered_share(runs.mean(axis=0), labels.sentence)
     assert found["value"] == pytest.approx((3 / 6 + 5 / 6) / 2)
     assert (found["low"], found["high"]) == (bounds.low, bounds.high)
     assert found["by_run"] == pytest.approx([3 / 6, 5 / 6])
-    assert (found["unit"], found["units"], found["clips"]) == ("sentence", 6, len(emotion))
+    assert (found["unit"], found["units"]) == ("sentence", 6)
 
 
 def test_where_sentences_are_few_their_speakers_are_drawn_too_and_below_that_nothing():
@@ -120,7 +116,7 @@ def test_where_sentences_are_few_their_speakers_are_drawn_too_and_below_that_not
     assert (unit, len(set(clusters))) == ("speaker and sentence", 6)
     assert units_of(everyone(sentences=2, speakers=5)[0], "speaker")[0] == "speaker"
     few, (emotion, *_) = everyone(sentences=2, speakers=2)
-    found = entry(BY_NAME["emotion_probe"], few, (emotion > 1)[None].astype(float))
+    found = entry("emotion_probe", few, (emotion > 1)[None].astype(float))
     assert (found["low"], found["high"], found["units"]) == (None, None, 2)
 
 
@@ -128,23 +124,14 @@ def test_a_difference_is_paired_and_significant_only_with_one_sign_in_every_run(
     labels, (_, sentence, speaker) = everyone(sentences=8)
     none, some = np.zeros((2, len(sentence))), (speaker > 0).astype(float)
     for runs, by_run in (([some, some], [2 / 3, 2 / 3]), ([some, none[0]], [2 / 3, 0])):
-        found = entry(BY_NAME["emotion_probe"], labels, np.stack(runs), none)
+        found = entry("emotion_probe", labels, np.stack(runs), none)
         assert found["value"] == pytest.approx(np.mean(by_run))
         assert found["low"] > 0
         assert found["by_run"] == pytest.approx(by_run)
         assert significant(found) == (by_run[1] > 0)
     rough = np.random.default_rng(0).normal(size=len(sentence))
-    found = entry(BY_NAME["emotion_silhouette"], labels, (rough + 0.1)[None], rough[None])
+    found = entry("emotion_silhouette", labels, (rough + 0.1)[None], rough[None])
     assert found["low"] == pytest.approx(0.1)  # paired: what the clips share cancels
-
-
-def test_chance_is_the_commonest_class_of_all_clips():
-    labels, _ = everyone()
-    uneven = np.where(labels.emotion == "e1", "e0", labels.emotion)
-    found = chances(replace(labels, emotion=uneven))
-    assert found["emotion_probe"] == found["emotion_nearest_mean"] == 0.5
-    assert found["sentence_probe"] == pytest.approx(1 / 6)
-    assert found.keys() == {name for name in BY_NAME if "silhouette" not in name}
 
 
 # evp/analysis/codes.py: the picture, and affekt/media/plots.py
@@ -186,7 +173,7 @@ def test_eight_colours_and_all_marks_are_told_apart(tmp_path):
     assert len(set(pictures)) == 3
 
 
-# evp/analysis/code_runs.py and the command
+# The runs and the command
 
 
 @pytest.fixture(scope="module")
@@ -220,10 +207,7 @@ def command(*words):
 def test_the_command_writes_picture_figures_and_tables(make_run, tmp_path, capsys):
     before = make_run("before", ("emotion",))
     runs, others = (
-        [
-            make_run(f"{weight}_{i}", emotion_from=str(before), run={"seed": i}, **loss(weight))
-            for i in (0, 1)
-        ]
+        [make_run(f"{weight}_{i}", emotion_from=str(before), **loss(weight)) for i in (0, 1)]
         for weight in (1, 0)
     )
     out = tmp_path / "out"
@@ -231,21 +215,15 @@ def test_the_command_writes_picture_figures_and_tables(make_run, tmp_path, capsy
     assert (out / "figure_5.png").stat().st_size > 10_000
     found = read_json(out / "analysis.json")
     assert found["corpus"] == {"root": found["corpus"]["root"], "clips": 30, "held_out": 6}
-    assert found["runs"]["pretrained"] == {"emotion": [str(before)] * 2}
-    assert (found["seeds"], found["notes"]) == (2, [])
-    for figures in found["figures"].values():
-        assert set(figures) == {"no_network", "pretrained", "cross", "no_cross"}
-        raw = figures["no_network"]["mfcc"]  # emotions are constant offsets of the sound
-        assert raw["emotion_nearest_mean"]["value"] == 1
-        assert len(figures["cross"]["content"]["emotion_probe"]["by_run"]) == 2
-    difference = found["differences"]["all"]["cross_minus_no_cross"]["emotion"]["emotion_probe"]
-    one, other = (found["figures"]["all"][name]["emotion"] for name in ("cross", "no_cross"))
-    change = one["emotion_probe"]["value"] - other["emotion_probe"]["value"]
-    assert difference["value"] == pytest.approx(change)
-    assert set(found["differences"]["all"]["cross_minus_pretrained"]) == {"emotion"}
+    assert found["runs"]["pretrained"] == [str(before)] * 2
+    assert set(found["figures"]) == {"no_network", "pretrained", "cross", "no_cross"}
+    assert len(found["figures"]["cross"]["emotion_probe"]["by_run"]) == 2
+    difference = found["differences"]["cross_minus_no_cross"]["emotion_probe"]
+    one, other = (found["figures"][name]["emotion_probe"] for name in ("cross", "no_cross"))
+    assert difference["value"] == pytest.approx(one["value"] - other["value"])
     text = capsys.readouterr().out
     assert text == report(found) == (out / "analysis.md").read_text(encoding="utf-8")
-    for part in ("## 6 clips, held_out", "## 30 clips, all", "| mean MFCC, no_network "):
+    for part in ("# Emotion codes of 6 held-out clips", "| no_network ", "| cross_minus_no_cross "):
         assert part in text
 
 
@@ -260,21 +238,16 @@ def test_codes_are_those_of_the_runs_weights(make_run, corpus):
     assert mean_mfcc(clips).shape == (4, 12)
 
 
-def test_pretrained_runs_are_those_that_were_begun_with_or_named(make_run, tmp_path):
-    voice, mood = make_run("voice", ("content",)), make_run("mood", ("emotion",))
-    run = make_run("run", content_from=str(voice), emotion_from=str(mood), **loss(1))
-    other = make_run("other", content_from=None, emotion_from=str(mood), **loss(1))
-    assert open_models([run])[0].runs == {"content": (voice,), "emotion": (mood,)}
-    assert open_models([run, other])[0].runs == {"emotion": (mood, mood)}
-    named = open_models([other, other], pretrained=[voice, mood])[0].runs
-    assert named == {"content": (voice, voice), "emotion": (mood, mood)}
+def test_pretrained_runs_are_those_that_every_run_was_begun_with(make_run, tmp_path):
+    mood = make_run("mood", ("emotion",))
+    run, bare = make_run("run", emotion_from=str(mood), **loss(1)), make_run("bare", **loss(1))
+    assert models_of_runs([run, run], []) == {"pretrained": (mood, mood), "cross": (run, run)}
+    assert models_of_runs([run, bare], []) == {"cross": (run, bare)}
     landmarks = make_run("landmarks", emotion_from="other_clip")  # an audio2lm run's own key
-    assert [model.name for model in open_models([landmarks])] == ["cross"]
-    with pytest.raises(ValueError, match="2 runs after --pretrained hold the emotion encoder"):
-        open_models([run, run, run], pretrained=[mood, mood])
+    assert [*models_of_runs([landmarks], [])] == ["cross"]
     lost = make_run("lost", emotion_from=str(tmp_path / "gone"), **loss(1))
-    with pytest.raises(ValueError, match=r"gone, which is not there; use --pretrained"):
-        open_models([lost])
+    with pytest.raises(ValueError, match=r"gone, which is not there"):
+        models_of_runs([lost], [])
 
 
 def test_runs_that_are_not_what_they_are_named_as_are_refused(make_run, tmp_path):
@@ -282,7 +255,7 @@ def test_runs_that_are_not_what_they_are_named_as_are_refused(make_run, tmp_path
     later, half = make_run("later"), make_run("half", ("emotion",))
     for words, message in (
         ((tmp_path,), r"encoders\.yaml is missing; name the run folder of"),
-        ((half,), "half holds one encoder alone; name it with --pretr"),
+        ((half,), r"half holds one encoder alone; name runs of train_disentangle"),
         ((other,), r"other was trained with loss\.cross_reconstruction at 0"),
         ((run, "--no-cross", run), r"run is loss\.cross_reconstruction at 1; --no-cross"),
         ((run, "--no-cross", later), r"later is no run of train_disentangle\.py; --no-cross"),
@@ -305,18 +278,11 @@ def test_runs_of_two_corpora_or_of_other_emotions_are_refused(make_run, corpus):
         command("--run", nameless)
     command("--run", nameless, "--corpus", corpus.root)
     found = read_json(nameless / "analysis/analysis.json")  # of a run alone
-    assert "a corpus it does not name" in found["notes"][0]
-    assert (set(found["runs"]), found["differences"]["all"]) == ({"cross"}, {})
-    with pytest.raises(ValueError, match=r"10 clips of one emotion \(happy\): wanted at least two"):
-        labels_of_clips(corpus.clips(emotion="happy"))
-    with pytest.raises(ValueError, match=r"6 clips of one sentence \(004\)"):
-        labels_of_clips(corpus.clips("test_sentence"))
-
-
-def test_runs_that_differ_by_more_than_the_cross_term_are_noted(make_run):
-    first = make_run("first", run={"seed": 0, "out": "x"}, shift=3, **loss(1))
-    second = make_run("second", run={"seed": 1, "out": "y"}, **loss(0))
-    assert differing_keys(first, second) == ["run.seed", "shift"]
-    command("--run", first, "--no-cross", second)
-    said = read_json(first / "analysis/analysis.json")["notes"]
-    assert said == [f"{first} and {second} differ in run.seed, shift too."]
+    assert (set(found["runs"]), found["differences"]) == ({"cross"}, {})
+    for chosen, message in (
+        ({"emotion": "happy"}, r"10 clips of one emotion \(happy\): wanted at least two"),
+        ({"split": "test_sentence"}, r"6 clips of one sentence \(004\)"),
+        ({"split": "train"}, "none of 24 clips is held out"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            labels_of_clips(corpus.clips(**chosen))
