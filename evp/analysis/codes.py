@@ -291,7 +291,9 @@ def analyse(models: Mapping[str, Sequence[Path]], corpus: Corpus, picture: Path)
         planes[PANELS[name] + of_held] = embed(codes[runs[0]])
     count = int(labels.held_out.sum())
     title = f"t-SNE of the emotion codes of {len(clips)} clips; outlined: the {count} held out"
-    clouds(picture, planes, list(labels.emotion), list(labels.speaker), labels.held_out, title)
+    clouds(
+        picture, planes, list(labels.emotion), list(labels.speaker), list(labels.held_out), title
+    )
     return {
         "corpus": {"root": str(corpus.root), "clips": len(clips), "held_out": count},
         "runs": {name: list(map(str, runs)) for name, runs in models.items()},

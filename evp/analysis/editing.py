@@ -106,7 +106,7 @@ def show_blend(
     ends = codes.of(labels[0], speaker), codes.of(labels[1], speaker)
     truth = parts.truth(labels)
     weights = tuple(np.linspace(0, 1, steps).tolist())
-    faces, stepped = blended_faces(parts.predictor, parts.content(samples), ends, weights, speaker)
+    faces = blended_faces(parts.predictor, parts.content(samples), ends, weights, speaker)
     # Frames as a sheet and a video, landmarks as curves.
     pictures = [parts.rendered(face, target) for face in faces]
     texts = [f"w = {weight:g}" for weight in weights]
@@ -123,7 +123,7 @@ def show_blend(
     plot_blend(out / "curves.png", title, faces, weights, truth)
     frames = (labelled_row(row, texts, TILE) for row in zip(*pictures, strict=True))
     write_video(out / "video.mp4", frames, samples)
-    found = path_figures((str(sound), *labels), faces, stepped, weights, truth)
+    found = path_figures((str(sound), *labels), faces, weights, truth)
     return dataclasses.asdict(found) | {"weights": weights}
 
 

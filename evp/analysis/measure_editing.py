@@ -47,14 +47,11 @@ WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 AXIS_POINTS = (*BROWS, *MOUTH_CORNERS)  # the points that are projected
 WANTED = 0.9  # of both correlations: the expression follows w, the mouth keeps its shape
 ROUNDING = 1e-9  # two of five ranks exchanged is 0.9 but for the last digit
-SETTLED = 0.9  # of the effect of a step of the code
 ROWS = {  # of the table: key -> description
     "rank": "projection of brows and mouth corners with w: rank correlation, median",
     "rank_share": f"share of paths not below {WANTED:g}",
     "mouth_r": "mouth opening against that at w = 0, lowest over w: correlation, median",
     "mouth_share": f"share of paths not below {WANTED:g}",
-    "settling_frames": "frames until a step of the code has settled, median",
-    "settling_share": "share of steps that settle before the clip ends",
     "paths": "clips and pairs",
 }
 
@@ -69,7 +66,6 @@ class PathFigures:
     projection: tuple[float, ...]  # (W,) on the emotion axis at each weight, the clip's mean
     rank: float  # Spearman's correlation of `projection` with the weight
     mouth_r: float  # the lowest correlation, over the weights, of mouth opening with that at w = 0
-    settling_frames: float  # after a step from a to b, frames until SETTLED; NaN if it never is
 
 
 def true_faces(corpus: Corpus, view: View) -> Faces:
@@ -106,26 +102,21 @@ def blended_faces(
     codes: tuple[Array, Array],
     weights: Sequence[float],
     speaker: str,
-) -> tuple[Array, Array]:
-    """Return a sound's faces at each weight (W, T, 68, 2), and those (T, 68, 2) of a step.
+) -> Array:
+    """Return a sound's faces at each weight, (W, T, 68, 2).
 
     The content codes are the sound's, (T, C); the two emotion codes are (E,), the weights those of
-    the second. The step is from the first code to the second in the middle frame.
+    the second.
     """
-    T, w = len(content_TC), np.asarray(weights, float)[:, None]
+    w = np.asarray(weights, float)[:, None]
     blends = ((1 - w) * codes[0] + w * codes[1]).astype(np.float32)
-    step = np.where((np.arange(T) < T // 2)[:, None], *codes)[None]
-    every = np.repeat(blends[:, None], T, axis=1)
-    all_codes = np.concatenate([every, step.astype(np.float32)])
     neutral = predictor.space.neutral_of(speaker)
-    faces = faces_under(predictor.model, content_TC, all_codes, neutral)
-    return faces[:-1], faces[-1]
+    return faces_under(predictor.model, content_TC, blends, neutral)
 
 
 def path_figures(
     name: tuple[str, str, str],
     faces_WT: Array,
-    stepped: Array,
     weights: Sequence[float],
     truth: tuple[Array, Array],
 ) -> PathFigures:
@@ -133,28 +124,12 @@ def path_figures(
 
     Args:
         faces_WT: (W, T, 68, 2), pixels of the aligned face; weights rise from 0 to 1.
-        stepped: (T, 68, 2), under a code that steps from the first to the second at frame T // 2.
         truth: mean true faces (68, 2) of both labels.
     """
-    projected_WT = emotion_projection(faces_WT, *truth)
-    means = projected_WT.mean(axis=1)
+    means = emotion_projection(faces_WT, *truth).mean(axis=1)
     mouths = [mouth_opening(faces) for faces in faces_WT]
     mouth_r = float(np.min([correlation(mouths[0], mouth) for mouth in mouths[1:]]))
-    settling = settling_time(emotion_projection(stepped, *truth), projected_WT[0], projected_WT[-1])
-    rank = rank_correlation(means, weights)
-    return PathFigures(*name, tuple(means.tolist()), rank, mouth_r, settling)
-
-
-def settling_time(stepped: Array, before: Array, after: Array) -> float:
-    """Return how many frames after the middle a step has settled; NaN if it never does.
-
-    It has in the first frame in which the track `stepped` is SETTLED of the difference from
-    `before`, the track without the step, to `after`, with the new code throughout; each (T,).
-    """
-    middle = len(stepped) // 2
-    effect, whole = (stepped - before)[middle:], (after - before)[middle:]
-    settled = np.flatnonzero(effect * np.sign(whole) >= SETTLED * np.abs(whole))
-    return float(settled[0]) if len(settled) else float("nan")
+    return PathFigures(*name, tuple(means.tolist()), rank_correlation(means, weights), mouth_r)
 
 
 def measure(run_dir: Path, corpus: Corpus, split: str) -> Figures:
@@ -197,26 +172,28 @@ def clip_paths(
     labels = [label for label in codes.emotions if (clip.speaker, label) in truth]
     for first, second in itertools.permutations(labels, 2):
         ends = codes.of(first, clip.speaker), codes.of(second, clip.speaker)
-        faces, stepped = blended_faces(predictor, content_TC, ends, WEIGHTS, clip.speaker)
+        faces = blended_faces(predictor, content_TC, ends, WEIGHTS, clip.speaker)
         both = truth[clip.speaker, first], truth[clip.speaker, second]
-        yield path_figures((clip.id, first, second), faces, stepped, WEIGHTS, both)
+        yield path_figures((clip.id, first, second), faces, WEIGHTS, both)
 
 
 def summary(paths: Sequence[PathFigures]) -> Figures:
     """Return the figures over paths; None where not one of them is known."""
-    columns = {
-        name: np.array([getattr(path, name) for path in paths])
-        for name in ("rank", "mouth_r", "settling_frames")
-    }
-    known = {name: each[np.isfinite(each)] for name, each in columns.items()}
-    medians = {name: float(np.median(e)) if len(e) else None for name, e in known.items()}
-    return medians | {
-        "rank_share": float(meets(columns["rank"]).mean()),
-        "mouth_share": float(meets(columns["mouth_r"]).mean()),
-        "settling_share": len(known["settling_frames"]) / len(paths),
+    ranks, mouths = np.array([(path.rank, path.mouth_r) for path in paths]).T
+    return {
+        "rank": median(ranks),
+        "rank_share": float(meets(ranks).mean()),
+        "mouth_r": median(mouths),
+        "mouth_share": float(meets(mouths).mean()),
         "projection": np.median([path.projection for path in paths], axis=0).tolist(),
         "paths": len(paths),
     }
+
+
+def median(values: Array) -> float | None:
+    """Return the median of the values that are known, None if none is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else None
 
 
 def table(found: Figures) -> str:

@@ -19,13 +19,12 @@ from evp.analysis.measure_editing import (
     meets,
     path_figures,
     rank_correlation,
-    settling_time,
     summary,
     table,
     true_faces,
 )
 from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
-from evp.networks.audio2lm import faces_under, load_predictor, predict_faces
+from evp.networks.audio2lm import load_predictor, predict_faces
 from evp.networks.encoders import encode
 from tests.corpora.spoken_corpus import make_corpus
 from tests.corpora.tiny_evp import make_run
@@ -73,14 +72,6 @@ def test_rank_correlation_is_spearmans():
     assert meets([*ranks, float("nan"), 0.9 - 1e-12]).tolist() == [True, False, False, True]
 
 
-def test_a_step_has_settled_at_nine_tenths_of_its_effect():
-    before, after = np.zeros(8), np.array([9, 9, 9, 9, 1, 1, -2, -2.0])
-    stepped = np.array([9, 9, 9, 9, 0, 0.89, -1.7, -1.9])
-    assert settling_time(stepped, before, after) == 3
-    assert settling_time(stepped + 1, before + 1, after + 1) == 3
-    assert math.isnan(settling_time(before, before, after))
-
-
 def moving(gone, openings):
     """Return faces (W, T, 68, 2) that are so far on the way, with lower lips so far down."""
     shown = FIRST + np.asarray(gone)[..., None, None] * (other_face() - FIRST)
@@ -89,14 +80,12 @@ def moving(gone, openings):
     return shown
 
 
-def figures(gone, openings, stepped=None):
-    faces = moving(gone, openings)
-    stepped = faces[-1] if stepped is None else stepped
-    return path_figures(("c", "a", "b"), faces, stepped, WEIGHTS, (FIRST, other_face()))
+def figures(gone, openings):
+    truth = (FIRST, other_face())
+    return path_figures(("c", "a", "b"), moving(gone, openings), WEIGHTS, truth)
 
 
 def test_the_figures_of_a_path_are_those_by_hand():
-    T = 6
     jitter = 0.3 * np.array([1, -1, 1, -1, 1, -1])
     gone = np.array([0, 0.1, 0.4, 0.35, 1])[:, None] + jitter
     talk = np.array([1, 5, 2, 7, 3, 4.0])
@@ -106,15 +95,12 @@ def test_the_figures_of_a_path_are_those_by_hand():
     assert found.rank == pytest.approx(0.9)
     assert found.mouth_r == pytest.approx(np.corrcoef(talk, talk[::-1])[0, 1])
     assert found.mouth_r < np.corrcoef(talk**2, talk[::-1])[0, 1]
-    assert found.settling_frames == 0
     assert (found.clip, found.first, found.second) == ("c", "a", "b")
     back = figures(gone[::-1], np.tile(talk, (5, 1)))
     assert back.rank == pytest.approx(-0.9)
     assert back.mouth_r == pytest.approx(1)
-    late = moving(np.linspace(0, 1, T), talk)
-    flat = np.repeat(np.array(WEIGHTS)[:, None], T, axis=1)
-    assert figures(flat, np.tile(talk, (5, 1)), late).settling_frames == 2  # the last of three
-    assert math.isnan(figures(flat, np.ones((5, T))).mouth_r)
+    flat = np.repeat(np.array(WEIGHTS)[:, None], 6, axis=1)
+    assert math.isnan(figures(flat, np.ones((5, 6))).mouth_r)
 
 
 @pytest.fixture(scope="module")
@@ -147,13 +133,13 @@ def test_true_faces_are_means_over_training_clips(corpus):
     assert way[brows, 1].mean() > 2 > -2 > way[corners, 1].mean()
 
 
-def test_all_weights_at_once_are_as_each_alone_and_a_step_starts_as_the_first(parts, corpus):
+def test_all_weights_at_once_are_as_each_alone(parts, corpus):
     predictor, codes, _ = parts
     clip = corpus.clips("test_sentence")[0]
     neutral = predictor.space.neutral_of("W902")
     ends = codes.of("angry"), codes.of("happy")
     content = encode(predictor.encoders.content, torch.from_numpy(np.array(clip.windows())))
-    faces, stepped = blended_faces(predictor, content, ends, WEIGHTS, "W902")
+    faces = blended_faces(predictor, content, ends, WEIGHTS, "W902")
     assert faces.shape == (5, 12, 68, 2)
 
     def alone(code):
@@ -163,13 +149,6 @@ def test_all_weights_at_once_are_as_each_alone_and_a_step_starts_as_the_first(pa
     codes = np.stack([(1 - weight) * ends[0] + weight * ends[1] for weight in WEIGHTS])
     for found, code in zip(faces, codes, strict=True):
         np.testing.assert_allclose(found, alone(code), atol=1e-4)
-    every = codes.astype(np.float32)
-    together = faces_under(predictor.model, content, every, neutral)
-    np.testing.assert_allclose(together, faces, rtol=1e-6)  # float32: the step is one batch more
-    per_frame = np.stack([ends[0]] * 6 + [ends[1]] * 6)
-    np.testing.assert_allclose(stepped, alone(per_frame), atol=1e-4)
-    np.testing.assert_allclose(stepped[:6], faces[0, :6], atol=1e-4)
-    assert np.abs(stepped[6:] - faces[0, 6:]).max() > 1e-3
 
 
 def test_a_run_is_measured_on_every_held_out_clip_and_pair(run, corpus, tmp_path):
@@ -201,23 +180,22 @@ def test_a_speaker_counts_for_the_emotions_that_training_showed_of_it(parts, cor
     for path in paths[1]:
         ends = codes.of(path.first, "W902"), codes.of(path.second, "W902")
         both = truth["W902", path.first], truth["W902", path.second]
-        faces, stepped = blended_faces(predictor, content, ends, WEIGHTS, "W902")
+        faces = blended_faces(predictor, content, ends, WEIGHTS, "W902")
         name = (clips[1].id, path.first, path.second)
-        assert path == path_figures(name, faces, stepped, WEIGHTS, both)
+        assert path == path_figures(name, faces, WEIGHTS, both)
 
 
 def test_summaries_are_medians_and_shares():
     talk = np.array([1, 5, 2, 7, 3, 4.0])
     one = figures(np.tile(np.array(WEIGHTS)[:, None], (1, 6)), np.tile(talk, (5, 1)))
-    two = dataclasses.replace(one, rank=0.5, mouth_r=0.2, settling_frames=float("nan"))
-    three = dataclasses.replace(one, mouth_r=0.3, settling_frames=3, projection=(9, 9, 9, 9, 9))
+    two = dataclasses.replace(one, rank=0.5, mouth_r=0.2)
+    three = dataclasses.replace(one, mouth_r=0.3, projection=(9, 9, 9, 9, 9))
     found = summary([one, two, three])
     assert (found["rank"], found["rank_share"]) == (1, pytest.approx(2 / 3))
     assert (found["mouth_r"], found["mouth_share"]) == (0.3, pytest.approx(1 / 3))
-    assert (found["settling_frames"], found["paths"]) == (1.5, 3)
-    assert found["settling_share"] == pytest.approx(2 / 3)
+    assert found["paths"] == 3
     np.testing.assert_allclose(found["projection"], WEIGHTS)
-    assert summary([two])["settling_frames"] is None
+    assert summary([dataclasses.replace(one, mouth_r=float("nan"))])["mouth_r"] is None
 
 
 def test_the_command_writes_what_it_prints(run, capsys, tmp_path):
