@@ -20,14 +20,15 @@ from typing import Literal
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.files import read_json, write_json
 from affekt.runtime.plan import Stage, StageError, run_plan
-from affekt.showcase.full_plan import FullDemo, full_plan
 from affekt.showcase.plans import (
     DemoPaths,
     EammDemo,
     EvpDemo,
+    FullDemo,
     eamm_plan,
     evp_manifest,
     evp_plan,
+    full_plan,
     scores_of,
 )
 from affekt.showcase.report import write_report

@@ -16,7 +16,7 @@ FILES = sorted(
     path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "protocols"
 )
 COMMAND = re.compile(r"python (?:-m |test\.py )?([\w./]+?)(?:\.py)? (configs/[\w./]+\.yaml)")
-MODULES = {"ablate": "affekt.evaluation.ablation.runs"}  # commands of test.py that read a YAML file
+MODULES = {"ablate": "affekt.evaluation.ablation"}  # commands of test.py that read a YAML file
 ABLATIONS = sorted((ROOT / "configs").glob("*/ablations/*.yaml"))
 # The rows of the paper's Table 2: each differs from the full method in one weight.
 TABLE_2 = {

@@ -12,8 +12,7 @@ from affekt.evaluation.controls import RESULT, TRUTH
 from affekt.evaluation.tables.evaluations import load_evaluation
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json
-from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_manifest, row_results
-from affekt.showcase.plans import scores_of
+from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_manifest, row_results, scores_of
 from affekt.showcase.thresholds import Results
 
 ACCURACY = "emotion_correct"

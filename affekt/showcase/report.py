@@ -6,13 +6,19 @@ from pathlib import Path
 
 from affekt.evaluation.tables.build import NoFiguresError, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
-from affekt.evaluation.tables.papers import load_papers
+from affekt.evaluation.tables.papers import load_paper
 from affekt.evaluation.tables.table import Table
 from affekt.media.plots import curves
 from affekt.runtime.files import read_json
-from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_manifest, row_results
 from affekt.showcase.page import Figure, MetricRow, Section, write_page
-from affekt.showcase.plans import evp_manifest, scores_of
+from affekt.showcase.plans import (
+    EAMM_TABLES,
+    ROWS,
+    eamm_manifest,
+    evp_manifest,
+    row_results,
+    scores_of,
+)
 from affekt.showcase.thresholds import format_value, look_up, plain_rows, rows
 from eamm.analysis.supplement import ROWS as ANALYSIS_ROWS
 
@@ -154,7 +160,7 @@ def full_sections(out: Path) -> list[Section]:
     Raises:
         FileNotFoundError: a stage has not run.
     """
-    ablation = build_ablation(load_papers()["evp-table2"], load_ablation(out / "ablation"))
+    ablation = build_ablation(load_paper("evp-table2"), load_ablation(out / "ablation"))
     by_row = [scores_of(row_results(out, row)) for row in ROWS]
     by_table = {name: scores_of(eamm_manifest(out, name).with_suffix("")) for name in EAMM_TABLES}
     eamm = [
@@ -193,6 +199,6 @@ def _tables(folders: list[Path], names: tuple[str, ...]) -> Iterator[Table]:
     evaluations = [load_evaluation(folder) for folder in folders]
     for name in names:
         try:
-            yield build_table(load_papers()[name], evaluations, per_emotion=True)
+            yield build_table(load_paper(name), evaluations, per_emotion=True)
         except NoFiguresError:
             continue

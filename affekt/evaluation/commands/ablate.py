@@ -1,17 +1,43 @@
 """`test.py ablate`: train and measure the rows of EVP's Table 2 (CVPR 2021, Sec. 4.3)."""
 
 import argparse
+import functools
 import sys
-from dataclasses import replace
+import typing as tp
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from affekt.evaluation.ablation.runs import Config, check_runs, remaining, trainings
-from affekt.evaluation.ablation.scores import TABLE, markdown, measure
-from affekt.evaluation.tables.evaluations import load_ablation
-from affekt.evaluation.tables.papers import load_papers
-from affekt.media.corpus import Corpus
-from affekt.runtime.config import load_config
-from affekt.runtime.files import write_json, write_text
+import numpy as np
+from scipy.stats import spearmanr
+
+from affekt.arrays import Array
+from affekt.evaluation.ablation import (
+    CODES,
+    FULL,
+    LANDMARKS,
+    PREDICTIONS,
+    Config,
+    Training,
+    check_runs,
+    remaining,
+    row_folder,
+    trainings,
+)
+from affekt.evaluation.tables.build import build_ablation, over_seeds
+from affekt.evaluation.tables.evaluations import Ablation, load_ablation
+from affekt.evaluation.tables.papers import PaperTable, load_paper
+from affekt.evaluation.tables.table import PLUS_MINUS, Cell, Table, TableColumn, TableRow, render
+from affekt.markdown import markdown_table
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.emotions import NEUTRAL
+from affekt.media.faces.geometry import View
+from affekt.media.faces.points import COUNT, EMOTION
+from affekt.metrics.intervals import Interval, clustered_mean
+from affekt.metrics.landmark import landmark_scores, mouth_correlation
+from affekt.metrics.probes import nearest_mean_accuracy
+from affekt.runtime.config import load_config, plain
+from affekt.runtime.files import load_npy, read_json, sha256, write_json, write_text
 from affekt.runtime.plan import StageError, run_plan
 
 HELP = "train and measure the rows of EVP's Table 2"
@@ -58,7 +84,264 @@ def main(args: argparse.Namespace) -> int:
     # The scores of all rows, and the table.
     path = args.out / "table2.json"
     write_json(path, measure(config, args.out, check_runs(runs, config.corpus), runs))
-    text = markdown(load_papers()[TABLE], load_ablation(path))
+    text = markdown(load_paper(TABLE), load_ablation(path))
     write_text(args.out / "table2.md", text)
     sys.stdout.write(text)
     return 0
+
+
+Scores = dict[str, float]
+Rows = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed
+
+SCHEMA = 1  # of table2.json
+TABLE = "evp-table2"  # of papers.yaml
+PROBES = {  # metric -> kind of code and figure in the codes.json of evp.analysis.measure_codes
+    "code_emotion": ("emotion", "emotion"),
+    "code_clusters": ("emotion", "silhouette"),
+    "code_sentence": ("emotion", "sentence"),
+    "content_emotion": ("content", "emotion"),
+    "content_sentence": ("content", "sentence"),
+}
+FORGOTTEN = ("code_sentence", "content_emotion")  # what a code is to hold little of
+CODE_COLUMNS = [
+    TableColumn(key, heading, "lower" if key in FORGOTTEN else "higher", 3, 3, dagger=False)
+    for key, heading in {
+        "mouth_r": "mouth r",
+        "face_emotion": "emotion in faces",
+        "code_emotion": "emotion in E_e",
+        "code_clusters": "silhouette of E_e",
+        "code_sentence": "sentence in E_e",
+        "content_emotion": "emotion in E_c",
+        "content_sentence": "sentence in E_c",
+    }.items()
+]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The true faces of a corpus in one view; its statistics come from training clips alone."""
+
+    clips: list[Clip]  # held out
+    faces: dict[str, Array]  # of the clips held out: id -> (T, 68, 2), pixels of the 256 px face
+    neutral: dict[str, Array]  # of each speaker, (68, 2)
+    average: dict[str, Array]  # of each speaker over all emotions, (68, 2)
+    displacements: Array  # of each training clip's mean face from the neutral one, (N, D)
+    labels: Array  # its emotion, (N,)
+
+
+def true_faces(corpus: Corpus, split: str, view: View) -> Truth:
+    """Read the true faces of a corpus.
+
+    Raises:
+        ValueError: no clips in the split, or a speaker without neutral training clips.
+    """
+    clips, train = corpus.clips(split), corpus.clips("train")
+    neutral_speakers = {clip.speaker for clip in train if clip.emotion == NEUTRAL}
+    strangers = {clip.speaker for clip in clips} - neutral_speakers
+    if not clips or strangers:
+        lacking = f"neutral training clips of {', '.join(sorted(strangers))}" if clips else "clips"
+        raise ValueError(f"{corpus.root} has no {lacking}; the split to measure is {split!r}")
+    learned = {clip.id: clip.aligned(view) for clip in train}
+
+    def mean_of(chosen: Sequence[Clip]) -> Array:
+        return np.concatenate([learned[clip.id] for clip in chosen]).mean(axis=0)
+
+    names = sorted({clip.speaker for clip in clips})
+    neutral = {name: mean_of(corpus.clips("train", name, NEUTRAL)) for name in names}
+    known = [clip for clip in train if clip.speaker in neutral]
+    return Truth(
+        clips,
+        {clip.id: clip.aligned(view) for clip in clips},
+        neutral,
+        {name: mean_of(corpus.clips("train", name)) for name in names},
+        np.stack([_displacement(learned[clip.id], neutral[clip.speaker]) for clip in known]),
+        np.array([clip.emotion for clip in known]),
+    )
+
+
+def face_scores(truth: Truth, face_of: Callable[[Clip], Array]) -> Scores:
+    """Return LD and LVD on mouth and face, mouth_r and face_emotion, each clip of equal weight.
+
+    Args:
+        truth: the true faces.
+        face_of: returns a clip's landmarks (T, 68, 2) in the truth's view.
+
+    Raises:
+        ValueError: a clip of another length than its truth.
+    """
+    rows, correlations, displacements = [], [], []
+    for clip in truth.clips:
+        face, wanted = face_of(clip), truth.faces[clip.id]
+        rows.append(landmark_scores(face.astype(float), wanted.astype(float)))
+        correlations.append(mouth_correlation(face, wanted))
+        displacements.append(_displacement(face, truth.neutral[clip.speaker]))
+    scores = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    if np.isfinite(correlations).any():
+        scores["mouth_r"] = float(np.nanmedian(correlations))
+    labels = np.array([clip.emotion for clip in truth.clips])
+    emotion = nearest_mean_accuracy(
+        truth.displacements, truth.labels, np.stack(displacements), labels
+    )
+    return scores | {"face_emotion": emotion}
+
+
+def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
+    """Return the scores of evp.inference.predict's landmarks against the truth in the run's view.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: it holds other clips than are to be measured.
+    """
+    remedy = "run python -m evp.inference.predict"
+    if not (folder / PREDICTIONS).is_file():
+        raise FileNotFoundError(f"{folder / PREDICTIONS} is missing; {remedy}")
+    record = read_json(folder / PREDICTIONS)
+    truth = truths(record["view"])
+    if record["clips"] != sorted(truth.faces):
+        raise ValueError(
+            f"{folder} holds {len(record['clips'])} clips of {record['corpus']} "
+            f"({record['split']}), not the {len(truth.faces)} that are measured"
+        )
+    return face_scores(
+        truth, lambda clip: load_npy(folder / f"{clip.id}.npy", (clip.frames, COUNT, 2), remedy)
+    )
+
+
+def code_scores(path: Path) -> Scores:
+    """Return the probes' figures from the codes.json of a run; those it lacks are left out."""
+    figures = read_json(path)
+    return {
+        name: float(figures[kind][figure])
+        for name, (kind, figure) in PROBES.items()
+        if figure in figures.get(kind, {})
+    }
+
+
+def controls(truth: Truth) -> dict[str, Scores]:
+    """Return the scores of the speaker's mean face and of the truth itself: the control rows."""
+    faces, average = truth.faces, truth.average
+    still = {c.id: np.broadcast_to(average[c.speaker], faces[c.id].shape) for c in truth.clips}
+    return {
+        "mean face": face_scores(truth, lambda clip: still[clip.id]),
+        "truth": face_scores(truth, lambda clip: faces[clip.id]),
+    }
+
+
+def measure(
+    config: Config, out: Path, commits: list[str], runs: list[Training]
+) -> dict[str, tp.Any]:
+    """Score every row and seed; return the content of table2.json."""
+    corpus = Corpus(config.corpus)
+
+    @functools.cache
+    def truth(view: View) -> Truth:
+        return true_faces(corpus, config.split, view)
+
+    # Every metric of every row, a value for each seed.
+    rows: Rows = {}
+    for name in (*(row.name for row in config.rows), FULL):
+        rows[name] = {}
+        for seed in config.seeds:
+            folder = row_folder(out, name, seed)
+            scores = predicted_scores(folder / LANDMARKS, truth)
+            scores |= code_scores(folder / "disentangle" / CODES)
+            for metric, value in scores.items():
+                rows[name].setdefault(metric, []).append(value)
+    # What the scores depend on; every row has the same steps, view and frozen encoders.
+    one, two = runs[-2].settings, runs[-1].settings
+    true = truth(two["view"])
+    shared = config.pretrain_content is not None and config.pretrain_emotion is not None
+    notes = [
+        "M- mouth (20 points), F- face (68 points). LD in pixels of a 256 px face, LVD in pixels a "
+        "frame: stage 2's landmarks against those found in the true clip. Means over frames, clips "
+        "and seeds. The paper's corpus, clips and scale are others: compare the order of rows.",
+        "Rows are paired: with one seed, every row starts from the same pretrained encoders and "
+        "sees the same batches.",
+        f"{len(true.clips)} held-out clips of {config.corpus} ({config.split}), view "
+        f"{two['view']}; {one['run.steps']} steps of stage 1 and {two['run.steps']} of stage 2 in "
+        f"every row; E_c {two['content_encoder']} and E_e {two['emotion_encoder']} in stage 2.",
+        "The pretrained encoders hold none of the losses; "
+        + ("they are trained once a seed and" if shared else "the same files serve every seed and")
+        + " shared by its rows.",
+        f"Trained at commit {', '.join(commits)} (+: with uncommitted changes).",
+    ]
+    return {
+        "schema": SCHEMA,
+        "name": "EVP, Table 2",
+        "config": plain(config),
+        "seeds": list(config.seeds),
+        "steps": {run.kind: run.settings["run.steps"] for run in runs},
+        "data": sha256(config.corpus / "manifest.jsonl"),
+        "commits": commits,
+        "clips": len(true.clips),
+        "rows": rows,
+        "controls": controls(true),
+        "notes": notes,
+    }
+
+
+def difference(rows: Rows, name: str, metric: str) -> Interval:
+    """Return a row less the full method, seed by seed, with Student's interval over the seeds.
+
+    Raises:
+        ValueError: the two have different numbers of seeds.
+    """
+    ours, full = rows[name][metric], rows[FULL][metric]
+    if len(ours) != len(full):
+        raise ValueError(f"{name} has {len(ours)} seeds, the full method {len(full)}")
+    return clustered_mean(np.subtract(ours, full), range(len(ours)))
+
+
+def rank_correlation(rows: dict[str, float], printed: dict[str, float]) -> float | None:
+    """Return Spearman's rho of two figures of the same rows; None where ours have no order."""
+    shared = [name for name in rows if name in printed]
+    if len({rows[name] for name in shared}) < 2:
+        return None
+    return float(
+        spearmanr(*([each[name] for name in shared] for each in (rows, printed))).statistic
+    )
+
+
+def markdown(paper: PaperTable, ablation: Ablation) -> str:
+    """Return the table, the differences from the full method, and what the codes hold."""
+    columns = [column for column in paper.columns if column.metric in ablation.rows[FULL]]
+    # Rows less the full method, and their rank correlation with the paper's.
+    lines = {name: [name] for name in (*ablation.rows, "rank correlation") if name != FULL}
+    for metric in [column.metric for column in columns]:
+        printed = {name: row[metric] for name, row in paper.beside_ours().items() if metric in row}
+        for name in lines.keys() & ablation.rows.keys():
+            found = difference(ablation.rows, name, metric)
+            text = f"{found.value:+.3f}"
+            text += "" if found.half is None else f" {PLUS_MINUS} {found.half:.3f}"
+            text = f"**{text}**" if found.excludes_zero else text
+            known = name in printed and FULL in printed
+            text += f" ({printed[name] - printed[FULL]:+.2f})" if known else ""
+            lines[name].append(text)
+        means = {name: float(np.mean(row[metric])) for name, row in ablation.rows.items()}
+        rho = rank_correlation(means, printed)
+        lines["rank correlation"].append("n/a" if rho is None else f"{rho:+.2f}")
+    # The probes of the codes.
+    held = [
+        TableRow(name, "result", {key: over_seeds(values) for key, values in row.items()})
+        for name, row in ablation.rows.items()
+    ]
+    held += [
+        TableRow(name, "control", {key: Cell(value) for key, value in row.items()})
+        for name, row in ablation.controls.items()
+    ]
+    return "\n".join(
+        [
+            render(build_ablation(paper, ablation), "md"),
+            f"**Row less full {PLUS_MINUS} half its 95 % interval over seeds (the paper's)**, bold "
+            "where that excludes 0; below, the rank correlation of the rows with the paper's",
+            "",
+            markdown_table(["", *(column.heading for column in columns)], list(lines.values())),
+            "",
+            render(Table("codes", "What the codes hold", CODE_COLUMNS, held), "md"),
+        ]
+    )
+
+
+def _displacement(face: Array, neutral: Array) -> Array:
+    """Return brows, lids and mouth corners of a clip's mean face less the neutral face, (D,)."""
+    return (face.mean(axis=0) - neutral)[list(EMOTION)].ravel()

@@ -2,18 +2,22 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from affekt.evaluation.commands import LOW_COVERAGE
-from affekt.evaluation.commands.table import print_tables
 from affekt.evaluation.measure import Job, Outcome
 from affekt.evaluation.networks import choose_networks
 from affekt.evaluation.pairing import Pairing, find_pairs
 from affekt.evaluation.protocol import MeasureName, Protocol, load_protocol
 from affekt.evaluation.run import EvaluationRun, run_evaluation
+from affekt.evaluation.tables.build import NoFiguresError, build_table
+from affekt.evaluation.tables.evaluations import load_evaluation
+from affekt.evaluation.tables.papers import load_paper
+from affekt.evaluation.tables.table import FORMATS, render
 from affekt.runtime.files import write_text
 from affekt.runtime.run import pick_device
 
@@ -135,6 +139,23 @@ def report_problems(pairing: Pairing, evaluation: EvaluationRun) -> None:
     for title, clips in (("no result for", pairing.missing), ("no truth for", pairing.extra)):
         if clips:
             _warn(f"{title} {len(clips)} clips: {some(clips)}")
+
+
+def print_tables(folder: Path, tables: Sequence[str]) -> None:
+    """Print tables of an evaluation's folder as Markdown; write every format into it.
+
+    A table of which nothing was measured is left out, and a line names the missing figures.
+    """
+    evaluation = load_evaluation(folder)
+    for name in tables:
+        try:
+            table = build_table(load_paper(name), [evaluation])
+        except NoFiguresError as error:
+            sys.stdout.write(f"{name} is left out: {error}\n\n")
+            continue
+        sys.stdout.write(f"{render(table, 'md')}\n")
+        for form in FORMATS:
+            write_text(folder / f"{table.id}.{form}", render(table, form))
 
 
 def some(names: list[str]) -> str:

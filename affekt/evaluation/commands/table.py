@@ -2,14 +2,12 @@
 
 import argparse
 import sys
-import typing as tp
-from collections.abc import Sequence
 from pathlib import Path
 
-from affekt.evaluation.tables.build import NoFiguresError, build_ablation, build_table
+from affekt.evaluation.tables.build import build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
-from affekt.evaluation.tables.papers import PaperTable, load_papers
-from affekt.evaluation.tables.table import Format, render
+from affekt.evaluation.tables.papers import load_paper, load_papers
+from affekt.evaluation.tables.table import FORMATS, render
 from affekt.runtime.files import write_text
 
 HELP = "a paper's table of finished evaluations, with intervals, controls and printed figures"
@@ -26,7 +24,6 @@ evp-table2 takes the folder of an ablation (test.py ablate), the others folders 
 Exit code 2: bad input.
 """
 DEFAULT = "evp-table1"
-FORMATS: tuple[Format, ...] = tp.get_args(Format)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the table, or write it to --out; return the exit code."""
-    wanted, paper = args.format.split(","), _paper(args.table)
+    wanted, paper = args.format.split(","), load_paper(args.table)
     unknown = sorted({*wanted} - {*FORMATS})
     if unknown:
         raise ValueError(f"--format {unknown[0]!r} is not one of {', '.join(FORMATS)}")
@@ -61,27 +58,3 @@ def main(args: argparse.Namespace) -> int:
         else:
             write_text(args.out / f"{paper.id}.{form}", render(table, form))
     return 0
-
-
-def print_tables(folder: Path, tables: Sequence[str]) -> None:
-    """Print tables of an evaluation's folder as Markdown; write every format into it.
-
-    A table of which nothing was measured is left out, and a line names the missing figures.
-    """
-    evaluation = load_evaluation(folder)
-    for name in tables:
-        try:
-            table = build_table(_paper(name), [evaluation])
-        except NoFiguresError as error:
-            sys.stdout.write(f"{name} is left out: {error}\n\n")
-            continue
-        sys.stdout.write(f"{render(table, 'md')}\n")
-        for form in FORMATS:
-            write_text(folder / f"{table.id}.{form}", render(table, form))
-
-
-def _paper(name: str) -> PaperTable:
-    papers = load_papers()
-    if name not in papers:
-        raise ValueError(f"no table {name!r}; known: {', '.join(papers)}")
-    return papers[name]

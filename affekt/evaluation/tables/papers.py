@@ -130,6 +130,14 @@ def load_papers(path: Path = PRINTED) -> dict[str, PaperTable]:
     return {table.id: table for table in load_config(Papers, path).tables}
 
 
+def load_paper(name: str) -> PaperTable:
+    """Return the table of this id; a ValueError names those that there are."""
+    papers = load_papers()
+    if name not in papers:
+        raise ValueError(f"no table {name!r}; known: {', '.join(papers)}")
+    return papers[name]
+
+
 def _distinct(names: list[str], what: str) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -17,6 +17,7 @@ from affekt.markdown import markdown_table
 from affekt.metrics.intervals import Interval
 
 Format = tp.Literal["md", "tex", "csv", "json"]
+FORMATS: tuple[Format, ...] = tp.get_args(Format)
 DAGGER, PLUS_MINUS, BETTER = "\u2020", "\u00b1", "\u227b"
 ARROWS = {"lower": "\u2193", "higher": "\u2191"}
 NOT_AVAILABLE = "n/a"

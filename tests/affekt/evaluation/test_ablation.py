@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
-from affekt.evaluation.ablation import runs as ablation
-from affekt.evaluation.ablation import scores as measures
-from affekt.evaluation.ablation.runs import FULL, Config, RowConfig
-from affekt.evaluation.ablation.scores import TABLE, difference, face_scores, true_faces
+from affekt.evaluation import ablation
+from affekt.evaluation.ablation import FULL, Config, RowConfig
 from affekt.evaluation.commands import ablate
+from affekt.evaluation.commands.ablate import TABLE, difference, face_scores, true_faces
 from affekt.evaluation.tables.evaluations import Ablation
 from affekt.evaluation.tables.papers import load_papers
 from affekt.media.corpus import Corpus
@@ -335,7 +334,7 @@ def test_ld_and_lvd_are_those_of_a_face_moved_by_known_pixels(corpus):
 
 def test_true_faces_show_their_emotion_and_another_emotions_faces_do_not(corpus):
     truth = true_faces(corpus, "test_sentence", "2d")
-    scale = measures.controls(truth)
+    scale = ablate.controls(truth)
     assert scale["truth"]["face_emotion"] == 1
     assert scale["truth"]["mouth_r"] == pytest.approx(1)
     assert scale["mean face"]["m_ld"] > 0
@@ -368,7 +367,7 @@ def test_what_the_truth_learns_comes_from_training_clips_alone(tmp_path):
 def test_figures_that_a_corpus_cannot_give_are_left_out(tmp_path):
     path = tmp_path / "codes.json"
     write_json(path, {"split": "x", "emotion": {"emotion": 0.9, "silhouette": 0.2}})
-    assert measures.code_scores(path) == {"code_emotion": 0.9, "code_clusters": 0.2}
+    assert ablate.code_scores(path) == {"code_emotion": 0.9, "code_clusters": 0.2}
 
 
 def rows_of(**values):
@@ -393,24 +392,24 @@ def test_a_difference_is_significant_where_the_seeds_agree_on_it():
 
 def test_the_rank_correlation_is_one_only_if_every_row_has_the_papers_rank():
     printed = {name: row["m_ld"] for name, row in TABLE_2.items()}
-    assert measures.rank_correlation(
+    assert ablate.rank_correlation(
         {k: v + 7 for k, v in printed.items()}, printed
     ) == pytest.approx(1)
     # full and no_self change places: ranks 2 1 3 4 5 for 1 2 3 4 5, rho = 1 - 6 * 2 / 120
     swapped = printed | {FULL: printed["no_self"], "no_self": printed[FULL]}
-    assert measures.rank_correlation(swapped, printed) == pytest.approx(0.9)
+    assert ablate.rank_correlation(swapped, printed) == pytest.approx(0.9)
     # ties share their rank, 1.5 1.5 3 and 1 2 3: covariance 1.5, sums of squares 1.5 and 2
     ties = {"full": 1, "no_self": 1, "no_cross": 2}
-    assert measures.rank_correlation(ties, printed) == pytest.approx(1.5 / 3**0.5)
-    assert measures.rank_correlation({"full": 1, "no_con": 1}, printed) is None
-    assert measures.rank_correlation({"full": 1, "no_con": 2}, {}) is None
+    assert ablate.rank_correlation(ties, printed) == pytest.approx(1.5 / 3**0.5)
+    assert ablate.rank_correlation({"full": 1, "no_con": 1}, printed) is None
+    assert ablate.rank_correlation({"full": 1, "no_con": 2}, {}) is None
 
 
 def test_the_markdown_holds_the_table_the_differences_and_the_codes():
     rows = rows_of(no_con=[1, 3], no_cla=[3, 4.01], full=[1, 2])
     rows["full"]["code_emotion"] = [0.5, 0.7]
     made = Ablation(rows, {"truth": {"m_ld": 0, "face_emotion": 1}}, ["N."])
-    text = " ".join(measures.markdown(PAPER, made).split())  # columns are aligned
+    text = " ".join(ablate.markdown(PAPER, made).split())  # columns are aligned
     for wanted in (
         "- N. ",
         "2.00 ± 1.41",

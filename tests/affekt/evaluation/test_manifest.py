@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import generate
-from affekt.evaluation.manifest import write_manifest
+from affekt.evaluation.commands.check import write_manifest
 from affekt.media.audio.reader import read_audio, write_wav
 from affekt.media.corpus import Corpus
 from affekt.media.video.video import probe, read_frames
@@ -46,6 +46,10 @@ def rows_of(path):
         return {row["clip_id"]: row for row in csv.DictReader(file)}
 
 
+def truth_of(made):
+    return made.manifest.parent / "truth"
+
+
 def written(corpora, out, kind="mead-self", split="test_speaker", name="eamm", **options):
     return write_manifest(Corpus(corpora / name), kind, split, out / "clips.csv", **options)
 
@@ -67,7 +71,7 @@ def test_evp_takes_a_clips_own_sound_and_its_own_video(corpora, tmp_path):
 def test_the_truth_is_the_stored_frames_with_their_sound(corpora, tmp_path):
     made = written(corpora, tmp_path, "evp", "test_sentence", "one")
     clip = Corpus(corpora / "one").clip("M901_neutral_1_003")
-    path = made.truth / f"{clip.id}.mp4"
+    path = truth_of(made) / f"{clip.id}.mp4"
     shown = probe(path)
     assert (shown.width, shown.height, shown.frames, shown.fps) == (SIZE, SIZE, FRAMES, 25.0)
     frames, stored = read_frames(path).astype(int), clip.store()[0:FRAMES].astype(int)
@@ -130,10 +134,10 @@ def test_the_commands_make_what_the_manifests_name(corpora, tmp_path):
             for column in ("source", "audio", "target", "truth"):
                 cells = {row.cells[column] for row in manifest.rows} - {""}
                 assert all((manifest.path.parent / cell).is_file() for cell in cells)
-        assert args.out == made.results
+        assert args.out == made.manifest.with_suffix("")
         text = made.text("some-protocol")
         assert all(command in text for command in made.commands)
-        assert f"--results {made.results} --truth {made.truth} --manifest {made.manifest}" in text
+        assert f"--results {args.out} --truth {truth_of(made)} --manifest {made.manifest}" in text
     fomm, eamm = (
         generate.parse(shlex.split(command)[2:])
         for command in written(corpora, tmp_path / "mead-self").commands
@@ -189,13 +193,13 @@ def test_a_limit_draws_from_every_speaker(corpora, tmp_path):
 
 def test_what_is_there_is_left_and_what_is_missing_is_written(corpora, tmp_path):
     made = written(corpora, tmp_path)
-    videos = sorted(made.truth.glob("*.mp4"))
+    videos = sorted(truth_of(made).glob("*.mp4"))
     times = {path: path.stat().st_mtime_ns for path in videos}
     whole = videos[1].read_bytes()
     videos[0].unlink()
     videos[1].write_bytes(whole[:-20])
     written(corpora, tmp_path)
-    again = {path: path.stat().st_mtime_ns for path in sorted(made.truth.glob("*.mp4"))}
+    again = {path: path.stat().st_mtime_ns for path in sorted(truth_of(made).glob("*.mp4"))}
     assert again.keys() == times.keys()
     assert [path for path in times if times[path] != again[path]] == videos[:2]
     assert videos[1].read_bytes() == whole
@@ -203,11 +207,11 @@ def test_what_is_there_is_left_and_what_is_missing_is_written(corpora, tmp_path)
 
 def test_files_of_another_corpus_are_not_mixed_in(corpora, tmp_path):
     made = written(corpora, tmp_path, "lrw-self")
-    before = {path: path.read_bytes() for path in made.truth.glob("*.mp4")}
+    before = {path: path.read_bytes() for path in truth_of(made).glob("*.mp4")}
     other = with_sound(make_emotional_corpus(tmp_path / "other", frames=FRAMES + 1))
     with pytest.raises(ValueError, match="folder of its own for each corpus"):
         write_manifest(other, "lrw-self", "test_speaker", tmp_path / "others.csv")
-    assert {path: path.read_bytes() for path in made.truth.glob("*.mp4")} == before
+    assert {path: path.read_bytes() for path in truth_of(made).glob("*.mp4")} == before
 
 
 def test_clips_without_sound_or_without_a_portrait_are_named(tmp_path):
@@ -234,7 +238,6 @@ def test_what_cannot_be_is_said(corpora, tmp_path):
 
     refused("wants 'portrait'; prepare it with frames.profile=portrait", "evp")
     refused("wants 'eamm'", "mead-self", "test_sentence", "one")
-    refused("unknown kind of manifest 'mead'; known: evp, lrw-self, mead-self", "mead")
     refused("no clips of split 'val'", "lrw-self", "val")
     refused("no clips of split 'test_speaker' of speaker 'M901'", speaker="M901")
     refused("--limit is 0", limit=0)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from affekt.evaluation.commands import table as command
+from affekt.evaluation.commands.run import print_tables
 from affekt.evaluation.tables.table import (
     Cell,
     Table,
@@ -205,7 +206,7 @@ def test_the_command_refuses_different_protocols_unless_mixed(folder, tmp_path, 
 
 
 def test_tables_of_which_nothing_was_measured_are_left_out_of_several(folder, capsys):
-    command.print_tables(folder, ["evp-table1", "evp-emotion"])
+    print_tables(folder, ["evp-table1", "evp-emotion"])
     printed = capsys.readouterr().out
     assert printed.startswith("**EVP, Table 1**")
     assert "evp-emotion is left out: no evaluation has a figure of evp-emotion" in printed

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from affekt.evaluation.commands import user_study as command
+from affekt.evaluation.commands.user_study import Sheet, check_sheet, study_table
 from affekt.evaluation.pairing import ClipPair
-from affekt.evaluation.user_study.answers import Sheet, check_sheet, study_table
-from affekt.evaluation.user_study.study import (
+from affekt.evaluation.user_study import (
     PROTOCOLS,
     choose_clips,
     choose_examples,

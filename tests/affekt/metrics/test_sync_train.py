@@ -14,10 +14,18 @@ from affekt.media.audio.reader import write_wav
 from affekt.media.corpus import SCHEMA
 from affekt.media.validation import ValConfig
 from affekt.metrics.sync import score as sync_score
-from affekt.metrics.sync.data import SyncClips, SyncDataConfig, clip_rows
 from affekt.metrics.sync.network import SyncNetConfig, load_syncnet
 from affekt.metrics.sync.score import clip_syncs, cut_faces, delayed, lag_metrics, sound_windows
-from affekt.metrics.sync.train import Config, contrastive, multi_way, objective, train
+from affekt.metrics.sync.train import (
+    Config,
+    SyncClips,
+    SyncDataConfig,
+    clip_rows,
+    contrastive,
+    multi_way,
+    objective,
+    train,
+)
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from affekt.runtime.optim import OptimConfig

@@ -4,8 +4,7 @@ import pytest
 
 from affekt.runtime.files import write_json
 from affekt.showcase.full_figures import EDITING, measure
-from affekt.showcase.full_plan import EAMM_TABLES, ROWS, eamm_manifest, row_results
-from affekt.showcase.plans import scores_of
+from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_manifest, row_results, scores_of
 from affekt.showcase.report import full_sections
 from affekt.showcase.thresholds import FULL_THRESHOLDS, look_up, thresholds_of
 from tests.corpora.scored_evaluations import lines, write_evaluation

@@ -38,7 +38,7 @@ from affekt.media.video.video import probe, read_video, write_video
 from affekt.runtime.config import from_mapping
 from affekt.runtime.files import read_json, replacing_folder, write_json, write_text
 
-FORM = Path(__file__).parent / "form.html"
+FORM = Path(__file__).with_suffix(".html")
 REAL = "real"  # the method of the true videos
 
 ProtocolName = tp.Literal["evp-fig6", "xu-table2"]

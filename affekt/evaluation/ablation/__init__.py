@@ -1,1 +1,0 @@
-"""EVP's Table 2: runs, scores, table."""
