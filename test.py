@@ -17,7 +17,7 @@ from typing import cast
 
 from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS, Command
 from affekt.runtime.command import CommandParser
-from affekt.runtime.weights.table import InvalidWeightsError
+from affekt.runtime.weights.registry import InvalidWeightsError
 
 COMMANDS = ("check", "run", "table", "controls", "ablate", "user-study", "weights")
 

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from affekt.media.validation import ValConfig
-from affekt.nets.ema import make_ema
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.nets.warp import warp_by_flow
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_ema, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from evp.data.portraits import GuidanceConfig, PortraitClips, VideoDataConfig, training_clips
 from evp.inference.renderer import RendererDescription, make_generator, save_description

@@ -34,8 +34,7 @@ from tqdm import tqdm
 from affekt.arrays import Image
 from affekt.media.corpus import PREPARE, Clip, Corpus
 from affekt.media.video.container import is_disk_error
-from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident
-from affekt.media.video.flow_raft import make_estimator
+from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident, make_estimator
 from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
 from affekt.runtime.command import CommandParser, user_errors

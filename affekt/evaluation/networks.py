@@ -41,8 +41,7 @@ from affekt.metrics.identity import csim, embed, load_arcface
 from affekt.metrics.sync.network import SyncNet, load_syncnet
 from affekt.metrics.sync.score import embed_clip, sync_scores
 from affekt.runtime.files import load_npy, save_npy, sha256
-from affekt.runtime.weights.registry import require, status
-from affekt.runtime.weights.table import MissingWeightsError
+from affekt.runtime.weights.registry import MissingWeightsError, require, status
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Adam and learning-rate schedules, for every stage."""
+"""Adam, learning-rate schedules, and the moving average (EMA) of weights, for every stage."""
 
 import math
 from collections.abc import Iterable
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 # torch.optim.lr_scheduler.OneCycleLR's defaults
 WARM_UP = 0.3  # share of a cycle in which the rate rises
 START = 1 / 25  # of the highest rate
 END = 1e-4  # of the first rate
+EMA_WARM_UP = 10  # updates; early in training the average forgets the initial weights faster
 MILESTONE_FACTOR = 0.1  # torch's MultiStepLR as FOMM's and EAMM's releases use it
 
 Schedule = Literal["constant", "one_cycle", "linear", "milestones"]
@@ -71,3 +73,19 @@ def rate_factor(config: OptimConfig, step: int, steps: int) -> float:
 
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def make_ema(network: nn.Module, decay: float) -> AveragedModel:
+    """Return a copy of the network whose weights follow the network's as a moving average.
+
+        ema <- d ema + (1 - d) weights,   d = min(decay, (1 + n) / (EMA_WARM_UP + n)) at update n
+
+    Call `update_parameters(network)` after every step. Decay 0 copies the last weights. Buffers
+    (batch norm's statistics) are copied.
+    """
+
+    def blend(average: Tensor, now: Tensor, updates: Tensor | int) -> Tensor:
+        kept = torch.as_tensor((1 + updates) / (EMA_WARM_UP + updates)).clamp(max=decay)
+        return torch.lerp(now, average, kept.to(now))
+
+    return AveragedModel(network, avg_fn=blend)

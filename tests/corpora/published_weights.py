@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import replace
 
 from affekt.runtime.weights import registry as weights
-from affekt.runtime.weights.table import FILES
+from affekt.runtime.weights.registry import FILES
 
 
 def publish(monkeypatch, folder, key, content):

@@ -10,8 +10,7 @@ from pathlib import Path
 from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS
 from affekt.markdown import markdown_table
 from affekt.runtime.weights import registry as weights
-from affekt.runtime.weights.registry import Status
-from affekt.runtime.weights.table import DIGITS, FILES
+from affekt.runtime.weights.registry import DIGITS, FILES, Status
 
 HELP = "list, check and put in place the networks' files that some metrics need"
 DESCRIPTION = """List, check and put in place the files that some metrics and losses need.

@@ -2,8 +2,15 @@
 
 import pytest
 import torch
+from torch import nn
 
-from affekt.runtime.optim import OptimConfig, make_optimizer, rate_factor, set_learning_rate
+from affekt.runtime.optim import (
+    OptimConfig,
+    make_ema,
+    make_optimizer,
+    rate_factor,
+    set_learning_rate,
+)
 
 
 def test_one_cycle_is_torchs():
@@ -62,3 +69,29 @@ def test_an_optimizer_of_nothing_does_nothing():
     optimizer.step()
     assert optimizer.param_groups[0]["params"] == []
     make_optimizer([], OptimConfig()).load_state_dict(optimizer.state_dict())
+
+
+def moved(network, ema, by=1.0):
+    with torch.no_grad():
+        network.bias += by
+    ema.update_parameters(network)
+
+
+def test_the_average_follows_slowly_and_forgets_its_start():
+    network = nn.Linear(1, 3)
+    ema = make_ema(network, decay=0.9)
+    ema.update_parameters(network)  # the first one is copied
+    start = ema.module.bias.clone()
+    moved(network, ema)  # after one update (1 + 1) / (10 + 1) is kept
+    torch.testing.assert_close(ema.module.bias, network.bias - 2 / 11 * (network.bias - start))
+    for _ in range(200):
+        moved(network, ema, by=0.0)
+    torch.testing.assert_close(ema.module.bias, network.bias)
+
+
+def test_decay_0_keeps_the_last_weights():
+    network = nn.Linear(1, 3)
+    ema = make_ema(network, decay=0.0)
+    for _ in range(2):
+        moved(network, ema)
+        torch.testing.assert_close(ema.module.bias, network.bias)

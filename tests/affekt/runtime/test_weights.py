@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from affekt.evaluation.commands import weights as command
 from affekt.runtime.config import ConfigError
 from affekt.runtime.weights import registry as weights
-from affekt.runtime.weights.table import (
+from affekt.runtime.weights.registry import (
     FILES,
     InvalidWeightsError,
     MissingWeightsError,

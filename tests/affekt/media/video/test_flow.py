@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
-from affekt.media.video.flow import Dis, confident, origins, sampled
-from affekt.media.video.flow_raft import NETWORKS, Raft, make_estimator
+from affekt.media.video.flow import NETWORKS, Dis, Raft, confident, make_estimator, origins, sampled
 from affekt.media.video.flow_store import FILE, flow_writer, open_flow, resized
 from affekt.media.video.frames import write_frames
 from affekt.media.video.packed import HEADER
