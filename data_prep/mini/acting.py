@@ -7,7 +7,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from affekt.arrays import Array
-from data_prep.mini.head.expression import EXPRESSION_INDEX, EXPRESSIONS
+from data_prep.mini.head.modes import EXPRESSION_INDEX, EXPRESSIONS
 from data_prep.mini.voice.speech import Phoneme
 from data_prep.mini.voice.visemes import SHAPE, closure_at, frame_times, shapes_at
 
@@ -42,7 +42,7 @@ def act(
     strength: float,
     random: np.random.Generator,
 ) -> Array:
-    """Mode strengths (T, E) of a clip, E as in `expression.EXPRESSIONS`."""
+    """Mode strengths (T, E) of a clip, E as in `modes.EXPRESSIONS`."""
     times = frame_times(frames)
     openness = 1 + strength * (OPENNESS.get(emotion, 1.0) - 1)
     spoken = shapes_at(phonemes, times) * openness

@@ -16,9 +16,8 @@ from affekt.media.faces.points import mouth_opening
 from affekt.media.video.video import VideoWriter
 from affekt.runtime.files import replacing
 from data_prep.mini import acting
-from data_prep.mini.head.expression import EXPRESSIONS
 from data_prep.mini.head.head import Head, make_head
-from data_prep.mini.head.identity import IDENTITIES
+from data_prep.mini.head.modes import EXPRESSIONS, IDENTITIES
 from data_prep.mini.render import Renderer, background, body_pose, head_pose, posed
 from data_prep.mini.speakers import Speaker, make_speaker
 from data_prep.mini.voice.speech import F32, SENTENCES, Speech, synthesise
@@ -85,7 +84,7 @@ class Performance:
 
     speech: Speech
     manner: Manner
-    strengths: Array  # (T, E) of `expression.EXPRESSIONS`
+    strengths: Array  # (T, E) of `modes.EXPRESSIONS`
     pose: Array  # (T, 6) of the head
     body: Array  # (T, 6)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.mini.head.identity import IDENTITIES
+from data_prep.mini.head.modes import IDENTITIES
 
 Colour = tuple[float, float, float]  # red, green, blue in [0, 1]
 
@@ -41,7 +41,7 @@ class Speaker:
     """All that a speaker keeps through every clip."""
 
     name: str  # M9xx or W9xx, after MEAD's names
-    identity: tuple[float, ...]  # strength of each field of `identity`
+    identity: tuple[float, ...]  # strength of each of `modes.IDENTITIES`
     neck_width: float
     collar: float  # y of the collar at the side, cm
     style: str

@@ -13,9 +13,9 @@ from affekt.media.faces.points import EMOTION, GROUPS, eye_opening, mouth_openin
 from affekt.media.video.video import probe, read_frames
 from data_prep.mini import acting, clip, raster
 from data_prep.mini.clip import ClipName, Settings
-from data_prep.mini.head.expression import EXPRESSION_INDEX, EXPRESSIONS
 from data_prep.mini.head.head import make_head
 from data_prep.mini.head.mesh import SKULL
+from data_prep.mini.head.modes import EXPRESSION_INDEX, EXPRESSIONS
 from data_prep.mini.render import Renderer, background, posed
 from data_prep.mini.speakers import make_speaker
 from data_prep.mini.voice import speech, visemes, voices

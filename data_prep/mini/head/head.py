@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from affekt.arrays import Array
 from affekt.media.faces.points import FLIP
-from data_prep.mini.head import expression, eyes, hair, identity, mouth, skin
+from data_prep.mini.head import eyes, hair, modes, mouth, skin
 from data_prep.mini.head.mesh import MATERIALS, Part, Triangles, joined, mirrored
 from data_prep.mini.speakers import Speaker, palette
 
@@ -44,7 +44,7 @@ LIPS = {
 class Head:
     """A speaker's mesh; everything that moves is linear in the expression.
 
-    V vertices, F triangles, E expression modes (`expression.EXPRESSIONS`). Units: cm.
+    V vertices, F triangles, E expression modes (`modes.EXPRESSIONS`). Units: cm.
     """
 
     base: F32  # (V, 3) neutral
@@ -79,21 +79,21 @@ def _face_parts() -> list[Part]:
 def _expression_modes(part: Part, points: Array) -> Array:
     """(E, V, 3) of one part; hard parts have only the jaw and their own modes."""
     fields = []
-    for name in expression.EXPRESSIONS:
+    for name in modes.EXPRESSIONS:
         mode = part.modes.get(name, np.zeros_like(points))
-        if name in expression.FIELDS and part.soft:
-            mode = mode + expression.FIELDS[name](points, part.jaw)
+        if name in modes.EXPRESSION_FIELDS and part.soft:
+            mode = mode + modes.EXPRESSION_FIELDS[name](points, part.jaw)
         elif name == "jaw_open":
-            mode = mode + expression.jaw_turn(points, part.jaw)
+            mode = mode + modes.jaw_turn(points, part.jaw)
         fields.append(mode)
     return np.stack(fields)
 
 
 def _identity_shift(part: Part, amounts: tuple[float, ...]) -> Array:
     shift = np.zeros_like(part.points)
-    for name, amount in zip(identity.IDENTITIES, amounts, strict=True):
-        if name in identity.FIELDS:
-            shift += amount * identity.FIELDS[name](part.points)
+    for name, amount in zip(modes.IDENTITIES, amounts, strict=True):
+        if name in modes.IDENTITY_FIELDS:
+            shift += amount * modes.IDENTITY_FIELDS[name](part.points)
         elif name in part.modes:
             shift += amount * part.modes[name]
     return shift
@@ -109,14 +109,14 @@ def make_head(speaker: Speaker) -> Head:
         *hair.bun(speaker.style),
     ]
     whole = joined(parts)
-    modes = np.concatenate([_expression_modes(part, part.points) for part in parts], axis=1)
+    fields = np.concatenate([_expression_modes(part, part.points) for part in parts], axis=1)
     shift = np.concatenate([_identity_shift(part, speaker.identity) for part in parts])
     colours = palette(speaker)
     vertices, weights = landmark_anchors(parts[0])
     assert whole.follow is not None
     return Head(
         base=(whole.points + shift).astype(np.float32),
-        modes=modes.astype(np.float32),
+        modes=fields.astype(np.float32),
         follow=whole.follow.astype(np.float32),
         triangles=np.ascontiguousarray(whole.triangles),
         surface=(whole.paint @ np.array([colours[name] for name in MATERIALS])).astype(np.float32),

@@ -13,7 +13,7 @@ import numpy as np
 from affekt.arrays import Array
 from data_prep.mini.voice.speech import Phoneme
 
-# what a viseme sets: strengths of the modes of that name in `expression`
+# what a viseme sets: strengths of the modes of that name
 SHAPE = ("jaw_open", "wide", "round", "upper_lip_up", "lower_lip_down", "tuck")
 DECAY = np.array([0.055, 0.060, 0.070, 0.045, 0.045, 0.030])  # seconds
 CLOSING, OPENING = 0.055, 0.050  # seconds that lips take to meet and to part
