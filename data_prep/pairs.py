@@ -20,7 +20,7 @@ split is `train`. A second run makes only what is missing or made with other set
 Where a corpus numbers its files differently from emotion to emotion, --table names a CSV file with
 the columns speaker, emotion, number, sentence (not where data_prep.prepare had the table already,
 as configs/data/mead.yaml does). Speakers whom the table does not name are matched by the cost of
-aligning every clip to every other, with a warning (data_prep.sentences.groups). --max-cost drops
+aligning every clip to every other, with a warning (data_prep.sentences). --max-cost drops
 pairs that align badly. Needs a prepared corpus (data_prep.prepare).
 """
 
@@ -44,7 +44,7 @@ from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
 from data_prep.alignment.dtw import Backend, Metric, dtw_path, warp
 from data_prep.alignment.speech import align_speech
-from data_prep.sentences.groups import Group, Take, emotion_order, sentence_groups
+from data_prep.sentences import Group, Take, emotion_order, sentence_groups
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.media.emotions import EMOTIONS, NEUTRAL, canonical
-from data_prep.sentences.table import csv_rows, plain_number, read_table
+from data_prep.sentences import csv_rows, plain_number, read_table
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mpg", ".mpeg", ".avi", ".mkv", ".webm", ".m4v", ".wmv", ".flv")
 SOUND_SUFFIXES = (".wav", ".m4a", ".mp3", ".flac", ".ogg", ".aac", ".aif", ".aiff", ".mov", ".mp4")

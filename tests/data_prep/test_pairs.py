@@ -11,8 +11,7 @@ from affekt.media.corpus import SCHEMA
 from affekt.runtime.files import read_jsonl, write_json, write_jsonl
 from data_prep.alignment.dtw import dtw_path, warp
 from data_prep.pairs import PairsConfig, make_pairs
-from data_prep.sentences.groups import partners
-from data_prep.sentences.table import MEAD_SENTENCES, read_table
+from data_prep.sentences import MEAD_SENTENCES, partners, read_table
 
 ROOT = Path(__file__).parents[2]
 

@@ -30,7 +30,7 @@ from data_prep.mini.clip import Settings
 from data_prep.mini_corpus import Extent, make_corpus
 from data_prep.pose import Config as PoseConfig
 from data_prep.prepare import Config as PrepareConfig
-from data_prep.sentences.table import MEAD_SENTENCES, read_table
+from data_prep.sentences import MEAD_SENTENCES, read_table
 
 ROOT = Path(__file__).parents[2]
 WALK = ROOT / "docs/evp.md"
