@@ -30,15 +30,14 @@ from affekt.showcase.thresholds import Results, without_nan
 from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import A2fd, load_a2fd
 from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set
-from eamm.analysis.landmarks import (
-    EmotionFigures,
+from eamm.analysis.networks import (
+    DETECTED,
     align_faces,
     clip_figures,
     detect_faces,
+    emotion_summary,
     render_clip,
-    summary,
 )
-from eamm.analysis.networks import DETECTED
 from eamm.displacement.data import neutral_keypoints
 from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
 from eamm.displacement.validation import displacement_metrics, prepare, val_pairs, with_emotion
@@ -87,7 +86,7 @@ def emotional_clips(
     corpus: Corpus,
     detector: Detector,
     count: int,
-) -> tuple[list[EmotionFigures], list[MouthFigures], dict[str, float]]:
+) -> tuple[list[dict[str, float]], list[MouthFigures], dict[str, float]]:
     """Return the emotion's effect on faces, mouths against the truth, and keypoint errors."""
     fomm, a2fd, model, description = networks
     pairs = val_pairs(corpus, ValConfig("test_speaker", clips=count))
@@ -96,9 +95,8 @@ def emotional_clips(
     for each in tqdm(measured, "emotional speech", unit="clip"):
         keypoints = (each.neutral, with_emotion(model, description, each))
         without, emotional = (faces_of(fomm, each.picture, one, detector) for one in keypoints)
-        clip, other = each.pair.clip, each.pair.source.landmarks()
-        name, truth = (clip.id, clip.emotion), clip.landmarks()
-        faces.append(clip_figures(name, without, emotional, truth, other))
+        truth, other = (one.landmarks() for one in (each.pair.clip, each.pair.source))
+        faces.append(clip_figures(without, emotional, truth, other))
         mouths.append(mouth_figures(emotional, truth[::STRIDE]))
     return faces, mouths, displacement_metrics(model, description, measured)
 
@@ -138,7 +136,7 @@ def measure_runs(runs: Path, corpus: Corpus, clips: int) -> Results:
         "mouth_gain": _median(mouths, "gain"),
         "mouth_coverage": float(np.mean([each.coverage for each in mouths])),
         "mouth_clips": len(mouths),
-        **summary(faces),
+        **emotion_summary(faces),
         "reenact": reenacted,
         "a2fd": learned,
         "displacement": moved,

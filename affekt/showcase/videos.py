@@ -28,7 +28,7 @@ from affekt.runtime.command import CommandParser
 from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import load_a2fd
 from eamm.a2fd.teacher import teacher_keypoints
-from eamm.analysis.landmarks import render_clip
+from eamm.analysis.networks import render_clip
 from eamm.displacement.network import load_displacement
 from eamm.displacement.validation import Prepared, prepare, val_pairs, with_emotion
 from eamm.fomm.model import load_fomm

@@ -1,13 +1,13 @@
-"""EAMM's trained networks with the pose held still, and measures of the faces they render.
+"""EAMM's trained networks with the pose held still, and landmarks of the frames they render.
 
-With the pose still, only speech and emotion move. Landmarks are aligned on the rigid points per
-frame (affekt.media.faces.geometry.align_2d): pixels of the 256 px face. A frame without a face is
-NaN and is left out of every measure but `coverage`.
+Landmarks are aligned on the rigid points per frame (affekt.media.faces.geometry.align_2d): pixels
+of the 256 px face. A frame without a face is NaN and counts nowhere but in `coverage`.
 
 Letters: T frames of a clip, N rendered ones, K keypoints, E channels of an emotion feature, S
 pixels of a side.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -18,14 +18,15 @@ from torch import Tensor
 
 from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip, Corpus
-from affekt.media.faces.points import BROWS
+from affekt.media.faces.detector import Detector
+from affekt.media.faces.geometry import align_2d
+from affekt.media.faces.points import BROWS, JAW, mouth_opening
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import to_tensor
-from affekt.metrics.landmark import axis_projection
+from affekt.media.video.tensors import from_tensor, to_tensor
+from affekt.metrics.landmark import axis_projection, correlation, point_distance
 from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import A2fd
-from eamm.analysis.landmarks import EXPRESSION, align_faces, render_clip
 from eamm.displacement.data import clip_motion
 from eamm.displacement.network import Displacement, DisplacementDescription, apply_displacement
 from eamm.displacement.validation import Pair, val_pairs
@@ -38,7 +39,12 @@ from eamm.pose import release_pose
 Figures = dict[str, float | None]  # None: nothing could be measured
 People = dict[str, dict[str, Pair]]  # by speaker and emotion
 
+WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of blended emotions
 TEST: Literal["test_speaker"] = "test_speaker"  # the split that no stage learns from
+LIDS = (37, 38, 40, 41, 43, 44, 46, 47)
+EXPRESSION = (*BROWS, *LIDS)  # what the emotion source may move: its mouth is hidden
+SHAPE = (*JAW, 31, 32, 33, 34, 35)  # jaw and nostrils: the face's own shape
+CHUNK = 16  # frames rendered at once
 DETECTED = 256  # pixels a side at which faces are looked for in rendered frames
 
 
@@ -160,3 +166,173 @@ def summary(rows: Sequence[dict[str, float]]) -> Figures:
         known = [row[name] for row in rows if np.isfinite(row[name])]
         found[name] = float(np.median(known)) if known else None
     return found | {"coverage": float(np.mean([row["coverage"] for row in rows]))}
+
+
+def clip_figures(without: Array, emotional: Array, truth: Array, source: Array) -> dict[str, float]:
+    """Return what emotion does to the faces of one clip, from landmarks in any pixels.
+
+    without_px           distance of brows and lids from the truth without emotion
+    emotion_distance_px  the same with emotion
+    emotion_mouth_r      correlation of the mouth's opening with emotion and without
+    identity_shift_px    how far emotion moved jaw and nostrils
+    identity_pull        share of the way from the speaker's jaw and nostrils to those of the
+                         emotion source's speaker that emotion moved them: 0 leaves the identity
+                         alone, 1 makes it the other's
+    coverage             share of the frames, of both, in which the detector found the face
+
+    Distances are root mean squares of clip means.
+
+    Args:
+        without: (T, 68, 2) of the rendered frames without emotion; NaN where there is no face.
+        emotional: the same with emotion.
+        truth: (T', 68, 2) of the true clip.
+        source: (T'', 68, 2) of the emotion source's clip.
+    """
+    still, moved, true, other = (align_faces(each) for each in (without, emotional, truth, source))
+    before, after, goal, theirs = (
+        np.nanmean(faces[:, SHAPE], axis=0) for faces in (still, moved, true, other)
+    )
+    change, way = after - before, theirs - goal
+    return {
+        "without_px": expression_distance(still, true),
+        "emotion_distance_px": expression_distance(moved, true),
+        "emotion_mouth_r": correlation(mouth_opening(still), mouth_opening(moved)),
+        "identity_shift_px": _rms(change),
+        "identity_pull": float((change * way).sum() / max(np.square(way).sum(), 1e-9)),
+        "coverage": float(np.mean([~np.isnan(faces).any(axis=(1, 2)) for faces in (still, moved)])),
+    }
+
+
+def expression_distance(faces: Array, truth: Array) -> float:
+    """Return how far brows and lids of aligned faces are from the truth, root mean square, px.
+
+    Means over the clips are compared: the emotion is held through a clip, blinks are not shared.
+    """
+    ours, wanted = (np.nanmean(each[:, EXPRESSION], axis=0) for each in (faces, truth))
+    return _rms(ours - wanted)
+
+
+def emotion_summary(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return medians over clips of `clip_figures`, the mean of `coverage`, and
+
+    emotion_nearer      share of clips whose brows and lids are nearer to the truth with emotion
+    identity_pull_size  median size of identity_pull
+    """
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    nearer = columns["emotion_distance_px"] < columns["without_px"]
+    columns["identity_pull_size"] = np.abs(columns["identity_pull"])
+    return {name: float(np.nanmedian(values)) for name, values in columns.items()} | {
+        "coverage": float(columns["coverage"].mean()),
+        "emotion_nearer": float(nearer.mean()),
+    }
+
+
+def align_faces(landmarks: Array) -> Array:
+    """Return landmarks (T, 68, 2) aligned per frame; frames of NaN stay NaN."""
+    found = ~np.isnan(landmarks).any(axis=(1, 2))
+    aligned = np.full(landmarks.shape, np.nan)
+    aligned[found] = align_2d(landmarks[found])
+    return aligned
+
+
+def detect_faces(detector: Detector, frames: Image) -> Array:
+    """Return the landmarks (T, 68, 2) of frames (T, S, S, 3); NaN where there is no face."""
+    found = [detector.detect(frame) for frame in frames]
+    missing = np.full((68, 2), np.nan)
+    return np.stack([missing if face is None else face.points for face in found])
+
+
+@torch.no_grad()
+def render_clip(fomm: Fomm, picture: Tensor, keypoints: Keypoints) -> Image:
+    """Return the picture (1, 3, S, S) as keypoints (T, K) want it, (T, S, S, 3)."""
+    device = next(fomm.parameters()).device
+    picture = picture.to(device)
+    encoded, still = fomm.generator.encode(picture), fomm.detector(picture)
+    shown = []
+    for chunk in zip(*(each.to(device).split(CHUNK) for each in keypoints), strict=True):
+        N = len(chunk[0])
+        source = encoded._replace(
+            frames=_repeated(encoded.frames, N),
+            features=tuple(_repeated(each, N) for each in encoded.features),
+        )
+        from_kp = Keypoints(*(_repeated(each, N) for each in still))
+        motion = fomm.generator.motion(source.frames, from_kp, Keypoints(*chunk))
+        shown.append(from_tensor(fomm.generator.render(source, motion)))
+    return np.concatenate(shown)
+
+
+def _repeated(one: Tensor, count: int) -> Tensor:
+    return one.expand(count, *one.shape[1:])
+
+
+def _rms(points: Array) -> float:
+    """Return the root mean square length of vectors (N, 2)."""
+    return float(np.sqrt(np.square(points).sum(axis=-1).mean()))
+
+
+def path_figures(faces_W: Sequence[Array]) -> dict[str, float]:
+    """Return how a face changes from one emotion to another.
+
+    faces_W are the aligned faces (N, 68, 2) of the rendered frames at each of WEIGHTS. `r` is the
+    correlation of brows and lids, projected on the whole change, with the weight, `mouth_r` that of
+    the mouth's opening between the two ends.
+    """
+    means = np.stack([mean_face(faces) for faces in faces_W])
+    return {
+        "r": correlation(expression_projection(means, means[0], means[-1]), WEIGHTS),
+        "mouth_r": correlation(mouth_opening(faces_W[0]), mouth_opening(faces_W[-1])),
+        "coverage": coverage(*faces_W),
+    }
+
+
+def change_figures(
+    results: dict[str, Array], neutral: Array, true_emotional: Array, true_neutral: Array
+) -> dict[str, dict[str, float]]:
+    """Return, for each way of giving A2FD an emotion and for the truth, by aligned faces:
+
+    change_px  mean distance of brows and lids from the neutral result, means over frames
+    share      projection on the true change: 1 all of it, 0 none or across
+    coverage   share of the frames in which a face was found
+    """
+    start, true_start, true_end = map(mean_face, (neutral, true_neutral, true_emotional))
+    goal: Array = start + true_end - true_start
+    found = {
+        way: {
+            "change_px": point_distance(mean_face(faces), start, EXPRESSION),
+            "share": float(expression_projection(mean_face(faces), start, goal)),
+            "coverage": coverage(faces),
+        }
+        for way, faces in results.items()
+    }
+    truth = {"change_px": point_distance(true_end, true_start, EXPRESSION), "share": 1.0}
+    return found | {"truth": truth | {"coverage": coverage(true_emotional)}}
+
+
+def pooled_share(rows: Sequence[dict[str, float]], weights: Sequence[float]) -> float | None:
+    """Return the weighted mean of the shares that are known, None if there is none."""
+    shares, weigh = np.array([row["share"] for row in rows]), np.array(weights)
+    known = np.isfinite(shares)
+    return float(np.average(shares[known], weights=weigh[known])) if known.any() else None
+
+
+def typical_frame(faces: Array) -> int:
+    """Return which of aligned faces (T, 68, 2) is nearest to their mean in brows and lids."""
+    away = (faces - mean_face(faces))[:, list(EXPRESSION)]
+    return int(np.nanargmin(np.square(away).sum(axis=(1, 2))))
+
+
+def motion_figures(static: Array, dynamic: Array, source: Array) -> dict[str, float]:
+    """Return how brows move under either source, of aligned faces (N, 68, 2).
+
+    The lengths are deviations over time of the brows' height, pixels; `brows_r` is the correlation
+    of the dynamic result with the source.
+    """
+    still, moving, theirs = (brow_height(faces) for faces in (static, dynamic, source))
+    return {
+        **{
+            f"brows_{name}_px": float(np.nanstd(track)) if np.isfinite(track).any() else math.nan
+            for name, track in (("static", still), ("dynamic", moving), ("source", theirs))
+        },
+        "brows_r": correlation(moving, theirs),
+        "coverage": coverage(static, dynamic),
+    }

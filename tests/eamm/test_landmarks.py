@@ -8,20 +8,19 @@ from affekt.media.faces.detector import Detection
 from affekt.media.faces.geometry import RIGID_TEMPLATE
 from affekt.media.faces.points import BROWS, JAW, RIGID
 from affekt.media.video.tensors import to_tensor
-from eamm.analysis.landmarks import (
+from eamm.analysis.networks import (
     EXPRESSION,
     SHAPE,
     align_faces,
     clip_figures,
     detect_faces,
+    emotion_summary,
     expression_distance,
     render_clip,
-    summary,
 )
 from eamm.fomm.keypoints import Keypoints
 from tests.corpora.driven_corpus import make_fomm
 
-NAME = ("M901_happy_3_001", "happy")
 LOWER_LIP = (65, 66, 67)
 
 
@@ -47,15 +46,16 @@ OPENING = np.random.default_rng(1).uniform(0, 10, 20)
 def test_brows_that_come_nearer_to_the_truth_count_as_nearer():
     truth = clip(face(), OPENING, brows=-10.0)
     without, halfway = clip(face(), OPENING), clip(face(), OPENING, brows=-5.0)
-    found = clip_figures(NAME, without, halfway, truth, truth)
+    found = clip_figures(without, halfway, truth, truth)
     share = np.sqrt(len(BROWS) / len(EXPRESSION))
-    assert found.without == pytest.approx(10 * share)
-    assert found.distance == pytest.approx(5 * share)
-    assert found.nearer
-    assert found.mouth_r == pytest.approx(1)
-    assert found.coverage == 1
+    assert found["without_px"] == pytest.approx(10 * share)
+    assert found["emotion_distance_px"] == pytest.approx(5 * share)
+    assert emotion_summary([found])["emotion_nearer"] == 1
+    assert found["emotion_mouth_r"] == pytest.approx(1)
+    assert found["coverage"] == 1
     overdone = clip(face(), OPENING, brows=-21.0)
-    assert not clip_figures(NAME, without, overdone, truth, truth).nearer
+    found = clip_figures(without, overdone, truth, truth)
+    assert emotion_summary([found])["emotion_nearer"] == 0
 
 
 def test_heads_that_stand_elsewhere_are_aligned_first():
@@ -66,19 +66,19 @@ def test_heads_that_stand_elsewhere_are_aligned_first():
 def test_mouths_are_compared_frame_by_frame_where_both_have_a_face():
     still, truth = clip(face(), OPENING), clip(face(), OPENING)
     moved = clip(face(), 2 + 0.5 * OPENING)
-    assert clip_figures(NAME, still, moved, truth, truth).mouth_r == pytest.approx(1)
+    assert clip_figures(still, moved, truth, truth)["emotion_mouth_r"] == pytest.approx(1)
     shuffled = clip(face(), OPENING[::-1])
     by_hand = np.corrcoef(OPENING, OPENING[::-1])[0, 1]
-    assert clip_figures(NAME, still, shuffled, truth, truth).mouth_r == pytest.approx(by_hand)
+    assert clip_figures(still, shuffled, truth, truth)["emotion_mouth_r"] == pytest.approx(by_hand)
     moved[3], still[[7, 8]] = np.nan, np.nan
-    found = clip_figures(NAME, still, moved, truth, truth)
-    assert found.mouth_r == pytest.approx(1)
-    assert found.coverage == pytest.approx(1 - 3 / 40)
+    found = clip_figures(still, moved, truth, truth)
+    assert found["emotion_mouth_r"] == pytest.approx(1)
+    assert found["coverage"] == pytest.approx(1 - 3 / 40)
 
 
 def test_a_mouth_that_never_moves_has_no_correlation():
     still, truth = clip(face(), np.zeros(20)), clip(face(), OPENING)
-    assert np.isnan(clip_figures(NAME, still, truth, truth, truth).mouth_r)
+    assert np.isnan(clip_figures(still, truth, truth, truth)["emotion_mouth_r"])
 
 
 def test_the_pull_is_the_share_of_the_way_to_the_other_identity():
@@ -86,15 +86,15 @@ def test_the_pull_is_the_share_of_the_way_to_the_other_identity():
     way = face(7)[list(SHAPE)] - face(0)[list(SHAPE)]
     moved = truth.copy()
     moved[:, SHAPE] += 0.25 * way
-    found = clip_figures(NAME, truth, moved, truth, source)
-    assert found.identity_pull == pytest.approx(0.25)
-    assert found.shape_shift == pytest.approx(0.25 * np.sqrt(np.square(way).sum(1).mean()))
+    found = clip_figures(truth, moved, truth, source)
+    assert found["identity_pull"] == pytest.approx(0.25)
+    assert found["identity_shift_px"] == pytest.approx(0.25 * np.sqrt(np.square(way).sum(1).mean()))
     rendered, offset = truth.copy(), np.random.default_rng(2).standard_normal((len(SHAPE), 2))
     rendered[:, SHAPE] += offset  # what FOMM's pictures do to every shape is not the emotion's
     moved[:, SHAPE] += offset
-    assert clip_figures(NAME, rendered, moved, truth, source).identity_pull == pytest.approx(0.25)
-    untouched = clip_figures(NAME, truth, clip(face(), OPENING, brows=-10.0), truth, source)
-    assert untouched.identity_pull == untouched.shape_shift == 0
+    assert clip_figures(rendered, moved, truth, source)["identity_pull"] == pytest.approx(0.25)
+    untouched = clip_figures(truth, clip(face(), OPENING, brows=-10.0), truth, source)
+    assert untouched["identity_pull"] == untouched["identity_shift_px"] == 0
     assert set(SHAPE) > set(JAW)
     assert not set(SHAPE) & set(EXPRESSION)
 
@@ -103,10 +103,10 @@ def test_the_summary_is_a_share_medians_and_a_mean():
     truth = clip(face(), OPENING, brows=-10.0)
     without = clip(face(), OPENING)
     brows = (-5.0, -9.0, 5.0)
-    found = [clip_figures(NAME, without, clip(face(), OPENING, b), truth, truth) for b in brows]
-    figures = summary(found)
+    found = [clip_figures(without, clip(face(), OPENING, b), truth, truth) for b in brows]
+    figures = emotion_summary(found)
     assert figures["emotion_nearer"] == pytest.approx(2 / 3)
-    assert figures["emotion_distance_px"] == pytest.approx(found[0].distance)
+    assert figures["emotion_distance_px"] == pytest.approx(found[0]["emotion_distance_px"])
     assert figures["emotion_mouth_r"] == pytest.approx(1)
     assert figures["coverage"] == 1
 
