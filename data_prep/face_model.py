@@ -42,7 +42,7 @@ from affekt.media.face3d.model import (
     without_similarity,
 )
 from affekt.media.faces import geometry, points
-from affekt.runtime.command import config_or_flags, user_errors
+from affekt.runtime.command import config_from_argv, user_errors
 from data_prep.face_formats import importer as face_import
 
 log = logging.getLogger(__name__)
@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return face_import.main(arguments[1:])
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     flags = {"corpus": "a prepared corpus", "out": "the .npz file to write"}
-    config = config_or_flags(Config, __doc__, flags, arguments)
+    config = config_from_argv(Config, __doc__, arguments, flags)
     with user_errors():
         model = learn(config)
     print(f"{config.out}: {model.name}")

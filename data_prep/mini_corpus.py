@@ -10,7 +10,6 @@ to video/lively and audio_lively. The truth is in truth/, sentences.csv and spea
 again does only what is missing; a clip depends on nothing but the settings and its own name.
 """
 
-import argparse
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,6 @@ from data_prep.mini.voice.voices import LEVEL_STRENGTH
 
 SETTINGS_FILE = "settings.json"
 VERSION = 1  # of what is rendered; raised when the same settings give other clips
-SIZES = (64, 1024)  # pixels, least and most
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,25 @@ class Extent:
     levels: tuple[int, ...] = (3,)
     lively: int = 2  # target videos of each speaker
     first_speaker: int = 0  # the number of the first of them: other people of the same corpus
+
+    def __post_init__(self) -> None:
+        limits = {
+            "speakers": (1, MAX_SPEAKERS),
+            "first_speaker": (0, MAX_SPEAKERS - 1),
+            "sentences": (1, len(SENTENCES)),
+        }
+        for key, (least, most) in limits.items():
+            if not least <= getattr(self, key) <= most:
+                raise ValueError(
+                    f"{key} is {getattr(self, key)}, wanted at least {least} and at most {most}"
+                )
+        if self.lively < 0:
+            raise ValueError(f"lively is {self.lively}, wanted at least 0")
+        if self.people.stop > MAX_SPEAKERS:
+            last = self.people.stop - 1
+            raise ValueError(
+                f"speakers {self.first_speaker} to {last}: there are 0 to {MAX_SPEAKERS - 1}"
+            )
 
     @property
     def people(self) -> range:
@@ -126,16 +143,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    settings = Settings(options.seed, options.size, options.voice_strength, options.face_strength)
-    emotions = tuple(dict.fromkeys(options.emotions))
-    levels = tuple(sorted(set(options.levels)))
-    extent = Extent(
-        options.speakers, options.sentences, emotions, levels, options.lively, options.first_speaker
-    )
-    if extent.people.stop > MAX_SPEAKERS:
-        last = extent.people.stop - 1
-        parser.error(f"speakers {extent.people.start} to {last}: there are 0 to {MAX_SPEAKERS - 1}")
     try:
+        settings = Settings(
+            options.seed, options.size, options.voice_strength, options.face_strength
+        )
+        extent = Extent(
+            options.speakers,
+            options.sentences,
+            tuple(dict.fromkeys(map(canonical, options.emotions))),
+            tuple(sorted(set(options.levels))),
+            options.lively,
+            options.first_speaker,
+        )
         made = make_corpus(options.out, extent, settings, options.workers)
     except ValueError as error:
         parser.error(str(error))
@@ -147,59 +166,24 @@ def _parser() -> CommandParser:
     parser = CommandParser(__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the corpus")
-    add("--seed", type=_count(0), default=defaults.seed, help="of speakers and clips")
-    add("--speakers", type=_count(1, MAX_SPEAKERS), default=extent.speakers)
-    add("--first-speaker", type=_count(0, MAX_SPEAKERS - 1), default=extent.first_speaker,
+    add("--seed", type=int, default=defaults.seed, help="of speakers and clips")
+    add("--speakers", type=int, default=extent.speakers)
+    add("--first-speaker", type=int, default=extent.first_speaker,
         help="number of the first one: more people for a corpus that is there")  # fmt: skip
-    add("--sentences", type=_count(1, len(SENTENCES)), default=extent.sentences)
-    add("--emotions", type=_emotion, nargs="+", default=list(EMOTIONS), metavar="EMOTION",
+    add("--sentences", type=int, default=extent.sentences)
+    add("--emotions", nargs="+", default=list(EMOTIONS), metavar="EMOTION",
         help=f"of {', '.join(EMOTIONS)}")  # fmt: skip
     add("--levels", type=int, nargs="+", choices=sorted(LEVEL_STRENGTH), default=extent.levels,
         help="intensity, 1 to 3; neutral always is level 1")  # fmt: skip
-    add("--lively", type=_count(0), default=extent.lively,
+    add("--lively", type=int, default=extent.lively,
         help="target videos of each speaker with a lively head")  # fmt: skip
-    add("--size", type=_even, default=defaults.size, help="of the pictures, pixels")
-    add("--voice-strength", type=_strength, default=defaults.voice_strength,
+    add("--size", type=int, default=defaults.size, help="of the pictures, pixels")
+    add("--voice-strength", type=float, default=defaults.voice_strength,
         help="of the emotion in the voice")  # fmt: skip
-    add("--face-strength", type=_strength, default=defaults.face_strength,
+    add("--face-strength", type=float, default=defaults.face_strength,
         help="of the emotion in the face")  # fmt: skip
-    add("--workers", type=_count(1), default=2, help="processes")
+    add("--workers", type=int, default=2, help="processes")
     return parser
-
-
-class _count:  # noqa: N801 - argparse shows the type's name
-    """A whole number in a range."""
-
-    def __init__(self, least: int, most: int | None = None) -> None:
-        self.least, self.most = least, most
-
-    def __call__(self, text: str) -> int:
-        value = int(text)
-        if value < self.least or (self.most is not None and value > self.most):
-            most = "" if self.most is None else f" and at most {self.most}"
-            raise argparse.ArgumentTypeError(f"{value}: wanted at least {self.least}{most}")
-        return value
-
-
-def _emotion(text: str) -> str:
-    try:
-        return canonical(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _even(text: str) -> int:
-    value = _count(*SIZES)(text)
-    if value % 2:
-        raise argparse.ArgumentTypeError(f"{value}: H.264 in yuv420p needs an even size")
-    return value
-
-
-def _strength(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1.5:
-        raise argparse.ArgumentTypeError(f"{value}: wanted 0 to 1.5")
-    return value
 
 
 if __name__ == "__main__":

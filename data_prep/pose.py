@@ -28,7 +28,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.fit import FitConfig, fit_clip, px_at_256
 from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.video.container import is_disk_error
-from affekt.runtime.command import config_or_flags, user_errors
+from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import read_json, save_npy, sha256, write_json
 from affekt.runtime.parallel import parallel_map
@@ -171,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 if at least one clip has a pose, else 1."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     flags = {"corpus": "a prepared corpus", "model": "a face model, .npz"}
-    config = config_or_flags(Config, __doc__, flags, argv)
+    config = config_from_argv(Config, __doc__, argv, flags)
     with user_errors():
         poses = fit_corpus(config)
     print(f"{config.corpus}: {summary(poses, config)}")

@@ -55,46 +55,47 @@ def user_errors() -> Iterator[None]:
         raise SystemExit(f"{program()}: {error}") from None
 
 
-def config_from_argv(cls: type[T], doc: str | None, argv: Sequence[str] | None = None) -> T:
+def config_from_argv(
+    cls: type[T],
+    doc: str | None,
+    argv: Sequence[str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> T:
     """Read `CONFIG.yaml [key.sub=value ...]` from the command line; `doc` is what --help prints.
 
     A configuration that does not fit ends the program with its message and exit status 2; with
     --resolve the program ends after it has printed every value, defaults included, as YAML.
+
+    Args:
+        cls: the configuration, a dataclass.
+        doc: the description.
+        argv: the arguments; None: the program's own.
+        flags: path fields of `cls` and their help: `--field PATH` wins over the file, and the file
+            may be left out where all of them are given.
     """
+    flags = flags or {}
     parser = CommandParser(doc)
-    parser.add_argument("config", type=Path, help="a file in configs/")
+    parser.add_argument(
+        "config", type=Path, nargs="?" if flags else None, help="a file in configs/"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
     parser.add_argument("--resolve", action="store_true", help="print every value and stop")
-    args = parser.parse_args(argv)
-    config = _load(parser, cls, args.config, args.overrides)
-    if args.resolve:
-        sys.stdout.write(yaml.safe_dump(plain(config), sort_keys=False))
-        parser.exit(0)
-    return config
-
-
-def config_or_flags(
-    cls: type[T], doc: str | None, flags: Mapping[str, str], argv: Sequence[str] | None = None
-) -> T:
-    """Read `CONFIG.yaml [key.sub=value ...]`, or `--flag PATH` for each of `flags`, or both.
-
-    `flags` maps names of path fields of `cls` to their help; a flag wins over the file. What does
-    not fit ends the program with its message and exit status 2.
-    """
-    parser = CommandParser(doc)
-    parser.add_argument("config", type=Path, nargs="?", help="a file in configs/data/")
-    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
     for name, text in flags.items():
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
     args = parser.parse_args(argv)
     given = {name: getattr(args, name) for name in flags if getattr(args, name) is not None}
-    if args.config is None:
-        missing = [f"--{name}" for name in flags if name not in given]
-        if missing:
-            parser.error(f"give a CONFIG.yaml, or {' and '.join(missing)}")
-        return cls(**given)
-    overrides = [*args.overrides, *(f"{name}={path}" for name, path in given.items())]
-    return _load(parser, cls, args.config, overrides)
+    if args.config is None and len(given) < len(flags):
+        missing = " and ".join(f"--{name}" for name in flags if name not in given)
+        parser.error(f"give a CONFIG.yaml, or {missing}")
+    try:
+        overrides = [*args.overrides, *(f"{name}={path}" for name, path in given.items())]
+        config = load_config(cls, args.config, overrides) if args.config else cls(**given)
+    except ConfigError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    if args.resolve:
+        sys.stdout.write(yaml.safe_dump(plain(config), sort_keys=False))
+        parser.exit(0)
+    return config
 
 
 def run_stage(
@@ -115,13 +116,6 @@ def run_stage(
         sys.stderr.write(f"{program()}: {_message(error)}\n")
         return 1
     return 0
-
-
-def _load(parser: CommandParser, cls: type[T], path: Path, overrides: Sequence[str]) -> T:
-    try:
-        return load_config(cls, path, overrides)
-    except ConfigError as error:
-        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 def _message(error: Exception) -> str:

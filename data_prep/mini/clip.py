@@ -38,6 +38,15 @@ class Settings:
     voice_strength: float = 1.0  # of the emotion in the voice
     face_strength: float = 1.0  # of the emotion in the face
 
+    def __post_init__(self) -> None:
+        if self.seed < 0 or not 64 <= self.size <= 1024:
+            raise ValueError(f"{self}: wanted at least 64 and at most 1024 pixels, a seed from 0")
+        if self.size % 2:
+            raise ValueError(f"size is {self.size}: H.264 in yuv420p needs an even size")
+        for strength in (self.voice_strength, self.face_strength):
+            if not 0 <= strength <= 1.5:
+                raise ValueError(f"a strength of {strength}: wanted 0 to 1.5")
+
 
 @dataclass(frozen=True)
 class ClipName:
