@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from benchmarks.harness import Result, main
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import FastFomm, Precision
-from eamm.fomm.fast.pool import PoolConfig, render_frames
+from eamm.fomm.fast.pool import render_frames
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import WEIGHTS, Fomm, FommConfig, load_fomm, save_fomm_description
 
@@ -96,7 +96,7 @@ def clip_rates(path: Path, fomm: Fomm, source: Tensor, frames: Tensor) -> tuple[
     slow = len(frames) / (time.perf_counter() - start)
     torch.set_num_threads(1)
     many = itertools.islice(itertools.cycle(driving), CLIP)
-    drawn = render_frames(path, source, source_kp, many, PoolConfig(workers=2))
+    drawn = render_frames(path, source, source_kp, many, 2)
     for _ in range(2):
         next(drawn)  # both processes have begun
     start = time.perf_counter()

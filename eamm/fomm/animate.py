@@ -19,7 +19,7 @@ from torch import Tensor
 from affekt.arrays import Image
 from affekt.media.video.tensors import from_tensor, to_tensor
 from eamm.fomm.fast.fast import FastFomm, Precision
-from eamm.fomm.fast.pool import PoolConfig, render_frames
+from eamm.fomm.fast.pool import render_frames
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 from eamm.fomm.transfer import movement_scale, relative
@@ -34,7 +34,6 @@ class AnimatorOptions:
 
     precision: Precision = "float32"
     workers: int = 1  # processes; more than one on the CPU alone
-    compiled: bool = False  # worth its minute on CUDA and long videos
 
     def __post_init__(self) -> None:
         if self.workers < 1:
@@ -79,9 +78,7 @@ class Animator:
             raise ValueError("several workers render on the CPU; on CUDA frames go in batches")
         self.batch = CUDA_BATCH if on_cuda else CPU_BATCH
         # Encode the source once
-        self.engine = engine or FastFomm(
-            fomm, self.options.precision, compiled=self.options.compiled
-        )
+        self.engine = engine or FastFomm(fomm, self.options.precision)
         self.picture = self._tensor([source])
         self.keypoints = self.engine.keypoints(self.picture)  # the source's, (1, K)
         self.source = self.engine.prepare(self.picture)
@@ -130,9 +127,9 @@ class Animator:
     def _rendered(self, driving: Iterator[Keypoints]) -> Iterator[Image]:
         """Yield the picture (S, S, 3) of each of the driving keypoints (1, K)."""
         if self.options.workers > 1:
-            config = PoolConfig(self.options.workers, self.options.precision)
-            rendered = render_frames(self.fomm, self.picture, self.keypoints, driving, config)
-            yield from map(from_tensor, rendered)
+            given = self.fomm, self.picture, self.keypoints, driving
+            how = self.options.workers, self.options.precision
+            yield from map(from_tensor, render_frames(*given, *how))
             return
         while batch := list(itertools.islice(driving, self.batch)):
             there = Keypoints(

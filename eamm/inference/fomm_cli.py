@@ -90,7 +90,6 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering")
     text = "rendering processes, 1 GB each at 256 px; CPU only"
     add("--workers", type=int, default=1, help=text)
-    add("--compile", action="store_true", help="torch.compile: for long videos on CUDA")
 
 
 def render_options(args: argparse.Namespace) -> RenderOptions:
@@ -99,6 +98,6 @@ def render_options(args: argparse.Namespace) -> RenderOptions:
     Raises:
         ValueError: no worker, or a size that no video can have.
     """
-    animator = AnimatorOptions(args.precision, args.workers, args.compile)
+    animator = AnimatorOptions(args.precision, args.workers)
     pictures = args.crop, args.paste, args.size, args.comparison
     return RenderOptions(*pictures, args.detector, args.detector_device, args.device, animator)

@@ -76,7 +76,7 @@ class FommPipeline:
         """
         self.detector, animator = detector, options.animator
         self.fomm = load_fomm(fomm, pick_device(options.device))
-        self.engine = FastFomm(self.fomm, animator.precision, compiled=animator.compiled)
+        self.engine = FastFomm(self.fomm, animator.precision)
 
     @classmethod
     def for_jobs(cls, jobs: Sequence[FommJob]) -> Self:

@@ -106,7 +106,7 @@ class EammPipeline:
         """
         self.tracker, animator = tracker, options.animator
         self.networks = load_networks(runs, emotion, pick_device(options.device))
-        self.engine = FastFomm(self.networks.fomm, animator.precision, compiled=animator.compiled)
+        self.engine = FastFomm(self.networks.fomm, animator.precision)
 
     @classmethod
     def for_jobs(cls, jobs: Sequence[EammJob]) -> Self:

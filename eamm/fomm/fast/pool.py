@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -41,20 +40,13 @@ ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True)
-class PoolConfig:
-    """How a clip is rendered by several processes."""
-
-    workers: int = 2  # processes; about 1 GB of memory each at vox-256
-    precision: Precision = "float32"
-
-
 def render_frames(
     fomm: Fomm | Path,
     source_1CHW: Tensor,
     source_kp: Keypoints,
     driving: Iterable[Keypoints],
-    config: PoolConfig,
+    workers: int,
+    precision: Precision = "float32",
 ) -> Iterator[Tensor]:
     """Yield the source in the pose of each driving frame, in order.
 
@@ -66,7 +58,8 @@ def render_frames(
         source_1CHW: the source (1, 3, H, W) in [0, 1].
         source_kp: its keypoints, (1, K, ...).
         driving: keypoints of one frame each, (1, K, ...) or (K, ...).
-        config: how many processes, and their precision.
+        workers: processes; about 1 GB of memory each at vox-256.
+        precision: of their convolutions.
 
     Yields:
         (3, H, W) in [0, 1], float32, for each driving frame.
@@ -75,20 +68,20 @@ def render_frames(
         ValueError: no worker is wanted, or the source is not one picture.
         concurrent.futures.process.BrokenProcessPool: a process was ended from outside.
     """
-    # Check before the first frame is asked for
-    if config.workers < 1:
-        raise ValueError(f"workers is {config.workers}, wanted at least 1")
+    # Checked before the first frame is asked for
+    if workers < 1:
+        raise ValueError(f"workers is {workers}, wanted at least 1")
     if source_1CHW.ndim != 4 or len(source_1CHW) != 1:
         raise ValueError(f"the source has shape {tuple(source_1CHW.shape)}, wanted (1, 3, H, W)")
-    # The generator that starts the processes
-    return _frames(fomm, (source_1CHW, source_kp), driving, config)
+    return _frames(fomm, (source_1CHW, source_kp), driving, workers, precision)
 
 
 def _frames(
     fomm: Fomm | Path,
     source: tuple[Tensor, Keypoints],
     driving: Iterable[Keypoints],
-    config: PoolConfig,
+    workers: int,
+    precision: Precision,
 ) -> Iterator[Tensor]:
     driving = iter(driving)
     first = next(driving, None)
@@ -98,15 +91,21 @@ def _frames(
         # Files instead of arguments: what is larger than a pipe's buffer (64 KiB) would let each
         # process start only when the one before has read it.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affekt-fomm-")))
-        _write_source(folder / SOURCE, *source)
-        path = fomm if isinstance(fomm, Path) else _written(fomm, folder)
-        pool = stack.enter_context(_started(config, path, folder / SOURCE))
+        value, jacobian = (torch.from_numpy(each) for each in _arrays(source[1]))
+        frames = source[0].detach().cpu().float().contiguous()
+        save_file({"frames": frames, "value": value, "jacobian": jacobian}, folder / SOURCE)
+        if isinstance(fomm, Fomm):
+            save_fomm_description(folder, fomm.config)
+            state = {name: part.contiguous().cpu() for name, part in fomm.state_dict().items()}
+            save_file(state, folder / WEIGHTS)
+            fomm = folder
+        pool = stack.enter_context(_started(workers, (fomm, folder / SOURCE, precision)))
         # Frames are asked for a little ahead and taken in order
         asked: deque[Future[NDArray[np.float32]]] = deque()
         stack.callback(lambda: [future.cancel() for future in asked])
         for each in itertools.chain([first], driving):
             asked.append(pool.submit(_render, _arrays(each)))
-            if len(asked) > AHEAD * config.workers:
+            if len(asked) > AHEAD * workers:
                 yield torch.from_numpy(asked.popleft().result())
         while asked:
             yield torch.from_numpy(asked.popleft().result())
@@ -137,33 +136,18 @@ def _render(driving: Arrays) -> NDArray[np.float32]:
     return _Worker.fast.render(_Worker.source, _Worker.keypoints, there)[0].numpy()
 
 
-def _started(config: PoolConfig, fomm: Path, source: Path) -> ProcessPoolExecutor:
+def _started(workers: int, arguments: tuple[Path, Path, Precision]) -> ProcessPoolExecutor:
     """Return the processes; the environment they start with is put back at once."""
-    arguments = (fomm, source, config.precision)
-    pool = ProcessPoolExecutor(config.workers, get_context("spawn"), _start, arguments)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, arguments)
     before = dict(os.environ)
     os.environ.update(ENVIRONMENT)
     try:
-        for _ in range(config.workers):
+        for _ in range(workers):
             pool.submit(_ready)  # each one starts a process, none being idle
     finally:
         os.environ.clear()
         os.environ.update(before)
     return pool
-
-
-def _write_source(path: Path, source_1CHW: Tensor, keypoints: Keypoints) -> None:
-    value, jacobian = (torch.from_numpy(each) for each in _arrays(keypoints))
-    frames = source_1CHW.detach().cpu().float().contiguous()
-    save_file({"frames": frames, "value": value, "jacobian": jacobian}, path)
-
-
-def _written(fomm: Fomm, folder: Path) -> Path:
-    """Write a Fomm where `load_fomm` finds it."""
-    save_fomm_description(folder, fomm.config)
-    weights = {name: value.contiguous().cpu() for name, value in fomm.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
-    return folder
 
 
 def _arrays(keypoints: Keypoints) -> Arrays:

@@ -9,7 +9,7 @@ import torch
 
 from eamm.fomm.fast import pool
 from eamm.fomm.fast.fast import FastFomm
-from eamm.fomm.fast.pool import AHEAD, PoolConfig, render_frames
+from eamm.fomm.fast.pool import AHEAD, render_frames
 from eamm.fomm.keypoints import Keypoints
 from tests.eamm.fomm.test_fast import pictures, settled, small_config
 
@@ -38,7 +38,7 @@ def test_the_frames_come_in_order_and_the_keypoints_are_read_as_they_are_needed(
             # the leading axis is left out now and then
             yield Keypoints(*(part[0] for part in each)) if k % 2 else each
 
-    frames = render_frames(fomm, source, keypoints, reading(), PoolConfig(workers=2))
+    frames = render_frames(fomm, source, keypoints, reading(), 2)
     assert not read  # nothing starts before the first frame is wanted
     for k, frame in enumerate(frames):
         assert len(read) <= k + 2 * AHEAD + 1
@@ -57,7 +57,7 @@ def test_a_clip_left_early_leaves_no_process(clip, monkeypatch):
             pools.append(self)
 
     monkeypatch.setattr(pool, "ProcessPoolExecutor", Watched)
-    frames = render_frames(fomm, source, keypoints, driving, PoolConfig(workers=1))
+    frames = render_frames(fomm, source, keypoints, driving, 1)
     torch.testing.assert_close(next(frames), wanted[0], atol=1e-6, rtol=0)
     processes = list(pools[0]._processes.values())
     assert len(processes) == 1
@@ -68,18 +68,18 @@ def test_a_clip_left_early_leaves_no_process(clip, monkeypatch):
 def test_a_folder_that_is_no_fomm_ends_the_clip(clip, tmp_path):
     _, source, keypoints, driving, _ = clip
     with pytest.raises(BrokenProcessPool):
-        list(render_frames(tmp_path, source, keypoints, driving, PoolConfig(workers=1)))
+        list(render_frames(tmp_path, source, keypoints, driving, 1))
 
 
 def test_what_makes_no_sense_is_refused_at_once(clip):
     fomm, source, keypoints, driving, _ = clip
     with pytest.raises(ValueError, match="workers is 0"):
-        render_frames(fomm, source, keypoints, driving, PoolConfig(workers=0))
+        render_frames(fomm, source, keypoints, driving, 0)
     with pytest.raises(ValueError, match=r"\(2, 3, 64, 64\), wanted \(1, 3, H, W\)"):
-        render_frames(fomm, source.repeat(2, 1, 1, 1), keypoints, driving, PoolConfig())
+        render_frames(fomm, source.repeat(2, 1, 1, 1), keypoints, driving, 2)
 
 
 def test_no_keypoints_make_no_frames_and_no_process(clip, monkeypatch):
     fomm, source, keypoints, _, _ = clip
     monkeypatch.setattr(pool, "_started", None)
-    assert list(render_frames(fomm, source, keypoints, [], PoolConfig(workers=1))) == []
+    assert list(render_frames(fomm, source, keypoints, [], 1)) == []
