@@ -4,8 +4,7 @@
 
 `ratio` holds SSIM (7 x 7 windows) with PSNR, and SSIM with the Gaussian window with PSNR: each as
 the loop computes it against the same two of affekt.metrics.image, `ssim` and `ssim_wang` at 256 px,
-the other sizes under their names; `torch` compares all four figures in torch with the compiled
-kernels, which are the choice on a CPU.
+the other sizes under their names.
 
 Wanted: equal to 1e-4, and `ssim` at least 5 times faster.
 """
@@ -16,11 +15,10 @@ from functools import partial
 
 import cv2
 import numpy as np
-import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from affekt.arrays import Image
-from affekt.metrics.image import picture_scores, psnr, scores_by_torch, ssim, ssim_wang
+from affekt.metrics.image import picture_scores, psnr, ssim, ssim_wang
 from benchmarks.harness import Result, main
 
 SIDES = (128, 256, 512)  # pixels
@@ -68,22 +66,18 @@ def ours(
 
 def measure(_: argparse.Namespace) -> Result:
     """Time each pair of figures at each size, a clip of 4 frames at a time."""
-    torch.set_num_threads(1)
     result = Result("metrics")
     for side in SIDES:
         pair = clip_pair(side)
         for name, (metric, options) in WINDOWS.items():
             wanted = library(options, *pair)
-            for found in (picture_scores(*pair), scores_by_torch(*pair, "cpu")):
-                result.differ(np.stack([found[name], found["psnr"]], axis=1), wanted)
+            found = picture_scores(*pair)
+            result.differ(np.stack([found[name], found["psnr"]], axis=1), wanted)
             candidates = {
                 "scikit-image": partial(library, options, *pair),
                 "affekt.metrics.image": partial(ours, metric, *pair),
             }
             result.time(name if side == WANTED else f"{name}, {side} px", candidates)
-    pair = clip_pair(WANTED)
-    in_torch, kernels = partial(scores_by_torch, *pair, "cpu"), partial(picture_scores, *pair)
-    result.time("torch", {"in torch": in_torch, "kernels": kernels})
     return result
 
 

@@ -130,7 +130,6 @@ class PictureMeasure(Measure):
     """SSIM and PSNR, means over the frames."""
 
     rules: Pictures
-    device: str
     name: str = "pictures"
     identity: str = "1"
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
@@ -148,7 +147,7 @@ class PictureMeasure(Measure):
         if truth.length <= first:
             return {}
         ours, theirs = (islice(cropped(each, crop), first, None) for each in (view, truth))
-        scores = picture_scores(ours, theirs, self.device)
+        scores = picture_scores(ours, theirs)
         return {metric: float(values.mean()) for metric, values in scores.items()}
 
 

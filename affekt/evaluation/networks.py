@@ -287,7 +287,7 @@ def measures_of(
             case "landmarks":
                 return LandmarkMeasure(protocol.landmarks)
             case "pictures":
-                return PictureMeasure(protocol.pictures, networks.device)
+                return PictureMeasure(protocol.pictures)
             case "temporal":
                 return TemporalMeasure(protocol.landmarks)
         if name not in networks.paths:

@@ -1,10 +1,8 @@
 """SSIM in two definitions, PSNR, and the 8-bit PSNR that papers report, of frames and whole clips.
 
 Frames are RGB, (H, W, 3) uint8; both of the same size. `ssim`, `ssim_wang`, `psnr` and
-`psnr_u8wrap` take two frames. `picture_scores` takes two clips and returns a value per frame, in
-one of two ways that agree to 1e-10: on a CPU the compiled kernels, frame by frame; on a GPU both
-SSIMs in torch, many frames at once. benchmarks/metrics.py measures them against each other: on a
-CPU the kernels are the faster ones by far.
+`psnr_u8wrap` take two frames, `picture_scores` two clips, of which it returns a value per frame.
+Compiled kernels on the CPU; benchmarks/metrics.py measures them against scikit-image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,10 +10,7 @@ from itertools import zip_longest
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from affekt.arrays import Image
 from affekt.media.compiled import compiled
@@ -32,7 +27,6 @@ C2 = (0.03 * 255) ** 2
 SIGMA = 1.5  # pixels; the Gaussian of Wang et al. 2004, whose window has 11 x 11 pixels
 GAUSSIAN_WINDOW = 11
 EQUAL_DB = 100.0  # the PSNR of two equal pictures, as ATVG's script has it (arXiv:1905.03820)
-BATCH_PIXELS = 2**21  # 32 frames of 256 x 256, 1 of 1920 x 1080: about 1 GB in torch
 
 
 def ssim(result: Image, truth: Image) -> float:
@@ -255,9 +249,7 @@ def _add_gaussian_windows(
 METRICS = {"ssim": ssim, "ssim_wang": ssim_wang, "psnr": psnr, "psnr_u8wrap": psnr_u8wrap}
 
 
-def picture_scores(
-    results: Iterable[Image], truths: Iterable[Image], device: torch.device | str = "cpu"
-) -> FrameScores:
+def picture_scores(results: Iterable[Image], truths: Iterable[Image]) -> FrameScores:
     """Return ssim, ssim_wang, psnr and psnr_u8wrap of each frame, arrays (N,) float64.
 
     A clip's figure is the mean of its frames: PSNR is not taken of the pooled error.
@@ -265,71 +257,12 @@ def picture_scores(
     Args:
         results: frames (H, W, 3) uint8, or an array (N, H, W, 3); read once, as are the truths.
         truths: frames of the same number and size.
-        device: a CPU runs the compiled kernels, anything else the batches in torch.
 
     Raises:
         ValueError: no frame, clips of unequal length, or pictures that `ssim_wang` refuses.
     """
-    if torch.device(device).type == "cpu":
-        return scores_by_kernels(results, truths)
-    return scores_by_torch(results, truths, device)
-
-
-def scores_by_kernels(results: Iterable[Image], truths: Iterable[Image]) -> FrameScores:
-    """Return what `picture_scores` does, by the definitions, frame by frame on the CPU."""
     frames = [[metric(*pair) for metric in METRICS.values()] for pair in _pairs(results, truths)]
     return dict(zip(METRICS, np.array(frames).T, strict=True))
-
-
-def scores_by_torch(
-    results: Iterable[Image], truths: Iterable[Image], device: torch.device | str
-) -> FrameScores:
-    """Return what `picture_scores` does, with both SSIMs in torch, in batches on a device.
-
-    The PSNRs stay with the definitions: on the CPU they cost less than moving the frames.
-    """
-    batches: dict[str, list[NDArray[np.float64]]] = {name: [] for name in METRICS}
-    for pairs in _batches(_pairs(results, truths)):
-        ours, theirs = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
-        scores = ssim_torch(ours.to(device), theirs.to(device))
-        for name, values in scores.items():
-            batches[name].append(values.cpu().numpy())
-        for name in METRICS.keys() - scores.keys():
-            batches[name].append(np.array([METRICS[name](*pair) for pair in pairs]))
-    return {name: np.concatenate(parts) for name, parts in batches.items()}
-
-
-def ssim_torch(results_NHWC: Tensor, truths_NHWC: Tensor) -> dict[str, Tensor]:
-    """Return `ssim` and `ssim_wang` of N pairs of frames (N, H, W, 3) uint8, each (N,) float64.
-
-    Sums are float64: variances are small differences of large squares, and GPUs round float32
-    convolutions to 10 bits (TF32).
-    """
-    x, y = (frames.movedim(-1, 1).double() for frames in (results_NHWC, truths_NHWC))
-    sums = torch.stack([x, y, x * x + y * y, x * y], dim=1)
-    uniform = torch.full((WINDOW,), 1 / WINDOW, dtype=torch.double)
-    return {
-        "ssim": _mean_similarity(sums, uniform, PIXELS / (PIXELS - 1)),
-        "ssim_wang": _mean_similarity(sums, torch.from_numpy(gaussian()), 1.0),
-    }
-
-
-def _mean_similarity(sums: Tensor, weights: Tensor, correction: float) -> Tensor:
-    """Filter x, y, x x + y y and x y (N, 4, 3, H, W); put the means into the formula of SSIM.
-
-    Args:
-        weights: of one axis of the window.
-        correction: of the covariance, from population to sample.
-    """
-    maps = sums.shape[1] * sums.shape[2]
-    kernel = weights.to(sums.device).repeat(maps, 1, 1, 1)
-    along = F.conv2d(sums.flatten(1, 2), kernel, groups=maps)
-    means = F.conv2d(along, kernel.mT, groups=maps).unflatten(1, sums.shape[1:3])
-    x, y, both, mixed = means.unbind(1)
-    product, squares = x * y, x * x + y * y
-    top = (2 * product + C1) * (2 * correction * (mixed - product) + C2)
-    bottom = (squares + C1) * (correction * (both - squares) + C2)
-    return torch.mean(top / bottom, dim=(1, 2, 3))
 
 
 def _pairs(results: Iterable[Image], truths: Iterable[Image]) -> Pairs:
@@ -342,16 +275,3 @@ def _pairs(results: Iterable[Image], truths: Iterable[Image]) -> Pairs:
         yield result, truth
     if frame < 0:
         raise ValueError("neither result nor truth has a frame")
-
-
-def _batches(pairs: Pairs) -> Iterator[list[tuple[Image, Image]]]:
-    """Collect pairs of frames until they make BATCH_PIXELS."""
-    batch: list[tuple[Image, Image]] = []
-    for pair in pairs:
-        batch.append(pair)
-        height, width, _ = pair[0].shape
-        if (len(batch) + 1) * height * width > BATCH_PIXELS:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from affekt.evaluation.controls import RESULT, TRUTH
+from affekt.evaluation.tables.cells import CORRECT
 from affekt.evaluation.tables.evaluations import load_evaluation
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json
 from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_manifest, row_results, scores_of
 from affekt.showcase.thresholds import Results
 
-ACCURACY = "emotion_correct"
 EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.analysis.editing
 TRUTH_FIGURES = "emotion_of_truth.json"  # of affekt.metrics.emotion.score
 
@@ -37,7 +37,7 @@ def measure(out: Path, evp: Path) -> Results:
         figures[f"evp_emotion_{row}"] = accuracy(scores_of(row_results(out, row)), RESULT)
     for name in EAMM_TABLES:
         folder = scores_of(eamm_manifest(out, name).with_suffix(""))
-        if load_evaluation(folder).of(RESULT, ACCURACY):  # LRW has no emotions
+        if load_evaluation(folder).of(RESULT, CORRECT):  # LRW has no emotions
             for row in (RESULT, TRUTH):
                 figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)
     figures["temporal"] = read_json(out / "temporal" / "figures.json")
@@ -49,7 +49,7 @@ def measure(out: Path, evp: Path) -> Results:
 
 def accuracy(evaluation: Path, row: str) -> float:
     """Return the share of a row's clips whose emotion was classified correctly."""
-    return float(np.mean([*load_evaluation(evaluation).of(row, ACCURACY).values()]))
+    return float(np.mean([*load_evaluation(evaluation).of(row, CORRECT).values()]))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

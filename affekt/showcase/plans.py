@@ -1,13 +1,28 @@
-"""The plans of the demos of EVP and EAMM: commands that prepare, train, generate and measure."""
+"""The plans of the demos: commands that prepare, train, generate and measure.
+
+The full demo needs those of EVP and EAMM. It adds metric networks, ablations, every table, emotion
+editing and the sequential renderer.
+"""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from affekt.evaluation.ablation import row_folder
 from affekt.media.emotions import NEUTRAL
 from affekt.runtime.plan import Stage
 
 Command = tuple[str, ...]
+
+METRIC_NETWORKS = ("emotion_classifier", "syncnet")
+ROWS = ("full", "no_cross")  # of the ablation, whose videos' emotion is compared (EVP, Sec. 4.3)
+EAMM_TABLES = {"mead": "eamm-mead", "lrw": "eamm-lrw"}  # folder -> its protocol
+BLENDS = {"category": "happy:sad", "intensity": "neutral:surprised"}  # shown as pictures
+ARMS = {  # of the sequential renderer: what each changes of the YAML
+    "with": (),
+    "without": ("loss.gan_video=0",),
+    "frames": ("video_discriminator.input=frames",),
+}
 
 
 def command(program: str, *arguments: str | Path) -> Command:
@@ -239,17 +254,6 @@ class FullDemo:
     seeds: int = 3  # of it, with and without the video discriminator
 
 
-METRIC_NETWORKS = ("emotion_classifier", "syncnet")
-ROWS = ("full", "no_cross")  # of the ablation, whose videos' emotion is compared (EVP, Sec. 4.3)
-EAMM_TABLES = {"mead": "eamm-mead", "lrw": "eamm-lrw"}  # folder -> its protocol
-BLENDS = {"category": "happy:sad", "intensity": "neutral:surprised"}  # shown as pictures
-ARMS = {  # of the sequential renderer: what each changes of the YAML
-    "with": (),
-    "without": ("loss.gan_video=0",),
-    "frames": ("video_discriminator.input=frames",),
-}
-
-
 def full_plan(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
     """Return the commands; those that others wait for come first."""
     evp = scores_of(evp_manifest(demo.evp).with_suffix(""))
@@ -340,7 +344,7 @@ def _evp_tables(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
     table = _measured(paths, demo.protocol, csv, csv.with_suffix(""), "EVP, demo")
     stages = [Stage("evp", table, METRIC_NETWORKS)]
     for row in ROWS:
-        network = paths.out / "ablation" / row / "seed0" / "audio2lm"
+        network = row_folder(paths.out / "ablation", row, 0) / "audio2lm"
         results = row_results(paths.out, row)
         parts = (f"--run={demo.evp}", f"--audio2lm={network}", "--paste=crop")
         measure = _measured(paths, demo.protocol, csv, results, f"EVP, {row}, seed 0")

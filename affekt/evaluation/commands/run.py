@@ -69,7 +69,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     add("--syncnet", type=Path, metavar="RUN",
         help="of affekt.metrics.sync.train; default: the public one")  # fmt: skip
     add("--device", choices=("auto", "cpu", "cuda"), default="cpu",
-        help="of networks and picture metrics (default: cpu)")  # fmt: skip
+        help="of networks (default: cpu)")  # fmt: skip
     add("--detector-device", choices=("auto", "cpu", "cuda"), default="cpu",
         help="of landmarks.detector=face_alignment, not of mediapipe (default: auto)")  # fmt: skip
     add("overrides", nargs="*", metavar="key.sub=value", help="of the protocol")

@@ -5,20 +5,16 @@ from itertools import islice
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from affekt.media.video.video import read_video
-from affekt.metrics import image
 from affekt.metrics.image import (
     METRICS,
     picture_scores,
     psnr,
     psnr_u8wrap,
-    scores_by_kernels,
-    scores_by_torch,
     ssim,
     ssim_wang,
 )
@@ -171,14 +167,9 @@ def clips(frames=5, size=(24, 31), seed=0):
     return results, truths
 
 
-def on_the_cpu_in_torch(results, truths):
-    return scores_by_torch(results, truths, "cpu")
-
-
-@pytest.mark.parametrize("scores", [picture_scores, scores_by_kernels, on_the_cpu_in_torch])
-def test_a_clips_scores_are_the_definitions_frame_by_frame(scores):
+def test_a_clips_scores_are_the_definitions_frame_by_frame():
     results, truths = clips()
-    found = scores(iter(results), iter(truths))
+    found = picture_scores(iter(results), iter(truths))
     assert found.keys() == METRICS.keys() == {"ssim", "ssim_wang", "psnr", "psnr_u8wrap"}
     for name, values in found.items():
         slow = [METRICS[name](*pair) for pair in zip(results, truths, strict=True)]
@@ -196,25 +187,7 @@ def test_a_clips_psnr_is_the_mean_of_frames_and_an_equal_frame_counts_100_db():
     assert values.mean() - pooled > 30
 
 
-def test_neither_batches_nor_the_order_of_frames_change_a_score(monkeypatch):
-    results, truths = clips(frames=7)
-    whole = on_the_cpu_in_torch(results, truths)
-    for frames in (1, 3, 7):
-        monkeypatch.setattr(image, "BATCH_PIXELS", frames * truths[0, ..., 0].size)
-        for name, values in on_the_cpu_in_torch(results[::-1], truths[::-1]).items():
-            np.testing.assert_allclose(values[::-1], whole[name], rtol=0, atol=1e-12)
-
-
-def test_the_device_chooses_the_way(monkeypatch):
-    for way in ("scores_by_torch", "scores_by_kernels"):
-        monkeypatch.setattr(image, way, lambda *given, way=way: (way, *given[2:]))
-    assert picture_scores([], []) == ("scores_by_kernels",)
-    assert picture_scores([], [], torch.device("cpu")) == ("scores_by_kernels",)
-    assert picture_scores([], [], "cuda:1") == ("scores_by_torch", "cuda:1")
-
-
-@pytest.mark.parametrize("scores", [scores_by_kernels, on_the_cpu_in_torch])
-def test_clips_that_cannot_be_compared_are_refused(scores):
+def test_clips_that_cannot_be_compared_are_refused():
     results, truths = clips(frames=3)
     for ours, theirs, message in (
         (results[:2], truths, "the result ends at frame 2, its counterpart has more"),
@@ -225,17 +198,7 @@ def test_clips_that_cannot_be_compared_are_refused(scores):
         (results[:, :10], truths[:, :10], "needs 11 x 11 pixels, found 31 x 10"),
     ):
         with pytest.raises(ValueError, match=message):
-            scores(ours, theirs)
-
-
-@pytest.mark.gpu
-def test_the_gpu_gives_the_cpus_scores():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    results, truths = clips(frames=40, size=(256, 256))
-    ours, theirs = picture_scores(results, truths, "cuda"), picture_scores(results, truths)
-    for name, values in ours.items():
-        np.testing.assert_allclose(values, theirs[name], rtol=0, atol=1e-9)
+            picture_scores(ours, theirs)
 
 
 @pytest.mark.data
@@ -251,8 +214,7 @@ def test_real_frames_score_as_scikit_image_says(media_root, name):
         "ssim_wang": library_wang,
         "psnr": partial(peak_signal_noise_ratio, data_range=255),
     }
-    for scores in (picture_scores, on_the_cpu_in_torch):
-        found = scores(results, truths)
-        for metric, of_pair in library.items():
-            values = [*map(of_pair, results, truths)]
-            np.testing.assert_allclose(found[metric], values, rtol=0, atol=1e-9)
+    found = picture_scores(results, truths)
+    for metric, of_pair in library.items():
+        values = [*map(of_pair, results, truths)]
+        np.testing.assert_allclose(found[metric], values, rtol=0, atol=1e-9)
