@@ -135,7 +135,7 @@ class PictureMeasure(Measure):
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
     def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
-        """Return ssim, ssim_wang, psnr and psnr_u8wrap."""
+        """Return ssim, psnr and psnr_u8wrap."""
         truth = rows[TRUTH]
         crop = face_square(truth, self.rules.size) if self.rules.region == "face" else None
         return {

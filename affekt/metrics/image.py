@@ -1,8 +1,8 @@
-"""SSIM in two definitions, PSNR, and the 8-bit PSNR that papers report, of frames and whole clips.
+"""SSIM, PSNR, and the 8-bit PSNR that papers report, of frames and whole clips.
 
-Frames are RGB, (H, W, 3) uint8; both of the same size. `ssim`, `ssim_wang`, `psnr` and
-`psnr_u8wrap` take two frames, `picture_scores` two clips, of which it returns a value per frame.
-Compiled kernels on the CPU; benchmarks/metrics.py measures them against scikit-image.
+Frames are RGB, (H, W, 3) uint8; both of the same size. `ssim`, `psnr` and `psnr_u8wrap` take two
+frames, `picture_scores` two clips, of which it returns a value per frame. Compiled kernels on the
+CPU; benchmarks/metrics.py measures them against scikit-image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,8 +24,6 @@ CHANNELS = 3
 PIXELS = WINDOW * WINDOW
 C1 = (0.01 * 255) ** 2  # Wang et al. 2004: K1 = 0.01, K2 = 0.03, L = 255
 C2 = (0.03 * 255) ** 2
-SIGMA = 1.5  # pixels; the Gaussian of Wang et al. 2004, whose window has 11 x 11 pixels
-GAUSSIAN_WINDOW = 11
 EQUAL_DB = 100.0  # the PSNR of two equal pictures, as ATVG's script has it (arXiv:1905.03820)
 
 
@@ -44,29 +42,6 @@ def ssim(result: Image, truth: Image) -> float:
     check_pictures(result, truth, WINDOW)
     totals = _ssim_totals(_rows(result), _rows(truth))
     return float(totals.mean() / (len(truth) - WINDOW + 1))
-
-
-def ssim_wang(result: Image, truth: Image) -> float:
-    """Return the mean structural similarity, at most 1, as Wang et al. 2004, section III-C, has it.
-
-    The formula of `ssim` over 11 x 11 windows with Gaussian weights of 1.5 pixels and population
-    covariance. The paper takes grey pictures; here, as in the tables of this field, it is the mean
-    of the colour channels. Only windows that lie inside the picture count. scikit-image's
-    structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False).
-
-    Raises:
-        ValueError: other than two RGB pictures of one size of at least 11 x 11 pixels.
-    """
-    check_pictures(result, truth, GAUSSIAN_WINDOW)
-    totals = _wang_totals(_rows(result), _rows(truth), gaussian())
-    return float(totals.mean() / (len(truth) - GAUSSIAN_WINDOW + 1))
-
-
-def gaussian() -> NDArray[np.float64]:
-    """Return the 11 weights of one axis of the Gaussian window; their sum is 1."""
-    places = np.arange(GAUSSIAN_WINDOW) - GAUSSIAN_WINDOW // 2
-    weights = np.exp(-0.5 * np.square(places / SIGMA))
-    return np.asarray(weights / weights.sum())
 
 
 def psnr(result: Image, truth: Image) -> float:
@@ -183,74 +158,11 @@ def _add_windows(columns: Sums, totals: NDArray[np.float64]) -> None:
         totals[k] += top / ((squares + means) * (PIXELS * both - squares + spreads))
 
 
-@compiled
-def _wang_totals(result: Image, truth: Image, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum the SSIM of the Gaussian windows of two interleaved pictures (H, 3 W), by column.
-
-    A row is filtered along once; the newest 11 filtered rows are kept in a ring and make a window.
-    """
-    height, width = result.shape
-    inside = width - (GAUSSIAN_WINDOW - 1) * CHANNELS
-    ring = np.empty((GAUSSIAN_WINDOW, 4, inside))  # means of x, y, x x + y y, x y
-    line, totals = np.empty((4, width)), np.zeros(inside)
-    for row in range(height):
-        for k in range(width):
-            x, y = np.float64(result[row, k]), np.float64(truth[row, k])
-            line[0, k], line[1, k] = x, y
-            line[2, k], line[3, k] = x * x + y * y, x * y
-        for c in range(len(line)):
-            _filter_along(line[c], weights, ring[row % GAUSSIAN_WINDOW, c])
-        if row >= GAUSSIAN_WINDOW - 1:
-            _add_gaussian_windows(ring, row + 1, weights, totals)
-    return totals
-
-
-@compiled
-def _filter_along(
-    line: NDArray[np.float64], weights: NDArray[np.float64], mean: NDArray[np.float64]
-) -> None:
-    """Weight 11 neighbours of one colour, 3 apart; the weights are symmetric."""
-    half = GAUSSIAN_WINDOW // 2
-    for k in range(len(mean)):
-        mean[k] = weights[half] * line[k + half * CHANNELS]
-    for tap in range(half):
-        weight, near, far = weights[tap], tap * CHANNELS, (2 * half - tap) * CHANNELS
-        for k in range(len(mean)):
-            mean[k] += weight * (line[k + near] + line[k + far])
-
-
-@compiled
-def _add_gaussian_windows(
-    ring: NDArray[np.float64],
-    oldest: int,
-    weights: NDArray[np.float64],
-    totals: NDArray[np.float64],
-) -> None:
-    """Add the SSIM of the windows whose filtered rows the ring holds, the uppermost at `oldest`."""
-    # Vertical filter: symmetric taps share a weight
-    half = GAUSSIAN_WINDOW // 2
-    means = weights[half] * ring[(oldest + half) % GAUSSIAN_WINDOW]
-    for tap in range(half):
-        weight = weights[tap]
-        upper = ring[(oldest + tap) % GAUSSIAN_WINDOW]
-        lower = ring[(oldest + 2 * half - tap) % GAUSSIAN_WINDOW]
-        for c in range(len(means)):
-            mean, above, below = means[c], upper[c], lower[c]
-            # SSIM of each window from the five filtered moments
-            for k in range(len(totals)):
-                mean[k] += weight * (above[k] + below[k])
-    for k in range(len(totals)):
-        x, y = means[0, k], means[1, k]
-        product, squares = x * y, x * x + y * y
-        top = (2 * product + C1) * (2 * (means[3, k] - product) + C2)
-        totals[k] += top / ((squares + C1) * (means[2, k] - squares + C2))
-
-
-METRICS = {"ssim": ssim, "ssim_wang": ssim_wang, "psnr": psnr, "psnr_u8wrap": psnr_u8wrap}
+METRICS = {"ssim": ssim, "psnr": psnr, "psnr_u8wrap": psnr_u8wrap}
 
 
 def picture_scores(results: Iterable[Image], truths: Iterable[Image]) -> FrameScores:
-    """Return ssim, ssim_wang, psnr and psnr_u8wrap of each frame, arrays (N,) float64.
+    """Return ssim, psnr and psnr_u8wrap of each frame, arrays (N,) float64.
 
     A clip's figure is the mean of its frames: PSNR is not taken of the pooled error.
 
@@ -259,7 +171,7 @@ def picture_scores(results: Iterable[Image], truths: Iterable[Image]) -> FrameSc
         truths: frames of the same number and size.
 
     Raises:
-        ValueError: no frame, clips of unequal length, or pictures that `ssim_wang` refuses.
+        ValueError: no frame, clips of unequal length, or pictures that `ssim` refuses.
     """
     frames = [[metric(*pair) for metric in METRICS.values()] for pair in _pairs(results, truths)]
     return dict(zip(METRICS, np.array(frames).T, strict=True))
@@ -271,7 +183,7 @@ def _pairs(results: Iterable[Image], truths: Iterable[Image]) -> Pairs:
         if result is None or truth is None:
             short = "result" if result is None else "truth"
             raise ValueError(f"the {short} ends at frame {frame}, its counterpart has more")
-        check_pictures(result, truth, GAUSSIAN_WINDOW)
+        check_pictures(result, truth, WINDOW)
         yield result, truth
     if frame < 0:
         raise ValueError("neither result nor truth has a frame")
