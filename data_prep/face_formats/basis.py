@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array
+from affekt.media.face3d.model import FaceModel
 from affekt.media.faces import points
 
 # Ours: a component of a PCA is Gaussian, and beyond three standard deviations next to nothing is.
@@ -23,27 +24,13 @@ FORMS = f"{points.COUNT} vertex indices from 0, or lines 'point = vertex' with p
 
 
 @dataclass(frozen=True, eq=False)
-class Basis:
+class Basis(FaceModel):
     """A face model in its source's unit and axes: x to the image right, y up, z to the viewer.
 
     All kinds that are read have these axes; the x of the subject's left side is positive.
-
-    Attributes:
-        mean: (V, 3).
-        identity, expression: (K, V, 3), (E, V, 3), in the unit of the mean per unit of coefficient.
-        identity_std, expression_std: (K,), (E,), of the coefficients, positive.
-        expression_range: (E, 2), lowest and highest plausible coefficient.
-        name: what the model is.
-        landmarks: vertex of each iBUG-68 point (counted from 0) that the source itself names.
+    `landmarks` is the vertex of each iBUG-68 point (counted from 0) that the source itself names.
     """
 
-    mean: Array
-    identity: Array
-    expression: Array
-    identity_std: Array
-    expression_std: Array
-    expression_range: Array
-    name: str
     landmarks: dict[int, int] = field(default_factory=dict)
 
     def first(self, identities: int | None, expressions: int | None) -> "Basis":
@@ -66,21 +53,6 @@ class Basis:
             expression_range=self.expression_range[:expressions],
         )
 
-    def checked(self, source: Path) -> "Basis":
-        """Return the basis if its numbers can be a model's.
-
-        Raises:
-            ValueError: NaN or infinity, or a standard deviation of 0 or less; the message names
-                `source` and the array.
-        """
-        for what in ("mean", "identity", "expression", "identity_std", "expression_std"):
-            if not np.isfinite(getattr(self, what)).all():
-                raise ValueError(f"{source}: {what} of {self.name} holds NaN or infinity")
-        for what in ("identity_std", "expression_std"):
-            if (getattr(self, what) <= 0).any():
-                raise ValueError(f"{source}: {what} of {self.name} holds a value of 0 or less")
-        return self
-
 
 def modes_of_columns(columns: Array) -> Array:
     """Return modes (K, V, 3) of a matrix (3V, K) whose rows are x, y, z of vertex after vertex."""
@@ -102,24 +74,6 @@ def the_file(folder: Path, name: str, what: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"no {path}; expected {what}")
     return path
-
-
-def of_shape(array: Array, shape: tuple[int, ...], path: Path, key: str) -> Array:
-    """Return `array` if it holds numbers of `shape`, where -1 stands for any size of 1 or more.
-
-    Raises:
-        ValueError: it does not; the message names the file and the key, and what was wanted.
-    """
-    fits = array.ndim == len(shape) and all(
-        found >= 1 if wanted == -1 else found == wanted
-        for found, wanted in zip(array.shape, shape, strict=True)
-    )
-    if not fits or array.dtype.kind not in "fiu":
-        sizes = tuple("any" if size == -1 else size for size in shape)
-        raise ValueError(
-            f"{path}: '{key}' is {array.dtype} of shape {array.shape}, wanted numbers of {sizes}"
-        )
-    return array
 
 
 def coordinates(array: Array, path: Path, key: str) -> Array:

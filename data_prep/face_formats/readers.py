@@ -10,13 +10,17 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from affekt.arrays import Array
-from affekt.media.face3d.model import ICT_EXPRESSION_RANGE, ICT_EXPRESSION_STD, ICT_IDENTITY_STD
+from affekt.media.face3d.model import (
+    ICT_EXPRESSION_RANGE,
+    ICT_EXPRESSION_STD,
+    ICT_IDENTITY_STD,
+    of_shape,
+)
 from affekt.media.faces import points
 from data_prep.face_formats.basis import (
     Basis,
     coordinates,
     modes_of_columns,
-    of_shape,
     pca_range,
     read_landmarks,
     text_numbers,
@@ -65,8 +69,8 @@ def read_bfm2009(folder: Path) -> Basis:
     expression = _bfm_expression(the_file(folder, MODES, "Guo et al.'s expression modes"))
     V = len(expression) // 3
     shape = _read_mat(path, ("shapeMU", "shapePC", "shapeEV"))
-    mean = coordinates(of_shape(shape["shapeMU"], (-1, 1), path, "shapeMU"), path, "shapeMU")
-    modes = of_shape(shape["shapePC"], (len(mean), -1), path, "shapePC")
+    mean = coordinates(of_shape(shape["shapeMU"], (None, 1), path, "shapeMU"), path, "shapeMU")
+    modes = of_shape(shape["shapePC"], (len(mean), None), path, "shapePC")
     K, E = modes.shape[1], expression.shape[1]
     identity_std = of_shape(shape["shapeEV"].ravel(), (K,), path, "shapeEV").astype(np.float64)
     kept = _bfm_trim(folder, len(mean) // 3, V)
@@ -213,8 +217,8 @@ def _h5_pca(file: h5py.File, group: str, path: Path) -> tuple[Array, Array, Arra
             )
         arrays.append(np.asarray(file[name]))
     mean, basis, variance = arrays
-    coordinates(of_shape(mean, (-1,), path, f"{group}/mean"), path, f"{group}/mean")
-    of_shape(basis, (len(mean), -1), path, f"{group}/pcaBasis")
+    coordinates(of_shape(mean, (None,), path, f"{group}/mean"), path, f"{group}/mean")
+    of_shape(basis, (len(mean), None), path, f"{group}/pcaBasis")
     of_shape(variance, (basis.shape[1],), path, f"{group}/pcaVariance")
     if (variance <= 0).any():
         raise ValueError(f"{path}: {group}/pcaVariance holds a value of 0 or less")

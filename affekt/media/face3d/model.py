@@ -12,6 +12,7 @@ Conventions, whatever file a model came from:
 Letters: N points (68), K identity modes, E expression modes, T frames.
 """
 
+import typing as tp
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,22 @@ class FaceModel:
         neutral = self.mean + np.tensordot(identity, self.identity, 1)
         return neutral + np.tensordot(expression, self.expression, 1)
 
+    def checked(self, source: Path) -> tp.Self:
+        """Return the model if its numbers can be a model's.
+
+        Raises:
+            ValueError: NaN or infinity, or a standard deviation of 0 or less; the message names
+                `source` and the array.
+        """
+        stds = ("identity_std", "expression_std")
+        for what in ("mean", "identity", "expression", *stds, "expression_range"):
+            if not np.isfinite(getattr(self, what)).all():
+                raise ValueError(f"{source}: {what} holds NaN or infinity")
+        for what in stds:
+            if (getattr(self, what) <= 0).any():
+                raise ValueError(f"{source}: {what} holds a value of 0 or less")
+        return self
+
 
 def project(shape: Array, pose: Array) -> Array:
     """Return image points (..., N, 2) of faces (..., N, 3) under poses (..., 6), broadcast.
@@ -100,7 +117,7 @@ def load_face_model(path: Path) -> FaceModel:
     """
     arrays = _read_npz(path)
     model = _native(arrays, path) if "format" in arrays else _ict(arrays, path)
-    check_orientation(model.mean, path)
+    check_orientation(model.checked(path).mean, path)
     return canonical(model)
 
 
@@ -150,7 +167,7 @@ def _native(arrays: dict[str, Array], path: Path) -> FaceModel:
         raise ValueError(f"{path} is of format {arrays['format']}, this version reads {FORMAT}")
     mean, identity, expression = _basis(arrays, path)
     K, E = len(identity), len(expression)
-    model = FaceModel(
+    return FaceModel(
         mean,
         identity,
         expression,
@@ -159,10 +176,6 @@ def _native(arrays: dict[str, Array], path: Path) -> FaceModel:
         _take(arrays, "expression_range", (E, 2), path),
         str(_key(arrays, "name", path)),
     )
-    for key in ("identity_std", "expression_std"):
-        if (getattr(model, key) <= 0).any():
-            raise ValueError(f"{path}: {key} holds a value of 0 or less, wanted positive ones")
-    return model
 
 
 def _ict(arrays: dict[str, Array], path: Path) -> FaceModel:
@@ -196,19 +209,24 @@ def _key(arrays: dict[str, Array], key: str, path: Path) -> Array:
 
 
 def _take(arrays: dict[str, Array], key: str, shape: tuple[int | None, ...], path: Path) -> Array:
-    value = _key(arrays, key, path)
-    fits = value.ndim == len(shape) and all(
-        wanted in (None, found) for wanted, found in zip(shape, value.shape, strict=True)
+    return of_shape(_key(arrays, key, path), shape, path, key).astype(np.float64)
+
+
+def of_shape(array: Array, shape: tuple[int | None, ...], path: Path, key: str) -> Array:
+    """Return `array` if it holds numbers of `shape`, where None stands for any size.
+
+    Raises:
+        ValueError: it does not; the message names the file and the key, and what was wanted.
+    """
+    fits = array.ndim == len(shape) and all(
+        wanted in (None, found) for wanted, found in zip(shape, array.shape, strict=True)
     )
-    if not fits or value.dtype.kind not in "fiu":
+    if not fits or array.dtype.kind not in "fiu":
         wanted = tuple("any" if size is None else size for size in shape)
         raise ValueError(
-            f"{path}: '{key}' is {value.dtype} of shape {value.shape}, wanted numbers of {wanted}"
+            f"{path}: '{key}' is {array.dtype} of shape {array.shape}, wanted numbers of {wanted}"
         )
-    numbers = value.astype(np.float64)
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{path}: '{key}' holds NaN or infinity")
-    return numbers
+    return array
 
 
 def check_orientation(mean: Array, path: Path) -> None:

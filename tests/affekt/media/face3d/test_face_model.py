@@ -100,7 +100,7 @@ def test_a_file_of_ict_axes_is_turned_to_the_image(tmp_path):
             r"'mean' is float64 of shape \(106, 3\), wanted .*\(68, 3\)",
         ),
         ({"expression": np.zeros((2, 68))}, r"'expression' .* wanted numbers of \('any', 68, 3\)"),
-        ({"mean": np.full((68, 3), np.nan)}, "'mean' holds NaN"),
+        ({"mean": np.full((68, 3), np.nan)}, "mean holds NaN"),
         ({"mean": np.full((68, 3), "a")}, "wanted numbers"),
         ({"mean": head()}, "chin is not below the brows"),
         ({"mean": head() * [-1, -1, -1]}, "point 0 is not at the image left"),
