@@ -16,14 +16,15 @@ weights from the weights folder; on one core they need 1.4 and 0.4 s. Needs a pr
 stores frames, of any profile.
 """
 
+import functools
 import hashlib
+import itertools
 import json
 import logging
 import sys
 import typing as tp
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -70,6 +71,11 @@ class Flows:
     made: list[str] = field(default_factory=list)  # clip ids
     failed: dict[str, str] = field(default_factory=dict)  # clip id: why
 
+    @property
+    def total(self) -> int:
+        """Clips that have flow now."""
+        return self.kept + len(self.made)
+
 
 def make_flow(config: Config) -> Flows:
     """Write what is missing of a corpus' flow, and its flow.json.
@@ -88,7 +94,8 @@ def make_flow(config: Config) -> Flows:
     _settle(config, clips, origin)
     missing = [clip for clip in clips if not _has_flow(clip)]
     flows = Flows(len(clips) - len(missing))
-    outcomes = parallel_map(_make, missing, config.workers, partial(_start, config), _died)
+    make, start = functools.partial(_make, config), functools.partial(_start, config)
+    outcomes = parallel_map(make, missing, config.workers, start, _died)
     bar = tqdm(total=len(missing), desc="flow", unit="clip", disable=not config.progress)
     with bar:
         for clip_id, reason in outcomes:
@@ -98,7 +105,7 @@ def make_flow(config: Config) -> Flows:
                 log.warning("%s has no flow: %s", clip_id, reason)
             else:
                 flows.made.append(clip_id)
-    write_json(config.corpus / RECORD, origin | _sum(flows))
+    write_json(config.corpus / RECORD, origin | {"clips": flows.total, "failed": flows.failed})
     return flows
 
 
@@ -143,28 +150,21 @@ def _has_flow(clip: Clip) -> bool:
         return False
 
 
-_config: Config
-_estimator: Estimator | None
-
-
 def _start(config: Config) -> None:
-    global _config, _estimator
     cv2.setNumThreads(1)  # clips are worked on side by side, by processes
     if config.workers:
         torch.set_num_threads(1)
-    _config, _estimator = config, None
+    _estimator.cache_clear()
 
 
-def _loaded_estimator() -> Estimator:
+@functools.cache
+def _estimator(method: Method, device: str) -> Estimator:
     """Load the estimator, once in every process; what is wrong with it concerns all clips."""
-    global _estimator
-    if _estimator is None:
-        _estimator = make_estimator(_config.method, _config.device)
-    return _estimator
+    return make_estimator(method, device)
 
 
-def _make(clip: Clip) -> Outcome:
-    estimator = _loaded_estimator()
+def _make(config: Config, clip: Clip) -> Outcome:
+    estimator = _estimator(config.method, config.device)
     try:
         store = clip.store()
         if len(store) != clip.frames:
@@ -185,7 +185,8 @@ def _died(clip: Clip) -> Outcome:
 def _write(folder: Path, store: FrameStore, estimator: Estimator) -> None:
     before: Image | None = None
     with flow_writer(folder) as write:
-        for now in _frames(store):
+        runs = (store[first : first + AT_ONCE] for first in range(0, len(store), AT_ONCE))
+        for now in itertools.chain.from_iterable(runs):
             if before is None:
                 write(np.zeros((*now.shape[:2], 2), np.float32), np.zeros(now.shape[:2], bool))
             else:
@@ -194,18 +195,9 @@ def _write(folder: Path, store: FrameStore, estimator: Estimator) -> None:
             before = now
 
 
-def _frames(store: FrameStore) -> Iterator[Image]:
-    for first in range(0, len(store), AT_ONCE):
-        yield from store[first : first + AT_ONCE]
-
-
-def _sum(flows: Flows) -> Row:
-    return {"clips": flows.kept + len(flows.made), "failed": flows.failed}
-
-
 def summary(flows: Flows) -> str:
     """Return counts and the clips that failed, as lines of text."""
-    lines = [f"{flows.kept + len(flows.made)} clips have flow ({len(flows.made)} made now)"]
+    lines = [f"{flows.total} clips have flow ({len(flows.made)} made now)"]
     lines += [f"  failed {name}: {reason}" for name, reason in sorted(flows.failed.items())]
     return "\n".join(lines)
 

@@ -57,9 +57,7 @@ LEAST_SHARE = 0.5  # of the reference's rows; a clip that holds less would short
 class PairsConfig:
     """Alignment settings; metric and energy are those of EVP's release, and for `dtw` alone."""
 
-    aligner: tp.Literal["speech", "dtw"] = (
-        "speech"  # data_prep.alignment.speech, or plain DTW as the paper
-    )
+    aligner: tp.Literal["speech", "dtw"] = "speech"  # dtw: plain DTW, as the paper
     reference: str | None = None  # emotion; where it is missing, and by default, the first label
     metric: Metric = "l1"
     energy: bool = True  # the distance sees column 0, the log energy, too
@@ -257,23 +255,17 @@ def _config_from_argv() -> tuple[Path, PairsConfig]:
         "--aligner", choices=("speech", "dtw"), default="speech", help="dtw: plain, as the paper"
     )
     parser.add_argument("--metric", choices=("l1", "l2"), default="l1", help="dtw: of two rows")
-    parser.add_argument("--no-energy", action="store_true", help="dtw: 12 columns, not all 13")
+    parser.add_argument(
+        "--no-energy", dest="energy", action="store_false", help="dtw: 12 columns, not all 13"
+    )
     parser.add_argument("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
     parser.add_argument("--max-cost", type=float, help="leave out pairs above it, per step")
     parser.add_argument(
         "--backend", choices=tp.get_args(Backend), default="numba", help="dtw: the same path"
     )
-    args = parser.parse_args()
+    settings = vars(parser.parse_args())
     try:
-        return args.corpus, PairsConfig(
-            args.aligner,
-            args.reference,
-            args.metric,
-            not args.no_energy,
-            args.table,
-            args.max_cost,
-            args.backend,
-        )
+        return settings.pop("corpus"), PairsConfig(**settings)
     except ValueError as error:
         parser.error(str(error))
 

@@ -91,7 +91,14 @@ def fit_corpus(config: Config) -> Poses:
             else:
                 poses.residuals[clip_id] = residual
                 poses.made += 1
-    write_json(config.corpus / "pose.json", origin | _sum(poses, config))
+    values = list(poses.residuals.values())
+    counts = {
+        "clips": len(values),
+        "median_residual_px": round(float(np.median(values)), 4) if values else None,
+        "flagged": poses.flagged(config.most_residual),
+        "failed": poses.failed,
+    }
+    write_json(config.corpus / "pose.json", origin | counts)
     return poses
 
 
@@ -140,16 +147,6 @@ def _fit(job: _Job, clip: Clip) -> Outcome:
 
 def _died(clip: Clip) -> Outcome:
     return clip.id, None, "the process that fitted it died"
-
-
-def _sum(poses: Poses, config: Config) -> Row:
-    values = list(poses.residuals.values())
-    return {
-        "clips": len(values),
-        "median_residual_px": round(float(np.median(values)), 4) if values else None,
-        "flagged": poses.flagged(config.most_residual),
-        "failed": poses.failed,
-    }
 
 
 def summary(poses: Poses, config: Config) -> str:

@@ -41,7 +41,7 @@ from affekt.media.faces.detector import detector_version
 from affekt.media.faces.track import FramesConfig
 from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_from_argv
-from affekt.runtime.config import plain
+from affekt.runtime.config import differences, plain
 from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
 from data_prep.clips.clip import (
     AudioConfig,
@@ -205,7 +205,7 @@ def _claim(config: Config) -> None:
         write_json(path, _corpus_record(config, wanted))
         return
     found = read_json(path).get("settings", {})
-    differing = [f"{key} = {old!r}, now {new!r}" for key, old, new in _differences(found, wanted)]
+    differing = [f"{key} = {old!r}, now {new!r}" for key, old, new in differences(found, wanted)]
     if differing:
         raise ValueError(
             f"{config.out} was prepared with other settings ({'; '.join(differing)}); "
@@ -231,14 +231,6 @@ def _corpus_record(config: Config, values: Row) -> Row:
         "settings_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         "settings": values,
     }
-
-
-def _differences(old: tp.Any, new: tp.Any, where: str = "") -> Iterator[tuple[str, tp.Any, tp.Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))
-    elif old != new:
-        yield where, old, new
 
 
 def _refused(config: Config) -> dict[str, Row]:

@@ -75,6 +75,17 @@ def plain(config: tp.Any) -> tp.Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def differences(
+    old: tp.Any, new: tp.Any, where: str = ""
+) -> tp.Iterator[tuple[str, tp.Any, tp.Any]]:
+    """Yield the dotted key, the old and the new value wherever two plain configurations differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(key for key in old if key not in new)]:
+            yield from differences(old.get(key), new.get(key), f"{where}.{key}".lstrip("."))
+    elif old != new:
+        yield where, old, new
+
+
 def _read(path: Path) -> dict[str, tp.Any]:
     if not path.is_file():
         raise ConfigError(f"no configuration file {path}; the project's own are in configs/")

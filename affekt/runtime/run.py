@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from affekt.runtime import checkpoint
-from affekt.runtime.config import ConfigError, dump_config, load_config, plain
+from affekt.runtime.config import ConfigError, differences, dump_config, load_config, plain
 from affekt.runtime.files import read_jsonl, replacing, write_jsonl, write_text
 from affekt.runtime.provenance import write_provenance
 
@@ -291,11 +291,10 @@ def _claim_folder(stage: StageConfig, out: Path) -> None:
             )
         run = replace(stored.run, out=out, **free)
         stored = replace(stored, run=run)  # type: ignore[type-var]  # a protocol is no dataclass
-        key = _first_difference(plain(stored), plain(stage))
-        if key is not None:
+        for key, there, here in differences(plain(stored), plain(stage)):
             raise ConfigError(
-                f"{out} holds a run of another configuration: {key}; "
-                "give this run another run.out, or delete that folder"
+                f"{out} holds a run of another configuration: {key} is {there!r} there and "
+                f"{here!r} here; give this run another run.out, or delete that folder"
             )
     out.mkdir(parents=True, exist_ok=True)
     dump_config(stage, path)
@@ -310,13 +309,6 @@ def _corpora(stage: StageConfig) -> list[Path]:
         if name == "data":
             found += getattr(value, "corpora", ())
     return found
-
-
-def _first_difference(old: tp.Any, new: tp.Any, where: str = "") -> str | None:
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = (_first_difference(old[key], new[key], f"{where}{key}.") for key in new)
-        return next((item for item in found if item), None)
-    return None if old == new else f"{where[:-1]} is {old!r} there and {new!r} here"
 
 
 def _numbers(values: Mapping[str, Tensor | float]) -> dict[str, float]:

@@ -6,13 +6,13 @@ ends in a `ClipOutcome` with a reason. Only what concerns all clips stops the ru
 missing detector, the user.
 """
 
+import functools
 import logging
 import shutil
 import traceback
 import typing as tp
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -133,39 +133,32 @@ def outcomes(sources: Sequence[Source], job: PrepareJob, workers: int) -> Iterat
         OSError: the disk is full or cannot be written.
         FileNotFoundError: the detector's weights are missing.
     """
-    yield from parallel_map(_prepare, sources, workers, partial(_start, job), _died)
+    prepare = functools.partial(_prepare, job)
+    yield from parallel_map(prepare, sources, workers, _start, _died)
 
 
 def _died(source: Source) -> ClipOutcome:
     return ClipOutcome(source, "failed", f"{source.video}: the process that read it died")
 
 
-_job: PrepareJob
-_detector: Detector | None
-
-
-def _start(job: PrepareJob) -> None:
-    global _job, _detector
+def _start() -> None:
     cv2.setNumThreads(1)  # clips run side by side, by processes
-    _job, _detector = job, None
+    _loaded_detector.cache_clear()
 
 
-def _loaded_detector() -> Detector | None:
+@functools.cache
+def _loaded_detector(config: DetectorConfig) -> Detector:
     """Load the detector, once in every process; what is wrong with it concerns all clips."""
-    global _detector
-    if _detector is None and _job.clip.frames is not None:
-        config = _job.detector
-        _detector = make_detector(config.name, config.device, config.weights)
-    return _detector
+    return make_detector(config.name, config.device, config.weights)
 
 
-def _prepare(source: Source) -> ClipOutcome:
-    detector = _loaded_detector()
-    folder = clip_folder(_job.out, source)
+def _prepare(job: PrepareJob, source: Source) -> ClipOutcome:
+    detector = _loaded_detector(job.detector) if job.clip.frames is not None else None
+    folder = clip_folder(job.out, source)
     known = stamp(source)
     try:
         with replacing_folder(folder) as temporary:
-            record = prepare_clip(source, temporary, detector, _job.clip)
+            record = prepare_clip(source, temporary, detector, job.clip)
             write_json(temporary / "clip.json", record | {"stamp": known})
     except MediaError as error:
         reason, message = str(error.reason), error.message

@@ -155,10 +155,10 @@ def test_an_interrupted_run_has_said_by_which_method_it_began(root, monkeypatch)
     make = step._make
     done = []
 
-    def stopping(clip):
+    def stopping(config, clip):
         if len(done) == 2:
             raise KeyboardInterrupt
-        done.append(make(clip))
+        done.append(make(config, clip))
         return done[-1]
 
     monkeypatch.setattr(step, "_make", stopping)
