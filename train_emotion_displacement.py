@@ -10,6 +10,7 @@ name its file as `keypoint_choice`, or give indices as `model.keypoint_ids`. The
 continues a stopped run.
 """
 
+import shutil
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from affekt.runtime.run import Run, RunConfig
 from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
 from eamm.displacement.data import DisplacementDataConfig, EmotionClips, cached_keypoints
-from eamm.displacement.keypoint_choice import keep_choice, read_choice
+from eamm.displacement.keypoint_choice import FILE, read_choice
 from eamm.displacement.losses import Reduction, classification, error_ratios, keypoint_terms
 from eamm.displacement.network import (
     DESCRIPTION,
@@ -102,7 +103,8 @@ def train(cfg: Config) -> None:
     refuse_other_teacher(cfg.run.out, description)
     run.register(model=model, optimizer=optimizer)
     save_displacement_description(cfg.run.out, description)
-    keep_choice(cfg.run.out, cfg.keypoint_choice)
+    if cfg.keypoint_choice is not None:
+        shutil.copyfile(cfg.keypoint_choice, cfg.run.out / FILE)
     if cfg.data.cached_pictures:
         clips.cache = cached_keypoints(cfg.run.out / "keypoints", clips, fomm, a2fd)
     val_set = [prepare(fomm, a2fd, pair) for pair in pairs]

@@ -46,6 +46,7 @@ from affekt.media.faces import geometry
 from affekt.media.faces.crop import EAMM_SIZE, EAMM_TEMPLATE, Crop
 from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.result import ping_pong
+from affekt.runtime.files import load_npy
 
 Square = tp.Literal["clip", "face"]
 
@@ -61,6 +62,10 @@ FACE_UNIT = 77.0  # pixels of the 256 px crop between them, of a face that lies 
 ORIGIN = (60.9, 69.0)  # tx, ty of a frontal face on the template: the release's at angles of 0
 DEPTH = 0.65  # the release's origin behind ours, face model units: how tx grows with yaw
 
+WANTED = (
+    f"wanted a .npy file of (N, {WIDTH}) or (N, {WITH_DEPTH}) numbers, N >= 1: yaw, pitch, roll in "
+    "degrees, scale, tx, ty and perhaps tz"
+)
 NPY = b"\x93NUMPY"  # the first bytes of numpy.save's files
 SMOOTHING = {"mincutoff": 0.004, "beta": 0.7, "freq": 100.0}  # EAMM release, demo
 
@@ -169,16 +174,11 @@ def read_pose_file(path: Path) -> Array:
         ValueError: no .npy of numbers, another shape, no rows, NaN or infinity, or values that no
             pose in this convention has; the message names the file, what was found and wanted.
     """
-    poses = _numbers(path)
+    poses = load_npy(path, None, WANTED)
+    if poses.dtype.kind not in "fiu":
+        raise ValueError(f"{path} holds {poses.dtype}, wanted numbers; {WANTED}")
     if poses.ndim != 2 or poses.shape[1] not in (WIDTH, WITH_DEPTH) or not len(poses):
-        raise ValueError(
-            f"{path} has shape {poses.shape}, wanted (N, {WIDTH}) or (N, {WITH_DEPTH}), N >= 1: "
-            "yaw, pitch, roll in degrees, scale, tx, ty and perhaps tz"
-        )
-    # Values that no pose of this convention has
-    if not np.isfinite(poses).all():
-        row, column = np.argwhere(~np.isfinite(poses))[0].tolist()
-        raise ValueError(f"{path} holds NaN or infinity, first in row {row}, column {column}")
+        raise ValueError(f"{path} has shape {poses.shape}; {WANTED}")
     scale = poses[:, SCALE]
     if not ((scale > 0) & (scale < MOST_SCALE)).all():
         raise ValueError(
@@ -187,23 +187,6 @@ def read_pose_file(path: Path) -> Array:
             "(eamm.pose.release_pose converts it)"
         )
     return poses[:, :WIDTH].astype(np.float32)
-
-
-def _numbers(path: Path) -> Array:
-    if not path.is_file():
-        raise FileNotFoundError(f"no pose file {path}")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} is no .npy file of numbers, as numpy.save writes: {error}"
-        ) from None
-    if not isinstance(loaded, np.ndarray):  # an .npz, which numpy opens under any name
-        loaded.close()
-        raise ValueError(f"{path} is an .npz archive, wanted a .npy file of one array")
-    if loaded.dtype.kind not in "fiu":
-        raise ValueError(f"{path} holds {loaded.dtype}, wanted numbers")
-    return np.asarray(loaded)
 
 
 def _angles(rotation: Array) -> Array:

@@ -25,27 +25,23 @@ selectivity. Chosen are the keypoints of the highest scores among those of enoug
 what speech moves must stay with A2FD, and of a tenth of the best score at least. Pose does not
 count against a keypoint: all of them follow it, and A2FD gets it as an input.
 
-Writes face_keypoints.json and face_keypoints.png into the FOMM's run.
+Writes face_keypoints.json into the FOMM's run.
 """
 
-import argparse
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
-from affekt.arrays import Array, Image
+from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import read_json, replacing, write_json
+from affekt.runtime.files import read_json, write_json
 from eamm.a2fd.data import neutral_clips
 from eamm.a2fd.network import fingerprint
 from eamm.a2fd.teacher import teacher_keypoints
@@ -54,14 +50,12 @@ from eamm.fomm.keypoints import KeypointDetector
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.pose import release_pose
 
-FILE, PICTURE = "face_keypoints.json", "face_keypoints.png"
+FILE = "face_keypoints.json"
 REACH = 0.1  # crop units; the deviation of FOMM's Gaussian around a keypoint
 LEAST_SCORE = 0.1  # of the best one
 SELECTIVITY = 2 / 3  # emotion moves a chosen keypoint twice as far as speech, at least
 MOUTH_NUMBERS = 2  # opening and width come first among what keypoints are regressed on
 TINY = 1e-9  # keeps what never changes from being divided by 0
-SHOWN = 512  # pixels a side of the picture
-CHOSEN, OTHER = (30, 200, 60), (200, 60, 40)  # RGB
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,6 @@ class Response:
     emotion: float
     speech: float
     pose: float
-    emotion_value: float  # the part of `emotion` that is the position's
-    emotion_jacobian: float  # and the jacobian's, times REACH
 
     @property
     def selectivity(self) -> float:
@@ -122,11 +114,8 @@ def responses(tracks: Sequence[Track]) -> list[Response]:
         raise ValueError("no speaker has both neutral and emotional clips: nothing to measure")
     weights = np.array([1, 1, *(REACH**2,) * 4])
     squares = (np.mean([each[part] for each in found], 0) * weights for part in range(3))
-    emotion, speech, pose = (np.maximum(part, 0.0) for part in squares)
-    lengths = [np.sqrt(part.sum(axis=1)) for part in (emotion, speech, pose)]
-    value, jacobian = np.sqrt(emotion[:, :2].sum(axis=1)), np.sqrt(emotion[:, 2:].sum(axis=1))
-    rows = np.stack([*lengths, value, jacobian], axis=1).tolist()
-    return [Response(index, *row) for index, row in enumerate(rows)]
+    lengths = [np.sqrt(np.maximum(part, 0.0).sum(axis=1)).tolist() for part in squares]
+    return [Response(index, *row) for index, row in enumerate(zip(*lengths, strict=True))]
 
 
 def choose(
@@ -173,35 +162,6 @@ def read_choice(path: Path, detector: KeypointDetector) -> tuple[int, ...]:
             "run python -m eamm.displacement.keypoint_choice anew"
         )
     return tuple(int(index) for index in record["moved"])
-
-
-def keep_choice(run_dir: Path, measured: Path | None) -> None:
-    """Copy the measured choice, where there is one, into the run that is trained with it."""
-    if measured is not None:
-        with replacing(run_dir / FILE) as temporary:
-            shutil.copyfile(measured, temporary)
-
-
-def plot_choice(
-    face: Image, positions: Array, found: Sequence[Response], chosen: Sequence[int]
-) -> Image:
-    """Return a face with its keypoints, the chosen ones green, and their scores, in 1/1000.
-
-    Args:
-        face: (S, S, 3) RGB.
-        positions: of its keypoints, (K, 2) in [-1, 1].
-        found: the responses of each.
-        chosen: their indices.
-    """
-    canvas = np.array(cv2.resize(face, (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC), np.uint8)
-    for each, place in zip(found, (positions + 1) / 2 * (SHOWN - 1), strict=True):
-        x, y = (round(float(c)) for c in place)
-        colour = CHOSEN if each.index in chosen else OTHER
-        cv2.circle(canvas, (x, y), 6, colour, -1, cv2.LINE_AA)
-        text, font = f"{each.index}: {1000 * each.score:.1f}", cv2.FONT_HERSHEY_SIMPLEX
-        for ink, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-            cv2.putText(canvas, text, (x + 8, y + 4), font, 0.45, ink, width, cv2.LINE_AA)
-    return canvas
 
 
 def measure(fomm: Fomm, corpus: Corpus, stride: int = 1) -> list[Response]:
@@ -264,31 +224,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--corpus", type=Path, required=True, help="prepared with profile eamm, with poses")
     add("--out", type=Path, help="folder to write into; default: the FOMM's")
     add("--count", type=int, default=4, help="keypoints chosen, at most; paper 3, release 4")
-    add(
-        "--selectivity",
-        type=float,
-        default=SELECTIVITY,
-        help="least share of emotion against speech",
-    )
+    text = "least share of emotion against speech"
+    add("--selectivity", type=float, default=SELECTIVITY, help=text)
     add("--stride", type=int, default=4, help="look at every so many frames")
     args = parser.parse_args(argv)
     with user_errors():
-        _run(args)
-
-
-def _run(args: argparse.Namespace) -> None:
-    fomm, corpus, out = load_fomm(args.fomm), Corpus(args.corpus), args.out or args.fomm
-    found = measure(fomm, corpus, args.stride)
-    chosen = choose(found, args.count, args.selectivity)
+        fomm = load_fomm(args.fomm)
+        found = measure(fomm, Corpus(args.corpus), args.stride)
+        chosen = choose(found, args.count, args.selectivity)
     rows = [asdict(each) | {"selectivity": each.selectivity, "score": each.score} for each in found]
-    record: dict[str, Any] = {"fomm": str(args.fomm), "corpus": str(args.corpus)}
-    record |= {"detector": fingerprint(fomm.detector), "moved": list(chosen), "keypoints": rows}
-    write_json(out / FILE, record)
-    face = np.asarray(corpus.clips("train", emotion=NEUTRAL)[0].store()[0:1])
-    (value, _), _ = teacher_keypoints(fomm, face)
-    picture = plot_choice(face[0], value[0].cpu().numpy(), found, chosen)
-    with replacing(out / PICTURE) as temporary:
-        cv2.imwrite(str(temporary), picture[..., ::-1])
+    record = {
+        "fomm": str(args.fomm),
+        "corpus": str(args.corpus),
+        "detector": fingerprint(fomm.detector),
+        "moved": list(chosen),
+        "keypoints": rows,
+    }
+    write_json((args.out or args.fomm) / FILE, record)
 
 
 if __name__ == "__main__":

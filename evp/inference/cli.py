@@ -112,7 +112,7 @@ def _add_emotion(parser: argparse.ArgumentParser) -> None:
     source("--emotion", help="the mean code of a label, such as happy")
     source("--emotion-audio", type=Path, help="the emotion of this recording")
     source("--emotion-blend", metavar="a:b:w", help="(1 - w) a + w b, such as sad:happy:0.3")
-    text = "a schedule over time, .json or .csv (columns time, in seconds, and labels)"
+    text = "a schedule over time, .csv (columns time, in seconds, and labels)"
     source("--emotion-track", type=Path, metavar="FILE", help=text)
     text = "the face moves as in this video of the person, not by the audio"
     source("--face", type=Path, metavar="VIDEO", help=text)

@@ -229,16 +229,16 @@ def damage(path, kind):
 
 
 FAULTS = {
-    "narrow": r"has shape \(5, 5\), wanted \(N, 6\) or \(N, 7\).*yaw, pitch, roll",
+    "narrow": r"has shape \(5, 5\); wanted .* \(N, 6\) or \(N, 7\).*yaw, pitch, roll",
     "flat": r"has shape \(7,\)",
     "empty": r"has shape \(0, 7\)",
-    "nan": "NaN or infinity, first in row 3, column 1",
+    "nan": r"NaN or infinity, first at index \[3, 1\]",
     "text": "wanted numbers",
     "complex": "holds complex128, wanted numbers",
     "ours": r"scale, is 4\.3 to 4\.3, wanted about 5e-4.*release_pose converts it",
     "zero": "scale, is 0 to 0",
-    "npz": "is an .npz archive",
-    **dict.fromkeys(("pickled", "csv", "half", "nothing"), "no .npy file of numbers"),
+    **dict.fromkeys(("pickled", "half"), "is damaged"),
+    **dict.fromkeys(("npz", "csv", "nothing"), r"is no numpy array; wanted a \.npy file"),
 }
 
 
@@ -250,7 +250,7 @@ def test_a_wrong_file_is_refused_with_its_fault(tmp_path, kind):
         read_pose_file(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
-    with pytest.raises(FileNotFoundError, match=r"no pose file .*away\.npy"):
+    with pytest.raises(FileNotFoundError, match=r"away\.npy is missing; wanted a \.npy file"):
         read_pose_file(tmp_path / "away.npy")
 
 
