@@ -25,8 +25,7 @@ from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import dump_config
 from affekt.runtime.files import replacing_folder
 from affekt.runtime.weights.convert import ImportReport, check_out, read_torch, tensors
-from eamm.released.models import Options, Released, build_models
-from eamm.released.names import EXPECTED, NAMES
+from eamm.released.models import EXPECTED, NAMES, Options, Released, build_models
 
 COUNTERS = ("epoch", "step")
 WRITTEN = [

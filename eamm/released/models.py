@@ -1,4 +1,4 @@
-"""This project's FOMM and EAMM models, filled with the releases' weights.
+"""This project's FOMM and EAMM models, filled with the releases' weights under their new names.
 
 Sizes are read from the shapes of the weights; a weight that shows one and is missing, or sizes that
 fit no network here, are errors. What no shape shows is taken to be as in every released
@@ -9,14 +9,23 @@ in the positional encoding.
 import contextlib
 import re
 import typing as tp
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from affekt.runtime.config import build
-from affekt.runtime.weights.convert import ImportReport, State, fill, outputs, rename
+from affekt.runtime.weights.convert import (
+    ImportReport,
+    Naming,
+    Reason,
+    State,
+    fill,
+    outputs,
+    rename,
+)
 from eamm.a2fd import network as a2fd
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths
 from eamm.displacement import network as displacement
@@ -26,7 +35,83 @@ from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.motion import MotionConfig
-from eamm.released.names import EXPECTED, LEFT_OUT, NAMES, complete_spectral_norm
+
+EXPECTED = (
+    "wanted one of the releases' checkpoints: vox-cpk.pth.tar, vox-adv-cpk.pth.tar (FOMM) or "
+    "124_52000.pth.tar (EAMM's FOMM) with generator and kp_detector; 1-6000.pth.tar (EAMM's audio) "
+    "with audio_feature and kp_detector_a; 5-3000.pth.tar (EAMM's emotion) with emo_detector"
+)
+
+SPECTRAL = {  # torch's older names of a spectral norm's parts, and those of its parametrization
+    "weight_orig": "parametrizations.weight.original",
+    "weight_u": "parametrizations.weight.0._u",
+    "weight_v": "parametrizations.weight.0._v",
+}
+
+
+def _discriminator_conv(found: re.Match[str]) -> str:
+    place = "last" if found[1] is None else f"convs.{found[1]}"
+    return f"scales.0.{place}.{SPECTRAL.get(found[2], found[2])}"
+
+
+HOURGLASS = r"(?:encoder|decoder)\."
+NAMES: dict[str, Sequence[Naming]] = {
+    "kp_detector": (
+        (rf"predictor\.{HOURGLASS}", "detector.hourglass."),
+        (r"(kp|jacobian)\.", r"detector.heads.\1."),
+        (r"down\.weight$", "detector.down.weight"),
+    ),
+    "generator": (
+        (rf"dense_motion_network\.hourglass\.{HOURGLASS}", "generator.motion.hourglass."),
+        (r"dense_motion_network\.(mask|occlusion|down)\.", r"generator.motion.\1."),
+        (r"bottleneck\.r(\d+)\.", r"generator.bottleneck.\1."),
+        (r"(first|down_blocks|up_blocks|final)\.", r"generator.\1."),
+    ),
+    "discriminator": (
+        (r"discs\.1\.(?:down_blocks\.(\d)\.)?conv\.(\w+)$", _discriminator_conv),
+        (
+            r"discs\.1\.down_blocks\.(\d)\.norm\.",
+            lambda found: f"scales.0.norms.{int(found[1]) - 1}.",
+        ),
+    ),
+    "audio_feature": (
+        (r"down_blocks\.", "identity."),
+        (r"audio_eocder\.", "audio."),
+        (r"audio_eocder_fc\.", "audio_fc."),
+        (r"pose_encoder\.", "pose."),
+        (r"lstm\.", "lstm."),
+        (r"decon\.", "decoder."),
+    ),
+    "kp_detector_a": ((r"(kp|jacobian)\.", r"heads.\1."),),
+    "emo_detector": (
+        (rf"predictor\.{HOURGLASS}", "extractor.hourglass."),
+        (r"down\.weight$", "extractor.down.weight"),
+        (r"conv1\.", "extractor.stem.0."),
+        (r"bn1\.", "extractor.stem.1."),
+        (r"layer(\d)\.", lambda found: f"extractor.stages.{int(found[1]) - 1}."),
+        (r"fc_p\.", "predictor.projection."),
+        (r"fc_all\.", "predictor.hidden."),
+        (r"final\.", "predictor.output."),
+        (r"classify\.last_fc\.", "classifier."),
+    ),
+}
+LEFT_OUT: dict[str, Sequence[Reason]] = {
+    "audio_feature": (
+        (r"generator\.", "a StyleGAN2-like decoder that the release builds and never runs"),
+    ),
+    "kp_detector_a": (
+        (
+            r"(predictor|down)\.",
+            "never runs: A2FD's decoder makes the feature map that the two heads read",
+        ),
+    ),
+    "emo_detector": (
+        (r"fc\.", "a second classifier of the emotion feature that nothing calls"),
+        (r"fc_n\.", "of the variant without positional encoding"),
+        (r"final_4\.", "a head that the release's training and demo do not use"),
+        (r"final_10\.", "the head of the variant that moves all ten keypoints"),
+    ),
+}
 
 OLD_SPECTRAL_NORM = "the normalised copy of weight_orig that torch 1.0 stored with it"
 FACTORS = {5: 2, 13: 4, 29: 8}  # taps of the blur before downsampling, and the factor
@@ -99,7 +184,9 @@ def build_models(released: Released, options: Options) -> Models:
     # Its discriminator
     if "discriminator" in states:
         with released.naming_file("discriminator"):
-            _complete_spectral_norm(released)
+            states["discriminator"], dropped = complete_spectral_norm(states["discriminator"])
+            for key in dropped:
+                released.report.leave_out(f"discriminator.{key}", OLD_SPECTRAL_NORM)
             critic = _discriminator(states["discriminator"])
             models["discriminator"] = critic, Discriminator(config.keypoints.count, critic)
             released.fill(models["discriminator"][1], "discriminator", "discriminator")
@@ -123,12 +210,27 @@ def build_models(released: Released, options: Options) -> Models:
     return models
 
 
-def _complete_spectral_norm(released: Released) -> None:
-    """Give a discriminator of torch 1.0 the names that torch writes since."""
-    state, dropped = complete_spectral_norm(released.states["discriminator"])
-    released.states["discriminator"] = state
-    for key in dropped:
-        released.report.leave_out(f"discriminator.{key}", OLD_SPECTRAL_NORM)
+def complete_spectral_norm(state: State) -> tuple[State, list[str]]:
+    """Return a discriminator's state as torch writes it since 1.1, and what was dropped for that.
+
+    Torch 1.0 kept the normalised `weight` next to `weight_orig`, and no `weight_v`. The vector v
+    that gives the same weight_orig / sigma, with sigma = u W v, is W^T u, scaled.
+    """
+    complete = dict(state)
+    dropped = []
+    for key in [key for key in state if key.endswith(".weight_orig")]:
+        stem = key.removesuffix("_orig")
+        matrix = state[key].flatten(1)
+        direction = matrix.T @ state[f"{stem}_u"]
+        sigma = direction.norm()
+        if stem in state:
+            kept = complete.pop(stem).flatten(1)
+            dropped.append(stem)
+            sigma = (matrix * kept).sum() / kept.square().sum()
+        if f"{stem}_v" not in state:
+            length = torch.dot(state[f"{stem}_u"], matrix @ direction)
+            complete[f"{stem}_v"] = direction * (sigma / length)
+    return complete, dropped
 
 
 def _fomm(detector: State, generator: State, options: Options) -> fomm.FommConfig:

@@ -6,8 +6,14 @@ import pytest
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import write_wav
 from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
-from evp.inference.emotion_track import EmotionTrack, frame_times, read_track
-from evp.inference.landmarks import Emotion, audio_to_landmarks, emotion_code
+from evp.inference.landmarks import (
+    Emotion,
+    EmotionTrack,
+    audio_to_landmarks,
+    emotion_code,
+    frame_times,
+    read_track,
+)
 from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
 from tests.corpora.tiny_evp import make_run
