@@ -95,7 +95,8 @@ def make_flow(config: Config) -> Flows:
     missing = [clip for clip in clips if not _has_flow(clip)]
     flows = Flows(len(clips) - len(missing))
     make, start = functools.partial(_make, config), functools.partial(_start, config)
-    outcomes = parallel_map(make, missing, config.workers, start, _died)
+    died = "the process that worked on it died"
+    outcomes = parallel_map(make, missing, config.workers, start, lambda clip: (clip.id, died))
     bar = tqdm(total=len(missing), desc="flow", unit="clip", disable=not config.progress)
     with bar:
         for clip_id, reason in outcomes:
@@ -176,10 +177,6 @@ def _make(config: Config, clip: Clip) -> Outcome:
         (clip.folder / FILE).unlink(missing_ok=True)  # a damaged one of an earlier run
         return clip.id, str(error)
     return clip.id, ""
-
-
-def _died(clip: Clip) -> Outcome:
-    return clip.id, "the process that worked on it died"
 
 
 def _write(folder: Path, store: FrameStore, estimator: Estimator) -> None:

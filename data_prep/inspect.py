@@ -21,8 +21,9 @@ from affekt.markdown import markdown_table
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import SPLITS, Clip, Corpus
 from affekt.media.faces.points import POLYLINES
+from affekt.media.plots import write_png
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import read_json, read_jsonl, replacing
+from affekt.runtime.files import read_json, read_jsonl
 
 CELL = 256  # pixels of a picture in the sheet
 MARGIN = 96  # pixels at the left, for the speakers' names
@@ -130,16 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(state(corpus, clips))
         if "profile" in corpus.info:
             out = args.out or args.corpus / "contact_sheet.png"
-            save_picture(out, contact_sheet(corpus, clips))
+            write_png(out, contact_sheet(corpus, clips))
             print(f"contact sheet: {out}")
     return 0
-
-
-def save_picture(path: Path, picture: Image) -> None:
-    """Write a picture (H, W, 3) RGB, whole or not at all."""
-    with replacing(path) as temporary:
-        written = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-        temporary.write_bytes(written.tobytes())
 
 
 def _write(sheet: Image, text: str, x: int, y: int) -> None:

@@ -83,7 +83,13 @@ def fit_corpus(config: Config) -> Poses:
     fit = partial(_fit, _Job(model, origin, config))
     bar = tqdm(total=len(missing), desc="pose", unit="clip", disable=not config.progress)
     with bar:
-        for clip_id, residual, message in parallel_map(fit, missing, config.workers, died=_died):
+        found = parallel_map(
+            fit,
+            missing,
+            config.workers,
+            died=lambda clip: (clip.id, None, "the process that fitted it died"),
+        )
+        for clip_id, residual, message in found:
             bar.update()
             if residual is None:
                 poses.failed[clip_id] = message
@@ -143,10 +149,6 @@ def _fit(job: _Job, clip: Clip) -> Outcome:
             (clip.folder / name).unlink(missing_ok=True)
         return clip.id, None, str(error)
     return clip.id, record["residual_px"], ""
-
-
-def _died(clip: Clip) -> Outcome:
-    return clip.id, None, "the process that fitted it died"
 
 
 def summary(poses: Poses, config: Config) -> str:

@@ -114,13 +114,20 @@ def prepare(config: Config) -> Result:
     splits = splits_of(listing.sources, config.split)
     with _locked(config.out):
         _claim(config)
-        refused = _refused(config)
+        earlier = config.out / "quarantine.jsonl"
+        rows = read_jsonl(earlier) if earlier.exists() and not config.retry else []
+        refused: dict[str, Row] = {row["id"]: row for row in rows}
+        settled = {(row["id"], json.dumps(row["stamp"])) for row in rows}
         todo = [
             source
             for source in listing.sources
-            if not _is_ready(config.out, source) and not _is_settled(source, refused)
+            if not _is_ready(config.out, source)
+            and (source.id, json.dumps(stamp(source))) not in settled
         ]
-        job = PrepareJob(config.out, _clip_config(config), config.detector)
+        frames = None if config.corpus.sound_only else config.frames
+        needs_sound = config.corpus.sound == "required"
+        contents = ClipConfig(frames, needs_sound, config.audio, config.mfcc)
+        job = PrepareJob(config.out, contents, config.detector)
         # Prepare them; the lists are written even when the run is interrupted.
         made = 0
         try:
@@ -192,11 +199,6 @@ def settings(config: Config) -> Row:
     return values
 
 
-def _clip_config(config: Config) -> ClipConfig:
-    frames = None if config.corpus.sound_only else config.frames
-    return ClipConfig(frames, config.corpus.sound == "required", config.audio, config.mfcc)
-
-
 def _claim(config: Config) -> None:
     """Write corpus.json, or check that the one there is of the same settings."""
     path = config.out / "corpus.json"
@@ -233,21 +235,9 @@ def _corpus_record(config: Config, values: Row) -> Row:
     }
 
 
-def _refused(config: Config) -> dict[str, Row]:
-    path = config.out / "quarantine.jsonl"
-    if config.retry or not path.exists():
-        return {}
-    return {row["id"]: row for row in read_jsonl(path)}
-
-
 def _is_ready(out: Path, source: Source) -> bool:
     path = clip_folder(out, source) / "clip.json"
     return path.is_file() and read_json(path)["stamp"] == stamp(source)
-
-
-def _is_settled(source: Source, refused: dict[str, Row]) -> bool:
-    row = refused.get(source.id)
-    return row is not None and row["stamp"] == stamp(source)
 
 
 def _refusal(outcome: ClipOutcome) -> Row:

@@ -99,10 +99,15 @@ def table_of(transcripts: Table) -> Table:
 
 def write_table(path: Path, table: Table) -> None:
     """Write a table as CSV, by speaker, emotion and number; a file of that name is replaced."""
+
+    def by_number(line: tuple[Key, str]) -> tuple[str, str, int, str]:
+        (speaker, emotion, number), _ = line
+        return speaker, emotion, int(number) if number.isdigit() else 0, number
+
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for (speaker, emotion, number), sentence in sorted(table.items(), key=_by_number):
+        for (speaker, emotion, number), sentence in sorted(table.items(), key=by_number):
             writer.writerow([speaker, emotion, number.zfill(3), sentence])
 
 
@@ -260,11 +265,6 @@ def _strongest(clips: Sequence[Clip]) -> list[tuple[Clip, Array]]:
         except (OSError, ValueError) as error:
             log.warning("%s is not matched: %s", clip.id, error)
     return readable
-
-
-def _by_number(line: tuple[Key, str]) -> tuple[str, str, int, str]:
-    (speaker, emotion, number), _ = line
-    return speaker, emotion, int(number) if number.isdigit() else 0, number
 
 
 def _read(path: Path, columns: tuple[str, ...], what: str) -> Table:

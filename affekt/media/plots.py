@@ -82,7 +82,10 @@ def clouds(
     """
     # A colour for each kind, a marker for each maker
     kinds, makers = sorted(set(colours)), sorted(set(marks))
-    inks = {kind: _ink(i, len(kinds)) for i, kind in enumerate(kinds)}
+    hues: Sequence[tp.Any] = OKABE_ITO
+    if len(kinds) > len(hues):
+        hues = [plt.get_cmap("tab20")(place) for place in range(20)]
+    inks = {kind: hues[i % len(hues)] for i, kind in enumerate(kinds)}
     shapes = {maker: MARKS[i % len(MARKS)] for i, maker in enumerate(makers)}
     figure, axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 4.2), squeeze=False)
     front = np.zeros(len(colours), bool) if outlined is None else np.asarray(outlined, bool)
@@ -106,11 +109,6 @@ def clouds(
     figure.legend(legend, names, fontsize=8, ncols=columns, loc="lower center")
     figure.suptitle(title, fontsize=11)
     save(figure, path, below=0.05 * rows)
-
-
-def _ink(place: int, count: int) -> tp.Any:
-    """Return the colour of one kind of `count`."""
-    return OKABE_ITO[place] if count <= len(OKABE_ITO) else plt.get_cmap("tab20")(place % 20)
 
 
 def save(figure: tp.Any, path: Path, below: float = 0.0) -> None:

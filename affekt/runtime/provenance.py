@@ -17,12 +17,14 @@ PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "mediapipe", "av",
 
 def write_provenance(path: Path, device: torch.device, corpora: Sequence[Path]) -> None:
     """Append to run.json the code, packages, data and device of this start of a run."""
+    diff = _git("diff", "HEAD")
+    manifests = [root / "manifest.jsonl" for root in corpora]
     record = {
         "commit": _git("rev-parse", "HEAD"),
-        "uncommitted": _digest(_git("diff", "HEAD")),
+        "uncommitted": hashlib.sha256(diff.encode()).hexdigest()[:16] if diff else None,
         "python": platform.python_version(),
         "packages": versions(),
-        "data": {str(root): _manifest(root) for root in corpora},
+        "data": {str(p.parent): sha256(p) if p.is_file() else None for p in manifests},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
     }
     earlier = read_json(path)["starts"] if path.exists() else []
@@ -34,11 +36,6 @@ def versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-def _manifest(root: Path) -> str | None:
-    path = root / "manifest.jsonl"
-    return sha256(path) if path.is_file() else None
-
-
 def _git(*arguments: str) -> str | None:
     git = shutil.which("git")
     if git is None:
@@ -46,10 +43,6 @@ def _git(*arguments: str) -> str | None:
     command = [git, "-C", str(Path(__file__).parent), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _digest(diff: str | None) -> str | None:
-    return hashlib.sha256(diff.encode()).hexdigest()[:16] if diff else None
 
 
 def _version(name: str) -> str | None:

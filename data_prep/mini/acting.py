@@ -1,6 +1,6 @@
 """Expression and head pose over a clip: speech, emotion, blinks, glances and turns of the head."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -50,7 +50,11 @@ def act(
     face = np.zeros((frames, len(EXPRESSIONS)))
     for name, track in zip(SHAPE, spoken.T, strict=True):
         face[:, EXPRESSION_INDEX[name]] += track
-    _add(face, POSES[emotion], strength * (1 + 0.10 * random.normal()) * _breathing(times, random))
+    # The emotion's pose, with a slow swell around 1, so that no expression is frozen
+    full = strength * (1 + 0.10 * random.normal())
+    swell = 1 + 0.07 * np.sin(2 * np.pi * (0.6 * times + random.random()))
+    for name, amount in POSES[emotion].items():
+        face[:, EXPRESSION_INDEX[name]] += amount * (full * swell)
     for name in OPENERS:
         face[:, EXPRESSION_INDEX[name]] *= 1 - closure
     for name in ("round", "wide"):
@@ -58,16 +62,6 @@ def act(
     face[:, EXPRESSION_INDEX["press"]] += 0.75 * closure
     _look(face, times, random)
     return face
-
-
-def _add(face: Array, pose: Mapping[str, float], strength: Array) -> None:
-    for name, amount in pose.items():
-        face[:, EXPRESSION_INDEX[name]] += amount * strength
-
-
-def _breathing(times: Array, random: np.random.Generator) -> Array:
-    """Slow swell (T,) around 1, so that no expression is frozen."""
-    return 1 + 0.07 * np.sin(2 * np.pi * (0.6 * times + random.random()))
 
 
 def _look(face: Array, times: Array, random: np.random.Generator) -> None:

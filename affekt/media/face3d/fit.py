@@ -129,6 +129,8 @@ def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array 
         held = replace(state, identity=identity / spread)
         state = _pose_and_expression(problem, held, config.tolerance, config.iterations)
     # Back to pixels
+    squared = np.square(residuals(problem, state)).sum(axis=1)
+    distance = np.sqrt(squared[:, problem.weights[0] > 0].mean(axis=1))
     vector = geometry.rotation_vector(state.rotation)
     moved = unit * state.translation + centre
     pose = np.column_stack([vector, state.log_scale + np.log(unit), moved])
@@ -136,7 +138,7 @@ def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array 
         pose,
         state.identity * spread,
         state.expression * model.expression_std,
-        unit * _distance(problem, state),
+        unit * distance,
     )
 
 
@@ -280,12 +282,6 @@ def _checked(landmarks: Array) -> Array:
 def _blas() -> ThreadpoolController:
     """BLAS with two threads is 4 to 30 times slower than with one on matrices this small."""
     return ThreadpoolController()
-
-
-def _distance(problem: Problem, state: State) -> Array:
-    """Return the root mean square distance (T,) over the points of weight above 0."""
-    distance = np.square(residuals(problem, state)).sum(axis=1)
-    return np.sqrt(distance[:, problem.weights[0] > 0].mean(axis=1))
 
 
 def _identity_spread(model: FaceModel, config: FitConfig) -> Array:

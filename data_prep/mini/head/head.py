@@ -66,14 +66,7 @@ class Head:
         return np.einsum("tpcd,pc->tpd", corners, self.landmark_weights)
 
 
-@cache
-def _skin() -> Part:
-    return skin.skin()
-
-
-def _face_parts() -> list[Part]:
-    soft = [_skin(), eyes.brow(), mirrored(eyes.brow())]
-    return [*soft, *eyes.eyeballs(), *eyes.sparks(), *mouth.inside_mouth(), *skin.ears()]
+_skin = cache(skin.skin)  # the same part for every speaker
 
 
 def _expression_modes(part: Part, points: Array) -> Array:
@@ -103,7 +96,9 @@ def make_head(speaker: Speaker) -> Head:
     """The mesh of a speaker."""
     style = hair.STYLES[speaker.style]
     parts = [
-        *_face_parts(),
+        _skin(),
+        *(eyes.brow(), mirrored(eyes.brow()), *eyes.eyeballs(), *eyes.sparks()),
+        *(*mouth.inside_mouth(), *skin.ears()),
         *skin.torso(speaker.collar, speaker.neck_width),
         hair.shell(style),
         *hair.bun(speaker.style),

@@ -43,11 +43,6 @@ def _nearby(p: Array, y: float, radii: tuple[float, float]) -> Array:
     return bump(p, (0.0, y), radii) * _front(p)
 
 
-def _cheeks(p: Array) -> Array:
-    weight = bump(np.abs(p) * np.array([1, 0, 0]) + p * np.array([0, 1, 1]), (4.6, 5.6), (2.0, 2.6))
-    return _moved(weight, 0.16 * np.sign(p[:, 0]), 0.0, -0.12)
-
-
 IDENTITY_FIELDS: dict[str, IdentityField] = {
     "face_width": lambda p: _moved(smoothstep(14.0, 11.0, p[:, 1]), 0.045 * p[:, 0], 0.0, 0.0),
     "jaw_width": lambda p: _moved(
@@ -75,7 +70,10 @@ IDENTITY_FIELDS: dict[str, IdentityField] = {
         _nearby(p, SLIT_Y, (2.8, 1.2)), 0.0, 0.16 * (p[:, 1] - SLIT_Y), -0.04
     ),
     "chin": lambda p: _moved(_nearby(p, 10.4, (2.2, 1.4)), 0.0, 0.0, -0.22),
-    "cheeks": _cheeks,
+    "cheeks": lambda p: _moved(
+        bump(np.abs(p) * np.array([1, 0, 0]) + p * np.array([0, 1, 1]), (4.6, 5.6), (2.0, 2.6)),
+        0.16 * np.sign(p[:, 0]), 0.0, -0.12,
+    ),
 }  # fmt: skip
 IDENTITIES = (*IDENTITY_FIELDS, "brow_thickness")  # the last is a mode of the part in eyes.py
 
@@ -109,11 +107,6 @@ def _above_eyes(p: Array) -> Array:
     return smoothstep(-0.95, -1.75, p[:, 1]) * smoothstep(0.0, -4.0, p[:, 2])
 
 
-def _wide(p: Array, jaw: Array) -> Array:
-    pull = np.tanh(p[:, 0] / 1.8)
-    return _moved(_around_mouth(p, 3.6, 1.8), 0.62 * pull, 0.0, 0.28 * pull * pull)
-
-
 def _round(p: Array, jaw: Array) -> Array:
     lips = bump(p, (0.0, SLIT_Y), (2.0, 1.3))
     moved = _moved(_around_mouth(p, 3.3, 1.7), -0.40 * p[:, 0], 0.0, 0.0)
@@ -122,45 +115,11 @@ def _round(p: Array, jaw: Array) -> Array:
     return moved
 
 
-def _tuck(p: Array, jaw: Array) -> Array:
-    lower = bump(p, (0.0, SLIT_Y + 0.4), (1.9, 0.9)) * jaw
-    return _moved(lower, 0.0, -0.16, 0.50) + _moved(_upper_lip(p, jaw, 1.2), 0.0, -0.40, -0.10)
-
-
 def _smile(p: Array, jaw: Array) -> Array:
     side = np.tanh(p[:, 0] / 1.2)
     moved = _moved(_corners(p, 2.0, 1.6), 0.60 * side, -0.92, 0.35)
     moved += _moved(both_sides(p, (3.6, 4.0), (1.8, 1.5)), 0.10 * side, -0.35, -0.28)
     return moved + _moved(bump(p, (0.0, SLIT_Y), (1.5, 1.0)), 0.0, 0.12, 0.12)
-
-
-def _frown(p: Array, jaw: Array) -> Array:
-    corners = _moved(_corners(p, 1.5, 1.5), 0.05 * np.tanh(p[:, 0] / 1.2), 0.72, 0.05)
-    return corners + _moved(bump(p, (0.0, SLIT_Y), (1.2, 0.9)), 0.0, -0.18, -0.05)
-
-
-def _sneer(p: Array, jaw: Array) -> Array:
-    wings = both_sides(p, (1.3, 4.9), (1.0, 1.2))
-    nose = bump(p, (0.0, 3.6), (1.3, 1.6))
-    return _moved(wings, 0.0, -0.40, -0.08) + _moved(nose, 0.0, -0.12, 0.0)
-
-
-def _smirk(p: Array, jaw: Array) -> Array:
-    corner = bump(p, (HALF_WIDTH, SLIT_Y), (1.5, 1.4)) * _face_front(p)
-    cheek = bump(p, (3.6, 4.2), (1.7, 1.5))
-    return _moved(corner, 0.55, -0.85, 0.35) + _moved(cheek, 0.1, -0.3, -0.25)
-
-
-def _pout(p: Array, jaw: Array) -> Array:
-    lip = bump(p, (0.0, SLIT_Y + 0.8), (1.7, 1.0)) * jaw
-    chin = bump(p, (0.0, 9.8), (1.6, 1.2))
-    return _moved(lip, 0.0, -0.10, -0.35) + _moved(chin, 0.0, -0.25, -0.05)
-
-
-def _brow_inner_up(p: Array, jaw: Array) -> Array:
-    inner = both_sides(p, (1.2, -2.4), (1.9, 1.7)) * _above_eyes(p)
-    outer = both_sides(p, (5.0, -2.2), (1.3, 1.3)) * _above_eyes(p)
-    return _moved(inner, 0.0, -1.0, -0.05) + _moved(outer, 0.0, 0.25, 0.0)
 
 
 def _brow_down(p: Array, jaw: Array) -> Array:
@@ -180,23 +139,53 @@ EXPRESSION_FIELDS: dict[str, ExpressionField] = {
     "lower_lip_down": lambda p, jaw: _moved(
         bump(p, (0.0, SLIT_Y + 0.6), (2.0, 1.2)) * jaw, 0.0, 0.60, -0.05
     ),
-    "wide": _wide,  # corners drawn apart, as in i and s
+    # corners drawn apart, as in i and s
+    "wide": lambda p, _jaw: _moved(
+        _around_mouth(p, 3.6, 1.8),
+        0.62 * np.tanh(p[:, 0] / 1.8),
+        0.0,
+        0.28 * np.tanh(p[:, 0] / 1.8) * np.tanh(p[:, 0] / 1.8),
+    ),
     "round": _round,  # corners drawn together and lips pushed forward, as in u and o
     # lips pressed into a thin line, as in m
     "press": lambda p, jaw: _moved(
         _around_mouth(p, 2.6, 1.2), 0.0, (SLIT_Y - p[:, 1]) * 0.32, 0.15
     ),
-    "tuck": _tuck,  # the lower lip against the upper teeth, as in f
+    # the lower lip against the upper teeth, as in f
+    "tuck": lambda p, jaw: (
+        _moved(bump(p, (0.0, SLIT_Y + 0.4), (1.9, 0.9)) * jaw, 0.0, -0.16, 0.50)
+        + _moved(_upper_lip(p, jaw, 1.2), 0.0, -0.40, -0.10)
+    ),
     "smile": _smile,  # corners up and outwards, cheeks up
-    "frown": _frown,  # corners down
-    "sneer": _sneer,  # nose wrinkled: its wings and sides up
+    # corners down
+    "frown": lambda p, _jaw: (
+        _moved(_corners(p, 1.5, 1.5), 0.05 * np.tanh(p[:, 0] / 1.2), 0.72, 0.05)
+        + _moved(bump(p, (0.0, SLIT_Y), (1.2, 0.9)), 0.0, -0.18, -0.05)
+    ),
+    # nose wrinkled: its wings and sides up
+    "sneer": lambda p, _jaw: (
+        _moved(both_sides(p, (1.3, 4.9), (1.0, 1.2)), 0.0, -0.40, -0.08)
+        + _moved(bump(p, (0.0, 3.6), (1.3, 1.6)), 0.0, -0.12, 0.0)
+    ),
     # both sides of the upper lip up
     "lip_curl": lambda p, jaw: _moved(
         both_sides(p, (1.2, SLIT_Y - 0.6), (1.1, 0.9)) * (1 - jaw), 0.0, -0.62, -0.08
     ),
-    "smirk": _smirk,  # one corner, the one at the image right, drawn back and up
-    "pout": _pout,  # chin raised: lower lip up and out
-    "brow_inner_up": _brow_inner_up,  # inner ends of the brows up, outer ends a little down
+    # one corner, the one at the image right, drawn back and up
+    "smirk": lambda p, _jaw: (
+        _moved(bump(p, (HALF_WIDTH, SLIT_Y), (1.5, 1.4)) * _face_front(p), 0.55, -0.85, 0.35)
+        + _moved(bump(p, (3.6, 4.2), (1.7, 1.5)), 0.1, -0.3, -0.25)
+    ),
+    # chin raised: lower lip up and out
+    "pout": lambda p, jaw: (
+        _moved(bump(p, (0.0, SLIT_Y + 0.8), (1.7, 1.0)) * jaw, 0.0, -0.10, -0.35)
+        + _moved(bump(p, (0.0, 9.8), (1.6, 1.2)), 0.0, -0.25, -0.05)
+    ),
+    # inner ends of the brows up, outer ends a little down
+    "brow_inner_up": lambda p, _jaw: (
+        _moved(both_sides(p, (1.2, -2.4), (1.9, 1.7)) * _above_eyes(p), 0.0, -1.0, -0.05)
+        + _moved(both_sides(p, (5.0, -2.2), (1.3, 1.3)) * _above_eyes(p), 0.0, 0.25, 0.0)
+    ),
     "brow_outer_up": lambda p, _jaw: _moved(
         both_sides(p, (4.0, -2.6), (1.9, 1.7)) * _above_eyes(p), 0.0, -1.05, 0.0
     ),
