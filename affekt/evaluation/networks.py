@@ -35,7 +35,7 @@ from affekt.media.faces.detector import Detector
 from affekt.media.video.pictures import read_picture
 from affekt.metrics.emotion.data import spread
 from affekt.metrics.emotion.network import Classifier, load_classifier
-from affekt.metrics.emotion.score import Reading, efd_proxy, emotion_correct, read_emotion
+from affekt.metrics.emotion.score import Reading, efd_proxy, read_emotion
 from affekt.metrics.fid import features, fid, fid_interval, kid, kid_interval, load_inception
 from affekt.metrics.identity import csim, embed, load_arcface
 from affekt.metrics.sync.network import SyncNet, load_syncnet
@@ -182,7 +182,7 @@ class EmotionMeasure(Measure):
         truth = readings[TRUTH].features
         return {
             name: {
-                "emotion_correct": emotion_correct(reading, label),
+                "emotion_correct": int(reading.label == label),
                 "efd_proxy": _number(efd_proxy(reading.features, truth)),
             }
             for name, reading in readings.items()

@@ -10,7 +10,7 @@ ceiling, and are reported with every figure.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -48,16 +48,8 @@ UNREADABLE = (  # what onnxruntime raises for files; they share no class of thei
 )
 
 
-class Session(Protocol):
-    """What is used of onnxruntime.InferenceSession."""
-
-    def get_inputs(self) -> Any: ...
-    def get_outputs(self) -> Any: ...
-    def run(self, output_names: Any, input_feed: dict[str, Array]) -> Any: ...
-
-
-def load_arcface(path: Path) -> Session:
-    """Return a session of an ArcFace network on one CPU thread.
+def load_arcface(path: Path) -> Any:
+    """Return an onnxruntime.InferenceSession of an ArcFace network on one CPU thread.
 
     Raises:
         FileNotFoundError: no such file.
@@ -105,7 +97,7 @@ def aligned_face(frame: Image, landmarks: Array) -> Image:
     return face.astype(np.uint8, copy=False)
 
 
-def embed(session: Session, frames: Iterable[Image], landmarks: Array) -> NDArray[np.float32]:
+def embed(session: Any, frames: Iterable[Image], landmarks: Array) -> NDArray[np.float32]:
     """Return the embedding of every frame's face, (T, 512); NaN where there is no face.
 
     Args:
@@ -155,19 +147,14 @@ def csim(embeddings: Array, source: Array) -> float | None:
     if not np.isfinite(source).all():
         raise ValueError("the source picture has no face; CSIM compares every frame with it")
     # Cosine with the source at each frame with a face
-    found = embeddings[frames_with_face(embeddings)].astype(np.float64)
+    found = embeddings[np.isfinite(embeddings).all(axis=1)].astype(np.float64)
     if not len(found):
         return None
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(source.astype(np.float64))
     return float((found @ source / lengths).mean())
 
 
-def frames_with_face(embeddings: Array) -> NDArray[np.bool_]:
-    """Return which frames have a face, (T,), and so count for CSIM, of `embed`'s (T, 512)."""
-    return np.isfinite(embeddings).all(axis=1)
-
-
-def _embed_waiting(session: Session, waiting: list[tuple[int, Image]], result: Array) -> None:
+def _embed_waiting(session: Any, waiting: list[tuple[int, Image]], result: Array) -> None:
     """Embed the faces that wait, write their rows, and let none wait any more."""
     if not waiting:
         return

@@ -17,7 +17,7 @@ figure is read with its convention:
     eamm        EAMM's M-LMD and F-LMD: its crop of the whole clip by the first frame, 256 px, then
                 as atvg.
 
-To add a metric to a table: compute it in `_scores` under a new name (LandmarkMeasure of
+To add a metric to a table: compute it in `landmark_scores` under a new name (LandmarkMeasure of
 affekt/evaluation/measures.py passes on every name), raise
 LandmarkMeasure.identity, and name it as a column in affekt/evaluation/tables/papers.yaml.
 
@@ -82,19 +82,43 @@ def velocity_difference(result: Array, truth: Array) -> Array:
     return distance(np.diff(result, axis=0), np.diff(truth, axis=0))
 
 
-def landmark_scores(result: Array, truth: Array) -> Scores:
+def landmark_scores(
+    result: Array,
+    truth: Array,
+    placed: Callable[[Array], Array] = np.asarray,
+    stepped: Callable[[Array], Array] = np.asarray,
+) -> Scores:
     """Return m_ld, m_lvd, f_ld and f_lvd: LD and LVD on the mouth (20 points) and the face (68).
 
     A frame counts for LD where both sides have a face, a step for LVD where both its frames do.
 
     Args:
-        result: aligned landmarks (T, 68, 2), pixels of the 256 px face; NaN where there is no face.
+        result: landmarks (T, 68, D), as a rule aligned ones in pixels of the 256 px face; NaN where
+            there is no face.
         truth: as many frames of the true video.
+        placed, stepped: prepare a part's points (T, N, D) for LD and for LVD.
 
     Raises:
         ValueError: tracks of different length, or no two consecutive frames with both faces.
     """
-    return _scores(result, truth)
+    if len(result) != len(truth):
+        raise ValueError(f"{len(result)} frames cannot be compared with {len(truth)}")
+    # Frames with a face on both sides, and steps between two of them
+    both = shared_frames(result, truth)
+    steps = both[1:] & both[:-1]
+    if not steps.any():
+        raise ValueError(
+            f"no two consecutive frames of {len(both)} have a face on both sides "
+            f"(result {_whole(result).sum()}, truth {_whole(truth).sum()} frames)"
+        )
+    scores = {}
+    # LD and LVD of mouth and face
+    for name, part in PARTS.items():
+        ours, theirs = result[:, part], truth[:, part]
+        scores[f"{name}_ld"] = float(distance(placed(ours), placed(theirs))[both].mean())
+        velocity = velocity_difference(stepped(ours), stepped(theirs))
+        scores[f"{name}_lvd"] = float(velocity[steps].mean())
+    return scores
 
 
 def landmark_distances(
@@ -118,12 +142,11 @@ def landmark_distances(
             adds the mouth's sum to the face's count. By eat alone.
 
     Raises:
-        ValueError: shapes that do not match, no two consecutive frames with both faces, or a view
-            or switch that the convention does not have.
+        ValueError: shapes that do not match, or no two consecutive frames with both faces.
     """
-    # Only some conventions have a view or a switch
-    _check(result, truth, convention, view, eat_flvd_bug)
-    # Each convention by its own function
+    for name, points in (("result", result), ("truth", truth)):
+        if points.ndim != 3 or points.shape[1] != COUNT or points.shape[2] not in (2, 3):
+            raise ValueError(f"{name}: landmarks of shape {points.shape}, wanted (T, 68, 2 or 3)")
     if convention == "evp":
         return evp(result, truth, view)
     if convention == "makeittalk":
@@ -139,7 +162,7 @@ def evp(result: Array, truth: Array, view: View = "2d") -> Scores:
     That distance is the mean, over the true frames with a face, between the outer eye corners.
     """
     ours, theirs = aligned(result, view), aligned(truth, view)
-    scores = _scores(ours, theirs)
+    scores = landmark_scores(ours, theirs)
     unit = np.nanmean(_span(theirs, OUTER_EYE_CORNERS))
     return scores | {f"{name}_iod": float(100 * value / unit) for name, value in scores.items()}
 
@@ -149,7 +172,7 @@ def atvg(result: Array, truth: Array) -> Scores:
 
     The script prints that sum, of the mouth alone; face and LVD by the same rule are ours.
     """
-    scores = _scores(_flat(result), _flat(truth), centred, centred)
+    scores = landmark_scores(_flat(result), _flat(truth), centred, centred)
     return scores | {"m_ld_sum": len(MOUTH) * scores["m_ld"]}
 
 
@@ -159,7 +182,7 @@ def eat(result: Array, truth: Array, flvd_bug: bool = False) -> Scores:
     The script also skips frames without a face in silence and stretches clips to one length; here
     frames are paired, and coverage is reported.
     """
-    scores = _scores(_flat(result), _flat(truth), centred)
+    scores = landmark_scores(_flat(result), _flat(truth), centred)
     if flvd_bug:
         scores["f_lvd"] = scores["m_lvd"] * len(MOUTH) / len(FACE)
     return scores
@@ -172,7 +195,7 @@ def makeittalk(result: Array, truth: Array, view: View = "2d") -> Scores:
     alignment is evp's.
     """
     ours, theirs = aligned(result, view), aligned(truth, view)
-    scores = _scores(ours, theirs)
+    scores = landmark_scores(ours, theirs)
     unit = np.nanmax(_span(theirs, MOUTH_CORNERS))
     return {name: float(100 * value / unit) for name, value in scores.items()}
 
@@ -183,7 +206,7 @@ def eamm(result: Array, truth: Array) -> Scores:
     Each side is moved as a whole by the similarity of its first frame with a face onto the crop's
     template, so that zoom and head motion after it remain. LVD is ours.
     """
-    return _scores(_first_frame_crop(result), _first_frame_crop(truth), centred, centred)
+    return landmark_scores(_first_frame_crop(result), _first_frame_crop(truth), centred, centred)
 
 
 def centred(points: Array) -> Array:
@@ -246,51 +269,6 @@ def axis_projection(faces: Array, start: Array, end: Array, points: tuple[int, .
     away = (faces - start)[..., chosen, :].reshape(*faces.shape[:-2], -1)
     length = float(axis @ axis)
     return away @ axis / length if length else np.full(faces.shape[:-2], np.nan)
-
-
-def _scores(
-    result: Array,
-    truth: Array,
-    placed: Callable[[Array], Array] = np.asarray,
-    stepped: Callable[[Array], Array] = np.asarray,
-) -> Scores:
-    """Return the four figures of (T, 68, D); `placed` and `stepped` prepare a part's points.
-
-    The first is for LD, the second for LVD; both map (T, N, D) to the same shape.
-    """
-    if len(result) != len(truth):
-        raise ValueError(f"{len(result)} frames cannot be compared with {len(truth)}")
-    # Frames with a face on both sides, and steps between two of them
-    both = shared_frames(result, truth)
-    steps = both[1:] & both[:-1]
-    if not steps.any():
-        raise ValueError(
-            f"no two consecutive frames of {len(both)} have a face on both sides "
-            f"(result {_whole(result).sum()}, truth {_whole(truth).sum()} frames)"
-        )
-    scores = {}
-    # LD and LVD of mouth and face
-    for name, part in PARTS.items():
-        ours, theirs = result[:, part], truth[:, part]
-        scores[f"{name}_ld"] = float(distance(placed(ours), placed(theirs))[both].mean())
-        velocity = velocity_difference(stepped(ours), stepped(theirs))
-        scores[f"{name}_lvd"] = float(velocity[steps].mean())
-    return scores
-
-
-def _check(
-    result: Array, truth: Array, convention: Convention, view: View, eat_flvd_bug: bool
-) -> None:
-    for name, points in (("result", result), ("truth", truth)):
-        if points.ndim != 3 or points.shape[1] != COUNT or points.shape[2] not in (2, 3):
-            raise ValueError(f"{name}: landmarks of shape {points.shape}, wanted (T, 68, 2 or 3)")
-    if convention not in tp.get_args(Convention):
-        known = ", ".join(tp.get_args(Convention))
-        raise ValueError(f"unknown landmark convention {convention!r}; known: {known}")
-    if view != "2d" and convention not in ("evp", "makeittalk"):
-        raise ValueError(f"{convention} compares pixels of the picture: it has no {view} view")
-    if eat_flvd_bug and convention != "eat":
-        raise ValueError(f"eat_flvd_bug is of the eat convention's script, not of {convention}")
 
 
 def _flat(raw: Array) -> Array:

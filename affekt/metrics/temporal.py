@@ -96,12 +96,6 @@ def warp_errors(
     return {name: total / count if count else None for name, total in totals.items()}
 
 
-def true_motion(before: Image, now: Image) -> Motion:
-    """Return the motion between two grey frames (H, W) uint8, and which pixels count."""
-    back, forth = Dis()(before, now)
-    return visible_motion(before, back, confident(back, forth))
-
-
 def visible_motion(before: Image, flow: Array, confidence: Array) -> Motion:
     """Return a motion, of a flow (H, W, 2), which counts where it is confident and visible."""
     x, y = origins(flow)
@@ -111,7 +105,8 @@ def visible_motion(before: Image, flow: Array, confidence: Array) -> Motion:
 
 def _motion(before: Image, now: Image, flows: tuple[Array, Array] | None, number: int) -> Motion:
     if flows is None:
-        return true_motion(before, now)
+        back, forth = Dis()(before, now)
+        return visible_motion(before, back, confident(back, forth))
     if number >= len(flows[0]) or flows[0].shape[1:3] != now.shape:
         raise ValueError(
             f"frame {number} of {now.shape[::-1]} pixels has no flow: flows of {flows[0].shape}"

@@ -32,7 +32,7 @@ from affekt.media.corpus import SPLITS, Clip, Corpus
 from affekt.media.video.tensors import to_tensor
 from affekt.metrics.emotion.data import aligned_faces, frames_of, spread
 from affekt.metrics.emotion.network import Classifier, load_classifier
-from affekt.metrics.intervals import Interval, wilson_interval
+from affekt.metrics.intervals import wilson_interval
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
@@ -47,7 +47,6 @@ class Reading:
 
     probabilities: Array  # (K,) float64; NaN where no frame that is read has a face
     features: Array  # (N, D) float32, a frame's before attention; NaN where it has no face
-    frames: tuple[int, ...]  # which frames of the clip they are of, N
 
     @property
     def label(self) -> int | None:
@@ -55,24 +54,6 @@ class Reading:
         if np.isnan(self.probabilities).any():
             return None
         return int(self.probabilities.argmax())
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How many clips are classified right."""
-
-    correct: int
-    clips: int
-
-    @property
-    def rate(self) -> float:
-        """The share, 0 to 1."""
-        return self.correct / self.clips
-
-    @property
-    def interval(self) -> Interval:
-        """The share with Wilson's 95 % bounds, over clips as if they were independent."""
-        return wilson_interval(self.correct, self.clips)
 
 
 def read_emotion(
@@ -104,14 +85,14 @@ def read_emotion(
             break
     if len(pictures) < len(chosen):
         raise ValueError(f"the frames end before frame {chosen[-1]} of {len(landmarks)} landmarks")
-    return _read(classifier, pictures, landmarks[chosen, :, :2], chosen)
+    return _read(classifier, pictures, landmarks[chosen, :, :2])
 
 
 def read_clip(classifier: Classifier, clip: Clip, count: int = FRAMES) -> Reading:
     """Return the emotion that a prepared clip shows, from its stored frames and landmarks."""
     chosen = spread(clip.frames, count)
     frames, landmarks = frames_of(clip, chosen)
-    return _read(classifier, list(frames), landmarks, chosen)
+    return _read(classifier, list(frames), landmarks)
 
 
 def classify_clips(
@@ -137,21 +118,9 @@ def classify_clips(
     return guesses, [emotions.index(clip.emotion) for clip in clips]
 
 
-def emotion_correct(reading: Reading, label: int) -> int:
-    """Return 1 where the clip is classified as this emotion, else 0 (also without a face)."""
-    return int(reading.label == label)
-
-
-def accuracy(guesses: Sequence[int | None], labels: Sequence[int]) -> Accuracy:
-    """Return how many guesses are right; None (no face) is wrong.
-
-    Raises:
-        ValueError: no clip, or not as many guesses as labels.
-    """
-    if not labels:
-        raise ValueError("there is no clip to measure an accuracy on")
-    right = [guess == label for guess, label in zip(guesses, labels, strict=True)]
-    return Accuracy(sum(right), len(right))
+def count_correct(guesses: Sequence[int | None], labels: Sequence[int]) -> int:
+    """Return how many guesses are right; None (no face) is wrong."""
+    return sum(guess == label for guess, label in zip(guesses, labels, strict=True))
 
 
 def confusion(guesses: Sequence[int | None], labels: Sequence[int], classes: int) -> Array:
@@ -203,18 +172,19 @@ def confusion_text(table: Array, emotions: Sequence[str]) -> str:
 def truth_metrics(
     classifier: Classifier, corpus: Corpus, clips: Sequence[Clip]
 ) -> dict[str, tp.Any]:
-    """Return accuracy, wilson_95, correct, clips and confusion of prepared clips.
+    """Return accuracy, wilson_95 (over clips), correct, clips and confusion of prepared clips.
 
     Raises:
         ValueError: as `classify_clips`, or no clip.
     """
     guesses, labels = classify_clips(classifier, corpus, clips, progress=True)
-    found = accuracy(guesses, labels)
+    right = count_correct(guesses, labels)
+    found = wilson_interval(right, len(labels))
     return {
-        "accuracy": found.rate,
-        "wilson_95": [found.interval.low, found.interval.high],
-        "correct": found.correct,
-        "clips": found.clips,
+        "accuracy": found.value,
+        "wilson_95": [found.low, found.high],
+        "correct": right,
+        "clips": len(labels),
         "confusion": confusion(guesses, labels, len(classifier.description.emotions)).tolist(),
     }
 
@@ -256,23 +226,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 @torch.no_grad()
-def _read(
-    classifier: Classifier, pictures: Sequence[Image], landmarks: Array, chosen: Sequence[int]
-) -> Reading:
+def _read(classifier: Classifier, pictures: Sequence[Image], landmarks: Array) -> Reading:
     """Return the reading of these frames, landmarks (N, 68, 2)."""
     network, description = classifier.network, classifier.description
-    features = np.full((len(chosen), description.fan.dim), np.nan, np.float32)
+    features = np.full((len(landmarks), description.fan.dim), np.nan, np.float32)
     found = np.isfinite(landmarks).all(axis=(1, 2))
     if not found.any():
-        nothing = np.full(len(description.emotions), np.nan)
-        return Reading(nothing, features, tuple(chosen))
+        return Reading(np.full(len(description.emotions), np.nan), features)
     with_face = [picture for picture, has_face in zip(pictures, found, strict=True) if has_face]
     faces = to_tensor(aligned_faces(with_face, landmarks[found], description.size))
     each = network.backbone(faces.to(classifier.device))
     mask = torch.ones(1, len(with_face), dtype=torch.bool, device=classifier.device)
     logits = network.classify(each[None], mask)[0]
     features[found] = each.cpu().numpy()
-    return Reading(logits.double().softmax(dim=0).cpu().numpy(), features, tuple(chosen))
+    return Reading(logits.double().softmax(dim=0).cpu().numpy(), features)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ published backbone in the weights folder. Trained on split `train`; a test on ot
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -29,7 +29,7 @@ from affekt.metrics.emotion.network import (
     load_backbone,
     save_classifier,
 )
-from affekt.metrics.emotion.score import Accuracy, accuracy, classify_clips
+from affekt.metrics.emotion.score import classify_clips, count_correct
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
@@ -83,8 +83,8 @@ def train(cfg: Config) -> None:
         right = (logits.argmax(dim=1) == batch["label"]).float().mean()
         run.log(classification=loss, clip_accuracy=right, total=loss, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
-            rate = truth_accuracy(model, cfg, corpus, val_set).rate
-            run.log_now(held_out_accuracy=rate)
+            correct = truth_correct(model, cfg, corpus, val_set)
+            run.log_now(held_out_accuracy=correct / len(val_set))
 
     # Export with sizes and accuracies
     path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, val_set))
@@ -106,23 +106,20 @@ def describe(cfg: Config, corpus: Corpus) -> Description:
 
 def finished(model: Fan, cfg: Config, corpus: Corpus, clips: Sequence[Clip]) -> Description:
     """Return the description with the accuracy on the truth, where there is any to measure."""
-    described = vars(describe(cfg, corpus))
+    description = describe(cfg, corpus)
     if not clips:
-        return Description(**described)
-    truth = truth_accuracy(model, cfg, corpus, clips)
-    measured = {
-        "truth_split": cfg.val.split,
-        "truth_clips": truth.clips,
-        "truth_correct": truth.correct,
-    }
-    return Description(**(described | measured))
+        return description
+    correct = truth_correct(model, cfg, corpus, clips)
+    return replace(
+        description, truth_split=cfg.val.split, truth_clips=len(clips), truth_correct=correct
+    )
 
 
-def truth_accuracy(model: Fan, cfg: Config, corpus: Corpus, clips: Sequence[Clip]) -> Accuracy:
+def truth_correct(model: Fan, cfg: Config, corpus: Corpus, clips: Sequence[Clip]) -> int:
     """Return how many of these true clips the model classifies right; it stays in training mode."""
     device = next(model.parameters()).device
     classifier = Classifier(model.eval(), describe(cfg, corpus), device)
-    found = accuracy(*classify_clips(classifier, corpus, clips))
+    found = count_correct(*classify_clips(classifier, corpus, clips))
     model.train()
     return found
 

@@ -8,8 +8,16 @@ import pytest
 
 from affekt.media.faces.geometry import RIGID_TEMPLATE
 from affekt.media.faces.points import RIGID
+from affekt.media.video.flow import Dis, confident
 from affekt.media.video.video import read_video
-from affekt.metrics.temporal import flicker, jitter, loudness, opening_lag, true_motion, warp_errors
+from affekt.metrics.temporal import (
+    flicker,
+    jitter,
+    loudness,
+    opening_lag,
+    visible_motion,
+    warp_errors,
+)
 
 
 def texture(seed=0, size=(96, 128), blur=3.0):
@@ -37,7 +45,8 @@ def flickering(frames, levels=10):
 def test_the_flow_of_a_pan_is_found_and_the_truth_itself_has_nearly_no_error():
     truth = panning()
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in truth]
-    motion = true_motion(grey[0], grey[1])
+    back, forth = Dis()(grey[0], grey[1])
+    motion = visible_motion(grey[0], back, confident(back, forth))
     rows, columns = np.indices(grey[0].shape)
     inner = (slice(16, -16), slice(16, -16))
     assert np.abs(motion.x - (columns + 2))[inner].max() < 0.2
