@@ -46,7 +46,7 @@ MEAN_CODES = "emotion_codes.json"  # of evp.inference.emotion_codes; videos need
 
 @dataclass(frozen=True)
 class RowConfig:
-    """A row of the table beside the full method."""
+    """A row of the table other than the full method."""
 
     name: str
     config: Path  # of train_disentangle.py

@@ -3,14 +3,12 @@
 import json
 import logging
 import math
-import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 Scores = dict[str, float | None]  # metric: value; None: no value for this clip
-Place = tuple[str, str, str]  # clip, measure, key
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Cache:
     def __init__(self, path: Path) -> None:
         """Read what is there; a line that is damaged is left out, and measured again."""
         self.path = path
-        self._scores: dict[Place, dict[str, Scores]] = {}
+        self._scores: dict[tuple[str, str, str], dict[str, Scores]] = {}  # by clip, measure, key
         self._whole = True
         if path.is_file():
             self._read()
@@ -65,31 +63,14 @@ class Cache:
         text = self.path.read_text(encoding="utf-8", errors="replace")
         self._whole = text.endswith("\n") or not text
         bad = 0
-        for row in text.split("\n"):
-            if not row.strip():
-                continue
-            found = _parsed(row)
-            if found is None:
+        for line in filter(str.strip, text.split("\n")):
+            try:
+                found = json.loads(line)
+                values = [v for scores in found["rows"].values() for v in scores.values()]
+                if not all(value is None or math.isfinite(value) for value in values):
+                    raise ValueError
+                self._scores[found["clip"], found["measure"], found["key"]] = found["rows"]
+            except (ValueError, KeyError, TypeError, AttributeError):
                 bad += 1
-            else:
-                self._scores[found[0]] = found[1]
         if bad:
             log.warning("%s: %d damaged lines are left out and measured again", self.path, bad)
-
-
-def _parsed(line: str) -> tuple[Place, dict[str, Scores]] | None:
-    """Return what a line holds, or None if it is damaged."""
-    try:
-        found: tp.Any = json.loads(line)
-        place = (found["clip"], found["measure"], found["key"])
-        rows: dict[str, Scores] = found["rows"]
-        values = [value for scores in rows.values() for value in scores.values()]
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
-        return None
-    if not all(isinstance(part, str) for part in place):
-        return None
-    return (place, rows) if all(map(_is_figure, values)) else None
-
-
-def _is_figure(value: object) -> bool:
-    return value is None or (isinstance(value, (int, float)) and math.isfinite(value))

@@ -1,18 +1,8 @@
 """Control rows of every table: videos that are no method's, to compare every figure with.
 
-    truth                the truth against itself: the ends of every scale, and the sync, identity
-                         and emotion figures of a real video
-    truth re-encoded     the truth compressed again (H.264 crf 23): what a perfect method scores
-    truth one frame late the truth, each frame shown 40 ms later: the effect of a small lag
-    frozen first frame   the first frame of the truth, standing still: LVD rewards it
-    another speaker      somebody else's true video, started again if it is shorter: what any
-                         face is worth
-    mean face            the mean aligned landmarks of all truth clips, on the truth's head: LD
-                         rewards it
-    detector floor       the truth's landmarks, detected again in a visually lossless copy (crf 18,
-                         as generate.py writes): no result can measurably be nearer to the truth
-
-On real clips a frozen frame can have a better LVD than the truth shown 40 ms late.
+The truth against itself gives the ends of every scale, the truth re-encoded what a perfect method
+scores, the detector floor how near to the truth a result can measurably be. LVD rewards a frozen
+frame (on real clips it can beat the truth shown 40 ms late), LD the mean face.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -136,7 +136,6 @@ def measure_all(
     job: Job,
     cache: Cache,
     workers: int,
-    detector: Detector | None = None,
 ) -> Iterator[Outcome]:
     """Yield every clip's outcome, in any order; what was measured goes into the cache.
 
@@ -146,7 +145,6 @@ def measure_all(
         job: how.
         cache: of figures.
         workers: processes; 0: in this one.
-        detector: in place of the protocol's; needs workers = 0.
     """
     # Clips whose figures are all cached are done; of the others, what is missing
     left = []
@@ -161,7 +159,7 @@ def measure_all(
         else:
             yield Outcome(task, {})
     # The rest in worker processes
-    for outcome in parallel_map(_measure, left, workers, partial(_start, job, detector), _died):
+    for outcome in parallel_map(_measure, left, workers, partial(_start, job), _died):
         for name, rows in outcome.found.items():
             cache.add(outcome.task.pair.id, name, outcome.task.keys[name], rows)
         yield outcome
@@ -211,12 +209,12 @@ _finder: FaceFinder
 _measures: Sequence[Measure]
 
 
-def _start(job: Job, detector: Detector | None) -> None:
+def _start(job: Job) -> None:
     global _job, _finder, _measures
     cv2.setNumThreads(1)  # clips run side by side, by processes
     torch.set_num_threads(1)
     _job = job
-    detector = detector or LazyDetector(job.protocol.landmarks.detector, job.detector_device)
+    detector = LazyDetector(job.protocol.landmarks.detector, job.detector_device)
     _finder = FaceFinder(detector, job.cache / "faces")
     _measures = measures_of(job.protocol, job.networks, job.cache, detector)
 

@@ -79,7 +79,7 @@ class Measure(abc.ABC):
 class ShapeMeasure(Measure):
     """The clip's size and length, and the share of frames with a face on both sides."""
 
-    name: str = "form"  # as caches have it
+    name: str = "video_shape"
     identity: str = "1"
     rows: tuple[str, ...] = (RESULT,)
 

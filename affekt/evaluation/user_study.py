@@ -6,7 +6,7 @@
                 emotion: which of the eight does each silent clip show. 50 people took part.
     xu-table2   Xu et al. (CVPR 2023), supplement 2.2, Table 2: lip synchronisation, accuracy and
                 realness of the expression, quality, likeness to the source, 1 to 5. 15 people rated
-                50 videos of one speaker. The wanted emotion and the source stand beside the video,
+                50 videos of one speaker. The wanted emotion and the source stand next to the video,
                 since two of the questions are about them. (Real videos are shown too: ours.)
 
 A study is a folder: private/key.json holds method and clip of each video, public/ the form
@@ -54,7 +54,7 @@ class StudyProtocol:
     title: str
     questions: dict[str, str]  # key: text; answered by 1 (worst) to 5 (best)
     tasks: tuple[Task, ...]
-    reference: bool  # whether wanted emotion and source picture stand beside a video
+    reference: bool  # whether wanted emotion and source picture stand next to a video
     clips: int | None  # of each speaker and emotion; None: all there are
 
 

@@ -111,7 +111,7 @@ def measure_runs(runs: Path, corpus: Corpus, clips: int) -> Results:
     """Return every figure of EAMM's demo.
 
     mouth_r is the median over neutral clips, from A2FD alone, and emotional ones, with the
-    displacement; both medians stand beside it.
+    displacement; both medians stand next to it.
     """
     fomm, a2fd = load_fomm(runs / "fomm"), load_a2fd(runs / "a2fd")
     model, description = load_displacement(runs / "displacement")

@@ -84,7 +84,7 @@ def scores_of(results: Path) -> Path:
 
 
 def evp_manifest(out: Path) -> Path:
-    """Return the manifest of EVP's Table 1 in a demo's folder; videos and scores lie beside it."""
+    """Return the manifest of EVP's Table 1 in a demo's folder; videos and scores lie next to it."""
     return out / "evaluation" / "evp.csv"
 
 
@@ -238,7 +238,7 @@ def _eamm_results(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
 
 @dataclass(frozen=True)
 class FullDemo:
-    """What is trained and measured beside the two demos."""
+    """What is trained and measured in addition to the two demos."""
 
     metric_configs: Path = Path("configs/demo/metrics")  # a YAML file for each metric network
     ablation: Path = Path("configs/demo/ablation.yaml")
@@ -271,7 +271,7 @@ def full_plan(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
 
 
 def eamm_manifest(out: Path, name: str) -> Path:
-    """Return the manifest of EAMM's table on `name`; videos and scores lie beside it."""
+    """Return the manifest of EAMM's table on `name`; videos and scores lie next to it."""
     return out / name / "clips.csv"
 
 

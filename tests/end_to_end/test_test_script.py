@@ -338,7 +338,7 @@ def test_what_changes_is_measured_anew(script, folders, monkeypatch):
     )
     write_video(folders / "results/a_010.mp4", draw(mouth(7), 1))
     run(script, folders)
-    assert measured == [("a_010", {"form", "landmarks", "pictures"})]
+    assert measured == [("a_010", {"video_shape", "landmarks", "pictures"})]
     measured.clear()
     run(script, folders, "landmarks.convention=atvg")
     assert len(measured) == 3

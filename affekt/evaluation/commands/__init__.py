@@ -3,7 +3,7 @@
 import argparse
 import typing as tp
 
-BAD_INPUT, LOW_COVERAGE, WRONG_WEIGHTS = 2, 3, 4  # exit codes beside 0
+BAD_INPUT, LOW_COVERAGE, WRONG_WEIGHTS = 2, 3, 4  # exit codes other than 0
 
 
 class Command(tp.Protocol):

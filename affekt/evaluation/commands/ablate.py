@@ -314,7 +314,9 @@ def markdown(paper: PaperTable, ablation: Ablation) -> str:
     # Rows less the full method, and their rank correlation with the paper's.
     lines = {name: [name] for name in (*ablation.rows, "rank correlation") if name != FULL}
     for metric in [column.metric for column in columns]:
-        printed = {name: row[metric] for name, row in paper.beside_ours().items() if metric in row}
+        printed = {
+            name: row[metric] for name, row in paper.by_ablation_row().items() if metric in row
+        }
         for name in lines.keys() & ablation.rows.keys():
             found = difference(ablation.rows, name, metric)
             text = f"{found.value:+.3f}"

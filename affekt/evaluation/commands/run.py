@@ -1,25 +1,39 @@
-"""`test.py run`: measure videos against the truth, and print the tables."""
+"""`test.py run`: measure videos against the truth, and print the tables.
+
+scores.jsonl     a line a clip, row (result, truth or control) and metric
+evaluation.json  protocol, detector, weights and coverage behind the scores, what failed, what is
+                 not available and why, FID and KID of every row
+cache.jsonl      every score that was ever measured here, so that a second run is instant
+"""
 
 import argparse
 import sys
+import typing as tp
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from affekt.evaluation.cache import Cache, Line
 from affekt.evaluation.commands import LOW_COVERAGE
-from affekt.evaluation.measure import Job, Outcome
-from affekt.evaluation.networks import choose_networks
-from affekt.evaluation.pairing import Pairing, find_pairs
+from affekt.evaluation.controls import MEAN_FACE, RESULT, mean_faces
+from affekt.evaluation.measure import Job, LazyDetector, Outcome, Task, measure_all, plan
+from affekt.evaluation.measures import LandmarkMeasure, ShapeMeasure
+from affekt.evaluation.networks import choose_networks, distributions, measures_of
+from affekt.evaluation.pairing import ClipPair, Pairing, find_pairs
 from affekt.evaluation.protocol import MeasureName, Protocol, load_protocol
-from affekt.evaluation.run import EvaluationRun, run_evaluation
 from affekt.evaluation.tables.build import NoFiguresError, build_table
-from affekt.evaluation.tables.evaluations import load_evaluation
+from affekt.evaluation.tables.evaluations import SCHEMA, load_evaluation
 from affekt.evaluation.tables.papers import load_paper
 from affekt.evaluation.tables.table import FORMATS, render
-from affekt.runtime.files import write_text
+from affekt.evaluation.video import FaceFinder, opened
+from affekt.runtime.files import write_json, write_jsonl, write_text
+from affekt.runtime.provenance import versions
 from affekt.runtime.run import pick_device
+
+Record = dict[str, tp.Any]
 
 HELP = "measure videos against the truth"
 DESCRIPTION = """Measure videos against the truth, clip by clip, and print the papers' tables.
@@ -64,7 +78,7 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     add("--min-coverage", type=float, help="share; default: the protocol's")
     # How they are measured.
     add("--workers", type=int, default=0, help="processes (default: this one)")
-    add("--cache", type=Path, help="folder of found faces; default: cache/ beside --out")
+    add("--cache", type=Path, help="folder of found faces; default: cache/ next to --out")
     add("--emotion-classifier", type=Path, metavar="RUN", help="of affekt.metrics.emotion.train")
     add("--syncnet", type=Path, metavar="RUN",
         help="of affekt.metrics.sync.train; default: the public one")  # fmt: skip
@@ -95,19 +109,12 @@ def measured(
     job = Job(protocol, networks, faces, controls, args.detector_device)
     if args.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: args.limit], missing=[], extra=[])
-    # Measure, with a progress bar that names the clip.
-    with tqdm(total=len(pairing.pairs), desc="measure", unit="clip") as bar:
-
-        def advance(outcome: Outcome) -> None:
-            bar.set_postfix_str(outcome.task.pair.id, refresh=False)
-            bar.update()
-
-        evaluation = run_evaluation(pairing, job, args.out, name, args.workers, advance)
+    record = run_evaluation(pairing, job, args.out, name, args.workers)
     # What has no figures, the tables, and how much was covered.
-    report_problems(pairing, evaluation)
+    report_problems(record)
     print_tables(args.out, protocol.tables)
     wanted = protocol.min_coverage if args.min_coverage is None else args.min_coverage
-    clips, frames = evaluation.record["clip_coverage"], evaluation.record["frame_coverage"]
+    clips, frames = record["clip_coverage"], record["frame_coverage"]
     _warn(f"coverage: {clips:.1%} of the clips, {frames:.1%} of their frames")
     if min(clips, frames) >= wanted:
         return 0
@@ -130,13 +137,13 @@ def check_options(args: argparse.Namespace) -> None:
         raise OSError(f"--out {args.out} cannot be written: {error.strerror or error}") from None
 
 
-def report_problems(pairing: Pairing, evaluation: EvaluationRun) -> None:
+def report_problems(record: Record) -> None:
     """Print which clips have no figures, and why."""
-    for outcome in evaluation.failed:
-        _warn(f"not measured: {outcome.task.pair.id}: {outcome.message}")
-    for metric, clips in evaluation.record["without"].items():
+    for failed in record["failed"]:
+        _warn(f"not measured: {failed['id']}: {failed['message']}")
+    for metric, clips in record["without"].items():
         _warn(f"no {metric} of {len(clips)} clips: {some(clips)}")
-    for title, clips in (("no result for", pairing.missing), ("no truth for", pairing.extra)):
+    for title, clips in (("no result for", record["missing"]), ("no truth for", record["extra"])):
         if clips:
             _warn(f"{title} {len(clips)} clips: {some(clips)}")
 
@@ -165,3 +172,140 @@ def some(names: list[str]) -> str:
 
 def _warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")
+
+
+def run_evaluation(pairing: Pairing, job: Job, out: Path, name: str, workers: int = 0) -> Record:
+    """Measure what is not cached yet of every clip, and write scores.jsonl and evaluation.json.
+
+    Args:
+        pairing: the clips.
+        job: how they are measured.
+        out: the evaluation's folder.
+        name: of the method.
+        workers: processes; 0: in this one.
+
+    Returns:
+        What evaluation.json holds.
+
+    Raises:
+        ValueError: no clip could be measured.
+    """
+    # Face detection, measures and their cache
+    detector = LazyDetector(job.protocol.landmarks.detector, job.detector_device)
+    finder = FaceFinder(detector, job.cache / "faces")
+    measures = measures_of(job.protocol, job.networks, job.cache, detector)
+    cache = Cache(out / "cache.jsonl")
+    # What is cached is not measured again
+    planned = list(plan(pairing.pairs, pairing.truths, measures, job, finder))
+    tasks = [each for each in planned if isinstance(each, Task)]
+    failed = [each for each in planned if isinstance(each, Outcome)]
+    outcomes = measure_all(tasks, measures, job, cache, workers)
+    for outcome in tqdm(outcomes, "measure", len(tasks), unit="clip"):
+        failed += [outcome] if outcome.reason else []
+    # A clip counts only if all its measures succeeded
+    failed_ids = {outcome.task.pair.id for outcome in failed}
+    done = [task for task in tasks if task.pair.id not in failed_ids]
+    if not done:
+        raise ValueError(
+            f"none of the {len(pairing.pairs)} clips could be measured; the first: "
+            f"{failed[0].message}"
+        )
+    # All scores, and the controls over all clips together
+    lines = [line for task in done for name, key in task.keys.items()
+             for line in cache.lines(task.pair.id, name, key)]  # fmt: skip
+    if job.with_controls and "landmarks" in job.protocol.measures:
+        lines += _mean_face_lines(done, job, finder)
+    # evaluation.json, the summary, and scores.jsonl
+    record = _record(pairing, job, name, detector.version, lines, failed)
+    record["truths"] = {task.pair.id: task.truth for task in done}
+    record["distribution"] = distributions(lines, job.cache / "features")
+    write_jsonl(out / "scores.jsonl", _rows(lines, {task.pair.id: task.pair for task in done}))
+    write_json(out / "evaluation.json", record)
+    return record
+
+
+def _mean_face_lines(done: Sequence[Task], job: Job, finder: FaceFinder) -> list[Line]:
+    """Return the figures of the mean face, which needs every truth."""
+    measure = LandmarkMeasure(job.protocol.landmarks)
+    truths = [opened(task.pair.truth, finder).landmarks() for task in done]
+    if not any(np.isfinite(points).any() for points in truths):
+        return []
+    return [
+        Line(task.pair.id, measure.name, task.keys[measure.name], MEAN_FACE, metric, value)
+        for task, face, truth in zip(done, mean_faces(truths), truths, strict=True)
+        for metric, value in measure.between(face, truth).items()
+    ]
+
+
+def _rows(lines: Sequence[Line], pairs: dict[str, ClipPair]) -> list[Record]:
+    """Return the lines of scores.jsonl, in an order that does not depend on who was done first."""
+    scores = [line for line in lines if line.measure != ShapeMeasure.name]
+    return [
+        {
+            "clip": line.clip,
+            "speaker": pairs[line.clip].speaker,
+            "emotion": pairs[line.clip].emotion,
+            "row": line.row,
+            "metric": line.metric,
+            "value": line.value,
+            "key": line.key,
+        }
+        for line in sorted(scores, key=lambda line: (line.clip, line.row, line.metric))
+    ]
+
+
+def _record(
+    pairing: Pairing,
+    job: Job,
+    name: str,
+    detector: str,
+    lines: Sequence[Line],
+    failed: Sequence[Outcome],
+) -> Record:
+    # Number of frames, share with a face, and size of each measured clip
+    shapes: dict[str, dict[str, float]] = {}
+    for line in lines:
+        if line.measure == ShapeMeasure.name and line.value is not None:
+            shapes.setdefault(line.clip, {})[line.metric] = line.value
+    frames = [clip["frames"] for clip in shapes.values()]
+    covered = np.average([clip["covered"] for clip in shapes.values()], weights=frames)
+    sizes = {(int(clip["width"]), int(clip["height"])) for clip in shapes.values()}
+    wanted = len(pairing.pairs) + len(pairing.missing)
+    # What was measured with what, on which clips, and what is missing
+    protocol = job.protocol
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "protocol": {"id": protocol.id, "version": protocol.version, "hash": protocol.hash},
+        "tables": list(protocol.tables),
+        "convention": protocol.landmarks.convention,
+        "view": protocol.landmarks.view,
+        "detector": detector,
+        "weights": job.networks.checksums,
+        "trained_here": job.networks.trained_here,
+        "versions": versions(),
+        "sizes": [f"{width} x {height}" for width, height in sorted(sizes)],
+        "clips": len(shapes),
+        "speakers": sorted({pair.speaker for pair in pairing.pairs if pair.speaker}),
+        "frames": int(sum(frames)),
+        "clip_coverage": len(shapes) / wanted,
+        "frame_coverage": float(covered),
+        "missing": pairing.missing,
+        "extra": pairing.extra,
+        "failed": [
+            {"id": each.task.pair.id, "reason": each.reason, "message": each.message}
+            for each in failed
+        ],
+        "unavailable": job.networks.unavailable,
+        "without": _without(lines),
+        "papers_own": protocol.papers_own,
+    }
+
+
+def _without(lines: Sequence[Line]) -> dict[str, list[str]]:
+    """Return, for each metric, the clips whose result has no figure: no face, sound or label."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.row == RESULT and line.value is None:
+            found.setdefault(line.metric, []).append(line.clip)
+    return {metric: sorted(clips) for metric, clips in sorted(found.items())}

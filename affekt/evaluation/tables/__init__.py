@@ -1,1 +1,1 @@
-"""The papers' tables: what they print, ours beside it, in every format."""
+"""The papers' tables: what they print, ours next to it, in every format."""

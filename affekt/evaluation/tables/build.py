@@ -1,8 +1,8 @@
 """Build a paper's table: our results with intervals, the control rows, the printed figures.
 
 A result's first row is the mean over clips, the second the mean of the emotions' means; on request
-there is a row per emotion. An evaluation that bears the name of a row of the paper stands beside
-that row, any other beside the paper's own method.
+there is a row per emotion. An evaluation that bears the name of a row of the paper is compared with
+that row, any other with the paper's own method.
 """
 
 import re
@@ -38,7 +38,7 @@ OF_COLUMNS = {  # metric: what is to be known of its column
 OF_PRINTED = {
     "printed_psnr": "PSNR is the true one. The PSNR that these papers print lies 8 dB above it at "
     "the same SSIM and just above 27.9 dB, the least that squared grey differences wrapping at 8 "
-    "bits can score; it is probably that figure, so it stands beside PSNR u8-wrap alone.",
+    "bits can score; it is probably that figure, so it is compared with PSNR u8-wrap alone.",
     "efd_proxy": "EFD is not defined in the material at hand. EFD proxy is 1 - cosine between "
     "features of an emotion network, and no figure of it compares with the printed one.",
 }
@@ -85,7 +85,7 @@ def build_table(
     marked, rows = marked_cells(paper, evaluations), []
     for evaluation, letter in zip(measured, LETTERS, strict=False):
         label, letter = _label(evaluation.name, evaluation, mixed), letter * (len(measured) > 1)
-        cells = _beside_print(paper, evaluation, marked[evaluation.name])
+        cells = _with_print(paper, evaluation, marked[evaluation.name])
         rows.append(TableRow(label, "result", cells, evaluation.name, letter))
         rows += _part_rows(paper, evaluation, label, per_emotion)
     # The controls and the paper's rows.
@@ -103,12 +103,12 @@ def build_ablation(paper: PaperTable, ablation: Ablation) -> Table:
     """
     if paper.layout != "ablation":
         raise ValueError(f"{paper.id} is made from evaluations (test.py run), not an ablation")
-    beside = {row.ours: row.name for row in paper.rows}
+    printed_names = {row.ours: row.name for row in paper.rows}
     shown = [column.metric for column in paper.columns]
     rows = []
     for name, figures in ablation.rows.items():
         cells = {key: over_seeds(figures[key]) for key in shown if key in figures}
-        cells = _beside(paper, cells, beside[name]) if name in beside else cells
+        cells = _with_figures(paper, cells, printed_names[name]) if name in printed_names else cells
         rows.append(TableRow(name, "result", cells))
     printed = _paper_rows(paper, rows, "the ablation has no")
     for name, scores in ablation.controls.items():
@@ -146,21 +146,21 @@ def _paper_rows(paper: PaperTable, ours: Sequence[TableRow], missing: str) -> li
     ]
 
 
-def _beside(paper: PaperTable, cells: Mapping[str, Cell], name: str) -> dict[str, Cell]:
-    """Put the figures of the paper's row `name` beside those of ours."""
+def _with_figures(paper: PaperTable, cells: Mapping[str, Cell], name: str) -> dict[str, Cell]:
+    """Add the figures of the paper's row `name` to those of ours."""
     printed = paper.figures(name)
     facing = {each.metric: each.counterpart or each.metric for each in paper.columns}
     return {key: replace(cell, paper=printed.get(facing[key])) for key, cell in cells.items()}
 
 
-def _beside_print(
+def _with_print(
     paper: PaperTable, evaluation: Evaluation, cells: dict[str, Cell]
 ) -> dict[str, Cell]:
-    """Put the paper's figures beside a result's, where the two compare."""
+    """Add the paper's figures to a result's, where the two compare."""
     if not evaluation.record.get("papers_own", True):  # another protocol than the paper's
         return cells
     own = [row.name for row in paper.rows if row.name == evaluation.name] or [paper.own]
-    cells = _beside(paper, cells, own[0])
+    cells = _with_figures(paper, cells, own[0])
     # SyncNet's distances have the unit of its own embeddings, so those of a network that was
     # trained here do not compare with printed ones. An emotion accuracy is a share with any
     # classifier, and every paper trains its own.
@@ -196,7 +196,7 @@ def _controls(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool)
                 continue
             seen.append((control, evaluation.protocol, cells))
             if control == TRUTH and paper.truth is not None:
-                cells = _beside(paper, cells, paper.truth)
+                cells = _with_figures(paper, cells, paper.truth)
             name = control if number == 0 else f"{control} ({evaluation.name})"
             rows.append(TableRow(_label(name, evaluation, mixed), "control", cells))
     return rows
@@ -227,12 +227,7 @@ def notes_of(
     # What is missing, and what each evaluation was measured with.
     notes += _missing_emotions(paper, evaluations)
     notes += _unavailable(paper, evaluations, shown)
-    notes += [_of_evaluation(evaluation) for evaluation in evaluations]
-    return notes + [
-        f"{evaluation.name}: {note}"
-        for evaluation in evaluations
-        for note in evaluation.record.get("notes") or []
-    ]
+    return notes + [_of_evaluation(evaluation) for evaluation in evaluations]
 
 
 def ablation_notes(paper: PaperTable, rows: Sequence[TableRow]) -> list[str]:
@@ -330,7 +325,7 @@ def _of_evaluation(evaluation: Evaluation) -> str:
     if record.get("convention"):
         text += f", landmarks by {record['convention']} in the {record['view']} view"
     if not record.get("papers_own", True):
-        text += ", which is not the paper's: no printed figure stands beside ours"
+        text += ", which is not the paper's: no printed figure is compared with ours"
     trained = record.get("trained_here") or []
     if trained:
         text += f"; networks trained here: {', '.join(sorted(trained))}"

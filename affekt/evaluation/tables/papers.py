@@ -1,6 +1,5 @@
 """The figures that papers print, of papers.yaml: reference values, never targets."""
 
-import math
 import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ class PaperColumn:
     Attributes:
         decimals: of our figures; `printed_decimals` of the paper's, None: as many.
         printed: the paper has this column; false for one that only we have.
-        beside: the printed column that ours stands beside; None: this one, if it is printed.
+        compare_with: the printed column that ours is compared with; None: this one, if printed.
         protocol_known: the paper says all that is needed to compute it again.
     """
 
@@ -29,13 +28,13 @@ class PaperColumn:
     decimals: int
     printed: bool = True
     printed_decimals: int | None = None
-    beside: str | None = None
+    compare_with: str | None = None
     protocol_known: bool = False
 
     @property
     def counterpart(self) -> str | None:
-        """The printed column that a figure of ours in this column stands beside."""
-        return self.beside or (self.metric if self.printed else None)
+        """The printed column that a figure of ours in this column is compared with."""
+        return self.compare_with or (self.metric if self.printed else None)
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class PaperRow:
 
     name: str
     values: tuple[float | None, ...]
-    ours: str | None = None  # the row of our ablation that stands beside it
+    ours: str | None = None  # the row of our ablation that is compared with it
 
 
 @dataclass(frozen=True)
@@ -71,25 +70,20 @@ class PaperTable:
 
     def __post_init__(self) -> None:
         printed = [column.metric for column in self.columns if column.printed]
-        _distinct([column.metric for column in self.columns], f"{self.id}: the column")
-        _distinct([row.name for row in self.rows], f"{self.id}: the row")
         # Each row has the figures of the printed columns.
         for row in self.rows:
             if len(row.values) != len(printed):
                 found = f"{self.id}: the row {row.name!r} has {len(row.values)} values"
                 raise ValueError(f"{found}, wanted {len(printed)}: {', '.join(printed)}")
-            if not all(value is None or math.isfinite(value) for value in row.values):
-                raise ValueError(f"{self.id}: the row {row.name!r} holds a value that is no number")
         # Rows and columns that are named are there.
         rows = [row.name for row in self.rows]
         for name in (self.own, self.truth):
             if name is not None and name not in rows:
                 raise ValueError(f"{self.id}: no row {name!r}; there are {', '.join(rows)}")
         for column in self.columns:
-            if column.beside is not None and column.beside not in printed:
-                raise ValueError(f"{self.id}: {column.metric} beside {column.beside!r}, no column")
-        if (self.layout == "emotions") != (self.metric is not None):
-            raise ValueError(f"{self.id}: a table by emotion, and no other, names its metric")
+            if column.compare_with not in (None, *printed):
+                named = f"{column.metric} is compared with {column.compare_with!r}"
+                raise ValueError(f"{self.id}: {named}, which is no printed column")
 
     def figures(self, name: str) -> dict[str, float]:
         """Return the known figures of the row `name` by column, and the ratio of accuracies."""
@@ -101,14 +95,14 @@ class PaperTable:
             known[RATIO] = known[ACCURACY] / known[TRUTHS_ACCURACY]
         return known
 
-    def beside_ours(self) -> dict[str, dict[str, float]]:
-        """Return the figures of each row by the name of our ablation's row beside it."""
+    def by_ablation_row(self) -> dict[str, dict[str, float]]:
+        """Return the figures of each row by the name of our ablation's row."""
         return {row.ours: self.figures(row.name) for row in self.rows if row.ours is not None}
 
     def has_dagger(self, column: PaperColumn) -> bool:
-        """Return whether a column holds, or stands beside, figures of an unpublished protocol."""
-        beside_print = column.counterpart is not None or self.layout == "accuracy"
-        return beside_print and not column.protocol_known
+        """Return whether a column holds, or is compared with, figures of an unpublished protocol."""
+        compared = column.counterpart is not None or self.layout == "accuracy"
+        return compared and not column.protocol_known
 
 
 @dataclass(frozen=True)
@@ -116,9 +110,6 @@ class Papers:
     """Every table of papers.yaml."""
 
     tables: tuple[PaperTable, ...]
-
-    def __post_init__(self) -> None:
-        _distinct([table.id for table in self.tables], "the table")
 
 
 def load_papers(path: Path = PRINTED) -> dict[str, PaperTable]:
@@ -136,9 +127,3 @@ def load_paper(name: str) -> PaperTable:
     if name not in papers:
         raise ValueError(f"no table {name!r}; known: {', '.join(papers)}")
     return papers[name]
-
-
-def _distinct(names: list[str], what: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{what} {twice[0]!r} is there twice")

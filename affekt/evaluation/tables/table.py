@@ -47,7 +47,7 @@ class Cell:
         by_speaker: its interval if other speakers had been drawn; None below five speakers.
         deviation: sample standard deviation over seeds, in an ablation.
         count: how many clips, or seeds, it is the mean of.
-        paper: the paper's figure that stands beside it.
+        paper: the paper's figure that it is compared with.
         better_than: evaluations that it is significantly better than.
         best: it is better than every other evaluation of the table, in a column without a dagger.
     """

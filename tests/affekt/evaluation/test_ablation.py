@@ -26,7 +26,7 @@ from tests.corpora.spoken_corpus import make_corpus
 from train_disentangle import Config as DisentangleConfig
 
 PAPER = load_papers()[TABLE]
-TABLE_2 = PAPER.beside_ours()
+TABLE_2 = PAPER.by_ablation_row()
 ROOT = Path(__file__).parents[3]
 ROW = RowConfig("no_con", Path("no_con.yaml"), "loss.content")
 SETTINGS = {"run.out": "a", "run.seed": 0, "run.steps": 5, "loss.content": 1.0, "optim.lr": 0.1}

@@ -343,7 +343,6 @@ def test_notes_say_what_the_figures_stand_on(evaluation):
         unavailable={"lse_c": "weights: syncnet_v2.model; put it into weights/", "csim": "arcface"},
         failed=[{"id": "x", "reason": "no face", "message": "no face"}],
         missing=["y", "z"],
-        notes=["the wind blew"],
     )
     notes = "\n".join(build_table(PAPERS["eamm-table1-mead"], [made]).notes)
     for wanted in (
@@ -352,7 +351,6 @@ def test_notes_say_what_the_figures_stand_on(evaluation):
         "1 failed; 2 without a result; weights syncnet abababababab; versions torch 2.13.",
         "n/a, Sync (ours): weights: syncnet_v2.model; put it into weights/",
         "n/a, not among what was measured: F-LMD, SSIM, PSNR, PSNR u8-wrap, FID, KID, LSE-D.",
-        "ours: the wind blew",
         "frozen first frame: the truth's first frame, standing still",
         "as a third party's notes give it",
     ):
