@@ -100,7 +100,7 @@ class PaperTable:
         return {row.ours: self.figures(row.name) for row in self.rows if row.ours is not None}
 
     def has_dagger(self, column: PaperColumn) -> bool:
-        """Return whether a column holds, or is compared with, figures of an unpublished protocol."""
+        """Return whether a column's figures, or those it is compared with, lack a protocol."""
         compared = column.counterpart is not None or self.layout == "accuracy"
         return compared and not column.protocol_known
 
