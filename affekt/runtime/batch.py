@@ -37,20 +37,20 @@ class Fingerprints:
 
     def of(self, job: Any) -> str:
         """Return the fingerprint of a dataclass of settings and paths, 64 hexadecimal digits."""
-        text = json.dumps([type(job).__name__, self._plain(job)], sort_keys=True)
+
+        def settings(items: list[tuple[str, Any]]) -> dict[str, Any]:
+            return {name: value for name, value in items if name not in WITHOUT_EFFECT}
+
+        values = dataclasses.asdict(job, dict_factory=settings)
+        text = json.dumps([type(job).__name__, values], default=self._plain, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _plain(self, value: Any) -> Any:
-        if isinstance(value, Path):
-            if value not in self._contents:
-                self._contents[value] = _contents(value)
-            return self._contents[value]
-        if dataclasses.is_dataclass(value):
-            names = [field.name for field in dataclasses.fields(value)]
-            return {n: self._plain(getattr(value, n)) for n in names if n not in WITHOUT_EFFECT}
         if isinstance(value, frozenset):
             return sorted(value)
-        return [self._plain(each) for each in value] if isinstance(value, tuple) else value
+        if value not in self._contents:
+            self._contents[value] = _contents(value)
+        return self._contents[value]
 
 
 class ResultFolder:

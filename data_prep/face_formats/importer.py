@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 
-from affekt.arrays import Array
 from affekt.media.face3d.model import FaceModel, canonical, check_orientation, save_face_model
 from affekt.media.faces import points
 from affekt.runtime.command import CommandParser, user_errors
@@ -77,28 +76,24 @@ def import_face_model(config: ImportConfig) -> FaceModel:
     given = read_landmarks(config.landmarks) if config.landmarks else {}
     source = f"{basis.name} in {config.source}"
     vertices = landmark_vertices(basis.landmarks | given, len(basis.mean), source)
-    model = landmark_model(basis, vertices)
-    check_orientation(model.mean, config.source)
-    save_face_model(model, config.out)
-    return model
-
-
-def landmark_model(basis: Basis, vertices: Array) -> FaceModel:
-    """Return the rows `vertices` (68,) of a basis in the project's axes, unit and gauge."""
     identity, expression = (
         (modes[:, vertices] * TO_IMAGE).astype(np.float64)
         for modes in (basis.identity, basis.expression)
     )
-    model = FaceModel(
-        (basis.mean[vertices] * TO_IMAGE).astype(np.float64),
-        identity,
-        expression,
-        basis.identity_std,
-        basis.expression_std,
-        basis.expression_range,
-        f"{basis.name} {len(identity)}+{len(expression)}",
+    model = canonical(
+        FaceModel(
+            (basis.mean[vertices] * TO_IMAGE).astype(np.float64),
+            identity,
+            expression,
+            basis.identity_std,
+            basis.expression_std,
+            basis.expression_range,
+            f"{basis.name} {len(identity)}+{len(expression)}",
+        )
     )
-    return canonical(model)
+    check_orientation(model.mean, config.source)
+    save_face_model(model, config.out)
+    return model
 
 
 def main(argv: Sequence[str]) -> int:

@@ -9,9 +9,9 @@ from scipy.spatial.transform import Rotation
 from affekt.media.audio.reader import read_audio
 from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.detector import make_detector
-from affekt.media.faces.points import EMOTION, GROUPS, eye_opening, mouth_opening
+from affekt.media.faces.points import EMOTION, GROUPS, mouth_opening
 from affekt.media.video.video import probe, read_frames
-from data_prep.mini import acting, clip, raster
+from data_prep.mini import clip, raster
 from data_prep.mini.clip import ClipName, Settings
 from data_prep.mini.head.head import make_head
 from data_prep.mini.head.mesh import SKULL
@@ -34,6 +34,12 @@ def level_of(emotion):
 
 def name_of(emotion="neutral", view="front", number=1, speaker=0, level=None):
     return ClipName(speaker, view, emotion, level or level_of(emotion), number)
+
+
+def eye_opening(landmarks):
+    """The mean gap between the lids of both eyes, (...)."""
+    upper, lower = landmarks[..., (37, 38, 43, 44), :], landmarks[..., (41, 40, 47, 46), :]
+    return np.linalg.norm(lower - upper, axis=-1).mean(axis=-1)
 
 
 @pytest.fixture(scope="module")
@@ -367,7 +373,7 @@ def test_eyes_close_in_a_blink():
     opened, closed = eye_opening(head.landmarks(head.vertices(strengths)))
     assert closed < 0.25 * opened
     sounds = [Phoneme("", 0, 20.0)]
-    track = acting.act(sounds, 500, "neutral", 0.0, np.random.default_rng(0))
+    track = clip.act(sounds, 500, "neutral", 0.0, np.random.default_rng(0))
     blinks = track[:, EXPRESSION_INDEX["blink"]] > 0.9
     assert 3 <= (np.diff(blinks.astype(int)) == 1).sum() <= 16
 
@@ -380,7 +386,7 @@ def angles(view, numbers=range(1, 9), speakers=range(3)):
     found = []
     for speaker, number in itertools.product(speakers, numbers):
         times = visemes.frame_times(100)
-        turn = clip.acting.calm_turns if view == "front" else clip.acting.lively_turns
+        turn = clip.calm_turns if view == "front" else clip.lively_turns
         random = name_of(view=view, number=number, speaker=speaker).random(0, "head")
         found.append(Rotation.from_rotvec(turn(times, random)[0]).as_euler("yxz", degrees=True))
     return np.array(found)

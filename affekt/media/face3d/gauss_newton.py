@@ -226,7 +226,14 @@ def _step(problem: Problem, state: State, factors: _Factors) -> State:
     steps = [
         -chunk.factor.swapaxes(1, 2) @ y for (_, chunk), y in zip(parts, whitened, strict=True)
     ]
-    return moved_by(state, towards, np.concatenate(steps)[:, :, 0])
+    step = np.concatenate(steps)[:, :, 0]
+    return State(
+        state.identity + towards,
+        state.expression + step[:, POSE:],
+        geometry.rotation_matrix(step[:, :3]) @ state.rotation,
+        state.log_scale + step[:, 3],
+        state.translation + step[:, 4:6],
+    )
 
 
 def _gradients(problem: Problem, state: State) -> tuple[Array, Array]:
@@ -276,17 +283,6 @@ def _inverse_cholesky(normal: Array) -> Array:
     for index, lower in enumerate(factor):
         factor[index] = dtrtri(lower.T, lower=0)[0].T  # LAPACK reads columns first
     return factor
-
-
-def moved_by(state: State, towards: Array, step: Array) -> State:
-    """Return the state moved by `towards` (K,) and by `step` (T, P)."""
-    return State(
-        state.identity + towards,
-        state.expression + step[:, POSE:],
-        geometry.rotation_matrix(step[:, :3]) @ state.rotation,
-        state.log_scale + step[:, 3],
-        state.translation + step[:, 4:6],
-    )
 
 
 def chunks_of(total: int) -> list[slice]:

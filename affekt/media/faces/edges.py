@@ -101,7 +101,7 @@ def guidance_map(
     _draw(lines, curves)
     if form == "plain":
         return lines[None]
-    return np.concatenate([_part_distances(curves, size, scheme), lines[None]])
+    return np.concatenate([part_distances(curves, size, scheme), lines[None]])
 
 
 def background_edges(frame: Image) -> Image:
@@ -151,15 +151,11 @@ def sketch(landmarks: Points, size: tuple[int, int], scheme: Scheme = IBUG68) ->
     return canvas
 
 
-def part_distances(landmarks: Points, size: tuple[int, int], scheme: Scheme = IBUG68) -> Image:
+def part_distances(curves_PS2: Points, size: tuple[int, int], scheme: Scheme = IBUG68) -> Image:
     """Return the L1 distance to every part of the sketch, (14, H, W) uint8, in units of 3 pixels.
 
-    255 means 765 pixels and more, as in the release.
+    255 means 765 pixels and more, as in the release. The curves are those of `curve_points`.
     """
-    return _part_distances(curve_points(landmarks, scheme), size, scheme)
-
-
-def _part_distances(curves_PS2: Points, size: tuple[int, int], scheme: Scheme) -> Image:
     _, owner = _cut(scheme.name)
     parts = np.zeros((len(PARTS), size[1], size[0]), np.uint8)
     for part, canvas in enumerate(parts):

@@ -54,9 +54,3 @@ def mouth_opening(landmarks: Array) -> Array:
     """Return the mean gap between the inner lips, (...), in the landmarks' unit."""
     upper, lower = landmarks[..., (61, 62, 63), :], landmarks[..., (67, 66, 65), :]
     return np.linalg.norm(lower - upper, axis=-1).mean(axis=-1)
-
-
-def eye_opening(landmarks: Array) -> Array:
-    """Return the mean gap between the lids of both eyes, (...), in the landmarks' unit."""
-    upper, lower = landmarks[..., (37, 38, 43, 44), :], landmarks[..., (41, 40, 47, 46), :]
-    return np.linalg.norm(lower - upper, axis=-1).mean(axis=-1)

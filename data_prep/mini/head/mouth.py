@@ -43,12 +43,6 @@ def _borders() -> tuple[Array, Array]:
     return outer, np.stack([x, slit], axis=-1)
 
 
-def lip_side() -> Array:
-    """-1 for the columns of the upper lip, +1 for those of the lower, 0 at the corners."""
-    u, side = lip_columns()
-    return side * (1 - np.abs(u) ** 2.4) ** 0.75
-
-
 def lips() -> tuple[Part, slice]:
     """The lip patch, and the slice of its points that are its outer border."""
     outer, slit = _borders()
@@ -68,7 +62,8 @@ def lips() -> tuple[Part, slice]:
         paints.append(solid(COLUMNS, "inner_lip"))
     points = np.concatenate(rows)
     count = len(RINGS) + len(INSIDE)
-    jaw = np.tile(0.5 + 0.5 * lip_side(), count)
+    lip_side = side * (1 - np.abs(u) ** 2.4) ** 0.75  # -1 upper, +1 lower lip, 0 at the corners
+    jaw = np.tile(0.5 + 0.5 * lip_side, count)
     outer_jaw = jaw_weight(points[:COLUMNS, 0], points[:COLUMNS, 1])
     jaw[:COLUMNS] = 0.5 * (jaw[:COLUMNS] + outer_jaw)
     part = Part(points, grid(count, COLUMNS, closed=True), np.concatenate(paints), jaw, soft=True)

@@ -153,7 +153,12 @@ def _make_up(points: Array) -> Array:
 def torso(collar: float, neck_width: float) -> list[Part]:
     """Neck (skin) and shirt, which stay with the body; the neck's top turns with the head."""
     theta, row = np.meshgrid(np.linspace(-np.pi, np.pi, 49), np.linspace(0, 1, 40))
-    narrow = _narrowed(TORSO, neck_width)
+    narrow = Outline(
+        tuple(
+            (y, width * (neck_width if y < 15 else 1.0), front, back)
+            for y, width, front, back in TORSO.rows
+        )
+    )
     points = narrow.point(theta.ravel(), row.ravel())
     follow = 1 - smoothstep(6.0, 15.0, points[:, 1])
     shadow = (1 - smoothstep(9.5, 14.0, points[:, 1])) * 0.65
@@ -165,14 +170,6 @@ def torso(collar: float, neck_width: float) -> list[Part]:
         follow=follow,
     )
     return [neck, _shirt(narrow, collar)]
-
-
-def _narrowed(outline: Outline, neck_width: float) -> Outline:
-    rows = [
-        (y, width * (neck_width if y < 15 else 1.0), front, back)
-        for y, width, front, back in outline.rows
-    ]
-    return Outline(tuple(rows))
 
 
 def _shirt(outline: Outline, collar: float) -> Part:

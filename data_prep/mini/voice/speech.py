@@ -144,7 +144,9 @@ def _speak(library: ctypes.CDLL, text: str, voice: str, prosody: Prosody, seed: 
         k = 0
         while list_[k].type != LIST_END:  # type: ignore[index]
             if list_[k].type == PHONEME:  # type: ignore[index]
-                events.append(_named(list_[k], rate))  # type: ignore[index]
+                event: _Event = list_[k]  # type: ignore[index]
+                name = bytes(event.name).split(b"\0")[0].decode("utf-8", "ignore")
+                events.append((name, event.sample / rate))
             k += 1
         return 0
 
@@ -161,11 +163,6 @@ def _speak(library: ctypes.CDLL, text: str, voice: str, prosody: Prosody, seed: 
         raise SpeechError(f"espeak-ng produced no sound for {text!r} with the voice {voice!r}")
     samples = np.concatenate(chunks).astype(np.float32) / 32768
     return Speech(samples, rate, _phonemes(events, len(samples) / rate))
-
-
-def _named(event: _Event, rate: int) -> tuple[str, float]:
-    name = bytes(event.name).split(b"\0")[0].decode("utf-8", "ignore")
-    return name, event.sample / rate
 
 
 def _phonemes(events: list[tuple[str, float]], seconds: float) -> tuple[Phoneme, ...]:

@@ -124,7 +124,7 @@ def test_the_forehead_is_two_thirds_of_the_jaw_high():
 
 def test_distance_maps_count_three_pixels_a_level():
     face = plain_face(256)
-    maps = edges.part_distances(face, (256, 256))
+    maps = edges.part_distances(edges.curve_points(face), (256, 256))
     for part, (_, indices) in enumerate(edges.PARTS):
         x, y = np.rint(face[indices[0]]).astype(int)
         assert maps[part, y, x] == 0  # on the line
@@ -135,7 +135,7 @@ def test_distance_maps_count_three_pixels_a_level():
 def test_distances_are_those_of_opencv():
     face = plain_face(256)
     for size in ((256, 256), (320, 200)):  # the second cuts the chin off
-        ours = edges.part_distances(face, size)
+        ours = edges.part_distances(edges.curve_points(face), size)
         for part in range(14):
             only = np.zeros(size[::-1], np.uint8)
             lines = edges.curve_points(face)[part == edges._cut("ibug68")[1]]

@@ -93,7 +93,6 @@ def test_openings_by_hand():
     face[1, (67, 66, 65), 1] = 4  # lower inner lip 4 px below the upper one
     face[1, (41, 40, 47, 46), 1] = 3
     np.testing.assert_allclose(points.mouth_opening(face), [0, 4])
-    np.testing.assert_allclose(points.eye_opening(face), [0, 3])
 
 
 def test_flip_is_its_own_inverse_and_keeps_every_group():

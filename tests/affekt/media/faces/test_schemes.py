@@ -177,7 +177,7 @@ def test_landmarks_of_the_other_scheme_are_refused_by_name():
 
 def test_distances_are_to_the_parts_of_106_points():
     face = face_106()
-    maps = by_part(edges.part_distances(face, (256, 256), SENSE106))
+    maps = by_part(edges.part_distances(edges.curve_points(face, SENSE106), (256, 256), SENSE106))
     brow = np.zeros((256, 256), np.uint8)
     line = face[[38, 39, 40, 41, 42, 71, 70, 69, 68, 38]]
     cv2.polylines(brow, [np.rint(line).astype(np.int32)], False, (255,))
