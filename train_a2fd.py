@@ -27,7 +27,6 @@ from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, driven_clips, pose_stats
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths
-from eamm.a2fd.losses import Reduction, imitation
 from eamm.a2fd.network import (
     DESCRIPTION,
     A2fd,
@@ -43,6 +42,7 @@ from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set, sample_pict
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.losses import perceptual
 from eamm.fomm.model import Fomm, ImagePyramid, load_fomm, save_fomm_description
+from eamm.losses import ImitationReduction, imitation
 
 INIT_ITEMS = 64  # training items whose inputs `init: lsuv` normalises activations on
 
@@ -52,14 +52,14 @@ Learner = tuple[nn.Module, torch.optim.Optimizer, OptimConfig]
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights, where 0 switches a term off (supplement A.2); of means, see a2fd/losses.py."""
+    """Weights, where 0 switches a term off (supplement A.2); of means, see eamm/losses.py."""
 
     value: float = 1.0
     jacobian: float = 1.0
     heatmap: float = 10.0  # lambda_h
     perceptual: float = 0.1  # lambda_per
     perceptual_every: int = 4  # frames: 0, 4, 8, 12 of 16 are rendered, as in the release
-    reduction: Reduction = "mean"
+    reduction: ImitationReduction = "mean"
 
 
 @dataclass(frozen=True)

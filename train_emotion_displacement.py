@@ -28,7 +28,6 @@ from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
 from eamm.displacement.data import DisplacementDataConfig, EmotionClips, cached_keypoints
 from eamm.displacement.keypoint_choice import FILE, read_choice
-from eamm.displacement.losses import Reduction, classification, error_ratios, keypoint_terms
 from eamm.displacement.network import (
     DESCRIPTION,
     Displacement,
@@ -45,6 +44,7 @@ from eamm.displacement.validation import (
 )
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
+from eamm.losses import Reduction, classification, error_ratios, keypoint_terms
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LossConfig:
 
     value: float = 1.0
     jacobian: float = 1.0
-    reduction: Reduction = "frame"  # see eamm/displacement/losses.py
+    reduction: Reduction = "frame"  # see eamm/losses.py
     classification: float = 0.0  # cross entropy of the emotion feature; needs model.classes
 
 

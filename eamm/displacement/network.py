@@ -34,7 +34,7 @@ WEIGHTS = "displacement.safetensors"  # of an imported model
 NUMBERS = 6  # of a keypoint: x, y, J00, J01, J10, J11
 RELEASED = (1, 4, 6, 8)  # the keypoints that the released weights displace
 RELEASED_GAINS = (0.2, 1.0, 1.0, 0.0)  # by which the release's demo scales their displacements
-CHUNK = 32  # frames that `displaced` runs at once
+CHUNK = 32  # frames at once through a network at inference
 
 
 @dataclass(frozen=True)
@@ -249,21 +249,15 @@ def emotion_source(frames: Image, description: DisplacementDescription, seed: in
 
 
 @torch.no_grad()
-def displaced(
-    model: Displacement,
-    source_TCHW: Tensor,
-    neutral: Keypoints,
-    gains: Sequence[float] = (),
-) -> Keypoints:
-    """Return a clip's neutral keypoints (T, K) displaced by an emotion source of as many frames."""
+def displacements(model: Displacement, features_TE: Tensor, neutral: Keypoints) -> Keypoints:
+    """Return the displacements (T, M) that emotion features give neutral keypoints (T, K)."""
     parts = [
-        model(frames, Keypoints(*chunk))
-        for frames, *chunk in zip(
-            source_TCHW.split(CHUNK), *(each.split(CHUNK) for each in neutral), strict=True
+        model.predict(features, Keypoints(*chunk))
+        for features, *chunk in zip(
+            features_TE.split(CHUNK), *(each.split(CHUNK) for each in neutral), strict=True
         )
     ]
-    displacement = Keypoints(*(torch.cat(each) for each in zip(*parts, strict=True)))
-    return apply_displacement(neutral, displacement, model.config.keypoint_ids, gains)
+    return Keypoints(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 def save_displacement_description(folder: Path, description: DisplacementDescription) -> None:

@@ -26,16 +26,18 @@ from affekt.runtime.config import ConfigError
 from eamm.a2fd.data import clip_frames, neutral_clips
 from eamm.a2fd.network import A2fd
 from eamm.displacement.data import clip_keypoints, emotional_clips
-from eamm.displacement.losses import error_ratios
 from eamm.displacement.network import (
+    CHUNK,
     Displacement,
     DisplacementDescription,
-    displaced,
+    apply_displacement,
+    displacements,
     emotion_source,
     select,
 )
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
+from eamm.losses import error_ratios
 
 
 class Pair(NamedTuple):
@@ -85,6 +87,7 @@ def prepare(fomm: Fomm, a2fd: A2fd, pair: Pair) -> Prepared:
     )
 
 
+@torch.no_grad()
 def with_emotion(
     model: Displacement, description: DisplacementDescription, prepared: Prepared
 ) -> Keypoints:
@@ -93,7 +96,11 @@ def with_emotion(
     source = emotion_source(prepared.source, description).to(device)
     neutral = Keypoints(*(each.to(device) for each in prepared.neutral))
     was_training = model.training
-    moved = displaced(model.eval(), source, neutral, description.keypoint_gains)
+    model.eval()
+    features = torch.cat([model.extractor(frames) for frames in source.split(CHUNK)])
+    displacement = displacements(model, features, neutral)
+    ids, gains = model.config.keypoint_ids, description.keypoint_gains
+    moved = apply_displacement(neutral, displacement, ids, gains)
     model.train(was_training)
     return Keypoints(*(each.cpu() for each in moved))
 

@@ -23,13 +23,15 @@ from affekt.media.emotions import parse_blend
 from affekt.media.video.frames import FrameStore, Write, frame_writer, open_frames
 from affekt.media.video.result import ping_pong
 from eamm.displacement.network import (
+    CHUNK,
     Displacement,
     DisplacementDescription,
     apply_displacement,
+    displacements,
     emotion_source,
 )
 from eamm.fomm.keypoints import Keypoints
-from eamm.inference.keypoints import CHUNK, DISPLACEMENT_FILTER, smoothed
+from eamm.inference.keypoints import DISPLACEMENT_FILTER, smoothed
 
 Loop = Literal["restart", "ping-pong"]
 
@@ -91,7 +93,10 @@ def emotional_keypoints(
     displacement = displacements(model, features, neutral)
     if smooth:
         displacement = smoothed(displacement, DISPLACEMENT_FILTER)
-    return with_emotion(model, neutral, displacement, description.keypoint_gains, wanted.intensity)
+    # Gains of the run's description, one for each displaced keypoint; none: 1 each
+    ids = model.config.keypoint_ids
+    gains = [wanted.intensity * gain for gain in description.keypoint_gains or [1.0] * len(ids)]
+    return apply_displacement(neutral, displacement, ids, gains)
 
 
 def source_frames(
@@ -138,34 +143,6 @@ def blended(features: Sequence[Tensor], weight: float, length: int, mode: Loop) 
         return looped[0]
     first, second = looped
     return (1 - weight) * first + weight * second
-
-
-@torch.no_grad()
-def displacements(model: Displacement, features_TE: Tensor, neutral: Keypoints) -> Keypoints:
-    """Return the displacements (T, M) that emotion features give neutral keypoints (T, K)."""
-    parts = [
-        model.predict(features, Keypoints(*chunk))
-        for features, *chunk in zip(
-            features_TE.split(CHUNK), *(each.split(CHUNK) for each in neutral), strict=True
-        )
-    ]
-    return Keypoints(*(torch.cat(each) for each in zip(*parts, strict=True)))
-
-
-def with_emotion(
-    model: Displacement,
-    neutral: Keypoints,
-    displacement: Keypoints,
-    gains: Sequence[float],
-    intensity: float = 1.0,
-) -> Keypoints:
-    """Return neutral keypoints (T, K) plus `intensity` times the displacements (T, M).
-
-    Gains are those of the run's description, one for each displaced keypoint; none: 1 each.
-    """
-    ids = model.config.keypoint_ids
-    scaled = [intensity * gain for gain in gains or [1.0] * len(ids)]
-    return apply_displacement(neutral, displacement, ids, scaled)
 
 
 def blend_files(text: str) -> tuple[tuple[Path, Path], float]:

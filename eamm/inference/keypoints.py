@@ -26,7 +26,6 @@ from eamm.fomm.transfer import relative
 
 Part = tp.Literal["pose", "keypoints", "displacement"]
 
-CHUNK = 32  # frames at once through a network
 # One-Euro filters of the release's demo: what values and jacobians are multiplied by first, and the
 # filter's settings. The pose's are eamm.pose.SMOOTHING.
 KEYPOINT_FILTER = (10.0, {"mincutoff": 0.05, "beta": 8.0})

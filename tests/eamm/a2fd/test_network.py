@@ -9,7 +9,6 @@ from safetensors.torch import save_file
 
 from affekt.runtime.config import ConfigError
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths, NormStats
-from eamm.a2fd.losses import distance, imitation
 from eamm.a2fd.network import (
     A2fd,
     check_fomm,
@@ -22,6 +21,7 @@ from eamm.a2fd.network import (
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector, Keypoints
 from eamm.fomm.model import FommConfig
+from eamm.losses import frame_distance, imitation
 
 KEYPOINTS = KeypointConfig(4, HourglassConfig(8, 32, 2), downscale=2, kernel=3)
 NARROW = A2fdWidths(4, 32, (8, 8, 16, 16, 16), 32, 16, 16, 16, 24, 2, 16, 8)
@@ -228,8 +228,8 @@ def test_another_fomm_is_refused():
 def test_a_distance_is_the_mean_or_the_sum_of_a_frames_numbers():
     predicted = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])  # one clip of two frames
     truth = torch.tensor([[[0.0, 4.0], [1.0, 0.0]]])
-    assert distance(predicted, truth, "norm") == pytest.approx((3 + 1) / 2)
-    assert distance(predicted, truth, "mean") == pytest.approx((1.5 + 0.5) / 2)
+    assert frame_distance(predicted, truth, "norm") == pytest.approx((3 + 1) / 2)
+    assert frame_distance(predicted, truth, "mean") == pytest.approx((1.5 + 0.5) / 2)
 
 
 def test_imitation_by_hand():

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from affekt.media.video.tensors import to_tensor
-from eamm.displacement.losses import classification, error_ratios, keypoint_terms
 from eamm.displacement.network import (
     RELEASED_GAINS,
     WEIGHTS,
@@ -20,7 +19,7 @@ from eamm.displacement.network import (
     EmotionExtractor,
     ExtractorConfig,
     apply_displacement,
-    displaced,
+    displacements,
     emotion_source,
     load_displacement,
     positional_encoding,
@@ -29,6 +28,7 @@ from eamm.displacement.network import (
 )
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import Keypoints
+from eamm.losses import classification, error_ratios, keypoint_terms
 
 EXTRACTOR = ExtractorConfig(2, HourglassConfig(4, 16, 2), (8, 16), 1)
 SMALL = DisplacementConfig(
@@ -225,10 +225,9 @@ def test_an_emotion_sources_mouth_is_hidden_only_where_it_was_in_training():
 def test_a_long_clip_is_displaced_in_pieces_as_a_whole():
     model = Displacement(replace(SMALL, keypoint_ids=(0, 1, 2, 4), head="release")).eval()
     frames, neutral = torch.rand(70, 3, 16, 16), keypoints(70)
-    gains = (1.0, 0.5, 0.0, 1.0)
-    pieces = displaced(model, frames, neutral, gains)
     with torch.no_grad():
-        whole = apply_displacement(neutral, model(frames, neutral), (0, 1, 2, 4), gains)
+        pieces = displacements(model, model.extractor(frames), neutral)
+        whole = model(frames, neutral)
     torch.testing.assert_close(pieces.value, whole.value)
     torch.testing.assert_close(pieces.jacobian, whole.jacobian)
 

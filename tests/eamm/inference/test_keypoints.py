@@ -9,19 +9,18 @@ import torch
 from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.tensors import to_tensor
 from eamm.augment import mouth_box
+from eamm.displacement.network import apply_displacement, displacements
 from eamm.fomm.keypoints import Keypoints
 from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
     blend_files,
     blended,
-    displacements,
     emotion_features,
     emotional_keypoints,
     loop,
     read_emotion,
     source_frames,
-    with_emotion,
 )
 from eamm.inference.keypoints import (
     DISPLACEMENT_FILTER,
@@ -113,11 +112,17 @@ def test_a_blend_is_between_its_sources():
 
 def test_intensity_scales_what_moves_and_leaves_the_rest(neutral):
     model = tiny_displacement()
-    moved = displacements(model, torch.rand((T, 16)), neutral)
+    clips = [EmotionClip([], torch.rand((T, 16)))]
+    moved = displacements(model, clips[0].features, neutral)
     assert moved.value.shape == (T, 2, 2)
-    one = with_emotion(model, neutral, moved, GAINS)
+
+    def with_emotion(intensity):
+        wanted = EmotionSource((Path("made up"),), intensity=intensity)
+        return emotional_keypoints(model, DESCRIPTION, clips, wanted, neutral, smooth=False)
+
+    one = with_emotion(1.0)
     for intensity in (0.0, 0.5, 2.0):
-        scaled = with_emotion(model, neutral, moved, GAINS, intensity)
+        scaled = with_emotion(intensity)
         for still, first, other in zip(neutral, one, scaled, strict=True):
             wanted = intensity * (first - still)
             torch.testing.assert_close(other - still, wanted, atol=2e-6, rtol=1e-5)
@@ -146,7 +151,8 @@ def test_the_emotion_of_a_clip_is_joined_from_its_parts(tmp_path, neutral):
     found = emotional_keypoints(model, DESCRIPTION, [clip], wanted, neutral, smooth=True)
     features = clip.features[loop(9, T, "ping-pong")]
     moved = smoothed(displacements(model, features, neutral), DISPLACEMENT_FILTER)
-    torch.testing.assert_close(found, with_emotion(model, neutral, moved, GAINS, 0.7))
+    gains = [0.7 * gain for gain in GAINS]
+    torch.testing.assert_close(found, apply_displacement(neutral, moved, MOVED, gains))
     rough = emotional_keypoints(model, DESCRIPTION, [clip], wanted, neutral, smooth=False)
     assert (rough.value - found.value).abs().max() > 1e-4
 

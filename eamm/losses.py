@@ -1,7 +1,13 @@
-"""Losses and error ratios of the emotion displacement (EAMM, supplement A.2): pure functions, whose
-weights live in the configuration.
+"""Losses of A2FD and the emotion displacement, both of keypoints against those of FOMM's detector
+(EAMM, supplement A.2): pure functions, weights live in the configurations.
 
-Letters: N frames, M displaced keypoints, E classes.
+A2FD: the supplement prints norms, L_kp = 1/T sum_t |x_t^a - x_t^v|_1 + |J_t^a - J_t^v|_1 + lambda_h
+|h_t^a - h_t^v|_1, a predicted from audio and v detected in the video. A norm of L1 is a sum; the
+release takes means, and so does the default here, since a heatmap has 1682 times as many numbers as
+a frame has coordinates. The perceptual term is FOMM's, see eamm/fomm/losses.py.
+
+Letters: B clips, T frames, K keypoints, h, w pixels of a heatmap; N frames, M displaced keypoints,
+E classes.
 """
 
 from typing import Literal
@@ -12,7 +18,42 @@ from torch import Tensor
 
 from eamm.fomm.keypoints import Keypoints
 
+ImitationReduction = Literal["mean", "norm"]
 Reduction = Literal["frame", "keypoint_means"]
+
+
+def frame_distance(
+    predicted_BTX: Tensor, truth_BTX: Tensor, reduction: ImitationReduction
+) -> Tensor:
+    """Return |predicted - truth|_1 of a frame, a mean over frames and clips.
+
+    Args:
+        predicted_BTX, truth_BTX: (B, T, ...) of one shape.
+        reduction: of a frame's numbers: their `mean` (EAMM release), or their sum, the `norm`.
+    """
+    errors = (predicted_BTX - truth_BTX).abs().flatten(2)
+    each = errors.mean(dim=2) if reduction == "mean" else errors.sum(dim=2)
+    return each.mean()
+
+
+def imitation(
+    predicted: tuple[Keypoints, Tensor],
+    teacher: tuple[Keypoints, Tensor],
+    reduction: ImitationReduction,
+) -> dict[str, Tensor]:
+    """Return the terms of L_kp (supplement A.2) unweighted: value, jacobian and heatmap.
+
+    Args:
+        predicted, teacher: keypoints of value (B, T, K, 2) and jacobian (B, T, K, 2, 2), and their
+            heatmaps (B, T, K, h, w).
+        reduction: see `frame_distance`.
+    """
+    (ours, heatmap), (theirs, wanted) = predicted, teacher
+    return {
+        "value": frame_distance(ours.value, theirs.value, reduction),
+        "jacobian": frame_distance(ours.jacobian, theirs.jacobian, reduction),
+        "heatmap": frame_distance(heatmap, wanted, reduction),
+    }
 
 
 def keypoint_terms(
