@@ -42,7 +42,7 @@ from affekt.media.faces.track import FramesConfig
 from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import differences, plain
-from affekt.runtime.files import read_json, read_jsonl, write_json, write_jsonl
+from affekt.runtime.files import TEMPORARY, read_json, read_jsonl, write_json, write_jsonl
 from data_prep.clips.clip import (
     AudioConfig,
     ClipConfig,
@@ -301,8 +301,9 @@ def _locked(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ValueError(f"another process is preparing {out}; wait for it") from None
-        for left in out.glob("clips/*/.*/"):
-            shutil.rmtree(left)
+        for left in out.glob(f"clips/*/{TEMPORARY}*/"):
+            if not (left.is_symlink() or left.parent.is_symlink()):
+                shutil.rmtree(left)
         yield
 
 

@@ -16,6 +16,8 @@ from numpy.lib.format import MAGIC_PREFIX
 
 from affekt.arrays import Array
 
+TEMPORARY = ".affekt-"  # begins the names of what is not whole yet, however long the final ones
+LONGEST_SUFFIX = 16  # bytes; encoders choose a format by it
 BROKEN_ARRAY = (  # all that numpy was seen to raise on cut or altered .npy files
     *(ValueError, OSError, EOFError, SyntaxError, TypeError, LookupError, AttributeError),
     *(MemoryError, OverflowError, RecursionError, TokenError),
@@ -34,7 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
     `path` as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+    suffix = path.suffix if len(path.suffix) <= LONGEST_SUFFIX else ""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -49,7 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder; rename it over `path` on success, remove it on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY))
     try:
         yield temporary
         temporary.chmod(0o755)

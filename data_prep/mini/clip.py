@@ -287,7 +287,10 @@ def _rotation_vectors(degrees: Array) -> Array:
 
 def write_sound(path: Path, samples: F32) -> None:
     """Write mono samples at 16 kHz as AAC."""
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="ipod") as container:
+    with (
+        replacing(path) as temporary,
+        av.open(f"file:{temporary}", "w", format="ipod") as container,
+    ):
         stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, 0, Fraction(1, SAMPLE_RATE)

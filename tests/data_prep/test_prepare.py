@@ -533,13 +533,17 @@ def test_a_clip_that_kills_its_process_is_refused_and_the_others_are_made(raw, t
     }
 
 
-def test_what_a_killed_run_left_is_removed(raw, tmp_path):
-    out = tmp_path / "out"
-    left = out / "clips/ann/.ann_happy_1_1.xyz"
-    left.mkdir(parents=True)
-    (left / "frames.jpegs").touch()
+def test_what_a_killed_run_left_is_removed_and_nothing_else(raw, tmp_path):
+    out, home = tmp_path / "out", tmp_path / "home"
+    left = out / "clips/ann/.affekt-1x2y"
+    for folder in (left, out / "clips/ann/.theirs", home / ".ssh", home / ".affekt-mine"):
+        folder.mkdir(parents=True)
+        (folder / "frames.jpegs").touch()
+    (out / "clips/S9").symlink_to(home)
     prepare(folder_config(raw, out))
     assert not left.exists()
+    for kept in (out / "clips/ann/.theirs", home / ".ssh", home / ".affekt-mine"):
+        assert (kept / "frames.jpegs").exists(), kept
 
 
 def test_the_command_says_what_it_did_and_how_it_ended(tmp_path, capsys):

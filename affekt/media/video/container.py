@@ -4,18 +4,24 @@ PyAV carries FFmpeg, so the content decides how a file is read, never its name.
 """
 
 import errno
+import re
 import typing as tp
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
+
+from affekt.media.constants import FRAME_RATE
 
 Reason = tp.Literal[
     "missing",  # no such file
     "empty",  # 0 bytes
     "truncated",  # shorter than its own headers declare: a partial copy
     "damaged",  # no media file, or data that cannot be decoded
+    "jump",  # time stamps that leave a hole of more than JUMP_AHEAD
     "no_video",
     "no_audio",
     "silent",  # sound that is zero throughout
@@ -31,6 +37,8 @@ BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx",
 MEDIA_BOXES = (b"moov", b"mdat", b"moof", b"mfra")
 STREAMED_RIFF = 0x7FFF_F000  # sizes from here on mean that the writer had none yet
 RIFF_SLACK = 8  # bytes that careless writers count too much
+JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
+JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
@@ -46,8 +54,105 @@ class MediaError(ValueError):
         return self.message
 
 
-def open_media(path: Path) -> InputContainer:
-    """Open a media file for reading; use the result as a context manager.
+@dataclass
+class Media:
+    """An opened media file; a context manager.
+
+    The one place where tracks are chosen and time is put in order, for pictures and sound alike:
+
+        question                  rule
+        which track               the one marked as default, as players take it, else the first;
+                                  never a cover picture
+        time zero                 the file's own start, the earliest of its tracks
+        a frame without a stamp   follows the frame before it
+        stamps jump back          by more than 0.5 s: files were joined, and what follows continues
+                                  where the first part ended; by less, the order of frames counts
+        stamps jump ahead         by more than 10 s: a joined .ts or .mpg continues, another file is
+                                  refused, with the place
+        length                    what the track declares, else what is decoded (that of the file is
+                                  often another track's)
+        protocols                 local files alone; a colon in a name has no meaning
+    """
+
+    path: Path
+    container: InputContainer
+
+    def __enter__(self) -> tp.Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.container.close()
+
+    @property
+    def zero(self) -> float:
+        """The instant of the container's clock, in seconds, that counts as zero."""
+        return float((self.container.start_time or 0) / av.time_base)
+
+    def track(self, kind: tp.Literal["video", "audio"]) -> tp.Any:
+        """Return the stream of pictures or sound that players take, None where there is none.
+
+        Raises:
+            MediaError: damaged (its codec is unknown).
+        """
+        streams = [
+            stream
+            for stream in self.container.streams
+            if stream.type == kind and not stream.disposition & Disposition.attached_pic
+        ]
+        if not streams:
+            return None
+        stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
+        if stream.codec_context is None:
+            raise MediaError("damaged", f"{self.path}: no decoder knows how its {kind} is coded")
+        stream.codec_context.thread_count = 1  # clips are decoded side by side, by processes
+        return stream
+
+    def end(self, stream: tp.Any) -> float | None:
+        """Return when a stream ends by its own declaration, in seconds from zero."""
+        if self._joins:
+            return None
+        tag = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", ""))
+        if tag:  # Matroska's way
+            return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+        if not stream.duration:
+            return None
+        return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - self.zero
+
+    def seconds(self, stream: tp.Any) -> float:
+        """Return when a stream ends, in seconds from zero; it is decoded where nothing says."""
+        declared = self.end(stream)
+        if declared is not None:
+            return declared
+        ends = [end for _, end, _ in self.timed(stream)]
+        self.container.seek(0)
+        return max(ends, default=0.0)
+
+    def timed(self, stream: tp.Any) -> Iterator[tuple[float, float, tp.Any]]:
+        """Yield (start, end, frame) of one stream, decoded, in seconds from zero.
+
+        Raises:
+            MediaError: damaged, jump.
+        """
+        end = shift = 0.0
+        for frame in decoded(self.container, stream, self.path):
+            start = end if frame.time is None else frame.time - self.zero + shift
+            ahead = start - end
+            if ahead > JUMP_AHEAD and not self._joins:
+                text = f"{self.path}: nothing from {end:.2f} s to {start:.2f} s; cut it there"
+                raise MediaError("jump", text)
+            if ahead > JUMP_AHEAD or ahead < -JUMP_BACK:
+                shift, start = shift - ahead, end
+            end = start + _lasts(frame, stream)
+            yield start, end, frame
+
+    @property
+    def _joins(self) -> bool:
+        """Whether the format may be joined from parts, each with a clock of its own."""
+        return self.container.format.name in ("mpegts", "mpeg")
+
+
+def open_media(path: Path) -> Media:
+    """Open a media file for reading.
 
     Raises:
         MediaError: missing, empty, truncated, damaged.
@@ -60,7 +165,7 @@ def open_media(path: Path) -> InputContainer:
     if _is_cut_off(path):
         raise MediaError("truncated", f"{path} ends before its contents do: a partial copy")
     try:
-        return av.open(str(path))
+        return Media(path, av.open(f"file:{path}", options={"protocol_whitelist": "file"}))
     except av.FFmpegError as error:
         raise MediaError("damaged", f"{path} is no readable media file: {error}") from None
 
@@ -80,9 +185,13 @@ def decoded(container: InputContainer, stream: tp.Any, path: Path) -> Iterator[t
         raise MediaError("damaged", f"{path} cannot be decoded to its end: {error}") from None
 
 
-def start_time(container: InputContainer) -> float:
-    """Return the instant of the container's clock, in seconds, that counts as zero."""
-    return float((container.start_time or 0) / av.time_base)
+def _lasts(frame: tp.Any, stream: tp.Any) -> float:
+    """Return the seconds of a frame: by its samples, its own length or the stream's usual rate."""
+    if isinstance(frame, av.AudioFrame):
+        return frame.samples / frame.sample_rate
+    if frame.duration:
+        return float(frame.duration * frame.time_base)
+    return 1 / float(stream.average_rate or stream.guessed_rate or FRAME_RATE)
 
 
 def is_disk_error(error: BaseException) -> bool:

@@ -166,12 +166,11 @@ class _VideoStore(FrameStore):
     def _fill(self, frames: Image, indices: Sequence[int]) -> None:
         wanted = set(indices)
         found: dict[int, Image] = {}
-        with open_media(self.path) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
+        with open_media(self.path) as media:
+            stream = media.track("video")
             begin = int(min(wanted) / FRAME_RATE / float(stream.time_base or 1))
-            container.seek(begin, stream=stream)  # to the key frame at or before it
-            for frame in decoded(container, stream, self.path):
+            media.container.seek(begin, stream=stream)  # to the key frame at or before it
+            for frame in decoded(media.container, stream, self.path):
                 index = round(frame.time * FRAME_RATE)
                 if index in wanted:
                     found[index] = frame.to_ndarray(format="rgb24")

@@ -7,11 +7,13 @@
     floating point              0 to 1 is black to white
     animated, several pages     the first
     EXIF orientation            upright
+    an embedded colour profile  sRGB (phones write Display P3)
     larger than `longest`       reduced by averaging, so that nothing aliases
 
 The content decides how a file is read, never its name.
 """
 
+import io
 import struct
 import warnings
 from pathlib import Path
@@ -19,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image as Pillow
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
 from affekt.arrays import Array, Image
 from affekt.media.video.container import MediaError
@@ -58,12 +60,17 @@ def read_picture(path: Path, longest: int = LONGEST) -> Image:
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file is a still picture; an animated one counts as a video."""
+    """Return whether a file is a still picture; one whose frames have durations is a video."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Pillow.open(path) as picture:
-                return getattr(picture, "n_frames", 1) == 1
+                if getattr(picture, "n_frames", 1) == 1:
+                    return True
+                picture.seek(1)
+                picture.load()
+                # A phone's second picture (depth, gain map) and a document's pages last no time
+                return "duration" not in picture.info
     except (*DAMAGED, Pillow.DecompressionBombError):
         return False
 
@@ -101,7 +108,22 @@ def _decoded(path: Path, longest: int) -> Image:
     with Pillow.open(path) as picture:
         picture.draft("RGB", (longest, longest))  # JPEG alone can be decoded at a smaller size
         picture.load()
-        return np.array(_rgb(ImageOps.exif_transpose(picture)), np.uint8)
+        return np.array(_rgb(_in_srgb(ImageOps.exif_transpose(picture))), np.uint8)
+
+
+def _in_srgb(picture: Pillow.Image) -> Pillow.Image:
+    """Return an RGB picture in sRGB where it carries another profile; a bad one is passed over."""
+    profile = picture.info.get("icc_profile")
+    if not profile or picture.mode not in ("RGB", "RGBA"):
+        return picture
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(given):
+            return picture
+        changed = ImageCms.profileToProfile(picture, given, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError):
+        return picture
+    return picture if changed is None else changed
 
 
 def _rgb(picture: Pillow.Image) -> Pillow.Image:

@@ -1,13 +1,13 @@
 """Video files: any container and frame rate in, constant 25 fps out; H.264 with sound in step.
 
-Time. Zero is the file's own start (the earliest of its streams), for pictures and sound alike, so
-that a late start of one of them stays a delay. Picture k of the constant-rate video is the source
-frame whose time stamp is nearest to k / 25 s, the earlier of two equally near. (The last frame at
-or before that instant would lag by half a source frame on average, 17 ms at 30 fps: a lip-sync
-measure detects that.) n seconds give round(25 n) pictures; a file at 25 fps gives each of its
-frames once. Decoding is a stream: memory does not grow with the length.
+Time. Which track is read, and where its zero lies, is settled in container.py, for pictures and
+sound alike, so that a late start of one of them stays a delay. Picture k of the constant-rate video
+is the source frame whose time stamp is nearest to k / 25 s, the earlier of two equally near. (The
+last frame at or before that instant would lag by half a source frame on average, 17 ms at 30 fps: a
+lip-sync measure detects that.) n seconds give round(25 n) pictures; a file at 25 fps gives each of
+its frames once. Decoding is a stream: memory does not grow with the length.
 
-Pictures are upright (rotation metadata is applied), have square pixels, and are RGB, uint8.
+Pictures are RGB, uint8, as players display them (display.py), of the size of the first.
 """
 
 import logging
@@ -20,12 +20,12 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.container import InputContainer
 
 from affekt.arrays import Array, Image
 from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
+from affekt.media.video.container import Media, open_media
 from affekt.media.video.container import MediaError as MediaError
-from affekt.media.video.container import decoded, open_media, start_time
+from affekt.media.video.display import TRANSFERS, deinterlaced, displayed
 from affekt.runtime.files import replacing
 
 log = logging.getLogger(__name__)
@@ -56,18 +56,21 @@ def probe(path: Path) -> VideoInfo:
     Raises:
         MediaError: missing, empty, truncated, damaged, no_video.
     """
-    with open_media(path) as container:
-        stream = _video_stream(container, path)
-        _, end, first = next(_timed(container, stream, path))
-        height, width = _picture(first, stream).shape[:2]
-        seconds = _declared_end(container, stream) or end
+    with open_media(path) as media:
+        stream = _video_stream(media)
+        first = next(media.timed(stream), None)
+        if first is None:
+            raise MediaError("no_video", f"{path} has a video stream without a single frame")
+        height, width = displayed(first[2], stream).shape[:2]
+        media.container.seek(0)
+        seconds = media.seconds(stream)
         return VideoInfo(
             width=width,
             height=height,
             fps=float(stream.average_rate or stream.guessed_rate or FRAME_RATE),
             frames=max(1, round(seconds * FRAME_RATE)),
             seconds=seconds,
-            has_audio=bool(container.streams.audio),
+            has_audio=media.track("audio") is not None,
         )
 
 
@@ -77,9 +80,13 @@ def read_video(path: Path) -> Iterator[Image]:
     Raises:
         MediaError: missing, empty, truncated, damaged, no_video; as soon as it is met.
     """
-    with open_media(path) as container:
-        stream = _video_stream(container, path)
-        yield from _constant_rate(_timed(container, stream, path), stream)
+    with open_media(path) as media:
+        stream = _video_stream(media)
+        size: tuple[int, int] | None = None
+        for picture in _constant_rate(_timed(media, stream), stream):
+            size = size or (picture.shape[1], picture.shape[0])
+            same = size == (picture.shape[1], picture.shape[0])
+            yield picture if same else cv2.resize(picture, size).astype(np.uint8, copy=False)
 
 
 def read_frames(path: Path) -> Image:
@@ -126,7 +133,7 @@ class VideoWriter:
         self._place = replacing(self.path)
         self._temporary = self._place.__enter__()
         self._container = av.open(
-            str(self._temporary), "w", format="mp4", options={"movflags": "faststart"}
+            f"file:{self._temporary}", "w", format="mp4", options={"movflags": "faststart"}
         )
         options = {
             "crf": str(self.crf),
@@ -211,48 +218,34 @@ def write_video(path: Path, frames: Iterable[Image], audio: Array | None = None)
             writer.write(picture)
 
 
-def _video_stream(container: InputContainer, path: Path) -> tp.Any:
-    if not container.streams.video:
-        raise MediaError("no_video", f"{path} holds no video stream")
-    stream = container.streams.video[0]
-    stream.codec_context.thread_count = 1  # clips are decoded side by side, by processes
+def _video_stream(media: Media) -> tp.Any:
+    stream = media.track("video")
+    if stream is None:
+        raise MediaError("no_video", f"{media.path} holds no video stream")
+    transfer = TRANSFERS.get(int(stream.codec_context.color_trc))
+    if transfer:
+        log.warning("%s is HDR video (%s); it is tone-mapped to SDR", media.path, transfer)
     return stream
 
 
-def _declared_end(container: InputContainer, stream: tp.Any) -> float | None:
-    """Return when the stream ends by its own declaration, in seconds from zero."""
-    if not stream.duration:
-        return None
-    last = ((stream.start_time or 0) + stream.duration) * stream.time_base
-    return float(last) - start_time(container)
-
-
-def _timed(
-    container: InputContainer, stream: tp.Any, path: Path
-) -> Iterator[tuple[float, float, tp.Any]]:
+def _timed(media: Media, stream: tp.Any) -> Iterator[tuple[float, float, tp.Any]]:
     """Yield (start, end, frame), in seconds from zero, in rising order.
 
     Raises:
-        MediaError: no_video (not a single frame), damaged, truncated.
+        MediaError: no_video (not a single frame), damaged, jump, truncated.
     """
-    zero = start_time(container)
-    usual = 1 / float(stream.average_rate or stream.guessed_rate or FRAME_RATE)
     start = end = 0.0
     found = False
-    for frame in decoded(container, stream, path):
-        # Start from the stamp, length from the frame or else from the usual rate
-        stamp = end if frame.time is None else frame.time - zero
-        start = max(start, stamp)  # a stamp that runs backwards: the order counts
-        end = start + (float(frame.duration * frame.time_base) if frame.duration else usual)
-        found = True
+    for stamp, end, frame in deinterlaced(media.timed(stream), stream):
+        start, found = max(start, stamp), True  # a stamp that runs backwards: the order counts
         yield start, end, frame
     if not found:
-        raise MediaError("no_video", f"{path} has a video stream without a single frame")
+        raise MediaError("no_video", f"{media.path} has a video stream without a single frame")
     # A file that ends well before its declared end is a partial copy
-    declared = _declared_end(container, stream)
+    declared = media.end(stream)
     if declared is not None and end < declared - TRUNCATED_BY:
         raise MediaError(
-            "truncated", f"{path} stops at {end:.2f} s, though it declares {declared:.2f} s"
+            "truncated", f"{media.path} stops at {end:.2f} s, though it declares {declared:.2f} s"
         )
 
 
@@ -264,25 +257,13 @@ def _constant_rate(timed: Iterable[tuple[float, float, tp.Any]], stream: tp.Any)
     picture: Image | None = None
     for start, end, frame in timed:  # noqa: B007 - the last `end` is the length of the video
         while held is not None and 2 * count / FRAME_RATE <= held_start + start:
-            picture = _picture(held, stream) if picture is None else picture
+            picture = displayed(held, stream) if picture is None else picture
             yield picture
             count += 1
         held, held_start, picture = frame, start, None
     for _ in range(count, max(1, round(end * FRAME_RATE))):
-        picture = _picture(held, stream) if picture is None else picture
+        picture = displayed(held, stream) if picture is None else picture
         yield picture
-
-
-def _picture(frame: tp.Any, stream: tp.Any) -> Image:
-    """Return a decoded frame as players show it: upright, with square pixels."""
-    picture: Image = frame.to_ndarray(format="rgb24")
-    aspect = stream.sample_aspect_ratio
-    if aspect and aspect != 1:
-        height, width = picture.shape[:2]
-        wide = (round(width * float(aspect)), height)
-        picture = cv2.resize(picture, wide).astype(np.uint8, copy=False)
-    quarters = round(frame.rotation / 90) % 4  # counter-clockwise, as numpy counts
-    return np.ascontiguousarray(np.rot90(picture, quarters)) if quarters else picture
 
 
 def _checked_sound(audio: Array, path: Path) -> Array:

@@ -1,6 +1,7 @@
 """Videos come in at 25 fps by their time stamps, and go out whole or not at all."""
 
 import contextlib
+import itertools
 import resource
 import signal
 from fractions import Fraction
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from affekt.media.audio.reader import read_audio
+from affekt.media.video.container import Media
 from affekt.media.video.video import (
     MediaError,
     VideoWriter,
@@ -200,28 +202,13 @@ def test_what_is_wrong_with_a_file_has_a_reason(tmp_path, name, reason):
     assert str(path) in str(error.value)
 
 
-def test_a_stream_that_stops_early_is_truncated(tmp_path):
+def test_a_stream_that_stops_early_is_truncated(monkeypatch, tmp_path):
     """A container without boxes: the end is only known from what the stream declares."""
-    from affekt.media.video import video
-
-    class Stream:
-        average_rate, guessed_rate, start_time = Fraction(25), None, 0
-        duration, time_base = 100, Fraction(1, 25)
-
-    class Frame:
-        is_corrupt, duration, time_base = False, 1, Fraction(1, 25)
-
-        def __init__(self, k):
-            self.time = k / 25
-
-    class Container:
-        start_time = 0
-
-        def decode(self, stream):
-            return (Frame(k) for k in range(60))
-
+    path = encode(tmp_path / "whole.mov", np.arange(100) / 25, [60] * 100)
+    whole = Media.timed
+    monkeypatch.setattr(Media, "timed", lambda *given: itertools.islice(whole(*given), 60))
     with pytest.raises(MediaError, match=r"stops at 2.40 s, though it declares 4.00 s"):
-        list(video._timed(Container(), Stream(), "cut.avi"))
+        list(read_video(path))
 
 
 def test_odd_sizes_and_wrong_frames_are_refused_by_name(tmp_path):
