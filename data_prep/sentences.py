@@ -19,7 +19,7 @@ import logging
 import re
 import typing as tp
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import canonical
 from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.csv_files import read_csv
 from affekt.runtime.files import replacing
 from data_prep.alignment.speech import align_speech
 
@@ -109,23 +110,6 @@ def write_table(path: Path, table: Table) -> None:
         writer.writerow(COLUMNS)
         for (speaker, emotion, number), sentence in sorted(table.items(), key=by_number):
             writer.writerow([speaker, emotion, number.zfill(3), sentence])
-
-
-def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number and the cells of each row of a CSV file that has these columns.
-
-    Raises:
-        ValueError: a missing column, or a row with too few cells.
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path} has no column {', '.join(missing)}; wanted {columns}")
-        for line, row in enumerate(reader, 2):
-            if None in (row[name] for name in columns):
-                raise ValueError(f"{path}, line {line}, has too few columns")
-            yield line, row
 
 
 def plain_text(text: str) -> str:
@@ -271,7 +255,7 @@ def _read(path: Path, columns: tuple[str, ...], what: str) -> Table:
     if not path.is_file():
         raise FileNotFoundError(f"the {what} {path} is missing")
     table: Table = {}
-    for line, row in csv_rows(path, columns):
+    for line, row in read_csv(path, columns)[1]:
         speaker, emotion, number, sentence = (row[name] for name in columns)
         key = speaker, spelled(emotion), plain_number(number)
         if table.setdefault(key, sentence) != sentence:

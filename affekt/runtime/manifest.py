@@ -9,12 +9,12 @@ ignored; an empty cell takes the value of the command line.
 
 import argparse
 import csv
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from affekt.runtime.csv_files import read_csv
 from affekt.runtime.files import replacing
 
 CLIP_ID = "clip_id"
@@ -65,38 +65,22 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no CSV in UTF-8, no or two columns of a name, a line with more or fewer cells
-            than columns, no clip at all, a clip id that is empty, stands there twice or could not
-            be the name of a file.
+        ValueError: see `read_csv`; no clip at all, a clip id that is empty, stands there twice or
+            could not be the name of a file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no manifest {path}")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            lines = [(reader.line_num, cells) for cells in reader if cells]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from None
-    # The header, then line by line.
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise ValueError(f"{path} has two columns {twice[0]!r}; keep one of them")
-    if CLIP_ID not in header:
-        found = ", ".join(header) or "nothing"
-        raise ValueError(f"{path} has no column {CLIP_ID}; found: {found}")
+    columns, lines = read_csv(path, [CLIP_ID])
     if not lines:
         raise ValueError(f"{path} names no clip: it has no line after its header")
     rows: dict[str, ManifestRow] = {}
     for line, cells in lines:
-        row = _parse_row(path, line, header, cells)
+        row = _parse_row(path, line, cells)
         first = rows.setdefault(row.clip_id, row)
         if first is not row:
             raise ValueError(
                 f"{path}: the {CLIP_ID} {row.clip_id!r} stands in line {first.line} "
                 f"and again in line {line}"
             )
-    return Manifest(path, tuple(header), tuple(rows.values()))
+    return Manifest(path, columns, tuple(rows.values()))
 
 
 def write_manifest_file(
@@ -154,14 +138,8 @@ def with_row(
     return argparse.Namespace(**values)
 
 
-def _parse_row(path: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> ManifestRow:
-    if len(cells) != len(header):
-        raise ValueError(
-            f"{path}, line {line}, has {len(cells)} cells, wanted {len(header)}: "
-            f"{', '.join(header)}"
-        )
-    named = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-    clip_id = named[CLIP_ID]
+def _parse_row(path: Path, line: int, cells: dict[str, str]) -> ManifestRow:
+    clip_id = cells[CLIP_ID]
     if not clip_id:
         raise ValueError(f"{path}, line {line}: the {CLIP_ID} is empty")
     if clip_id.startswith(".") or not clip_id.isprintable() or set(clip_id) & set("/\\"):
@@ -169,4 +147,4 @@ def _parse_row(path: Path, line: int, header: Sequence[str], cells: Sequence[str
             f"{path}, line {line}: the {CLIP_ID} {clip_id!r} cannot name a file; wanted no "
             "separator of folders, and no dot in front"
         )
-    return ManifestRow(line, clip_id, named)
+    return ManifestRow(line, clip_id, cells)

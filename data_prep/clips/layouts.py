@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affekt.media.emotions import EMOTIONS, NEUTRAL, canonical
-from data_prep.sentences import csv_rows, plain_number, read_table
+from affekt.runtime.csv_files import read_csv
+from data_prep.sentences import plain_number, read_table
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mpg", ".mpeg", ".avi", ".mkv", ".webm", ".m4v", ".wmv", ".flv")
 SOUND_SUFFIXES = (".wav", ".m4a", ".mp3", ".flac", ".ogg", ".aac", ".aif", ".aiff", ".mov", ".mp4")
@@ -197,7 +198,7 @@ def _find_folder(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source
 
 
 def _find_list(config: CorpusConfig, unmatched: list[Path]) -> Iterator[Source]:
-    for line, row in csv_rows(config.root, LIST_COLUMNS):
+    for line, row in read_csv(config.root, LIST_COLUMNS)[1]:
         if not row["video"] or not row["level"].isdigit():
             raise ValueError(f"{config.root}, line {line}: no video, or a level not a number")
         video = config.root.parent / row["video"]

@@ -43,7 +43,7 @@ def test_the_table_of_a_list_holds_the_texts_of_two_emotions_and_reads_back(tmp_
     ("lines", "message"),
     [
         ("speaker,emotion,number\nM1,sad,1\n", "has no column text"),
-        ("speaker,emotion,number,text\nM1,sad,1\n", "line 2, has too few columns"),
+        ("speaker,emotion,number,text\nM1,sad,1\n", "line 2, has 3 cells, wanted 4"),
         ("speaker,emotion,number,text\nM1,sad,1,...\n", "M1 sad 1 has a text without words"),
         ("speaker,emotion,number,text\nM1,sad,1,a\nM1,Sadness,01,b\n", "line 3: .* already is 'a'"),
     ],
