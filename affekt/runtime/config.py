@@ -3,6 +3,9 @@
 Order, later wins: dataclass defaults, the file named by `base:`, the file itself, the arguments.
 Mappings merge key by key, any other value is replaced whole. An error names the key, the file,
 what was found, what is allowed, and for an unknown key the nearest known one.
+
+An argument for text or a path is what was typed, whatever it means in YAML ('run.out=/x/run #2');
+any other is read as YAML. `~` in a path is the home folder.
 """
 
 import contextlib
@@ -24,6 +27,17 @@ class ConfigError(ValueError):
     """A configuration names an unknown key or holds a value that does not fit."""
 
 
+class _Argument(tp.NamedTuple):
+    """The value of a `key=value` argument: text as it was typed, or YAML, as its field wants."""
+
+    item: str
+    text: str
+
+    def parsed(self) -> tp.Any:
+        """Return the value read as YAML."""
+        return _parse(self.text, f"the argument {self.item!r}")
+
+
 def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T:
     """Return `cls` filled from the YAML file at `path`, then from `key.sub=value` strings.
 
@@ -36,7 +50,9 @@ def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T
         dotted, equals, text = item.partition("=")
         if not equals:
             raise ConfigError(f"{item!r} is not of the form key.sub=value")
-        value = _parse(text, f"the argument {item!r}")
+        value: tp.Any = _Argument(item, text)
+        if text.lstrip().startswith("{"):
+            value = value.parsed()  # a mapping is merged key by key, as one of a file
         for key in reversed(dotted.split(".")):
             value = {key: value}
         data = _merge(data, value)
@@ -139,7 +155,12 @@ def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
     origin, args = tp.get_origin(hint), tp.get_args(hint)
     if origin in (tp.Union, types.UnionType):  # only `X | None` is used here
         inner = next(arg for arg in args if arg is not type(None))
+        if isinstance(value, _Argument) and value.text.strip() in ("", "null"):
+            value = None
         return None if value is None else _convert(inner, value, where)
+    if isinstance(value, _Argument):
+        as_typed = hint in (str, Path) or (origin is tp.Literal and value.text in args)
+        value = value.text if as_typed else value.parsed()
     if dc.is_dataclass(hint) and isinstance(value, dict):
         return build(tp.cast(type, hint), value, f"{where}.")
     if origin is tuple and isinstance(value, (list, tuple)):
@@ -151,7 +172,8 @@ def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
             )
     if hint in (float, Path) and type(value) in (str, int, float):
         with contextlib.suppress(ValueError, TypeError):
-            return hint(value)  # YAML 1.1 reads 1e-4, without a dot, as a string
+            converted = hint(value)  # YAML 1.1 reads 1e-4, without a dot, as a string
+            return converted.expanduser() if isinstance(converted, Path) else converted
     if origin is tp.Literal:
         if any(value == arg and type(value) is type(arg) for arg in args):
             return value

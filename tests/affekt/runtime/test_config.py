@@ -52,6 +52,26 @@ def test_a_dumped_config_reads_back_equal(path, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("/x/run #2", "/x/run #2"),
+        ("a: b", "a: b"),
+        ("2024-05-01", "2024-05-01"),
+        ("007", "007"),
+        ("[draft] no", "[draft] no"),
+        (" spaced ", " spaced "),
+        ("no", "no"),
+        ("~/runs/a", str(Path.home() / "runs/a")),
+    ],
+)
+def test_a_path_is_what_was_typed(path, text, wanted):
+    assert load_config(Config, path, [f"out={text}"]).out == Path(wanted)
+    assert load_config(Config, path, [f"weights={text}"]).weights == Path(wanted)
+    for nothing in ("weights=null", "weights="):
+        assert load_config(Config, path, ["weights=x", nothing]).weights is None
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         ("optim.ler=1", "unknown key 'optim.ler'; did you mean 'lr'?"),
