@@ -20,10 +20,12 @@ they are; one that cannot be made is named at the end and in failed.jsonl, and t
 import argparse
 import logging
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from tqdm import tqdm
 
 import eamm.inference.cli
@@ -41,6 +43,8 @@ from affekt.runtime.manifest import (
     read_manifest,
     with_row,
 )
+
+log = logging.getLogger(__name__)
 
 
 class Job(Protocol):
@@ -150,19 +154,26 @@ def job_of_row(
 
 
 def run_one(pipeline: Pipeline, job: Job, row: ManifestRow, results: ResultFolder) -> bool:
-    """Make a clip; if it cannot be made, record why and return False.
+    """Make a clip; if it cannot be made, whatever the reason, record it and return False.
 
     Raises:
         OSError: the disk is full, or cannot be written to: every other clip would fail too.
     """
     try:
         pipeline.run(job)
-    except USER_ERRORS as error:
+    except Exception as error:
         if is_disk_error(error):
             raise
-        results.fail(row.clip_id, row.line, str(error))
-        return False
-    return True
+        message = str(error)
+        if not isinstance(error, USER_ERRORS):
+            log.warning("%s failed:\n%s", row.clip_id, traceback.format_exc())
+            message = f"{type(error).__name__}: {message.splitlines()[0] if message else ''}"
+        results.fail(row.clip_id, row.line, message)
+    else:
+        return True
+    # What the failed clip holds of the device's memory is free again for the next one
+    torch.cuda.empty_cache()
+    return False
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import generate
@@ -189,6 +190,25 @@ def test_bad_clips_do_not_stop_the_others_and_are_named(inputs, tmp_path, capsys
     assert run(inputs, out) == 0
     assert "2 made, 1 there already" in capsys.readouterr().out
     assert not (out / "failed.jsonl").exists()
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_a_clip_that_memory_does_not_hold_fails_alone(inputs, tmp_path, capsys, monkeypatch, kind):
+    write, calls = pipeline.write_videos, []
+
+    def once_too_large(*given):
+        calls.append(given)
+        if len(calls) == 1:
+            raise kind("CUDA out of memory. Tried to allocate 9.31 GiB.\nGPU 0 has ...")
+        return write(*given)
+
+    monkeypatch.setattr(pipeline, "write_videos", once_too_large)
+    assert run(inputs, tmp_path / "out") == 1
+    (failure,) = read_jsonl(tmp_path / "out/failed.jsonl")
+    assert failure["clip_id"] == "a"
+    assert failure["message"] == f"{kind.__name__}: CUDA out of memory. Tried to allocate 9.31 GiB."
+    assert sorted(contents(tmp_path / "out")) == ["b.mp4", "c.mp4"]
+    assert "2 made" in capsys.readouterr().out
 
 
 def test_a_full_disk_stops_all(inputs, tmp_path, capsys, monkeypatch):
