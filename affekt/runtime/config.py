@@ -33,8 +33,11 @@ class _Argument(tp.NamedTuple):
     item: str
     text: str
 
-    def parsed(self) -> tp.Any:
-        """Return the value read as YAML."""
+    def as_wanted(self, hint: tp.Any) -> tp.Any:
+        """Return the text itself for text, a path or one of some words, else what YAML reads."""
+        words = tp.get_args(hint) if tp.get_origin(hint) is tp.Literal else ()
+        if hint in (str, Path) or self.text in words:
+            return self.text
         return _parse(self.text, f"the argument {self.item!r}")
 
 
@@ -52,7 +55,7 @@ def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T
             raise ConfigError(f"{item!r} is not of the form key.sub=value")
         value: tp.Any = _Argument(item, text)
         if text.lstrip().startswith("{"):
-            value = value.parsed()  # a mapping is merged key by key, as one of a file
+            value = value.as_wanted(dict)  # a mapping is merged key by key, as one of a file
         for key in reversed(dotted.split(".")):
             value = {key: value}
         data = _merge(data, value)
@@ -155,12 +158,10 @@ def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
     origin, args = tp.get_origin(hint), tp.get_args(hint)
     if origin in (tp.Union, types.UnionType):  # only `X | None` is used here
         inner = next(arg for arg in args if arg is not type(None))
-        if isinstance(value, _Argument) and value.text.strip() in ("", "null"):
-            value = None
-        return None if value is None else _convert(inner, value, where)
+        empty = isinstance(value, _Argument) and value.text.strip() in ("", "null")
+        return None if value is None or empty else _convert(inner, value, where)
     if isinstance(value, _Argument):
-        as_typed = hint in (str, Path) or (origin is tp.Literal and value.text in args)
-        value = value.text if as_typed else value.parsed()
+        return _convert(hint, value.as_wanted(hint), where)
     if dc.is_dataclass(hint) and isinstance(value, dict):
         return build(tp.cast(type, hint), value, f"{where}.")
     if origin is tuple and isinstance(value, (list, tuple)):

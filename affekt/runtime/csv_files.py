@@ -63,7 +63,7 @@ def read_csv(path: Path, needed: Sequence[str] = ()) -> tuple[tuple[str, ...], l
 
 def _text(path: Path) -> str:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"{path} does not exist or is no file")
     data = path.read_bytes()
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
