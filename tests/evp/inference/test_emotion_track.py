@@ -89,7 +89,7 @@ def test_a_bad_csv_file_is_named_with_what_is_wrong(tmp_path, content, said):
 
 
 def test_other_files_are_no_schedules(tmp_path):
-    with pytest.raises(FileNotFoundError, match="none.csv"):
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         read_track(tmp_path / "none.csv")
     with pytest.raises(ValueError, match=r"wanted a \.csv file"):
         read_track(write(tmp_path, CSV, "track.txt"))
