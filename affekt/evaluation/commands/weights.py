@@ -39,9 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     adding = actions.add_parser("add", help="check a file and copy it to its place")
     adding.add_argument("key", metavar="KEY")
     adding.add_argument("file", type=Path, metavar="FILE", help="as downloaded, any name")
-    adding.add_argument(
-        "--replace", action="store_true", help="take it for another one whose hash is not published"
-    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -53,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     if args.action == "path":
         _say(str(weights.find(args.key)))
         return 0
-    _say(f"{args.key}: {weights.add(args.key, args.file, replace=args.replace)}")
+    _say(f"{args.key}: {weights.add(args.key, args.file)}")
     return 0
 
 

@@ -199,14 +199,13 @@ def explanation(one: Status) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def add(key: str, source: Path, folder: Path | None = None, replace: bool = False) -> Path:
+def add(key: str, source: Path, folder: Path | None = None) -> Path:
     """Copy a file to its place after checking it; return that place. It is there whole or not.
 
     Args:
         key: of weights.yaml.
         source: the file, under any name.
         folder: a configuration's weights folder, see `root`.
-        replace: let a good file be replaced by another one whose hash is not published either.
 
     Raises:
         FileNotFoundError: no such source.
@@ -216,33 +215,23 @@ def add(key: str, source: Path, folder: Path | None = None, replace: bool = Fals
     file, target = entry(key), root(folder) / entry(key).file
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist")
-    _refuse(file, source, file_problem(file, source))
-    digest = sha256(source)
-    _refuse(file, source, hash_problem(file, digest))
+    problem = file_problem(file, source)
+    digest = "" if problem else sha256(source)
+    problem = problem or hash_problem(file, digest)
+    if problem:
+        raise InvalidWeightsError(explanation(Status(file, source, "bad", problem)))
     there = status(key, folder)
     if there.path.is_dir():
         raise ValueError(f"{there.path} is a folder; move it away")
-    if there.state == "ok" and there.sha256 != digest and not replace:
+    if there.state == "ok" and there.sha256 != digest:
         raise ValueError(
             f"{there.path} is another file (sha256 {there.sha256}, given {digest}), and which of "
-            "the two is right is not published; --replace takes the new one"
+            "the two is right is not published; move that one away to take the new one"
         )
     if not (target.exists() and target.samefile(source)):
-        _copy(source, target, digest)
+        with replacing(target) as temporary:
+            shutil.copyfile(source, temporary)
     return target
-
-
-def _refuse(file: WeightsFile, path: Path, problem: str) -> None:
-    if problem:
-        raise InvalidWeightsError(explanation(Status(file, path, "bad", problem)))
-
-
-def _copy(source: Path, target: Path, digest: str) -> None:
-    """Copy a file whole or not at all, and only if the copy has the hash that was checked."""
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
-        if sha256(temporary) != digest:
-            raise OSError(f"{source} changed while it was copied; nothing was put to {target}")
 
 
 def file_problem(file: WeightsFile, path: Path) -> str:
