@@ -6,7 +6,7 @@
 
 So EVP's 3D-aware alignment (Sec. 3.3) runs on anybody, with no licensed model and no download. The
 corpus must hold landmarks3d.npy (data_prep.prepare with a detector that gives depth). Only the
-split `train` is seen. A published model may be used instead: `import` reads Basel's, 3DDFA's and
+split `train` is seen. A published model may be used instead: `import` reads Basel's and
 ICT-FaceKit's files (data_prep/face_formats/importer.py).
 
 Depth is the detector's own. It is not refined from the turning of the heads: those of speech clips

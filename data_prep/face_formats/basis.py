@@ -87,18 +87,6 @@ def coordinates(array: Array, path: Path, key: str) -> Array:
     return array
 
 
-def text_numbers(path: Path, wanted: str) -> Array:
-    """Return the numbers (n,) of a text file, apart by blanks or line ends.
-
-    Raises:
-        ValueError: something else stands there; the message says what was `wanted`.
-    """
-    try:
-        return np.array(path.read_text(encoding="utf-8").split(), np.float64)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}; wanted {wanted}, as text") from None
-
-
 def read_landmarks(path: Path) -> dict[int, int]:
     """Return the vertex of each iBUG-68 point (both from 0) that a file names.
 

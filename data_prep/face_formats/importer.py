@@ -7,7 +7,6 @@ Kinds and the files that --source holds (data_prep/face_formats/readers.py has e
     bfm2009  01_MorphableModel.mat, Exp_Pca.bin, std_exp.txt, BFM_exp_idx.mat; 199 + 29 modes as in
              EVP; landmarks of BFM_front_idx.mat and facemodel_info.mat if they are there
     bfm2017  model2017-1_*.h5 (or of 2019); --landmarks is needed
-    3ddfa    u_base.txt, w_shp_base.txt, w_exp_base.txt, param_std.txt of c++/weights
     ict      an ICT-FaceKit checkout
 Nothing is downloaded; see the licence of each model.
 
@@ -26,7 +25,6 @@ from affekt.runtime.command import CommandParser, user_errors
 from data_prep.face_formats.basis import Basis, landmark_vertices, read_landmarks
 from data_prep.face_formats.readers import (
     BFM2009_EXPRESSIONS,
-    read_3ddfa,
     read_bfm2009,
     read_bfm2017,
     read_ict,
@@ -35,7 +33,6 @@ from data_prep.face_formats.readers import (
 READERS: Mapping[str, Callable[[Path], Basis]] = {
     "bfm2009": read_bfm2009,
     "bfm2017": read_bfm2017,
-    "3ddfa": read_3ddfa,
     "ict": read_ict,
 }
 EXPRESSIONS = {"bfm2009": BFM2009_EXPRESSIONS}  # of a kind that has more than its users take

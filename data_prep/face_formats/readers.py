@@ -1,4 +1,4 @@
-"""Read published face models into a `Basis`: Basel 2009 and 2017, 3DDFA, ICT-FaceKit."""
+"""Read published face models into a `Basis`: Basel 2009 and 2017, ICT-FaceKit."""
 
 import json
 import zlib
@@ -16,14 +16,12 @@ from affekt.media.face3d.model import (
     ICT_IDENTITY_STD,
     of_shape,
 )
-from affekt.media.faces import points
 from data_prep.face_formats.basis import (
     Basis,
     coordinates,
     modes_of_columns,
     pca_range,
     read_landmarks,
-    text_numbers,
     the_file,
 )
 
@@ -36,8 +34,6 @@ UNREADABLE = (
     *(ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError, IndexError),
     *(MatReadError, zlib.error),
 )  # what loadmat raises for a file of another kind
-ROWS = 3 * points.COUNT  # of 3DDFA
-POSE = 12  # its parameters before the coefficients: a 3 x 4 camera
 # Files of ict
 FOLDER, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
 
@@ -75,7 +71,11 @@ def read_bfm2009(folder: Path) -> Basis:
     identity_std = of_shape(shape["shapeEV"].ravel(), (K,), path, "shapeEV").astype(np.float64)
     kept = _bfm_trim(folder, len(mean) // 3, V)
     std_path = the_file(folder, STD, f"the {E} standard deviations of {MODES}'s modes")
-    expression_std = of_shape(text_numbers(std_path, f"{E} numbers"), (E,), std_path, "numbers")
+    try:
+        stds = np.array(std_path.read_text(encoding="utf-8").split(), np.float64)
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise ValueError(f"{std_path}: {error}; wanted {E} numbers, as text") from None
+    expression_std = of_shape(stds, (E,), std_path, "numbers")
     return Basis(
         mean.reshape(-1, 3)[kept],
         modes_of_columns(modes)[:, kept],
@@ -223,45 +223,6 @@ def _h5_pca(file: h5py.File, group: str, path: Path) -> tuple[Array, Array, Arra
     if (variance <= 0).any():
         raise ValueError(f"{path}: {group}/pcaVariance holds a value of 0 or less")
     return mean.astype(np.float64), basis, variance.astype(np.float64)
-
-
-def read_3ddfa(folder: Path) -> Basis:
-    """Read 3DDFA's bases: Basel 2009 cut to 40 + 10 modes, the landmarks' rows as text.
-
-    Of c++/weights in a checkout of github.com/cleardusk/3DDFA: u_base.txt (3 * 68), w_shp_base.txt
-    (3 * 68, K) and w_exp_base.txt (3 * 68, E), row after row, in micrometres; param_std.txt
-    (12 + K + E), the standard deviations of its pose parameters, then of the coefficients, over
-    300W-LP. K is 40 and E 10 there.
-
-    Raises:
-        FileNotFoundError: a file is missing; the message says what it is.
-        ValueError: a file is of another kind, or two files do not belong together.
-    """
-    path = the_file(folder, "u_base.txt", "the mean face of 3DDFA's c++/weights")
-    mean = of_shape(text_numbers(path, f"{ROWS} numbers"), (ROWS,), path, "numbers")
-    identity, expression = (_ddfa_modes(folder, f"w_{name}_base.txt") for name in ("shp", "exp"))
-    K, E = identity.shape[1], expression.shape[1]
-    count = f"{POSE} + {K} + {E}"
-    path = the_file(folder, "param_std.txt", f"{count} standard deviations, of 3DDFA's c++/weights")
-    std = of_shape(text_numbers(path, f"{count} numbers"), (POSE + K + E,), path, "numbers")
-    return Basis(
-        mean.reshape(-1, 3),
-        modes_of_columns(identity),
-        modes_of_columns(expression),
-        std[POSE : POSE + K],
-        std[POSE + K :],
-        pca_range(std[POSE + K :]),
-        "3DDFA's Basel Face Model 2009",
-        {point: point for point in range(points.COUNT)},
-    )
-
-
-def _ddfa_modes(folder: Path, name: str) -> Array:
-    path = the_file(folder, name, f"{ROWS} rows of modes, of 3DDFA's c++/weights")
-    numbers = text_numbers(path, f"{ROWS} rows of numbers")
-    if not len(numbers) or len(numbers) % ROWS:
-        raise ValueError(f"{path} holds {len(numbers)} numbers, wanted {ROWS} rows of them")
-    return numbers.reshape(ROWS, -1)
 
 
 def read_ict(source: Path) -> Basis:

@@ -91,17 +91,6 @@ def write_bfm2017(folder, mesh):
     return path
 
 
-def write_3ddfa(folder, mesh):
-    """Write 3DDFA's text files: the landmarks' rows alone."""
-    np.savetxt(folder / "u_base.txt", mesh.mean[mesh.where].reshape(-1, 1), "%.6f")
-    for name in ("shp", "exp"):
-        modes = mesh.identity if name == "shp" else mesh.expression
-        np.savetxt(folder / f"w_{name}_base.txt", columns(modes[:, mesh.where]), "%.8g")
-    std = [*np.linspace(1e-4, 20, 12), *mesh.identity_std, *mesh.expression_std]
-    np.savetxt(folder / "param_std.txt", std, "%.8f")
-    return folder
-
-
 def write_ict(folder, mesh):
     """Write an ICT-FaceKit checkout."""
     inside = folder / "FaceXModel"

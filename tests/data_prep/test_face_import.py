@@ -16,7 +16,6 @@ from data_prep.face_formats.importer import ImportConfig, import_face_model
 KINDS = {
     "bfm2009": ("bfm2009", published.write_bfm2009, 9e4),
     "bfm2017": ("bfm2017", published.write_bfm2017, 90.0),
-    "3ddfa": ("3ddfa", published.write_3ddfa, 9e4),
     "ict": ("ict", published.write_ict, 9.0),
 }
 
@@ -146,10 +145,6 @@ WRONG = [
     ("bfm2009", gone("facemodel_info.mat"), r"iBUG points \(from 1\) 1, 2, .*--landmarks FILE"),
     ("bfm2017", swap_bytes(H5, b"no HDF5 at all"), "is no readable HDF5 file"),
     ("bfm2017", without_expression, "has no dataset 'expression/model/mean'; wanted a Basel"),
-    ("3ddfa", gone("param_std.txt"), r"expected 12 \+ 4 \+ 3 standard deviations"),
-    ("3ddfa", swap_text("param_std.txt", "1 2 3"), r"\(3,\), wanted numbers of \(19,\)"),
-    ("3ddfa", swap_text("u_base.txt", "1 2 3"), r"\(3,\), wanted numbers of \(204,\)"),
-    ("3ddfa", swap_text("w_exp_base.txt", "1 2"), "holds 2 numbers, wanted 204 rows"),
     ("ict", gone("FaceXModel/generic_neutral_mesh.obj"), "expected the mean mesh of an ICT-F"),
     ("ict", gone("FaceXModel/identity000.obj"), "expected the first identity mode"),
     ("ict", gone("FaceXModel/expression1.obj"), "an expression that vertex_indices.json names"),
@@ -259,7 +254,7 @@ def test_the_command_imports_and_says_what_went_wrong(tmp_path, capsys):
 
 
 def test_a_kind_that_is_unknown_names_those_that_are_known(tmp_path):
-    with pytest.raises(ValueError, match="wanted one of bfm2009, bfm2017, 3ddfa, ict"):
+    with pytest.raises(ValueError, match="wanted one of bfm2009, bfm2017, ict"):
         ImportConfig("flame", tmp_path, tmp_path / "out.npz")
 
 
