@@ -1,16 +1,22 @@
-"""The demos' HTML report: every figure, then videos, pictures and tables of each system."""
+"""The demos' HTML report: every figure, then videos, pictures and tables of each system.
 
-from collections.abc import Iterator
-from dataclasses import replace
+Media are embedded, so the file can be mailed. A script counts them: the body's data-state is
+"ready" once every video has a frame and every picture a size, else "broken", with the counts in
+data-media; tests read both in a real browser.
+"""
+
+import base64
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from affekt.evaluation.tables.build import NoFiguresError, build_ablation, build_table
 from affekt.evaluation.tables.evaluations import load_ablation, load_evaluation
 from affekt.evaluation.tables.papers import load_paper
-from affekt.evaluation.tables.table import Table
+from affekt.evaluation.tables.table import Table, figure, heading
 from affekt.media.plots import curves
-from affekt.runtime.files import read_json
-from affekt.showcase.page import Figure, MetricRow, Section, write_page
+from affekt.runtime.files import read_json, write_text
 from affekt.showcase.plans import (
     EAMM_TABLES,
     ROWS,
@@ -19,9 +25,11 @@ from affekt.showcase.plans import (
     row_results,
     scores_of,
 )
-from affekt.showcase.thresholds import format_value, look_up, plain_rows, rows
+from affekt.showcase.thresholds import MetricRow, format_value, look_up, plain_rows, rows
 from eamm.analysis.supplement import ROWS as ANALYSIS_ROWS
 
+TEMPLATE = Path(__file__).with_name("page.html")
+KINDS = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 PRETRAINED = ("pretrain_emotion", "pretrain_content")
 EVP_STAGES = (*PRETRAINED, "disentangle", "disentangle_no_cross", "audio2lm", "edge2video")
 EAMM_STAGES = ("fomm", "a2fd", "displacement")
@@ -112,6 +120,26 @@ One sentence between two emotions, and between neutral and one.
 """
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A picture or video with its caption; `columns` of twelve is its width."""
+
+    caption: str
+    path: Path
+    columns: int = 12
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a sentence or two, figures, tables, numbers; its videos start together."""
+
+    title: str
+    text: str
+    figures: Sequence[Figure] = ()
+    rows: Sequence[MetricRow] = ()  # numbers of the section, in a table that folds
+    tables: Sequence[Table] = ()  # of the papers, with ours
+
+
 def write_report(out: Path) -> None:
     """Write out/report.html from out/results.json and the systems' media folders.
 
@@ -163,11 +191,7 @@ def full_sections(out: Path) -> list[Section]:
     ablation = build_ablation(load_paper("evp-table2"), load_ablation(out / "ablation"))
     by_row = [scores_of(row_results(out, row)) for row in ROWS]
     by_table = {name: scores_of(eamm_manifest(out, name).with_suffix("")) for name in EAMM_TABLES}
-    eamm = [
-        table
-        for name, folder in by_table.items()
-        for table in _tables([folder], EAMM_PAPER_TABLES[name])
-    ]
+    eamm = [t for name, at in by_table.items() for t in _tables([at], EAMM_PAPER_TABLES[name])]
     losses, emotion, self_driving, temporal, *shown = _sections(FULL_SECTIONS, out)
     return [
         replace(losses, tables=[ablation]),
@@ -202,3 +226,73 @@ def _tables(folders: list[Path], names: tuple[str, ...]) -> Iterator[Table]:
             yield build_table(load_paper(name), evaluations, per_emotion=True)
         except NoFiguresError:
             continue
+
+
+def write_page(
+    path: Path, title: str, lead: str, rows: Sequence[MetricRow], sections: Sequence[Section]
+) -> None:
+    """Write the page.
+
+    Args:
+        lead: one sentence under the title.
+
+    Raises:
+        FileNotFoundError, ValueError: a figure is missing or of an unknown kind.
+    """
+    parts = {
+        "@TITLE@": html.escape(title),
+        "@LEAD@": html.escape(lead),
+        "@ROWS@": "\n".join(row.cells() for row in rows if row.met is not None),
+        "@OTHERS@": "\n".join(row.cells() for row in rows if row.met is None),
+        "@SECTIONS@": "\n".join(_section(section) for section in sections),
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    write_text(path, text)
+
+
+def _section(section: Section) -> str:
+    figures = "\n".join(_figure(figure) for figure in section.figures)
+    videos = sum(figure.path.suffix == ".mp4" for figure in section.figures)
+    button = '<button type="button">Play together</button>' if videos else ""
+    rows = "\n".join(row.cells() for row in section.rows)
+    numbers = f"<summary>In numbers</summary><table><tbody>{rows}</tbody></table>"
+    return (
+        f"<section><h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)} {button}</p>"
+        f'<div class="grid">{figures}</div>{"".join(map(_paper_table, section.tables))}'
+        f"{f'<details>{numbers}</details>' if rows else ''}</section>"
+    )
+
+
+def _paper_table(table: Table) -> str:
+    """Return a paper's table: what is ours first, the controls, the printed rows, the notes."""
+    heads = "".join(f"<th>{html.escape(heading(column))}</th>" for column in table.columns)
+    lines = []
+    for row in table.rows:
+        cells = (
+            figure(row.cells.get(column.key), column, table.letters) for column in table.columns
+        )
+        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in (row.name, *cells))
+        lines.append(f'<tr class="{row.kind}">{body}</tr>')
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    return (
+        f'<div class="paper"><table><caption>{html.escape(table.title)}</caption>'
+        f"<thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+        f"<details><summary>How to read it</summary><ul>{notes}</ul></details>"
+    )
+
+
+def _figure(figure: Figure) -> str:
+    kind = KINDS.get(figure.path.suffix)
+    if kind is None:
+        raise ValueError(f"{figure.path}: the page shows {', '.join(KINDS)} only")
+    data = base64.b64encode(figure.path.read_bytes()).decode()
+    source = f'src="data:{kind};base64,{data}"'
+    caption = html.escape(figure.caption)
+    if kind.startswith("video"):
+        media = f'<video {source} controls loop muted playsinline preload="auto"></video>'
+    else:
+        media = f'<img {source} alt="{caption}">'
+    style = f"grid-column: span {figure.columns}"
+    return f'<figure style="{style}">{media}<figcaption>{caption}</figcaption></figure>'

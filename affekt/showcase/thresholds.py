@@ -1,12 +1,12 @@
 """The thresholds that the demos' figures must meet, and the report's table of all figures."""
 
+import html
 import math
 import operator
 import typing as tp
 from dataclasses import dataclass
 
 from affekt.runtime.config import flat
-from affekt.showcase.page import MetricRow
 
 Results = dict[str, tp.Any]  # nested by stage, as results.json
 Sign = tp.Literal["<=", ">=", ">"]
@@ -16,6 +16,28 @@ COMPARE: dict[Sign, tp.Callable[[float, float], bool]] = {
     ">=": operator.ge,
     ">": operator.gt,
 }
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One figure of the table."""
+
+    key: str  # as in results.json
+    description: str
+    threshold: str  # as text, for instance "<= 0.5"; empty: shown for comparison only
+    value: str
+    met: bool | None  # None: no threshold
+
+    @property
+    def mark(self) -> str:
+        """Whether the threshold is met, in a word."""
+        return {True: "met", False: "missed", None: ""}[self.met]
+
+    def cells(self) -> str:
+        """Return the row as HTML."""
+        texts = (self.key, self.description, self.threshold, self.value, self.mark)
+        cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
+        return f'<tr class="{self.mark}">{cells}</tr>'
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from affekt.media.video.video import VideoWriter
-from affekt.showcase.page import Figure, MetricRow, Section, write_page
+from affekt.showcase.report import Figure, Section, write_page
+from affekt.showcase.thresholds import MetricRow
 
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), ""
