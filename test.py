@@ -13,19 +13,18 @@ import importlib
 import logging
 import sys
 from collections.abc import Sequence
-from typing import cast
+from types import ModuleType
 
-from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS, Command
+from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS
 from affekt.runtime.command import CommandParser
 from affekt.runtime.weights.registry import InvalidWeightsError
 
 COMMANDS = ("check", "run", "table", "controls", "ablate", "user-study", "weights")
 
 
-def command(name: str) -> Command:
+def command(name: str) -> ModuleType:
     """Import the module of a command."""
-    module = importlib.import_module(f"affekt.evaluation.commands.{name.replace('-', '_')}")
-    return cast(Command, module)
+    return importlib.import_module(f"affekt.evaluation.commands.{name.replace('-', '_')}")
 
 
 def parser(argv: Sequence[str]) -> CommandParser:
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parser(argv).parse_args(argv)
     try:
-        return command(args.command).main(args)
+        return int(command(args.command).main(args))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"test.py: {error}\n")
         return WRONG_WEIGHTS if isinstance(error, InvalidWeightsError) else BAD_INPUT

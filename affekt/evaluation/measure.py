@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affekt.evaluation.cache import Cache, Scores
 from affekt.evaluation.controls import OTHER, RESULT, TRUTH, Reordered, controls_of
-from affekt.evaluation.measures import Measure
+from affekt.evaluation.measures import Cache, Measure, Scores
 from affekt.evaluation.networks import MetricNetworks, measures_of
 from affekt.evaluation.pairing import ClipPair
 from affekt.evaluation.protocol import Protocol

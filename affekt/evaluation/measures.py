@@ -2,16 +2,22 @@
 
 A measure takes all rows of a clip at once, so that what belongs to the truth is computed once. It
 returns {row: {metric: value}}; a row that it does not apply to is left out, and a metric without a
-value for this clip is None. Measures with a network are in networks.py, which also lists which
-measures there are (`measures_of`). A new metric of one that is here needs its function in
-affekt/metrics, and its column in affekt/evaluation/tables/papers.yaml.
+value for this clip is None. `Cache` keeps them, keyed by everything that they depend on.
+
+Measures with a network are in networks.py, which also lists which measures there are
+(`measures_of`). A new metric of one that is here needs its function in affekt/metrics, and its
+column in affekt/evaluation/tables/papers.yaml.
 """
 
 import abc
+import json
+import logging
+import math
 import typing as tp
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
@@ -34,8 +40,10 @@ from affekt.metrics.image import picture_scores
 from affekt.metrics.landmark import METRICS, landmark_distances, shared_frames
 from affekt.metrics.temporal import flicker, jitter, warp_errors
 
+log = logging.getLogger(__name__)
+
 Rows = Mapping[str, VideoView]
-Scores = dict[str, float | None]
+Scores = dict[str, float | None]  # metric: value; None: no value for this clip
 
 SCALED = ("evp", "makeittalk")  # conventions whose unit does not depend on the picture's size
 FACE_MARGIN = 0.25  # of the face's larger side, around it on every side
@@ -208,3 +216,68 @@ def face_square(truth: VideoView, size: int) -> Crop:
     side = int(np.ceil((1 + 2 * FACE_MARGIN) * (high - low).max()))
     left, top = np.round((low + high) / 2 - side / 2).astype(int)
     return square_crop(int(left), int(top), side, truth.size, size)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of one row of one clip."""
+
+    clip: str
+    measure: str
+    key: str  # of both videos' content, the protocol, the detector, the weights
+    row: str
+    metric: str
+    value: float | None
+
+
+class Cache:
+    """The lines of a file; each holds all rows of a clip and measure, so that it counts whole."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what is there; a line that is damaged is left out, and measured again."""
+        self.path = path
+        self._scores: dict[tuple[str, str, str], dict[str, Scores]] = {}  # by clip, measure, key
+        self._whole = True
+        if path.is_file():
+            self._read()
+
+    def has(self, clip: str, measure: str, key: str) -> bool:
+        """Return whether a clip was measured under this key."""
+        return (clip, measure, key) in self._scores
+
+    def lines(self, clip: str, measure: str, key: str) -> list[Line]:
+        """Return the figures of a clip, none where it was not measured so."""
+        rows = self._scores.get((clip, measure, key), {})
+        return [
+            Line(clip, measure, key, row, metric, value)
+            for row, scores in rows.items()
+            for metric, value in scores.items()
+        ]
+
+    def add(self, clip: str, measure: str, key: str, rows: dict[str, Scores]) -> None:
+        """Append the figures of a clip."""
+        self._scores[clip, measure, key] = rows
+        line = json.dumps(
+            {"clip": clip, "measure": measure, "key": key, "rows": rows}, allow_nan=False
+        )
+        start = "" if self._whole else "\n"  # ends a line that a stopped run left half written
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(f"{start}{line}\n")
+        self._whole = True
+
+    def _read(self) -> None:
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        self._whole = text.endswith("\n") or not text
+        bad = 0
+        for line in filter(str.strip, text.split("\n")):
+            try:
+                found = json.loads(line)
+                values = [v for scores in found["rows"].values() for v in scores.values()]
+                if not all(value is None or math.isfinite(value) for value in values):
+                    raise ValueError
+                self._scores[found["clip"], found["measure"], found["key"]] = found["rows"]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                bad += 1
+        if bad:
+            log.warning("%s: %d damaged lines are left out and measured again", self.path, bad)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array, Image
-from affekt.evaluation.cache import Line
 from affekt.evaluation.controls import FROZEN, LATE, OTHER, RE_ENCODED, RESULT, TRUTH
 from affekt.evaluation.measures import (
     LandmarkMeasure,
+    Line,
     Measure,
     PictureMeasure,
     Rows,
@@ -183,9 +183,10 @@ class EmotionMeasure(Measure):
         return {
             name: {
                 "emotion_correct": int(reading.label == label),
-                "efd_proxy": _number(efd_proxy(reading.features, truth)),
+                "efd_proxy": None if np.isnan(distance) else distance,
             }
             for name, reading in readings.items()
+            for distance in [efd_proxy(reading.features, truth)]
         }
 
     def _read(self, view: VideoView) -> Reading:
@@ -350,10 +351,6 @@ def _exported(run: Path) -> Path:
             f"{SCRIPTS} writes at its end"
         )
     return found[0]
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 def _against(clips: dict[str, Array], truth: dict[str, Array]) -> dict[str, tp.Any]:

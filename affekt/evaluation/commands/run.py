@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from affekt.evaluation.cache import Cache, Line
 from affekt.evaluation.commands import LOW_COVERAGE
 from affekt.evaluation.controls import MEAN_FACE, RESULT, mean_faces
 from affekt.evaluation.measure import Job, LazyDetector, Outcome, Task, measure_all, plan
-from affekt.evaluation.measures import LandmarkMeasure, ShapeMeasure
+from affekt.evaluation.measures import Cache, LandmarkMeasure, Line, ShapeMeasure
 from affekt.evaluation.networks import choose_networks, distributions, measures_of
 from affekt.evaluation.pairing import ClipPair, Pairing, find_pairs
 from affekt.evaluation.protocol import MeasureName, Protocol, load_protocol
