@@ -106,10 +106,7 @@ def state(corpus: Corpus, clips: Sequence[Clip]) -> str:
             f"frames filled in where no face was found: {sum(filled)} of {total} "
             f"({sum(filled) / total:.2%}), in {sum(count > 0 for count in filled)} clips"
         )
-    refused = read_jsonl(corpus.root / "quarantine.jsonl")
-    reasons = Counter((row["stage"], row["reason"]) for row in refused)
-    lines.append(f"refused: {len(refused)}")
-    lines += [f"  {stage}, {reason}: {count}" for (stage, reason), count in reasons.most_common()]
+    lines.append(f"refused: {len(read_jsonl(corpus.root / 'quarantine.jsonl'))}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ import logging
 import re
 import typing as tp
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -186,27 +186,29 @@ def _sentences(corpus: Corpus, table: Table | None, order: Sequence[str]) -> dic
     return found
 
 
-def match_by_cost(clips: Iterable[Clip], order: Sequence[str]) -> dict[str, str]:
+def match_by_cost(clips: Sequence[Clip], order: Sequence[str]) -> dict[str, str]:
     """Return clip id -> sentence, the reference clip's name for it, for one speaker's clips.
 
     The reference is the first emotion of `order` that a split has; of each emotion, the strongest
     level. Clips without a partner, and those that cannot be read, are not in the result. Warns,
     with the counts, as the sentences are guessed.
     """
-    by_split: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
-    for clip in clips:
-        by_split[clip.split][clip.emotion].append(clip)
     found: dict[str, str] = {}
-    for emotions in by_split.values():
-        found |= _match(emotions, order)
-    count = sum(len(group) for emotions in by_split.values() for group in emotions.values())
-    speakers = {clip.speaker for e in by_split.values() for group in e.values() for clip in group}
+    for split in sorted({clip.split for clip in clips}):
+        own = [clip for clip in clips if clip.split == split]
+        sounds = [_strongest([clip for clip in own if clip.emotion == name]) for name in order]
+        reference, *others = [group for group in sounds if group] or [[]]
+        for group in others:
+            costs = np.array([[align_speech(a, b).cost for _, b in reference] for _, a in group])
+            for i, j in partners(costs):
+                twin = reference[j][0]
+                found[group[i][0].id] = found[twin.id] = twin.sentence
     log.warning(
         "%s: no table lists which files are the same sentence; %d of %d clips are matched by the "
         "cost of aligning them. Give --table, or listen to a few pairs.",
-        ", ".join(sorted(speakers)),
+        clips[0].speaker,
         len(found),
-        count,
+        len(clips),
     )
     return found
 
@@ -221,25 +223,9 @@ def partners(costs: Array, most: float = MAX_COST) -> list[tuple[int, int]]:
     ]
 
 
-def _match(emotions: dict[str, list[Clip]], order: Sequence[str]) -> dict[str, str]:
-    """Return the sentences of one split's clips."""
-    sounds = {name: _strongest(emotions[name]) for name in order if name in emotions}
-    sounds = {name: group for name, group in sounds.items() if group}
-    if len(sounds) < 2:
-        return {}
-    (_, reference), *others = sounds.items()
-    found: dict[str, str] = {}
-    for _, group in others:
-        costs = np.array([[align_speech(a, b).cost for _, b in reference] for _, a in group])
-        for i, j in partners(costs):
-            own = reference[j][0]
-            found[group[i][0].id] = found[own.id] = own.sentence
-    return found
-
-
 def _strongest(clips: Sequence[Clip]) -> list[tuple[Clip, Array]]:
     """Return the clips of the highest level that can be read, with their MFCC."""
-    level = max(clip.level for clip in clips)
+    level = max((clip.level for clip in clips), default=0)
     readable = []
     for clip in sorted(clips, key=lambda clip: clip.id):
         if clip.level != level:

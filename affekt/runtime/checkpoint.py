@@ -5,6 +5,7 @@ import pickle
 import typing as tp
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 
 import torch
 
@@ -72,36 +73,12 @@ def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir:
         try:
             part.load_state_dict(stored)
         except (RuntimeError, ValueError) as error:  # a module's, an optimizer's
-            differs = _difference(stored, part.state_dict())
-            if not differs and isinstance(error, ValueError):
-                differs = f"does not fit ({error})"
-            if not differs:
-                raise
+            reason = shorten(str(error), 600, placeholder=" ...")  # lists every weight that differs
             raise ConfigError(
                 f"{run_dir} was trained by another version or configuration: the {name} of its "
-                f"checkpoint {differs}; train anew, into another run.out or after deleting "
-                "that folder"
+                f"checkpoint does not fit ({reason}); train anew, into another run.out or after "
+                "deleting that folder"
             ) from None
-
-
-def _difference(stored: Mapping[str, tp.Any], wanted: Mapping[str, tp.Any]) -> str:
-    """Return how many entries of two state dicts differ, with an example of each kind."""
-    both = [key for key in wanted if key in stored]
-    kinds = {
-        "lacks": [key for key in wanted if key not in stored],
-        "has besides": [key for key in stored if key not in wanted],
-        "has in another shape": [
-            key
-            for key in both
-            if getattr(stored[key], "shape", None) != getattr(wanted[key], "shape", None)
-        ],
-    }
-    found = [
-        f"{kind} {len(keys)} of the weights (such as {keys[0]})"
-        for kind, keys in kinds.items()
-        if keys
-    ]
-    return ", ".join(found)
 
 
 def _files(folder: Path) -> list[Path]:

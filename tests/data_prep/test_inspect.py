@@ -80,7 +80,7 @@ def test_the_state_names_lengths_filled_frames_and_refusals(corpus):
     text = state(corpus, corpus.clips())
     assert "0.40 to 0.80, median 0.40" in text
     assert "2 of 60 (3.33%), in 1 clips" in text
-    assert "read, empty: 1" in text
+    assert "refused: 1" in text
 
 
 def test_the_command_writes_the_sheet(corpus, tmp_path, capsys):

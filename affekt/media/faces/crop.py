@@ -125,7 +125,9 @@ def cut(picture: Image, crop: Crop) -> Image:
     matrix[:, 2] += matrix[:, :2] @ offset
     matrix[:, :2] *= block
     # Resample to the stored size
-    border = cv2.BORDER_REPLICATE if _is_inside(crop) else cv2.BORDER_CONSTANT
+    corners, limits = _corners(crop), np.array(crop.source_size) - 0.5
+    inside_source = (corners >= -0.5 - 1e-6).all() and (corners <= limits + 1e-6).all()
+    border = cv2.BORDER_REPLICATE if inside_source else cv2.BORDER_CONSTANT
     stored = cv2.warpAffine(inside, matrix, crop.size, flags=cv2.INTER_LINEAR, borderMode=border)
     return stored.astype(np.uint8, copy=False)
 
@@ -135,12 +137,6 @@ def _corners(crop: Crop) -> Array:
     width, height = crop.size
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
     return crop.to_source(corners - 0.5)
-
-
-def _is_inside(crop: Crop) -> bool:
-    corners = _corners(crop)
-    limits = np.array(crop.source_size) - 0.5
-    return bool((corners >= -0.5 - 1e-6).all() and (corners <= limits + 1e-6).all())
 
 
 def _region(crop: Crop, block: int) -> tuple[int, int, int, int]:
