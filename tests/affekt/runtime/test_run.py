@@ -183,7 +183,7 @@ def test_a_run_that_goes_on_with_another_optimizer_or_model_is_told_so(config):
     smaller = torch.optim.Adam(list(model.parameters())[:2], config.lr)
     with pytest.raises(ConfigError, match="the optimizer of its checkpoint does not fit"):
         run.register(model=model, optimizer=smaller)
-    with pytest.raises(ConfigError, match="the model of its checkpoint does not fit .*Missing"):
+    with pytest.raises(ConfigError, match=r"the model of its checkpoint does not fit .*Missing"):
         run.register(model=nn.Sequential(*model, nn.PReLU()))
 
 
