@@ -11,7 +11,7 @@ into --out
 
     strip.png      frames: a row for each time, a column for each w
     curves.png     over the seconds, a line for each w: the projection of brows and mouth corners on
-                   the emotion axis from a to b, their heights, the mouth's opening
+                   the emotion axis from a to b, and the mouth's opening
     video.mp4      all w side by side, with the sound
     figures.json   the PathFigures of evp/analysis/measure_editing.py, which measures all clips
 
@@ -20,7 +20,7 @@ Letters: W weights, T frames, S pixels of a side.
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,8 @@ from affekt.media.audio.mfcc import sound_windows
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_pair
-from affekt.media.face3d.model import FaceModel, load_face_model
-from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
+from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import labelled_row, save, write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
@@ -43,88 +43,16 @@ from affekt.runtime.files import write_json
 from evp.analysis.measure_editing import blended_faces, emotion_projection, path_figures, true_faces
 from evp.inference.emotion_codes import check_emotions, corpus_of, load_codes
 from evp.inference.portrait import edit
-from evp.inference.renderer import Renderer, Target, load_renderer
-from evp.networks.audio2lm import Predictor, load_predictor
+from evp.inference.renderer import Target, load_renderer
+from evp.networks.audio2lm import load_predictor
 from evp.networks.encoders import encode
 
 Figures = dict[str, Any]
-Measure = Callable[[Array], Array]  # faces (..., 68, 2) -> (...)
 
 TEST = "test_sentence"
 ROWS = 3  # times in the strip
-INNER_BROWS = (20, 21, 22, 23)  # the ends at the nose: up in sadness and fear, down in anger
 TILE = 192  # pixels a side of a frame in a strip or video
 PER_ROW = 8  # names in a row of the legend
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedParts:
-    """The trained parts, and the corpus of the true faces."""
-
-    run: Path  # of train_audio2lm.py
-    predictor: Predictor
-    renderer: Renderer
-    model: FaceModel
-    corpus: Corpus
-
-    def content(self, samples: Array) -> torch.Tensor:
-        """Return the content codes (T, C) of a sound."""
-        windows = torch.from_numpy(np.array(sound_windows(samples)))
-        device = self.predictor.model.mean_L.device
-        return encode(self.predictor.encoders.content, windows.to(device))
-
-    def rendered(self, face: Array, target: Clip) -> list[Image]:
-        """Return the generated frames (S, S, 3) of a face (T, 68, 2) in a clip's frames."""
-        place = Target(Path(target.source), target.landmarks(), target.crop())
-        return [frame.picture for frame in edit(self.renderer, place, face, self.model)]
-
-    def truth(self, labels: tuple[str, str]) -> tuple[Array, Array]:
-        """Return the mean true faces of the renderer's person in two emotions.
-
-        Raises:
-            ValueError: there is no training clip of one.
-        """
-        speaker, known = self.renderer.speaker, true_faces(self.corpus, self.predictor.view)
-        for label in labels:
-            if (speaker, label) not in known:
-                raise ValueError(f"{self.corpus.root} has no training clip of {speaker}, {label}")
-        return known[speaker, labels[0]], known[speaker, labels[1]]
-
-
-def show_blend(
-    parts: TrainedParts, sound: Path, target: Clip, labels: tuple[str, str], steps: int, out: Path
-) -> Figures:
-    """Write the files of a blend and return its figures.
-
-    Raises:
-        MediaError: the sound or the target's video cannot be read.
-        FileNotFoundError: the emotion codes are not computed yet.
-        ValueError: an unknown speaker or label, or one without training clips.
-    """
-    speaker, samples = parts.renderer.speaker, read_driving_audio(sound)
-    codes = load_codes(parts.run)
-    ends = codes.of(labels[0], speaker), codes.of(labels[1], speaker)
-    truth = parts.truth(labels)
-    weights = tuple(np.linspace(0, 1, steps).tolist())
-    faces = blended_faces(parts.predictor, parts.content(samples), ends, weights, speaker)
-    # Frames as a sheet and a video, landmarks as curves.
-    pictures = [parts.rendered(face, target) for face in faces]
-    texts = [f"w = {weight:g}" for weight in weights]
-    lines = [
-        labelled_row(
-            [column[time] for column in pictures],
-            [f"{texts[0]},  {time / FRAME_RATE:.2f} s", *texts[1:]],
-            TILE,
-        )
-        for time in widest(faces[0], ROWS)
-    ]
-    write_png(out / "strip.png", np.concatenate(lines))
-    title = f"{speaker}: {labels[0]} (w = 0) to {labels[1]} (w = 1)"
-    plot_blend(out / "curves.png", title, faces, weights, truth)
-    frames = (labelled_row(row, texts, TILE) for row in zip(*pictures, strict=True))
-    write_video(out / "video.mp4", frames, samples)
-    found = path_figures((str(sound), *labels), faces, weights, truth)
-    return dataclasses.asdict(found) | {"weights": weights}
 
 
 def widest(faces: Array, count: int) -> list[int]:
@@ -139,37 +67,31 @@ def plot_blend(
 ) -> None:
     """Plot the tracks of a face (W, T, 68, 2), pixels of the aligned face, under each weight.
 
-    Heights are above those of the mean true face of the first emotion; dotted are both true means.
+    Dotted in the upper panel are both true means, (68, 2).
     """
-
-    def height(points: Sequence[int]) -> Measure:
-        return lambda faces: (truth[0] - faces)[..., list(points), 1].mean(axis=-1)
-
-    panels: dict[str, Measure] = {
-        "projection": lambda faces: emotion_projection(faces, *truth),
-        "inner brows, px up": height(INNER_BROWS),
-        "mouth corners, px up": height(MOUTH_CORNERS),
-        "mouth opening, px": mouth_opening,
+    panels = {
+        "on the emotion axis": emotion_projection(faces_WT, *truth),
+        "mouth opening, px": mouth_opening(faces_WT),
     }
     # A panel for each measure, a line for each weight.
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(weights)))
     seconds = (np.arange(faces_WT.shape[1]) + 0.5) / FRAME_RATE
     figure, axes = plt.subplots(len(panels), figsize=(8, 1.9 * len(panels)), sharex=True)
-    for axis, (name, measure) in zip(axes, panels.items(), strict=True):
+    for axis, (name, tracks) in zip(axes, panels.items(), strict=True):
         axis.set_ylabel(name, fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
-        for weight, values, colour in zip(weights, measure(faces_WT), colours, strict=True):
+        for weight, values, colour in zip(weights, tracks, colours, strict=True):
             axis.plot(seconds, values, color=colour, linewidth=1.2, label=f"w = {weight:g}")
-        for face in truth if measure is not mouth_opening else ():
-            axis.axhline(measure(face), color="0.4", linewidth=0.8, linestyle=":")
+    for end in (0, 1):
+        axes[0].axhline(end, color="0.4", linewidth=0.8, linestyle=":")
     # Title, time axis and one legend for all panels.
     axes[0].set_title(title, fontsize=10)
     axes[-1].set_xlabel("seconds", fontsize=8)
     axes[-1].set_xlim(0, faces_WT.shape[1] / FRAME_RATE)
     lines, names = axes[0].get_legend_handles_labels()
     figure.legend(lines, names, fontsize=8, ncols=PER_ROW, loc="lower center")
-    save(figure, path, below=0.03 * -(-len(names) // PER_ROW))
+    save(figure, path, below=0.06 * -(-len(names) // PER_ROW))
 
 
 def held_out(corpus: Corpus, speaker: str) -> Clip:
@@ -181,29 +103,75 @@ def held_out(corpus: Corpus, speaker: str) -> Clip:
 
 
 def show(args: argparse.Namespace) -> Figures:
-    """Write the files that the arguments ask for; return the figures.
+    """Write the files of a blend and return its figures.
 
     Raises:
-        OSError, ValueError: something is missing or cannot be used.
+        MediaError: the sound or the target's video cannot be read.
+        FileNotFoundError: a run, the face model or the emotion codes are missing.
+        ValueError: an unknown speaker or label, or one without training clips.
     """
     if args.steps < 2:
         raise ValueError(f"--steps is {args.steps}, wanted 2 weights or more")
-    labels = parse_pair(args.blend)
-    corpus = Corpus(args.corpus or corpus_of(args.runs / "audio2lm"))
-    run = args.runs / "audio2lm"
+    # The trained parts, and the renderer's person.
+    first, second = parse_pair(args.blend)
+    run, out = args.runs / "audio2lm", args.out or args.runs / "editing"
+    corpus = Corpus(args.corpus or corpus_of(run))
     check_emotions(run, corpus)
+    predictor, codes = load_predictor(run), load_codes(run)
     renderer = load_renderer(args.runs / "edge2video")
     model = load_face_model(args.runs / "face_model.npz")
-    parts = TrainedParts(run, load_predictor(run), renderer, model, corpus)
-    speaker, out = renderer.speaker, args.out or args.runs / "editing"
+    speaker = renderer.speaker
+    ends = codes.of(first, speaker), codes.of(second, speaker)
+    known = true_faces(corpus, predictor.view)
+    for label in (first, second):
+        if (speaker, label) not in known:
+            raise ValueError(f"{corpus.root} has no training clip of {speaker}, {label}")
+    truth = known[speaker, first], known[speaker, second]
+    # The sound's faces under each weight, rendered in the target's frames.
     sound = args.audio or held_out(corpus, speaker).folder / "audio.wav"
     targets = Corpus(args.targets) if args.targets else corpus
     target = targets.clip(args.target) if args.target else held_out(targets, speaker)
-    found = show_blend(parts, sound, target, labels, args.steps, out)
-    known = {name: None if value != value else value for name, value in found.items()}  # NaN
-    figures = known | {"speaker": speaker, "target": target.id}
+    samples = read_driving_audio(sound)
+    windows = torch.from_numpy(np.array(sound_windows(samples))).to(predictor.model.mean_L.device)
+    content = encode(predictor.encoders.content, windows)
+    weights = tuple(np.linspace(0, 1, args.steps).tolist())
+    faces = blended_faces(predictor, content, ends, weights, speaker)
+    place = Target(Path(target.source), target.landmarks(), target.crop())
+    pictures = [[frame.picture for frame in edit(renderer, place, face, model)] for face in faces]
+    write_pictures(out, pictures, faces[0], weights, samples)
+    title = f"{speaker}: {first} (w = 0) to {second} (w = 1)"
+    plot_blend(out / "curves.png", title, faces, weights, truth)
+    # The figures; NaN is null.
+    found = path_figures((str(sound), first, second), faces, weights, truth)
+    figures = {k: None if v != v else v for k, v in dataclasses.asdict(found).items()}
+    figures |= {"weights": weights, "speaker": speaker, "target": target.id}
     write_json(out / "figures.json", figures)
     return figures
+
+
+def write_pictures(
+    out: Path,
+    pictures: Sequence[Sequence[Image]],
+    face: Array,
+    weights: Sequence[float],
+    samples: Array,
+) -> None:
+    """Write strip.png and video.mp4 of the frames (S, S, 3) of each weight.
+
+    The strip shows the frames in which `face`, (T, 68, 2), has the widest mouth.
+    """
+    texts = [f"w = {weight:g}" for weight in weights]
+    lines = [
+        labelled_row(
+            [column[time] for column in pictures],
+            [f"{texts[0]},  {time / FRAME_RATE:.2f} s", *texts[1:]],
+            TILE,
+        )
+        for time in widest(face, ROWS)
+    ]
+    write_png(out / "strip.png", np.concatenate(lines))
+    frames = (labelled_row(row, texts, TILE) for row in zip(*pictures, strict=True))
+    write_video(out / "video.mp4", frames, samples)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
