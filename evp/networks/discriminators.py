@@ -113,23 +113,6 @@ class MultiScale(nn.Module):
         return outputs
 
 
-class ImageDiscriminator(nn.Module):
-    """D_I: frames with their guidance maps."""
-
-    def __init__(self, guidance_channels: int, config: DiscriminatorConfig) -> None:
-        super().__init__()
-        self.judge = MultiScale(3 + guidance_channels, config)  # checkpoints hold this name
-
-    def forward(self, frames_BCHX: Tensor, guidance_BCHX: Tensor) -> list[DiscriminatorOutput]:
-        """Return the outputs of every scale.
-
-        Args:
-            frames_BCHX: (B, 3, H, X) in [-1, 1].
-            guidance_BCHX: the guidance maps of these frames, in [0, 1].
-        """
-        return self.judge(torch.cat([frames_BCHX, guidance_BCHX], dim=1))
-
-
 class VideoDiscriminator(nn.Module):
     """D_V: windows of frames at several distances, each with the real ones' flow."""
 
@@ -172,7 +155,7 @@ class Discriminators(nn.Module):
         video: VideoDiscriminatorConfig | None,
     ) -> None:
         super().__init__()
-        self.image = None if image is None else ImageDiscriminator(guidance_channels, image)
+        self.image = None if image is None else MultiScale(3 + guidance_channels, image)
         self.video = None if video is None else VideoDiscriminator(video)
 
     def forward(
@@ -192,7 +175,8 @@ class Discriminators(nn.Module):
         """
         outputs = {}
         if self.image is not None:
-            outputs["gan"] = self.image(frames_BTCHX.flatten(0, 1), guidance_BTCHX.flatten(0, 1))
+            pictures_BTCHX = torch.cat([frames_BTCHX, guidance_BTCHX], dim=2)
+            outputs["gan"] = self.image(pictures_BTCHX.flatten(0, 1))
         if self.video is not None:
             assert flow_BT2HX is not None
             outputs["gan_video"] = self.video(frames_BTCHX, flow_BT2HX, confidence_BT1HX)

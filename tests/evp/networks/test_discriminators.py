@@ -9,7 +9,7 @@ import torch
 from evp.networks.discriminators import (
     DiscriminatorConfig,
     Discriminators,
-    ImageDiscriminator,
+    MultiScale,
     PatchDiscriminator,
     VideoDiscriminator,
     VideoDiscriminatorConfig,
@@ -41,8 +41,8 @@ def followed(flow_T2HW, t, row, column, stride):
 
 
 def test_there_is_one_logit_map_a_scale_each_half_as_large():
-    discriminator = ImageDiscriminator(1, DiscriminatorConfig(channels=4, layers=2, scales=3))
-    maps_of_logits = logits(discriminator(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)))
+    discriminator = MultiScale(4, DiscriminatorConfig(channels=4, layers=2, scales=3))
+    maps_of_logits = logits(discriminator(torch.rand(2, 4, 64, 64)))
     assert [tuple(each.shape) for each in maps_of_logits] == [(2, 1, n, n) for n in (19, 11, 7)]
 
 
@@ -57,9 +57,9 @@ def test_a_logit_sees_a_patch_of_the_published_size(layers, patch):
 
 
 def test_the_discriminator_compares_frame_and_map():
-    discriminator = ImageDiscriminator(1, DiscriminatorConfig(4, 2, 2))
-    frame, maps = torch.rand(1, 3, 32, 32), torch.rand(2, 1, 32, 32)
-    one, two = (logits(discriminator(frame, maps[k : k + 1])) for k in range(2))
+    discriminators = Discriminators(1, DiscriminatorConfig(4, 2, 2), None)
+    frame, maps = torch.rand(1, 1, 3, 32, 32), torch.rand(2, 1, 1, 32, 32)
+    one, two = (logits(discriminators(frame, maps[k : k + 1])["gan"]) for k in range(2))
     for first, second in zip(one, two, strict=True):
         assert (first - second).abs().max() > 1e-4
 
@@ -171,7 +171,7 @@ def test_each_discriminator_sees_its_own_frames():
         torch.testing.assert_close(one, other)
     for b in range(2):
         for t in range(5):
-            alone = both.image(frames[b, t][None], guidance[b, t][None])
+            alone = both.image(torch.cat([frames[b, t], guidance[b, t]])[None])
             for one, other in zip(logits(outputs["gan"]), logits(alone), strict=True):
                 torch.testing.assert_close(one[5 * b + t], other[0])
     assert [*Discriminators(1, PATCHES, None)(frames, guidance)] == ["gan"]
