@@ -122,7 +122,7 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
         accuracy = (logits.argmax(dim=1) == batch["emotion"]).float().mean()
         run.log(classification=loss, window_accuracy=accuracy, total=loss, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
-            run.log_now(held_out_accuracy=class_accuracy(encoder, classifier, val_set, labels))
+            run.log_now(val_accuracy=class_accuracy(encoder, classifier, val_set, labels))
 
 
 def train_content(cfg: Config, corpus: Corpus) -> None:

@@ -160,8 +160,8 @@ def train(cfg: Config) -> None:
             model.eval()
             fomm.eval()
             metrics = keypoint_metrics(model, val_set)
-            run.log_now(**{f"held_out_{name}": value for name, value in metrics.items()})
-            run.picture("held_out", sample_picture(model, fomm, val_set[0]))
+            run.log_now(**{f"val_{name}": value for name, value in metrics.items()})
+            run.picture("val", sample_picture(model, fomm, val_set[0]))
 
 
 def val_clips_of(corpus: Corpus, cfg: Config) -> list[Clip]:

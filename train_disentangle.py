@@ -91,7 +91,7 @@ def train(cfg: Config) -> None:
         run.log(**terms, total=total, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             accuracy = class_accuracy(model.encoders.emotion, model.classifier, val_set, labels)
-            run.log_now(held_out_accuracy=accuracy)
+            run.log_now(val_accuracy=accuracy)
             reconstructed = model.reconstruct(windows[:4], scheme.self_terms + scheme.cross_terms)
             run.picture("windows", plot_windows(reconstructed.cpu().numpy()))
 

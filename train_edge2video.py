@@ -191,7 +191,7 @@ def train(cfg: Config) -> None:
             ema.module.eval()
             rendered = render_val(ema.module, val_set)
             run.log_now(**frame_metrics(rendered, val_set))
-            run.picture("held_out", plot_samples(val_set.guidance, rendered, val_set.frames))
+            run.picture("val", plot_samples(val_set.guidance, rendered, val_set.frames))
 
 
 def picture_terms(

@@ -136,7 +136,7 @@ def train(cfg: Config) -> None:
         run.log(**terms, **ratios, total=total, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             metrics = displacement_metrics(model, description, val_set)
-            run.log_now(**{f"held_out_{name}": each for name, each in metrics.items()})
+            run.log_now(**{f"val_{name}": each for name, each in metrics.items()})
 
 
 def model_config(cfg: Config, fomm: Fomm, emotions: tuple[str, ...]) -> DisplacementConfig:

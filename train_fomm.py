@@ -161,8 +161,8 @@ def train(cfg: Config) -> None:
         if val_set and run.due(cfg.val.every):
             fomm.eval()
             metrics = reenactment_metrics(fomm, val_set)
-            run.log_now(**{f"held_out_{name}": value for name, value in metrics.items()})
-            run.picture("held_out", sample_picture(fomm, val_set))
+            run.log_now(**{f"val_{name}": value for name, value in metrics.items()})
+            run.picture("val", sample_picture(fomm, val_set))
             fomm.train()
 
 

@@ -76,9 +76,9 @@ def landmark_metrics(
         baseline.append(point_distance(np.broadcast_to(mean_face, truth.shape), truth))
         correlations.append(mouth_correlation(predicted, truth))
     return {
-        "held_out_mouth_px": float(np.mean(distances)),
-        "held_out_mouth_ratio": float(np.mean(distances) / np.mean(baseline)),
-        "held_out_mouth_r": float(np.nanmedian(correlations)),
+        "val_mouth_px": float(np.mean(distances)),
+        "val_mouth_ratio": float(np.mean(distances) / np.mean(baseline)),
+        "val_mouth_r": float(np.nanmedian(correlations)),
     }
 
 
@@ -176,10 +176,10 @@ def frame_metrics(generated: Image, val_set: ValFrames) -> dict[str, float]:
     """Return SSIM and PSNR of generated frames, and both against the nearest training frames."""
     ours, baseline = (mean_quality(each, val_set.frames) for each in (generated, val_set.nearest))
     return {
-        "held_out_ssim": ours["ssim"],
-        "held_out_psnr": ours["psnr"],
-        "held_out_dssim_ratio": (1 - ours["ssim"]) / max(1 - baseline["ssim"], EPSILON),
-        "held_out_psnr_gain": ours["psnr"] - baseline["psnr"],
+        "val_ssim": ours["ssim"],
+        "val_psnr": ours["psnr"],
+        "val_dssim_ratio": (1 - ours["ssim"]) / max(1 - baseline["ssim"], EPSILON),
+        "val_psnr_gain": ours["psnr"] - baseline["psnr"],
     }
 
 

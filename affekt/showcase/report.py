@@ -55,7 +55,7 @@ expression.
 # 3D alignment
 The same predicted face, with the target's pose and without (the paper's Fig. 7).
 - media/alignment.mp4 | 6 | left aligned in 3D, right not at all
-- edge2video/pictures/held_out_*.png | 6 | guidance, generated, true: held out
+- edge2video/pictures/val_*.png | 6 | guidance, generated, true: held out
 # Data and training
 The corpus as prepared, with the detected landmarks, and every loss.
 - media/contact_sheet.png | 12 | a row a speaker, a column an emotion
@@ -75,7 +75,7 @@ The same picture, sound and pose, under the emotions of another person.
 # FOMM: a portrait follows a video
 The motion of a held-out person's turning head, transferred to another one.
 - media/reenactment.mp4 | 8 | portrait, driving video, result
-- fomm/pictures/held_out_*.png | 4 | source, driving, deformed, generated
+- fomm/pictures/val_*.png | 4 | source, driving, deformed, generated
 # EAMM: data and training
 The corpus as prepared, with the detected landmarks, and every loss.
 - media/contact_sheet.jpg | 12 | a row a speaker, a column an emotion

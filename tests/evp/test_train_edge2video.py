@@ -56,14 +56,14 @@ def test_it_learns_faces_that_it_has_not_seen(config):
     mean = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).mean(dim=0)
     grey = (127.5 * (mean + 1)).round().byte().permute(1, 2, 0).numpy()
     mean_face = mean_quality(np.repeat(grey[None], 12, axis=0), val_set.frames)
-    assert last["held_out_psnr"] > mean_face["psnr"] + 3
-    assert last["held_out_ssim"] > mean_face["ssim"]
-    assert list((config.run.out / "pictures").glob("held_out_*.png"))
+    assert last["val_psnr"] > mean_face["psnr"] + 3
+    assert last["val_ssim"] > mean_face["ssim"]
+    assert list((config.run.out / "pictures").glob("val_*.png"))
 
     generator, description = load_generator(config.run.out)
     assert description.speaker == "M901"
     again = mean_quality(render(generator, val_set.guidance), val_set.frames)
-    assert again["psnr"] == pytest.approx(last["held_out_psnr"], abs=1e-6)
+    assert again["psnr"] == pytest.approx(last["val_psnr"], abs=1e-6)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

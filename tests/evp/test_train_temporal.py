@@ -88,13 +88,13 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
     one_late = np.concatenate([first.frames[-1:], truth[:-1]])
     repeated = (first.frames[-1:], grey[None])
     for still in (one_late, *(frame.repeat(RUN, axis=0) for frame in repeated)):
-        assert last["held_out_psnr"] > mean_quality(still, truth)["psnr"] + 1.5
-    assert last["held_out_psnr_gain"] > 2  # over the nearest training frames
+        assert last["val_psnr"] > mean_quality(still, truth)["psnr"] + 1.5
+    assert last["val_psnr_gain"] > 2  # over the nearest training frames
 
     generator, description = load_generator(config.run.out)
     assert description.generator == config.generator
     again = mean_quality(render_val(generator, val_set), truth)
-    assert again["psnr"] == pytest.approx(last["held_out_psnr"], abs=1e-6)
+    assert again["psnr"] == pytest.approx(last["val_psnr"], abs=1e-6)
 
     (clip,) = speaker_clips(config.data, "test_sentence")[0]
     items = PortraitClips([clip], PLAIN, clip.frames, flow=True)[0]
@@ -168,12 +168,12 @@ def test_held_out_frames_wait_until_the_full_size_is_drawn(config):
     val, norm = ValConfig(every=2), replace(config.generator, norm="batch")
     coarse = replace(config.sequence, enhancer_steps=0)  # batch norm goes with no phase beside it
     train(replace(steps(config, 7), val=val, generator=norm, sequence=coarse))
-    rows = [row for row in rows_of(config.run.out) if "held_out_psnr" in row]
+    rows = [row for row in rows_of(config.run.out) if "val_psnr" in row]
     assert [row["step"] for row in rows] == [6, 7]  # the global generator is alone until step 4
     generator, _ = load_generator(config.run.out)
     val_set = val_frames(config.data, val, PLAIN, previous=2)
     again = mean_quality(render_val(generator, val_set), val_set.frames)
-    assert again["psnr"] == pytest.approx(rows[-1]["held_out_psnr"], abs=1e-6)
+    assert again["psnr"] == pytest.approx(rows[-1]["val_psnr"], abs=1e-6)
 
 
 def test_checkpointing_and_bfloat16_train_nearly_alike(config):

@@ -84,7 +84,7 @@ def train(cfg: Config) -> None:
         run.log(classification=loss, clip_accuracy=right, total=loss, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             correct = truth_correct(model, cfg, corpus, val_set)
-            run.log_now(held_out_accuracy=correct / len(val_set))
+            run.log_now(val_accuracy=correct / len(val_set))
 
     # Export with sizes and accuracies
     path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, val_set))

@@ -127,7 +127,7 @@ def train(cfg: Config) -> None:
         run.log(total=total, own_distance=own.mean(), found=found, grad_norm=grad_norm)
         if val_set and run.due(cfg.val.every):
             metrics = lag_metrics(network, val_set)
-            run.log_now(**{f"held_out_{name}": value for name, value in metrics.items()})
+            run.log_now(**{f"val_{name}": value for name, value in metrics.items()})
     export_syncnet(cfg.run.out, network)
 
 

@@ -68,7 +68,7 @@ def test_it_reads_the_emotion_of_people_it_has_not_seen(config, corpus):
     told = classifier.description
     assert (told.truth_split, told.truth_clips) == ("test_speaker", 8)
     assert told.truth_correct == correct
-    assert rows_of(config.run.out)[-1]["held_out_accuracy"] == pytest.approx(correct / len(clips))
+    assert rows_of(config.run.out)[-1]["val_accuracy"] == pytest.approx(correct / len(clips))
     assert (told.emotions, told.speakers) == (EMOTIONS, ("M901", "M902", "M903", "M904"))
     assert told.split_sha256 == split_hash(corpus.clips("train"))
 

@@ -78,13 +78,13 @@ def test_it_learns_to_move_a_blob_that_it_has_not_seen(config):
     )
     train(quick)
     last = rows_of(config.run.out)[-1]
-    assert last["held_out_l1_ratio"] < 0.75
-    assert {"held_out_l1_ratio_calm", "held_out_l1_ratio_lively"} <= last.keys()
-    assert list((config.run.out / "pictures").glob("held_out_*.png"))
+    assert last["val_l1_ratio"] < 0.75
+    assert {"val_l1_ratio_calm", "val_l1_ratio_lively"} <= last.keys()
+    assert list((config.run.out / "pictures").glob("val_*.png"))
     fomm = load_fomm(config.run.out)
     assert not fomm.training
     again = reenactment_metrics(fomm, frame_val_set(config.data, quick.val, 4, SIZE))
-    assert again["l1_ratio"] == pytest.approx(last["held_out_l1_ratio"], abs=1e-6)
+    assert again["l1_ratio"] == pytest.approx(last["val_l1_ratio"], abs=1e-6)
 
 
 ADVERSARIAL = LossConfig(perceptual=1.0, pixels=1.0, gan=1.0, scales=(1, 2))

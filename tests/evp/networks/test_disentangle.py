@@ -205,7 +205,7 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
     seen = Quads(corpus, "train", "paper", 1)
     mean_window = torch.stack([seen[draw]["windows"][0] for draw in range(200)]).mean(0)
     assert error < 0.65 * (mean_window - windows[:, 3]).flatten(1).norm(dim=1).mean()
-    assert rows_of(config.run.out)[-1]["held_out_accuracy"] >= 5 / 6  # chance 1/3
+    assert rows_of(config.run.out)[-1]["val_accuracy"] >= 5 / 6  # chance 1/3
     assert (config.run.out / "pictures/windows_000000250.png").exists()
     assert rows_of(config.run.out)[-2]["content_spread"] > 0.5
 
@@ -311,7 +311,7 @@ def test_the_emotion_encoders_pretraining_learns_and_resumes(config, corpus, tmp
         val=ValConfig(every=60),
     )
     pretrain_encoders.train(cfg)
-    assert rows_of(cfg.run.out)[-1]["held_out_accuracy"] >= 5 / 6  # chance 1/3
+    assert rows_of(cfg.run.out)[-1]["val_accuracy"] >= 5 / 6  # chance 1/3
     stopped_and_resumed(cfg, tmp_path / "stopped")
 
 
@@ -327,6 +327,6 @@ def test_the_content_encoders_pretraining_beats_the_mean_face_and_resumes(config
     )
     pretrain_encoders.train(cfg)
     figures = rows_of(cfg.run.out)[-1]
-    assert figures["held_out_mouth_ratio"] < 0.6
-    assert figures["held_out_mouth_r"] > 0.7
+    assert figures["val_mouth_ratio"] < 0.6
+    assert figures["val_mouth_r"] > 0.7
     stopped_and_resumed(cfg, tmp_path / "stopped")
