@@ -180,7 +180,7 @@ class EammDemo:
     emotional: int = 2  # sentences spoken in every emotion
     neutral: int = 6  # sentences spoken neutrally
     lively_clips: int = 2  # clips a speaker, with the head turning freely
-    moved: int = 5  # keypoints that emotion displaces: brows, lids, one more
+    keypoint_count: int = 5  # keypoints that emotion displaces: brows, lids, one more
 
 
 def eamm_plan(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
@@ -209,7 +209,7 @@ def _eamm_training(demo: EammDemo, paths: DemoPaths) -> list[Stage]:
     out, configs, fomm = paths.out, demo.configs, paths.out / "fomm"
     speech = (f"corpus={demo.corpus}", f"fomm={fomm}")
     corpora = f"data.corpora=[{demo.corpus}]"
-    where = (f"--fomm={fomm}", f"--corpus={demo.corpus}", f"--count={demo.moved}")
+    where = (f"--fomm={fomm}", f"--corpus={demo.corpus}", f"--count={demo.keypoint_count}")
     chosen = (f"a2fd={out / 'a2fd'}", f"keypoint_choice={fomm / 'face_keypoints.json'}")
     train_fomm = paths.train("train_fomm.py", configs / "fomm.yaml", corpora)
     train_a2fd = paths.train("train_a2fd.py", configs / "a2fd.yaml", *speech)

@@ -161,7 +161,7 @@ def read_choice(path: Path, detector: KeypointDetector) -> tuple[int, ...]:
             "keypoints mean nothing to another one; "
             "run python -m eamm.displacement.keypoint_choice anew"
         )
-    return tuple(int(index) for index in record["moved"])
+    return tuple(int(index) for index in record["keypoint_ids"])
 
 
 def measure(fomm: Fomm, corpus: Corpus, stride: int = 1) -> list[Response]:
@@ -237,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "fomm": str(args.fomm),
         "corpus": str(args.corpus),
         "detector": fingerprint(fomm.detector),
-        "moved": list(chosen),
+        "keypoint_ids": list(chosen),
         "keypoints": rows,
     }
     write_json((args.out or args.fomm) / FILE, record)

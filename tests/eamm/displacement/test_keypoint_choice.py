@@ -136,7 +136,7 @@ def test_the_command_finds_the_brows_and_writes_them(tmp_path):
     fomm = make_emotional_fomm(tmp_path / "fomm")
     main(["--fomm", str(tmp_path / "fomm"), "--corpus", str(tmp_path / "corpus"), "--count", "1"])
     record = json.loads((tmp_path / "fomm" / FILE).read_text())
-    assert record["moved"] == [1]
+    assert record["keypoint_ids"] == [1]
     lips, brows, _ = record["keypoints"]
     assert brows["emotion"] > 3 * brows["speech"]
     assert lips["speech"] > lips["emotion"]

@@ -342,12 +342,12 @@ def test_a_choice_of_keypoints_comes_from_its_file_and_is_kept_with_the_run(conf
     file = tmp_path / "measured.json"
     with pytest.raises(FileNotFoundError, match=r"run python -m eamm.displacement.keypoint_choice"):
         train(replace(config, keypoint_choice=file))
-    write_json(file, {"moved": [2, 0], "detector": fingerprint(made[1].detector)})
+    write_json(file, {"keypoint_ids": [2, 0], "detector": fingerprint(made[1].detector)})
     train(replace(config, keypoint_choice=file))
     _, description = load_displacement(config.run.out)
     assert description.displacement.keypoint_ids == (2, 0)
     assert (config.run.out / FILE).read_text() == file.read_text()
-    write_json(file, {"moved": [2, 0], "detector": "0" * 16})
+    write_json(file, {"keypoint_ids": [2, 0], "detector": "0" * 16})
     with pytest.raises(ConfigError, match="measured with the detector 0000"):
         train(replace(config, keypoint_choice=file))
 
@@ -355,9 +355,9 @@ def test_a_choice_of_keypoints_comes_from_its_file_and_is_kept_with_the_run(conf
 @pytest.mark.parametrize("chosen", [[0, 2], [2]])
 def test_a_run_does_not_go_on_with_another_choice_of_keypoints(config, made, tmp_path, chosen):
     file, detector = tmp_path / "measured.json", fingerprint(made[1].detector)
-    write_json(file, {"moved": [2, 0], "detector": detector})
+    write_json(file, {"keypoint_ids": [2, 0], "detector": detector})
     train(replace(config, keypoint_choice=file))
-    write_json(file, {"moved": chosen, "detector": detector})
+    write_json(file, {"keypoint_ids": chosen, "detector": detector})
     with pytest.raises(ConfigError, match=r"displaces the keypoints \[2, 0\], now"):
         train(replace(config, keypoint_choice=file))
 
