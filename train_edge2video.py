@@ -134,7 +134,7 @@ def train(cfg: Config) -> None:
     run.register(
         generator=generator,
         discriminator=discriminators,
-        average=ema,
+        ema=ema,
         optimizer=optimizer,
         discriminator_optimizer=discriminator_optimizer,
     )

@@ -152,9 +152,9 @@ def load_generator(
         raise FileNotFoundError(f"{path} is missing; run train_edge2video.py into that folder")
     description = load_config(RendererDescription, path)
     generator = make_generator(description.guidance, description.generator)
-    average = AveragedModel(generator)
-    restore(run_dir, average=average)
-    generator.load_state_dict(average.module.state_dict())
+    ema = AveragedModel(generator)
+    restore(run_dir, ema=ema)
+    generator.load_state_dict(ema.module.state_dict())
     return generator.to(device).eval(), description
 
 

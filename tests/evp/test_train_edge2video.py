@@ -70,7 +70,7 @@ def test_it_learns_faces_that_it_has_not_seen(config):
 def test_a_stopped_run_continues_exactly(config, workers):
     out = resumed(train, replace(config, run=replace(config.run, workers=workers)), stop=5)
     one, two = parts_of(out), parts_of(config.run.out)
-    for name in ("generator", "discriminator", "average"):
+    for name in ("generator", "discriminator", "ema"):
         assert same(one[name], two[name])
 
 

@@ -115,7 +115,7 @@ def test_a_run_that_is_stopped_in_every_phase_continues_exactly(config):
         train(stopped)
     assert rows_of(stopped.run.out) == rows_of(config.run.out)
     one, two = parts_of(config.run.out), parts_of(stopped.run.out)
-    for name in ("generator", "discriminator", "average"):
+    for name in ("generator", "discriminator", "ema"):
         assert same(one[name], two[name])
 
 

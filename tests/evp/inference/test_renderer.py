@@ -139,7 +139,7 @@ def test_a_saved_generator_is_loaded_as_it_was(tmp_path, make):
     save_description(tmp_path, description)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         load_generator(tmp_path)
-    checkpoint.save(tmp_path / "checkpoints", 1, {"average": average})
+    checkpoint.save(tmp_path / "checkpoints", 1, {"ema": average})
     loaded, found = load_generator(tmp_path)
     assert found == description
     assert not loaded.training
@@ -212,7 +212,7 @@ def test_an_edited_video_is_one_sequence_however_many_frames_are_read_at_once(ta
 def saved(folder, config, guidance=PLAIN, speaker="s"):
     generator = make_generator(guidance, config)
     save_description(folder, RendererDescription(config, guidance, speaker))
-    checkpoint.save(folder / "checkpoints", 1, {"average": make_ema(generator, 0.0)})
+    checkpoint.save(folder / "checkpoints", 1, {"ema": make_ema(generator, 0.0)})
     return folder
 
 
