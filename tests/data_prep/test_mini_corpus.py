@@ -11,7 +11,7 @@ from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.points import EMOTION, GROUPS, mouth_opening
 from affekt.media.video.video import probe, read_frames
-from data_prep.mini import clip, raster
+from data_prep.mini import clip, render
 from data_prep.mini.clip import ClipName, Settings
 from data_prep.mini.head.head import make_head
 from data_prep.mini.head.mesh import SKULL
@@ -453,12 +453,12 @@ def drawn(points, triangles, colours):
     depth = np.empty((16, 16), np.float32)
     face = np.empty((16, 16), np.int32)
     weights = np.empty((16, 16, 2), np.float32)
-    raster.visible_faces(points * np.float32(2), triangles, depth, face, weights)
+    render.visible_faces(points * np.float32(2), triangles, depth, face, weights)
     image = np.empty((8, 8, 3), np.uint8)
     normals = np.tile(np.float32([0, 0, -1]), (len(points), 1))
     surface = np.array(colours, np.float32)
     room = np.zeros((8, 8, 3), np.uint8)
-    raster.shade(face, weights, triangles, normals, surface, room, image)
+    render.shade(face, weights, triangles, normals, surface, room, image)
     return face, image
 
 
