@@ -22,7 +22,13 @@ from affekt.nets.warp import warp_by_flow
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_ema, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from evp.data.portraits import GuidanceConfig, PortraitClips, VideoDataConfig, training_clips
+from evp.data.portraits import (
+    GuidanceConfig,
+    PortraitClips,
+    VideoDataConfig,
+    stored_size,
+    training_clips,
+)
 from evp.inference.renderer import RendererDescription, make_generator, save_description
 from evp.losses import (
     VGG_WEIGHTS,
@@ -138,7 +144,9 @@ def train(cfg: Config) -> None:
         optimizer=optimizer,
         discriminator_optimizer=discriminator_optimizer,
     )
-    description = RendererDescription(cfg.generator, cfg.guidance, clips[0].speaker)
+    description = RendererDescription(
+        cfg.generator, cfg.guidance, clips[0].speaker, stored_size(cfg.data.corpora)
+    )
     save_description(cfg.run.out, description)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16")
 

@@ -66,6 +66,10 @@ def manifest(protocol: str, corpus: Path, csv: Path, *options: str) -> Command:
     return command("test.py", "check", f"--protocol={protocol}", *where, *options)
 
 
+# Of generate.py evp: the target is a crop already, and the result shows nothing of it.
+WHOLE = ("--crop=none", "--frame=crop")
+
+
 def generated(system: str, csv: Path, out: Path, *options: str) -> Command:
     """Return the command that generates the videos of a manifest."""
     return command("generate.py", system, f"--manifest={csv}", f"--out={out}", *options)
@@ -156,7 +160,7 @@ def _evp_results(demo: EvpDemo, paths: DemoPaths) -> list[Stage]:
     figures = command("affekt.showcase.evp_figures", out, *corpora, *truth)
     required = manifest(demo.protocol, demo.speech, csv, f"--speaker={demo.person}")
     results = csv.with_suffix("")
-    generate = generated("evp", csv, results, f"--run={out}", "--paste=crop")
+    generate = generated("evp", csv, results, f"--run={out}", *WHOLE)
     options = (f"--workers={paths.cores}", "--name=EVP, demo")
     measure = measured(demo.protocol, csv, results, *options)
     return [
@@ -346,7 +350,7 @@ def _evp_tables(demo: FullDemo, paths: DemoPaths) -> list[Stage]:
     for row in ROWS:
         network = row_folder(paths.out / "ablation", row, 0) / "audio2lm"
         results = row_results(paths.out, row)
-        parts = (f"--run={demo.evp}", f"--audio2lm={network}", "--paste=crop")
+        parts = (f"--run={demo.evp}", f"--audio2lm={network}", *WHOLE)
         measure = _measured(paths, demo.protocol, csv, results, f"EVP, {row}, seed 0")
         stages += [
             Stage(f"videos_{row}", generated("evp", csv, results, *parts), ("ablation",)),

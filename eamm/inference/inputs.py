@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from affekt.arrays import Array, Image
-from affekt.media.faces.crop import Crop, choose_crop, cut, square_crop
+from affekt.media.faces.crop import Crop, centred_square, choose_crop, cut
 from affekt.media.faces.detector import Detection, Detector
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import read_picture
@@ -76,9 +76,11 @@ def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -
     if face is None:
         if framing == "eamm":
             raise no_face(path)
-        return _portrait(picture, centred_square(picture, size), None)
+        return _portrait(picture, centred_square(picture.shape[1], picture.shape[0], size), None)
     if framing == "none":
-        return _portrait(picture, centred_square(picture, size), face.points)
+        return _portrait(
+            picture, centred_square(picture.shape[1], picture.shape[0], size), face.points
+        )
     # Cut to the template by the main face
     warn_of_others(path, picture, face, detector)
     crop = _template_crop(picture, face.points, size)
@@ -93,13 +95,6 @@ def enlarged(picture: Image) -> Image:
     width, height = (max(1, round(side * SMALL / longest)) for side in picture.shape[1::-1])
     large = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(large, np.uint8)
-
-
-def centred_square(picture: Image, size: int) -> Crop:
-    """Return the crop of the largest centred square."""
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    return square_crop((width - side) // 2, (height - side) // 2, side, (width, height), size)
 
 
 def cut_whole(picture: Image, crop: Crop) -> Image:
@@ -169,7 +164,7 @@ def _template_crop(picture: Image, points: Array, size: int) -> Crop:
 def _first_crop(path: Path, size: int, detector: Detector, framing: Framing) -> Crop:
     for picture in read_video(path):
         if framing == "none":
-            return centred_square(picture, size)
+            return centred_square(picture.shape[1], picture.shape[0], size)
         face = detector.detect(picture)
         if face is not None:
             warn_of_others(path, picture, face, detector)

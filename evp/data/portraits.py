@@ -164,6 +164,19 @@ def speaker_clips(data: VideoDataConfig, split: str) -> list[list[Clip]]:
     return found
 
 
+def stored_size(corpora: Sequence[Path]) -> int:
+    """Return the pixels a side of the corpora's frames.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    sizes = {root: int(Corpus(root).info["size"]) for root in corpora}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{root} {size}" for root, size in sizes.items())
+        raise ConfigError(f"the corpora's frames differ in size ({listed}); prepare them alike")
+    return next(iter(sizes.values()))
+
+
 def training_clips(data: VideoDataConfig) -> list[Clip]:
     """Return the speaker's training clips, those of a corpus `repeats` times."""
     by_corpus = speaker_clips(data, "train")

@@ -84,6 +84,7 @@ def job_of(args: argparse.Namespace) -> EvpJob:
         pauses=_pauses_of(args),
         alignment=args.alignment,
         postprocess=PostprocessOptions(args.smooth, args.eyes),
+        crop=args.crop,
         frame=args.frame,
         paste=args.paste,
         landmarks=args.landmarks,
@@ -162,6 +163,9 @@ def _add_rendering(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = "follow the target's head in 3D, or not at all (the paper's Fig. 7)"
     add("--alignment", choices=tp.get_args(Alignment), default="3d", help=text)
+    text = """cut the target around its face, or take its largest centred square as it is, for a
+        target that is a crop already; --frame crop writes a picture of its size then"""
+    add("--crop", choices=("portrait", "none"), default="portrait", help=text)
     text = "paste into the target's full frame, or write the generated crop alone"
     add("--frame", choices=("full", "crop"), default="full", help=text)
     text = "which part of the generated crop replaces the target's pixels in the full frame"

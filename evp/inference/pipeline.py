@@ -20,10 +20,12 @@ import numpy as np
 
 from affekt.arrays import Array, Image
 from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.crop import centred_square
 from affekt.media.faces.detector import DetectorDevice, DetectorName, make_detector
 from affekt.media.faces.edges import sketch
 from affekt.media.faces.geometry import FACE_SIZE, align_2d, align_3d
-from affekt.media.faces.track import FaceTrack, FaceTracker
+from affekt.media.faces.track import FaceTrack, FaceTracker, FramesConfig
+from affekt.media.video.pictures import resized
 from affekt.media.video.result import Progress, no_progress, read_driving_audio, write_videos
 from affekt.media.video.video import write_video
 from evp.inference.landmarks import Emotion, audio_to_landmarks
@@ -63,6 +65,7 @@ class EvpJob:
     pauses: PauseRule | None = None  # where the mouth closes; none: it stays as predicted
     alignment: Alignment = "3d"
     postprocess: PostprocessOptions = field(default_factory=PostprocessOptions)
+    crop: Literal["portrait", "none"] = "portrait"  # of the target; none: its whole picture
     frame: Literal["full", "crop"] = "full"  # the target's frame, or the generated crop alone
     paste: Paste = "face"
     landmarks: Path | None = None  # a preview of the predicted landmarks goes there
@@ -127,8 +130,11 @@ class EvpPipeline:
             write_video(job.landmarks, map(landmark_preview, face), samples)
 
         # Faces in the target's pose, edge maps, frames, as a stream
-        track = self.tracker.track(job.target)
-        target = Target(job.target, track.landmarks, track.crop)
+        size = self.renderer.stored
+        track = self.tracker.track(job.target, FramesConfig(size=size))
+        whole = centred_square(*track.crop.source_size, size)
+        crop = whole if job.crop == "none" else track.crop
+        target = Target(job.target, track.landmarks, crop)
         edited = edit(self.renderer, target, face, self.face_model, job.alignment, job.postprocess)
 
         # Video file
@@ -158,5 +164,11 @@ def landmark_preview(landmarks: Array) -> Image:
 
 
 def finished(edited: EditedFrame, job: EvpJob) -> Image:
-    """Return the picture that goes into the video: the full frame, or the crop alone."""
-    return edited.picture if job.frame == "crop" else edited.pasted(job.paste)
+    """Return the picture of the video: the full frame, or the crop alone.
+
+    With crop `none`, where the target is a crop already, it is as large as the target's square.
+    """
+    if job.frame == "full":
+        return edited.pasted(job.paste)
+    size = len(edited.picture) if job.crop == "portrait" else min(edited.crop.source_size)
+    return np.asarray(resized(edited.picture[None], size)[0])

@@ -35,6 +35,7 @@ class Renderer:
     guidance: GuidanceConfig
     speaker: str
     image_generator: nn.Module | None = None  # renders the initial frames; None: the target's own
+    stored: int = 256  # pixels a side of the crops that it was trained on, before they were resized
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,7 @@ class RendererDescription:
     generator: GeneratorConfig
     guidance: GuidanceConfig
     speaker: str  # whom it renders
+    stored: int = 256  # pixels a side of the corpus's frames; generation cuts the target alike
 
 
 def save_description(run_dir: Path, description: RendererDescription) -> None:
@@ -175,7 +177,9 @@ def load_renderer(
     where = pick_device(device)
     generator, description = load_generator(run_dir, where)
     if image_generator is None:
-        return Renderer(generator, description.guidance, description.speaker)
+        return Renderer(
+            generator, description.guidance, description.speaker, None, description.stored
+        )
     # The image generator must be of the same person and guidance maps
     first, other = load_generator(image_generator, where)
     if not isinstance(first, Generator) or not history_length(generator):
@@ -183,11 +187,11 @@ def load_renderer(
             f"initial frames by {image_generator}: wanted a run with generator.previous=0 there, "
             f"and one with 1 or more in {run_dir}"
         )
-    for name in ("guidance", "speaker"):
+    for name in ("guidance", "speaker", "stored"):
         found, wanted = getattr(other, name), getattr(description, name)
         if found != wanted:
             raise ValueError(f"{image_generator} has {name} {found}, {run_dir} has {wanted}")
-    return Renderer(generator, description.guidance, description.speaker, first)
+    return Renderer(generator, description.guidance, description.speaker, first, description.stored)
 
 
 def initial_frames(

@@ -23,7 +23,7 @@ def write_portraits(root, splits=("train", "train", "train", "test_sentence"), f
         landmarks = talking_face(frames, seed=number)
         pictures = [picture(face) for face in landmarks]
         rows.append(write_clip(root, "M901", number, pictures, split, landmarks=landmarks))
-    write_corpus(root, rows, **{"profile": "portrait"} | info)
+    write_corpus(root, rows, **{"profile": "portrait", "size": SIZE} | info)
 
 
 def write_flow(root):

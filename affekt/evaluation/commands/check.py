@@ -16,9 +16,9 @@ audio/<clip id>.wav and, of the randomly chosen pictures, sources/<their clip id
 are written whole or not at all, and left where they are already. The choice depends on the seed,
 the clip's id and the corpus, not on the order of clips or on which of them are wanted.
 
-Results have the truth's size, which test.py requires: EVP pastes its square clips whole (`--paste
-crop`: with `face` all around the new face would be the truth itself); EAMM and FOMM take pictures
-as they are (`--crop none`) and write them as large as the truth (`--size`).
+Results show what the network has rendered and nothing of the truth, in the truth's size, which
+test.py requires: the target or picture is taken as it is (`--crop none`) and the rendered crop is
+written alone and as large as the truth (EVP: `--frame crop`; EAMM, FOMM: `--size`).
 """
 
 import argparse
@@ -349,15 +349,18 @@ def _write_csvs(kind: ManifestKind, csv: Path, rows: Sequence[tuple[Clip, Row]])
     _write_csv(csv, rows)
     results = csv.with_suffix("")
     if kind == "evp":
+        whole = (
+            "--crop none --frame crop"  # the target is a crop already, and nothing of it is shown
+        )
         # EVP's network renders one person, so each has a manifest.
         speakers = sorted({clip.speaker for clip, _ in rows})
         if len(speakers) == 1:
-            return [_command("evp", "--run RUN", csv, results, "--paste crop")]
+            return [_command("evp", "--run RUN", csv, results, whole)]
         commands = []
         for speaker in speakers:
             own, run = csv.with_name(f"{csv.stem}_{speaker}.csv"), f"--run RUN_OF_{speaker}"
             _write_csv(own, [(clip, row) for clip, row in rows if clip.speaker == speaker])
-            commands.append(_command("evp", run, own, results, "--paste crop"))
+            commands.append(_command("evp", run, own, results, whole))
         return commands
     crop = "--crop none"  # the picture is a crop already
     size = f"--size {rows[0][0].crop().size[0]}"

@@ -102,6 +102,12 @@ def square_crop(left: int, top: int, side: int, source_size: tuple[int, int], si
     return Crop(matrix, (size, size), source_size)
 
 
+def centred_square(width: int, height: int, size: int) -> Crop:
+    """Return the crop of a source's largest centred square: of a picture that is cut already."""
+    side = min(width, height)
+    return square_crop((width - side) // 2, (height - side) // 2, side, (width, height), size)
+
+
 def cut(picture: Image, crop: Crop) -> Image:
     """Return the stored picture (h, w, 3) of a source picture (H, W, 3); black outside the source.
 

@@ -65,7 +65,7 @@ def test_evp_takes_a_clips_own_sound_and_its_own_video(corpora, tmp_path):
     sound = (clip.folder / "audio.wav").read_bytes()
     assert (tmp_path / row["audio"]).read_bytes() == sound
     assert made.clips == 1
-    assert "--paste crop" in made.commands[0]
+    assert "--crop none --frame crop" in made.commands[0]
 
 
 def test_the_truth_is_the_stored_frames_with_their_sound(corpora, tmp_path):

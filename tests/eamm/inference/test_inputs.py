@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from affekt.media.faces.crop import EAMM_TEMPLATE, choose_crop, cut
+from affekt.media.faces.crop import EAMM_TEMPLATE, centred_square, choose_crop, cut
 from affekt.media.faces.detector import Detection, make_detector
 from affekt.media.faces.points import RIGID
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import BACKGROUND, is_picture, read_picture
-from eamm.inference.inputs import centred_square, cut_whole, load_driving, load_portrait
+from eamm.inference.inputs import cut_whole, load_driving, load_portrait
 from tests.corpora.drawn_face import draw_face, talking_clip
 
 RNG = np.random.default_rng(0)
@@ -198,9 +198,9 @@ def test_no_face_is_an_error_unless_the_picture_is_cut_already(tmp_path, detecto
 
 def test_a_square_picture_of_the_right_size_goes_in_as_it_is():
     picture = RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(cut_whole(picture, centred_square(picture, 64)), picture)
+    np.testing.assert_array_equal(cut_whole(picture, centred_square(64, 64, 64)), picture)
     wide = np.hstack([picture[:, :10], picture, picture[:, :10]])
-    np.testing.assert_array_equal(cut_whole(wide, centred_square(wide, 64)), picture)
+    np.testing.assert_array_equal(cut_whole(wide, centred_square(*wide.shape[1::-1], 64)), picture)
 
 
 class WhiteSquares:
