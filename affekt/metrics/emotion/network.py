@@ -108,38 +108,28 @@ class Fan(nn.Module):
         self.attention_dropout = nn.Dropout(config.attention_dropout)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, faces: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return logits (B, K).
+    def forward(self, faces_BTCSS: Tensor) -> Tensor:
+        """Return logits (B, K) of faces (B, T, 3, S, S) in [0, 1]."""
+        features = self.backbone(faces_BTCSS.flatten(0, 1))
+        return self.classify(features.unflatten(0, faces_BTCSS.shape[:2]))
 
-        Args:
-            faces: (B, T, 3, S, S) in [0, 1].
-            mask: (B, T) bool, which frames are the video's own; the others are padding, left out
-                everywhere, batch norm included. Every video needs one. None: all are.
-        """
-        if mask is None:
-            mask = torch.ones(faces.shape[:2], dtype=torch.bool, device=faces.device)
-        found = self.backbone(faces[mask])
-        empty = found.new_zeros(*mask.shape, self.config.dim)
-        return self.classify(empty.masked_scatter(mask[..., None], found), mask)
-
-    def classify(self, features_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    def classify(self, features_BTD: Tensor) -> Tensor:
         """Return logits (B, K) of videos whose frames have these features."""
-        return self.classifier(self.dropout(self.pool(features_BTD, mask_BT)))
+        return self.classifier(self.dropout(self.pool(features_BTD)))
 
-    def pool(self, features_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    def pool(self, features_BTD: Tensor) -> Tensor:
         """Return the videos' features, (B, D) with self-attention, (B, 2 D) with relation."""
-        alpha = self._weights(self.alpha, features_BTD, mask_BT)
+        alpha = self._weights(self.alpha, features_BTD)
         overall = weighted_mean(features_BTD, alpha)
         if self.config.attention == "self":
             return overall
         pairs = torch.cat([features_BTD, overall[:, None].expand_as(features_BTD)], dim=2)
-        beta = self._weights(self.beta, pairs, mask_BT)
+        beta = self._weights(self.beta, pairs)
         return weighted_mean(pairs, alpha * beta)
 
-    def _weights(self, query: nn.Module, features_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Return attention weights (B, T) in (0, 1), 0 where no frame is."""
-        scores = query(self.attention_dropout(features_BTD))[..., 0]
-        return torch.sigmoid(scores) * mask_BT
+    def _weights(self, query: nn.Module, features_BTD: Tensor) -> Tensor:
+        """Return attention weights (B, T) in (0, 1)."""
+        return torch.sigmoid(query(self.attention_dropout(features_BTD))[..., 0])
 
 
 def weighted_mean(features_BTD: Tensor, weights_BT: Tensor) -> Tensor:

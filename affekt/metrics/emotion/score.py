@@ -236,8 +236,7 @@ def _read(classifier: Classifier, pictures: Sequence[Image], landmarks: Array) -
     with_face = [picture for picture, has_face in zip(pictures, found, strict=True) if has_face]
     faces = to_tensor(aligned_faces(with_face, landmarks[found], description.size))
     each = network.backbone(faces.to(classifier.device))
-    mask = torch.ones(1, len(with_face), dtype=torch.bool, device=classifier.device)
-    logits = network.classify(each[None], mask)[0]
+    logits = network.classify(each[None])[0]
     features[found] = each.cpu().numpy()
     return Reading(logits.double().softmax(dim=0).cpu().numpy(), features)
 

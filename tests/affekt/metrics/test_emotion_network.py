@@ -1,4 +1,4 @@
-"""The frame attention network: attention by hand, padding, order of frames, ResNet-18's layout."""
+"""The frame attention network: attention by hand, order of frames, ResNet-18's layout."""
 
 import math
 from dataclasses import replace
@@ -11,7 +11,6 @@ from affekt.metrics.emotion.network import Backbone, Fan, FanConfig, weighted_me
 
 SMALL = FanConfig(widths=(4, 4, 8, 8), blocks=1)
 LN3 = math.log(3)  # sigmoid(ln 3) = 3/4, sigmoid(2 ln 3) = 9/10
-THERE = torch.ones(1, 2, dtype=torch.bool)
 # Two frames, each with one of the two things a frame can show.
 FEATURES = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
 
@@ -35,19 +34,19 @@ def faces(*shape, seed=1):
 
 
 def test_self_attention_by_hand():
-    pooled = two_numbers("self").pool(FEATURES, THERE)
+    pooled = two_numbers("self").pool(FEATURES)
     assert pooled[0].tolist() == pytest.approx([0.75 / 1.25, 0.5 / 1.25])
 
 
 def test_relation_attention_by_hand():
     # f'_v = (0.6, 0.4); beta = sigmoid(ln 3) = 3/4 and sigmoid(2 ln 3) = 9/10; the products are
     # 9/16 and 9/20, whose shares are 5/9 and 4/9.
-    pooled = two_numbers("relation").pool(FEATURES, THERE)
+    pooled = two_numbers("relation").pool(FEATURES)
     assert pooled[0].tolist() == pytest.approx([5 / 9, 4 / 9, 0.6, 0.4])
 
 
 def test_one_frame_is_its_own_video():
-    alone = two_numbers("relation").pool(FEATURES[:, :1], THERE[:, :1])
+    alone = two_numbers("relation").pool(FEATURES[:, :1])
     assert alone[0].tolist() == pytest.approx([1, 0, 1, 0])
 
 
@@ -61,29 +60,6 @@ def test_the_order_of_frames_does_not_matter_but_the_frames_do(attention):
     logits = fan(video)
     assert torch.allclose(fan(video[:, [3, 0, 4, 1, 2]]), logits, atol=1e-6)
     assert not torch.allclose(fan(video[:, [0, 0, 1, 2, 3]]), logits, atol=1e-6)
-
-
-@pytest.mark.parametrize("attention", ["self", "relation"])
-def test_padding_changes_nothing_whatever_is_in_it(attention):
-    fan, video = network(attention).eval(), faces(2, 4)
-    there = torch.tensor([[True, True, False, True], [True, False, False, False]])
-    logits = fan(torch.where(there[..., None, None, None], video, torch.nan), there)
-    assert torch.allclose(logits[0], fan(video[:1, [0, 1, 3]])[0], atol=1e-6)
-    assert torch.allclose(logits[1], fan(video[1:, :1])[0], atol=1e-6)
-    assert not torch.allclose(logits, fan(video), atol=1e-6)
-
-
-def test_padding_does_not_enter_the_statistics_of_batch_norm():
-    config = replace(SMALL, attention_dropout=0.0, dropout=0.0)
-    there = torch.tensor([[True, True, True], [True, True, False]])
-    video = faces(2, 3)
-    states = []
-    for padding in (0.0, 1.0):
-        torch.manual_seed(0)
-        fan = Fan(config, 3).train()
-        fan(torch.where(there[..., None, None, None], video, padding), there).sum().backward()
-        states.append([*fan.state_dict().values(), *(p.grad for p in fan.parameters())])
-    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
 
 def test_the_full_backbone_is_torchvisions_resnet18_by_name_and_number():
