@@ -4,8 +4,8 @@
 
 Made-up face models of EVP's size (199 identity and 29 expression modes) and of ICT-FaceKit's (100
 and 53). scipy fits every frame on its own, geometry included, as the paper describes (supplement
-Sec. 1.2), from the same start, by Levenberg-Marquardt with an analytic Jacobian. It
-fits a few frames of the clip and its time is counted per frame; `ratio` is frames a second of
+Sec. 1.2), from the same start, by Levenberg-Marquardt with an analytic Jacobian. It fits a few
+frames of the clip and its time is counted per frame; `ratio` is frames a second of
 affekt.media.face3d.fit over those of scipy, `scipy_analytic` being that of EVP's size.
 `max_abs_diff` compares objectives, relatively: of one frame by affekt.media.face3d.fit and, by
 scipy from there, until it moves no more.

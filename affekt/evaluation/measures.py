@@ -42,7 +42,7 @@ from affekt.metrics.temporal import flicker, jitter, warp_errors
 
 log = logging.getLogger(__name__)
 
-Rows = Mapping[str, VideoView]
+RowViews = Mapping[str, VideoView]
 Scores = dict[str, float | None]  # metric: value; None: no value for this clip
 
 SCALED = ("evp", "makeittalk")  # conventions whose unit does not depend on the picture's size
@@ -63,7 +63,7 @@ class Measure(abc.ABC):
     rows: tuple[str, ...]
 
     @abc.abstractmethod
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return the metrics of every row that it applies to.
 
         Args:
@@ -91,7 +91,7 @@ class ShapeMeasure(Measure):
     identity: str = "1"
     rows: tuple[str, ...] = (RESULT,)
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return frames, width, height, and covered, a share, of the result or else the truth."""
         truth = rows[TRUTH]
         view = rows.get(RESULT, truth)
@@ -110,7 +110,7 @@ class LandmarkMeasure(Measure):
     identity: str = "2"
     rows: tuple[str, ...] = (RESULT, TRUTH, *CONTROLS)
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return m_ld, m_lvd, f_ld, f_lvd, and what else the convention has.
 
         None for a result without two frames in a row with a face on both sides: it has no figure,
@@ -142,7 +142,7 @@ class PictureMeasure(Measure):
     identity: str = "1"
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return ssim, psnr and psnr_u8wrap."""
         truth = rows[TRUTH]
         crop = face_square(truth, self.rules.size) if self.rules.region == "face" else None
@@ -168,7 +168,7 @@ class TemporalMeasure(Measure):
     identity: str = "2"
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return warp_error under the truth's flow, flicker, and the landmarks' jitter."""
         truth = rows[TRUTH]
         same = same_size(rows, self.rows, truth.size)
@@ -190,7 +190,9 @@ class TemporalMeasure(Measure):
             return None
 
 
-def same_size(rows: Rows, names: tp.Iterable[str], size: tuple[int, int]) -> dict[str, VideoView]:
+def same_size(
+    rows: RowViews, names: tp.Iterable[str], size: tuple[int, int]
+) -> dict[str, VideoView]:
     """Return the rows of these names whose frames have this size."""
     return {name: rows[name] for name in names if name in rows and rows[name].size == size}
 

@@ -22,7 +22,7 @@ from affekt.evaluation.measures import (
     Line,
     Measure,
     PictureMeasure,
-    Rows,
+    RowViews,
     Scores,
     ShapeMeasure,
     TemporalMeasure,
@@ -76,7 +76,7 @@ class SyncMeasure(Measure):
     def _network(self) -> SyncNet:
         return load_syncnet(self.weights, self.device)
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return lse_c, lse_d and sync_offset; None where the truth has no sound."""
         truth = rows[TRUTH]
         sound = truth.sound()
@@ -116,7 +116,7 @@ class IdentityMeasure(Measure):
         """Return the checksum of the source picture; none where there is no such file."""
         return sha256(pair.source) if pair.source and pair.source.is_file() else ""
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return csim; none where the clip has no source picture, or one without a face."""
         if pair.source is None:
             return {}
@@ -164,7 +164,7 @@ class EmotionMeasure(Measure):
         """Return the label."""
         return pair.emotion
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Return emotion_correct, 0 or 1, and efd_proxy.
 
         None of a clip without a label, or with one that the classifier was not trained on.
@@ -215,7 +215,7 @@ class DistributionMeasure(Measure):
         """Return whether the truth's features, which every clip has, are there."""
         return feature_file(self.folder, key, TRUTH).is_file()
 
-    def of(self, rows: Rows, pair: ClipPair, key: str) -> dict[str, Scores]:
+    def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
         """Keep the features of every row in a file; return of how many frames they are."""
         found: dict[str, Scores] = {}
         for name in self.rows:

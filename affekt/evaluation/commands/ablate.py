@@ -57,7 +57,7 @@ from affekt.runtime.files import load_npy, read_json, sha256, write_json, write_
 from affekt.runtime.plan import StageError, run_plan
 
 Scores = dict[str, float]
-Rows = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed
+SeedScores = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed
 
 TABLE = "evp-table2"  # of papers.yaml
 PROBES = {  # metric -> kind of code and figure in the codes.json of evp.analysis.measure_codes
@@ -252,7 +252,7 @@ def measure(
         return true_faces(corpus, config.split, view)
 
     # Every metric of every row, a value for each seed.
-    rows: Rows = {}
+    rows: SeedScores = {}
     for name in (*(row.name for row in config.rows), FULL):
         rows[name] = {}
         for seed in config.seeds:
@@ -289,7 +289,7 @@ def measure(
     }
 
 
-def difference(rows: Rows, name: str, metric: str) -> Interval:
+def difference(rows: SeedScores, name: str, metric: str) -> Interval:
     """Return a row less the full method, seed by seed, with Student's interval over the seeds.
 
     Raises:

@@ -49,7 +49,7 @@ from affekt.runtime.batch import Fingerprints, ResultFolder
 from affekt.runtime.files import replacing
 from affekt.runtime.manifest import write_manifest_file
 
-Row = dict[str, str]
+CsvRow = dict[str, str]
 
 # Of generate.py, and from "speaker" on of test.py alone.
 COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "target",
@@ -327,7 +327,9 @@ def _wanted(
     return sorted((c for own in each.values() for c in own[:limit]), key=lambda clip: clip.id)
 
 
-def _row(kind: ManifestKind, clip: Clip, sampler: FrameSampler, export: Export, fomm: str) -> Row:
+def _row(
+    kind: ManifestKind, clip: Clip, sampler: FrameSampler, export: Export, fomm: str
+) -> CsvRow:
     """Write the files of a clip; return their names by column. `fomm` is FOMM's folder."""
     # Draws come first: nothing is written of a clip that is left out.
     if kind == "mead-self":
@@ -344,7 +346,7 @@ def _row(kind: ManifestKind, clip: Clip, sampler: FrameSampler, export: Export, 
     return row | pictures | {"pose": video, "emotion": video}
 
 
-def _write_csvs(kind: ManifestKind, csv: Path, rows: Sequence[tuple[Clip, Row]]) -> list[str]:
+def _write_csvs(kind: ManifestKind, csv: Path, rows: Sequence[tuple[Clip, CsvRow]]) -> list[str]:
     """Write the manifests; return the commands that make their videos."""
     _write_csv(csv, rows)
     results = csv.with_suffix("")
@@ -375,7 +377,7 @@ def _write_csvs(kind: ManifestKind, csv: Path, rows: Sequence[tuple[Clip, Row]])
     return [_command("fomm", "--fomm RUN/fomm", fomm, fomm.with_suffix(""), crops), command]
 
 
-def _write_csv(path: Path, rows: Iterable[tuple[Clip, Row]]) -> None:
+def _write_csv(path: Path, rows: Iterable[tuple[Clip, CsvRow]]) -> None:
     described = []
     for clip, row in rows:
         clip_cells = {"clip_id": clip.id, "speaker": clip.speaker, "label": clip.emotion}

@@ -16,7 +16,12 @@ from dataclasses import replace
 from itertools import combinations
 
 from affekt.evaluation.controls import RESULT, TRUTH
-from affekt.evaluation.tables.evaluations import Evaluation, Scores, different_truths, weights_of
+from affekt.evaluation.tables.evaluations import (
+    ClipScores,
+    Evaluation,
+    different_truths,
+    weights_of,
+)
 from affekt.evaluation.tables.papers import (
     ACCURACY,
     RATIO,
@@ -98,7 +103,7 @@ def marked_cells(
     return cells
 
 
-def _scores_of(paper: PaperTable, evaluation: Evaluation, row: str, column: str) -> Scores:
+def _scores_of(paper: PaperTable, evaluation: Evaluation, row: str, column: str) -> ClipScores:
     """Return the clips' figures whose mean, or mean of means, stands in a column; else nothing."""
     if paper.layout == "metrics":
         return {} if column in CORPUS else evaluation.of(row, column)
@@ -109,7 +114,7 @@ def _scores_of(paper: PaperTable, evaluation: Evaluation, row: str, column: str)
     return {clip: value for clip, value in scores.items() if evaluation.emotions[clip] in shown}
 
 
-def _mean_cell(scores: Scores, evaluation: Evaluation, over_emotions: bool = False) -> Cell:
+def _mean_cell(scores: ClipScores, evaluation: Evaluation, over_emotions: bool = False) -> Cell:
     """Return the mean, each clip of equal weight or each emotion of equal weight."""
     by_clip, by_speaker = _intervals(scores, evaluation, over_emotions)
     enough = over_emotions or len(scores) >= MIN_CLIPS
@@ -117,7 +122,7 @@ def _mean_cell(scores: Scores, evaluation: Evaluation, over_emotions: bool = Fal
 
 
 def _intervals(
-    scores: Scores, evaluation: Evaluation, over_emotions: bool
+    scores: ClipScores, evaluation: Evaluation, over_emotions: bool
 ) -> tuple[Interval, Interval | None]:
     """Return the mean's intervals by clip and, where there are enough speakers, by speaker."""
     values, speakers = list(scores.values()), _speakers_of(scores, evaluation)

@@ -16,8 +16,8 @@ from affekt.metrics.intervals import Interval
 from affekt.runtime.files import read_json, read_jsonl
 
 SCHEMA = 2  # of evaluation.json
-Scores = dict[str, float]  # clip -> figure
-Rows = dict[str, dict[str, Scores]]  # row -> metric -> figures
+ClipScores = dict[str, float]  # clip -> figure
+RowScores = dict[str, dict[str, ClipScores]]  # row -> metric -> figures
 ABLATION = "table2.json"  # what test.py ablate leaves
 NEEDED = ("name", "protocol", "detector", "clips", "frames", "clip_coverage", "frame_coverage")
 
@@ -45,7 +45,7 @@ class Evaluation:
 
     name: str
     record: dict[str, tp.Any]
-    scores: Rows
+    scores: RowScores
     speakers: dict[str, str]
     emotions: dict[str, str]
     distribution: dict[str, dict[str, Interval]]
@@ -57,7 +57,7 @@ class Evaluation:
         label = f"{used['id']} version {used['version']} ({str(used['hash'])[:12]})"
         return f"{label}, {self.record['detector']}"
 
-    def of(self, row: str, metric: str) -> Scores:
+    def of(self, row: str, metric: str) -> ClipScores:
         """Return the figures of a row by clip; empty where there are none."""
         return self.scores.get(row, {}).get(metric, {})
 
@@ -163,8 +163,8 @@ def different_truths(first: Evaluation, other: Evaluation) -> list[str]:
     return sorted(clip for clip in one.keys() & two.keys() if one[clip] != two[clip])
 
 
-def _scores(path: Path) -> tuple[Rows, dict[str, str], dict[str, str]]:
-    scores: Rows = {}
+def _scores(path: Path) -> tuple[RowScores, dict[str, str], dict[str, str]]:
+    scores: RowScores = {}
     speakers: dict[str, str] = {}
     emotions: dict[str, str] = {}
     for number, line in enumerate(read_jsonl(path), 1):
