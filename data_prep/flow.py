@@ -91,7 +91,7 @@ def make_flow(config: Config) -> Flows:
         raise FileNotFoundError(f"{config.corpus} stores no frames; {PREPARE} with a profile")
     origin = _origin(config.method, make_estimator(config.method, config.device))
     clips = corpus.clips()
-    _settle(config, clips, origin)
+    _claim(config, clips, origin)
     missing = [clip for clip in clips if not _has_flow(clip)]
     flows = Flows(len(clips) - len(missing))
     make, start = functools.partial(_make, config), functools.partial(_start, config)
@@ -122,7 +122,7 @@ def _origin(method: Method, estimator: Estimator) -> Row:
     }
 
 
-def _settle(config: Config, clips: Sequence[Clip], origin: Row) -> None:
+def _claim(config: Config, clips: Sequence[Clip], origin: Row) -> None:
     """Record how the corpus' flow is made; refuse to mix it with another."""
     path = config.corpus / RECORD
     there: Row | None = read_json(path) if path.is_file() and not config.replace else None

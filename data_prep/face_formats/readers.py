@@ -98,7 +98,9 @@ def _bfm_expression(path: Path) -> Array:
     E = int(count[0])
     numbers, rest = divmod(size - 4, 4)
     if rest or numbers % (3 * (E + 1)):
-        raise ValueError(f"{path} says {E} modes, its {size} bytes do not hold so many; {layout}")
+        raise ValueError(
+            f"{path} declares {E} modes, its {size} bytes do not hold so many; {layout}"
+        )
     return np.fromfile(path, "<f4", offset=4).reshape(E + 1, -1)[1:].T
 
 

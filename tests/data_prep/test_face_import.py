@@ -131,7 +131,7 @@ WRONG = [
     ("bfm2009", gone("Exp_Pca.bin"), "expected Guo et al.'s expression modes"),
     ("bfm2009", gone("std_exp.txt"), "expected the 3 standard deviations of Exp_Pca.bin"),
     ("bfm2009", gone("BFM_exp_idx.mat"), "expected trimIndex, the 93 of .* 100 vertices"),
-    ("bfm2009", cut("Exp_Pca.bin", 4), "says 3 modes, .* wanted int32 E, then float32 mean"),
+    ("bfm2009", cut("Exp_Pca.bin", 4), "declares 3 modes, .* wanted int32 E, then float32 mean"),
     ("bfm2009", swap_bytes("Exp_Pca.bin", b"text"), "is no Exp_Pca.bin; wanted int32 E"),
     ("bfm2009", swap_text("std_exp.txt", "1 2"), r"shape \(2,\), wanted numbers of \(3,\)"),
     ("bfm2009", swap_text("std_exp.txt", "one"), "wanted 3 numbers, as text"),

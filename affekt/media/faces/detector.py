@@ -133,15 +133,15 @@ class _MediapipeDetector:
             blank = np.zeros((FRAMED_SIZE, FRAMED_SIZE, 3), np.uint8)
             for graph in (*self._locators, self._mesh):
                 graph.process(blank)  # models report themselves at their first picture
-        self._told = False
+        self._reported = False
         self.version = detector_version("mediapipe")
 
     def detect(self, picture: Image) -> Detection | None:
-        if self._told:
+        if self._reported:
             return self._detect(picture)
         with _quiet():  # the first face makes mediapipe report once more
             found = self._detect(picture)
-        self._told = found is not None
+        self._reported = found is not None
         return found
 
     def _detect(self, picture: Image) -> Detection | None:
