@@ -22,6 +22,20 @@ def test_arrays_alone_are_imported_without_a_checkpoint(tmp_path):
     assert report.arrays["emotion_codes"] == ", ".join(sorted(EMOTIONS))
 
 
+def test_predicted_faces_become_pixels(tmp_path):
+    files = landmark_files(tmp_path)
+    basis, mean = np.load(files[0]), np.load(files[1])
+    predicted = mean + 0.05 * np.random.default_rng(0).normal(size=(4, 16)) @ basis[:, :16].T
+    np.save(tmp_path / "M003.npy", predicted.reshape(4, 106, 2).astype(np.float32))
+    np.save(tmp_path / "mouth_open.npy", mean + 0.01)
+    files += [tmp_path / "M003.npy", tmp_path / "mouth_open.npy"]
+    assert import_released(files, tmp_path / "out", "M003").arrays["landmarks/M003"] == "4 faces"
+    faces = np.load(tmp_path / "out" / "landmarks" / "M003.npy")
+    assert faces.dtype == np.float32
+    np.testing.assert_allclose(faces, 255 * predicted.reshape(4, 106, 2), atol=1e-3)
+    assert np.load(tmp_path / "out" / "landmarks" / "mouth_open.npy").shape == (1, 106, 2)
+
+
 def test_blends_are_left_out_since_codes_make_them(tmp_path):
     files = feature_files(tmp_path, 128)
     happy, sad = (np.load(path) for path in files if path.stem in ("happy", "sad"))
@@ -46,6 +60,7 @@ def wrong_arrays(folder):
     yield "happy", np.arange(128), "not real numbers"
     yield "happy", np.ones(64), r"\(64,\), wanted \(128,\)"
     yield "faces", np.ones((4, 68, 2)), r"\(4, 68, 2\)"
+    yield "empty", np.ones((0, 106, 2)), r"\(0, 106, 2\)"
     yield "one", np.array(1.0), r"shape \(\)"
 
 
@@ -78,9 +93,10 @@ def test_basis_and_mean_belong_together_and_come_once(tmp_path):
 
 
 def test_cut_off_and_altered_arrays_end_in_one_line(tmp_path):
-    path = tmp_path / "happy.npy"
-    np.save(path, np.full(128, 0.5))
-    good, rng = path.read_bytes(), np.random.default_rng(0)
+    landmark_files(tmp_path)
+    path = tmp_path / "mean_106.npy"
+    np.save(tmp_path / "result.npy", np.full((3, 106, 2), 0.5))
+    good, rng = (tmp_path / "result.npy").read_bytes(), np.random.default_rng(0)
     for attempt in range(150):
         bad = bytearray(good)
         if attempt % 2:
@@ -99,12 +115,15 @@ def test_the_public_arrays_are_imported(media_root, tmp_path, speaker):
     files = [
         *folder.glob(f"{speaker}_feature__*.npy"),
         *(folder / f"basics__{speaker}_{name}_106.npy" for name in ("U", "mean")),
+        folder / f"result__{speaker}.npy",
+        *(folder / f"basics__{name}.npy" for name in ("eye_close", "mouth_open", "left")),
     ]
     report = import_released(files, tmp_path / "out", speaker)
     codes = load_codes(tmp_path / "out" / "audio2lm")
     assert set(codes.codes) == {*EMOTIONS, *(f"{speaker}/{label}" for label in EMOTIONS)}
     assert sum(map(len, report.left_out.values())) == {"M003": 17, "M030": 8}[speaker]
-    faces = 255 * np.load(folder / f"result__{speaker}.npy")
+    faces = np.load(tmp_path / "out" / "landmarks" / f"{speaker}.npy")
+    assert faces.shape == (1074, 106, 2)
     space = load_space(tmp_path / "out" / "audio2lm" / "landmark_space.npz")
     neutral = unflatten(space.neutral_of(speaker))
     assert np.abs(align_2d(faces, SENSE106) - align_2d(neutral[None], SENSE106)).mean() < 4
