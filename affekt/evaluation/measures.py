@@ -38,7 +38,7 @@ from affekt.evaluation.video import VideoView
 from affekt.media.faces.crop import Crop, cut, square_crop
 from affekt.metrics.image import picture_scores
 from affekt.metrics.landmark import METRICS, landmark_distances, shared_frames
-from affekt.metrics.temporal import flicker, jitter, warp_errors
+from affekt.metrics.temporal import flicker, jitter, sharpness, warp_errors
 
 log = logging.getLogger(__name__)
 
@@ -165,17 +165,19 @@ class TemporalMeasure(Measure):
 
     rules: Landmarks
     name: str = "temporal"
-    identity: str = "2"
+    identity: str = "3"
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
     def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
-        """Return warp_error under the truth's flow, flicker, and the landmarks' jitter."""
+        """Return warp_error under the truth's flow, sharpness, flicker, the landmarks' jitter."""
         truth = rows[TRUTH]
         same = same_size(rows, self.rows, truth.size)
         errors = warp_errors({name: each.frames() for name, each in same.items()}, truth.frames())
+        sharp = sharpness(truth.frames())
         return {
             name: {
                 "warp_error": errors[name],
+                "sharpness": sharpness(view.frames()) / sharp if sharp else None,
                 "flicker": flicker(view.frames()) if view.length > 1 else None,
                 "jitter": self._jitter(view),
             }

@@ -9,8 +9,8 @@ video.mp4 and slices.png (one column of pixels over time) of one clip, first see
 
     by video    of each run, of softened_<seed> (without D_V, blurred until as sharp as with it,
                 since blur too is steady), of a frozen frame and the truth; means over clips:
-                warp_error (affekt/metrics/temporal.py, stored flow, grey levels), ssim, psnr,
-                sharpness (deviation of the Laplacian / the truth's)
+                warp_error (affekt/metrics/temporal.py, stored flow, a share), ssim, psnr,
+                sharpness (the same file; 1 = the truth's)
     over seeds  the largest warp_ratio (with / without D_V), warp_ratio_softened (with / softened),
                 warp_ratio_frames (the paper's form / without), ssim_change (with - without, size)
                 and warp_error_with
@@ -32,7 +32,7 @@ from affekt.media.corpus import Clip
 from affekt.media.plots import labelled_row, write_png
 from affekt.media.video.video import write_video
 from affekt.metrics.image import psnr, ssim
-from affekt.metrics.temporal import warp_errors
+from affekt.metrics.temporal import sharpness, warp_errors
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
 from evp.data.portraits import OpenClip, VideoDataConfig, speaker_clips
@@ -67,7 +67,7 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
     for clip in clips:
         truth, videos = rendered(clip, generators, descriptions[0])
         for seed in seeds(out):
-            wanted = laplacian(videos[f"with_{seed}"])
+            wanted = sharpness(videos[f"with_{seed}"])
             videos[f"softened_{seed}"] = softened(videos[f"without_{seed}"], wanted)
         for name, scores in scored(clip, truth, videos).items():
             rows.setdefault(name, []).append(scores)
@@ -139,18 +139,12 @@ def likeness(video: Image, truth: Image) -> dict[str, float]:
     return {
         "ssim": float(np.mean([ssim(*pair) for pair in pairs])),
         "psnr": float(np.mean([psnr(*pair) for pair in pairs])),
-        "sharpness": laplacian(video) / laplacian(truth),
+        "sharpness": sharpness(video) / sharpness(truth),
     }
 
 
-def laplacian(video: Image) -> float:
-    """Return the standard deviation of a frame's Laplacian, mean over frames; 0 if all are flat."""
-    grey = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in video)
-    return float(np.mean([cv2.Laplacian(each, cv2.CV_32F).std() for each in grey]))
-
-
 def softened(video: Image, wanted: float) -> Image:
-    """Return a video blurred evenly until its `laplacian` is the one wanted, or as it is if softer.
+    """Return a video blurred evenly until its `sharpness` is the one wanted, or as it is if softer.
 
     The blur is a Gaussian of one deviation for the clip, found by halving.
     """
@@ -159,11 +153,11 @@ def softened(video: Image, wanted: float) -> Image:
         return np.stack([cv2.GaussianBlur(frame, (0, 0), deviation) for frame in video])
 
     low, high = 0.0, SOFTEST
-    if laplacian(video) <= wanted:
+    if sharpness(video) <= wanted:
         return video
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if laplacian(blurred(middle)) > wanted else (low, middle)
+        low, high = (middle, high) if sharpness(blurred(middle)) > wanted else (low, middle)
     return blurred(high)
 
 

@@ -12,11 +12,11 @@ from affekt.runtime.run import RunConfig
 from affekt.showcase.temporal_figures import (
     ARMS,
     compared,
-    laplacian,
     main,
     measure,
     scored,
     seeds,
+    sharpness,
     softened,
 )
 from evp.data.portraits import GuidanceConfig, VideoDataConfig
@@ -103,6 +103,6 @@ def test_the_worst_seed_counts():
 
 def test_a_softened_video_is_as_sharp_as_is_wanted():
     video = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), np.uint8)
-    wanted = 0.6 * laplacian(video)
-    assert laplacian(softened(video, wanted)) == pytest.approx(wanted, rel=0.02)
-    assert softened(video, 2 * laplacian(video)) is video
+    wanted = 0.6 * sharpness(video)
+    assert sharpness(softened(video, wanted)) == pytest.approx(wanted, rel=0.02)
+    assert softened(video, 2 * sharpness(video)) is video
