@@ -21,15 +21,12 @@ from affekt.runtime.command import config_from_argv
 from affekt.runtime.files import read_json, write_json
 from affekt.runtime.plan import Stage, StageError, run_plan
 from affekt.showcase.plans import (
-    DemoPaths,
     EammDemo,
     EvpDemo,
     FullDemo,
-    eamm_plan,
-    evp_manifest,
-    evp_plan,
-    full_plan,
+    evp_results,
     scores_of,
+    stages_of,
 )
 from affekt.showcase.report import write_report
 from affekt.showcase.thresholds import Results, rows
@@ -56,10 +53,9 @@ class Config:
 
 def plan(cfg: Config) -> list[Stage]:
     """Return the commands of the demo; those that others wait for come first."""
-    paths = DemoPaths(cfg.home, cfg.raw, cfg.seed, cfg.cores)
-    if cfg.system == "full":
-        return full_plan(cfg.full, paths)
-    return evp_plan(cfg.evp, paths) if cfg.system == "evp" else eamm_plan(cfg.eamm, paths)
+    size = {"evp": cfg.evp, "eamm": cfg.eamm, "full": cfg.full}[cfg.system]
+    shared = {"out": cfg.home, "raw": cfg.raw, "seed": cfg.seed, "cores": cfg.cores}
+    return stages_of(cfg.system, shared | vars(size))
 
 
 def run_demo(cfg: Config) -> Results:
@@ -79,7 +75,7 @@ def run_demo(cfg: Config) -> Results:
 
 def table_1(out: Path) -> str:
     """Return EVP's Table 1 of the demo as text; empty where EVP's demo has not run."""
-    path = scores_of(evp_manifest(out).with_suffix("")) / "evp-table1.md"
+    path = scores_of(evp_results(out)) / "evp-table1.md"
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 

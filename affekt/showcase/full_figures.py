@@ -13,7 +13,7 @@ from affekt.evaluation.tables.cells import CORRECT
 from affekt.evaluation.tables.evaluations import load_evaluation
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_json, write_json
-from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_manifest, row_results, scores_of
+from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_results, row_results, scores_of
 from affekt.showcase.thresholds import Results
 
 EDITING = ("rank", "rank_share", "mouth_r", "mouth_share", "paths")  # of evp.analysis.editing
@@ -36,7 +36,7 @@ def measure(out: Path, evp: Path) -> Results:
     for row in ROWS:
         figures[f"evp_emotion_{row}"] = accuracy(scores_of(row_results(out, row)), RESULT)
     for name in EAMM_TABLES:
-        folder = scores_of(eamm_manifest(out, name).with_suffix(""))
+        folder = scores_of(eamm_results(out, name))
         if load_evaluation(folder).of(RESULT, CORRECT):  # LRW has no emotions
             for row in (RESULT, TRUTH):
                 figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)

@@ -20,8 +20,8 @@ from affekt.runtime.files import read_json, write_text
 from affekt.showcase.plans import (
     EAMM_TABLES,
     ROWS,
-    eamm_manifest,
-    evp_manifest,
+    eamm_results,
+    evp_results,
     row_results,
     scores_of,
 )
@@ -166,7 +166,7 @@ def evp_sections(runs: Path) -> list[Section]:
     """Return EVP's sections, Table 1 last; draws the curves of its stages."""
     curves(runs / "media" / "curves.png", {name: runs / name for name in EVP_STAGES})
     *shown, table_1 = _sections(EVP_SECTIONS, runs)
-    folder = scores_of(evp_manifest(runs).with_suffix(""))
+    folder = scores_of(evp_results(runs))
     return [*shown, replace(table_1, tables=[*_tables([folder], ("evp-table1", "evp-emotion"))])]
 
 
@@ -190,7 +190,7 @@ def full_sections(out: Path) -> list[Section]:
     """
     ablation = build_ablation(load_paper("evp-table2"), load_ablation(out / "ablation"))
     by_row = [scores_of(row_results(out, row)) for row in ROWS]
-    by_table = {name: scores_of(eamm_manifest(out, name).with_suffix("")) for name in EAMM_TABLES}
+    by_table = {name: scores_of(eamm_results(out, name)) for name in EAMM_TABLES}
     eamm = [t for name, at in by_table.items() for t in _tables([at], EAMM_PAPER_TABLES[name])]
     losses, emotion, self_driving, temporal, *shown = _sections(FULL_SECTIONS, out)
     return [

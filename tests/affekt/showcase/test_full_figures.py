@@ -4,7 +4,7 @@ import pytest
 
 from affekt.runtime.files import write_json
 from affekt.showcase.full_figures import EDITING, measure
-from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_manifest, row_results, scores_of
+from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_results, row_results, scores_of
 from affekt.showcase.report import full_sections
 from affekt.showcase.thresholds import FULL_THRESHOLDS, look_up, thresholds_of
 from tests.corpora.scored_evaluations import lines, write_evaluation
@@ -16,10 +16,10 @@ def out(tmp_path):
     right = lines("result", "emotion_correct", [1, 1, 0, 1] * 2)
     right += lines("truth", "emotion_correct", [1] * 8) + lines("result", "m_ld", [2.5] * 8)
     folders = [row_results(tmp_path, row) for row in ROWS]
-    folders += [eamm_manifest(tmp_path, name).with_suffix("") for name in EAMM_TABLES]
+    folders += [eamm_results(tmp_path, name) for name in EAMM_TABLES]
     for number, folder in enumerate(folders):
         write_evaluation(scores_of(folder), right, name=f"method {number}")
-    silent = scores_of(eamm_manifest(tmp_path, "lrw").with_suffix(""))
+    silent = scores_of(eamm_results(tmp_path, "lrw"))
     write_evaluation(silent, lines("result", "m_ld", [2.5] * 8), name="no emotions")
     write_evaluation(tmp_path / "evp", right)
     write_json(tmp_path / "syncnet/sync.json", {"exact": 0.99})
