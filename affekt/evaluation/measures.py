@@ -38,7 +38,7 @@ from affekt.evaluation.video import VideoView
 from affekt.media.faces.crop import Crop, cut, square_crop
 from affekt.metrics.image import picture_scores
 from affekt.metrics.landmark import METRICS, landmark_distances, shared_frames
-from affekt.metrics.temporal import flicker, jitter, sharpness, warp_errors
+from affekt.metrics.temporal import flicker, jitter, sharpness, sound_lag, warp_errors
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,9 @@ class TemporalMeasure(Measure):
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, LATE, FROZEN, OTHER)
 
     def of(self, rows: RowViews, pair: ClipPair, key: str) -> dict[str, Scores]:
-        """Return warp_error under the truth's flow, sharpness, flicker, the landmarks' jitter."""
+        """Return warp_error under the truth's flow, sharpness, flicker, the landmarks' jitter; of
+        the result also the lag of its own sound behind the truth's, ms: all else takes the truth's.
+        """
         truth = rows[TRUTH]
         same = same_size(rows, self.rows, truth.size)
         errors = warp_errors({name: each.frames() for name, each in same.items()}, truth.frames())
@@ -180,6 +182,7 @@ class TemporalMeasure(Measure):
                 "sharpness": sharpness(view.frames()) / sharp if sharp else None,
                 "flicker": flicker(view.frames()) if view.length > 1 else None,
                 "jitter": self._jitter(view),
+                "sound_lag": lag_of(view, truth) if name == RESULT else None,
             }
             for name, view in same.items()
         }
@@ -190,6 +193,12 @@ class TemporalMeasure(Measure):
             return jitter(view.landmarks(), self.rules.view)
         except ValueError:
             return None
+
+
+def lag_of(view: VideoView, truth: VideoView) -> float | None:
+    """Return the lag of a video's own sound behind the truth's, ms; None where one is silent."""
+    sound, wanted = view.sound(), truth.sound()
+    return None if sound is None or wanted is None else sound_lag(sound, wanted)
 
 
 def same_size(

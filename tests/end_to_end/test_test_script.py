@@ -95,7 +95,9 @@ def test_the_truth_against_itself_is_perfect_and_the_controls_are_not(script, fo
     assert late["ssim"] < copy["ssim"]
     assert "ssim" not in rows["mean face"]
     assert "another speaker" not in rows  # a folder of videos does not say whose they are
-    assert "coverage: 100.0% of the clips, 100.0% of their frames" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "no row 'another speaker', since its truths are not known to be of two" in said.out
+    assert "coverage: 100.0% of the clips, 100.0% of their frames" in said.err
 
 
 def test_the_chosen_detector_is_loaded_on_the_chosen_device(script, folders, monkeypatch):
@@ -493,6 +495,22 @@ def test_check_counts_what_does_not_fit(script, folders, capsys):
     assert "b_002: unreadable:" in text
     assert "3 clips match" in text
     assert "1 without a truth (z)" in text
+
+
+def test_check_refuses_sound_that_is_out_of_step(script, folders, capsys):
+    rng = np.random.default_rng(0)
+    for number, path in enumerate(sorted((folders / "truth").iterdir())):
+        frames, sound = read_frames(path), rng.normal(0, 0.1, 640 * 12)
+        write_video(path, frames, sound)
+        write_video(
+            folders / "results" / path.name, frames, np.roll(sound, 640 * 3 * (number == 1))
+        )
+    arguments = ["check", "--results", folders / "results", "--truth", folders / "truth",
+                 "--protocol", folders / "plain.yaml"]  # fmt: skip
+    assert script.main([*map(str, arguments)]) == script.BAD_INPUT
+    text = capsys.readouterr().out
+    assert "b_002: sound out of step: the result's sound is +120 ms behind the truth's" in text
+    assert "2 as they should be" in text
 
 
 def test_check_is_content_with_what_can_be_measured(script, folders, capsys):

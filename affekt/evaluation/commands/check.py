@@ -44,7 +44,9 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import write_png
 from affekt.media.video.container import MediaError
+from affekt.media.video.result import read_audio_if_any
 from affekt.media.video.video import VideoInfo, probe, write_video
+from affekt.metrics.temporal import sound_lag
 from affekt.runtime.batch import Fingerprints, ResultFolder
 from affekt.runtime.files import replacing
 from affekt.runtime.manifest import write_manifest_file
@@ -63,9 +65,10 @@ DESCRIPTION = """Check an evaluation's input without measuring anything, or writ
     python test.py check --protocol eamm-mead --corpus data/mead --write-manifest results/mead.csv
 
 The first counts clips that match, results that miss, have no truth, cannot be read, or have another
-frame rate, size or length, and sound that misses; exit code 2 if anything is wrong. The second
-writes the CSV from which `generate.py evp|eamm|fomm --manifest` makes the videos that a protocol
-measures, with the true videos and source pictures next to it, and prints the next commands.
+frame rate, size or length, and sound that misses or is out of step; exit code 2 if anything is
+wrong. The second writes the CSV from which `generate.py evp|eamm|fomm --manifest` makes the videos
+that a protocol measures, with the true videos and source pictures next to it, and prints the next
+commands.
 """
 
 
@@ -120,8 +123,20 @@ def problems(pair: ClipPair, slack: int) -> Iterator[tuple[str, str]]:
     yield from mismatch(result, truth, slack).items()
     if not has_audio:
         yield "no sound", "the truth has no sound, so that there are no sync figures"
+    lag = _sound_lag(pair)
+    if lag is not None and abs(lag) > 1000 / FRAME_RATE:
+        yield "sound out of step", f"the result's sound is {lag:+.0f} ms behind the truth's"
     if pair.source is not None and not pair.source.is_file():
         yield "no source", f"the source picture {pair.source} is not there"
+
+
+def _sound_lag(pair: ClipPair) -> float | None:
+    """Return the lag of the result's own sound, ms; the measures themselves take the truth's."""
+    assert pair.result is not None
+    sound = read_audio_if_any(pair.result)
+    truth = pair.truth
+    wanted = read_audio_if_any(truth) if isinstance(truth, Path) else truth.audio()
+    return None if sound is None or wanted is None else sound_lag(sound, wanted)
 
 
 def _shape(info: VideoInfo) -> VideoShape:

@@ -12,7 +12,7 @@ from string import ascii_lowercase as LETTERS
 
 import numpy as np
 
-from affekt.evaluation.controls import CONTROLS, RESULT, TRUTH
+from affekt.evaluation.controls import CONTROLS, OTHER, RESULT, TRUTH
 from affekt.evaluation.protocol import NETWORK_METRICS
 from affekt.evaluation.tables.cells import CORRECT, MEAN, macro_cells, marked_cells, row_cells
 from affekt.evaluation.tables.evaluations import Ablation, Evaluation, refuse_mixture
@@ -225,6 +225,12 @@ def notes_of(
     if controls:
         notes.append(f"Control rows give the scale of differences: {controls}.")
     # What is missing, and what each evaluation was measured with.
+    notes += [
+        f"{each.name}: no row {OTHER!r}, since its truths are not known to be of two speakers; a "
+        "prepared corpus, or --manifest with a column speaker, says whose they are."
+        for each in evaluations
+        if each.scores.keys() & CONTROLS.keys() and OTHER not in each.scores
+    ]
     notes += _missing_emotions(paper, evaluations)
     notes += _unavailable(paper, evaluations, shown)
     return notes + [_of_evaluation(evaluation) for evaluation in evaluations]

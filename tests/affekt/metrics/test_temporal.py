@@ -16,6 +16,7 @@ from affekt.metrics.temporal import (
     loudness,
     opening_lag,
     sharpness,
+    sound_lag,
     visible_motion,
     warp_errors,
 )
@@ -324,3 +325,15 @@ def test_what_has_no_lag_is_refused():
         opening_lag(mouth, level[1:])
     with pytest.raises(ValueError, match="never moves"):
         opening_lag(np.zeros(60), level)
+
+
+@pytest.mark.parametrize("late", [-1920, 0, 640, 1920])
+def test_the_lag_of_a_sound_is_found_and_another_sound_has_none(late):
+    speech = np.random.default_rng(1).normal(0, 0.1, 48000).astype(np.float32)
+    speech *= np.sin(np.arange(48000) / 3000) ** 2
+    moved = np.roll(np.pad(speech, 4000), late)[4000:-4000]
+    noisy = moved + np.random.default_rng(2).normal(0, 0.02, 48000)
+    assert sound_lag(noisy, speech) == late / 16
+    other = np.random.default_rng(3).normal(0, 0.1, 48000)
+    assert sound_lag(other, speech) is None
+    assert sound_lag(np.zeros(48000), speech) is None
