@@ -20,12 +20,11 @@ import argparse
 import functools
 import sys
 import typing as tp
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from affekt.arrays import Array
 from affekt.evaluation.ablation import (
@@ -57,7 +56,7 @@ from affekt.runtime.files import load_npy, read_json, sha256, write_json, write_
 from affekt.runtime.plan import StageError, run_plan
 
 Scores = dict[str, float]
-SeedScores = dict[str, dict[str, list[float]]]  # row -> metric -> a value for each seed
+SeedScores = Mapping[str, Mapping[str, Sequence[float]]]  # row -> metric -> a value for each seed
 
 TABLE = "evp-table2"  # of papers.yaml
 PROBES = {  # metric -> kind of code and figure in the codes.json of evp.analysis.measure_codes
@@ -203,12 +202,8 @@ def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
     """Return the scores of evp.inference.predict's landmarks against the truth in the run's view.
 
     Raises:
-        FileNotFoundError: no such folder.
         ValueError: it holds other clips than are to be measured.
     """
-    remedy = "run python -m evp.inference.predict"
-    if not (folder / PREDICTIONS).is_file():
-        raise FileNotFoundError(f"{folder / PREDICTIONS} is missing; {remedy}")
     record = read_json(folder / PREDICTIONS)
     truth = truths(record["view"])
     if record["clips"] != sorted(truth.faces):
@@ -216,6 +211,7 @@ def predicted_scores(folder: Path, truths: Callable[[View], Truth]) -> Scores:
             f"{folder} holds {len(record['clips'])} clips of {record['corpus']} "
             f"({record['split']}), not the {len(truth.faces)} that are measured"
         )
+    remedy = "run python -m evp.inference.predict"
     return face_scores(
         truth, lambda clip: load_npy(folder / f"{clip.id}.npy", (clip.frames, COUNT, 2), remedy)
     )
@@ -252,7 +248,7 @@ def measure(
         return true_faces(corpus, config.split, view)
 
     # Every metric of every row, a value for each seed.
-    rows: SeedScores = {}
+    rows: dict[str, dict[str, list[float]]] = {}
     for name in (*(row.name for row in config.rows), FULL):
         rows[name] = {}
         for seed in config.seeds:
@@ -290,44 +286,26 @@ def measure(
 
 
 def difference(rows: SeedScores, name: str, metric: str) -> Interval:
-    """Return a row less the full method, seed by seed, with Student's interval over the seeds.
-
-    Raises:
-        ValueError: the two have different numbers of seeds.
-    """
+    """Return a row less the full method, seed by seed, with Student's interval over the seeds."""
     ours, full = rows[name][metric], rows[FULL][metric]
-    if len(ours) != len(full):
-        raise ValueError(f"{name} has {len(ours)} seeds, the full method {len(full)}")
     return clustered_mean(np.subtract(ours, full), range(len(ours)))
-
-
-def rank_correlation(rows: dict[str, float], printed: dict[str, float]) -> float | None:
-    """Return Spearman's rho of two figures of the same rows; None where ours have no order."""
-    shared = [name for name in rows if name in printed]
-    ours, theirs = ([each[name] for name in shared] for each in (rows, printed))
-    return float(spearmanr(ours, theirs).statistic) if len({*ours}) > 1 else None
 
 
 def markdown(paper: PaperTable, ablation: Ablation) -> str:
     """Return the table, the differences from the full method, and what the codes hold."""
     columns = [column for column in paper.columns if column.metric in ablation.rows[FULL]]
-    # Rows less the full method, and their rank correlation with the paper's.
-    lines = {name: [name] for name in (*ablation.rows, "rank correlation") if name != FULL}
+    # Rows less the full method, in brackets the same of the paper's figures.
+    printed = paper.by_ablation_row()
+    lines = {name: [name] for name in ablation.rows if name != FULL}
     for metric in [column.metric for column in columns]:
-        printed = {
-            name: row[metric] for name, row in paper.by_ablation_row().items() if metric in row
-        }
-        for name in lines.keys() & ablation.rows.keys():
+        for name, line in lines.items():
             found = difference(ablation.rows, name, metric)
             text = f"{found.value:+.3f}"
             text += "" if found.half is None else f" {PLUS_MINUS} {found.half:.3f}"
             text = f"**{text}**" if found.excludes_zero else text
-            known = name in printed and FULL in printed
-            text += f" ({printed[name] - printed[FULL]:+.2f})" if known else ""
-            lines[name].append(text)
-        means = {name: float(np.mean(row[metric])) for name, row in ablation.rows.items()}
-        rho = rank_correlation(means, printed)
-        lines["rank correlation"].append("n/a" if rho is None else f"{rho:+.2f}")
+            if name in printed:
+                text += f" ({printed[name][metric] - printed[FULL][metric]:+.2f})"
+            line.append(text)
     # The probes of the codes.
     held = [
         TableRow(name, "result", {key: over_seeds(values) for key, values in row.items()})
@@ -340,7 +318,7 @@ def markdown(paper: PaperTable, ablation: Ablation) -> str:
         [
             render(build_ablation(paper, ablation), "md"),
             f"**Row less full {PLUS_MINUS} half its 95 % interval over seeds (the paper's)**, bold "
-            "where that excludes 0; below, the rank correlation of the rows with the paper's",
+            "where that excludes 0",
             "",
             markdown_table(["", *(column.heading for column in columns)], list(lines.values())),
             "",

@@ -19,7 +19,7 @@ DESCRIPTION = """Print a paper's table: ours with 95 % intervals, the controls, 
     python test.py table runs/ablation --table evp-table2
 
 A result is marked better than another only if the interval of their paired difference on the same
-clips excludes 0. Evaluations of different protocols are refused, unless --mixed marks each row.
+clips excludes 0. Evaluations of different protocols, truths or networks are refused.
 evp-table2 takes the folder of an ablation (test.py ablate), the others folders of test.py run.
 Exit code 2: bad input.
 """
@@ -36,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", default="md", help=formats)
     add("--out", type=Path, help="folder for TABLE.md and so on; default: print")
     add("--per-emotion", action="store_true", help="a row for each emotion, too")
-    add("--mixed", action="store_true", help="allow different protocols, marked")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -47,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
         raise ValueError(f"--format {unknown[0]!r} is not one of {', '.join(FORMATS)}")
     if paper.layout != "ablation":
         evaluations = [load_evaluation(folder) for folder in args.evaluations]
-        table = build_table(paper, evaluations, args.per_emotion, args.mixed)
+        table = build_table(paper, evaluations, args.per_emotion)
     elif len(args.evaluations) == 1:
         table = build_ablation(paper, load_ablation(args.evaluations[0]))
     else:

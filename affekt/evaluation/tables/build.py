@@ -52,7 +52,6 @@ def build_table(
     paper: PaperTable,
     evaluations: Sequence[Evaluation],
     per_emotion: bool = False,
-    mixed: bool = False,
 ) -> Table:
     """Return a table of one or more evaluations.
 
@@ -60,11 +59,10 @@ def build_table(
         paper: whose table.
         evaluations: those that the table shows.
         per_emotion: add a row of each emotion.
-        mixed: protocols may differ; each row is marked with its own.
 
     Raises:
         NoFiguresError: none of the table's figures is in any of them.
-        ValueError: no evaluation, or two of one name or of different protocols.
+        ValueError: no evaluation, or two of one name or that do not compare.
     """
     # Evaluations that cannot stand in one table.
     if paper.layout == "ablation":
@@ -75,21 +73,20 @@ def build_table(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"two evaluations are named {twice[0]!r}; run one with another --name")
-    if not mixed:
-        own = (paper.metric,) if paper.metric else (CORRECT,) if paper.layout == "accuracy" else ()
-        refuse_mixture(evaluations, [*own, *(column.metric for column in paper.columns)])
+    own = (paper.metric,) if paper.metric else (CORRECT,) if paper.layout == "accuracy" else ()
+    refuse_mixture(evaluations, [*own, *_keys(paper)])
     # The methods' rows, each with a letter where there are several.
     measured = [evaluation for evaluation in evaluations if RESULT in evaluation.scores]
     if len(measured) > len(LETTERS):
         raise ValueError(f"{len(measured)} evaluations in one table, {len(LETTERS)} at most")
     marked, rows = marked_cells(paper, evaluations), []
     for evaluation, letter in zip(measured, LETTERS, strict=False):
-        label, letter = _label(evaluation.name, evaluation, mixed), letter * (len(measured) > 1)
         cells = _with_print(paper, evaluation, marked[evaluation.name])
-        rows.append(TableRow(label, "result", cells, evaluation.name, letter))
-        rows += _part_rows(paper, evaluation, label, per_emotion)
+        mark = letter if len(measured) > 1 else ""
+        rows.append(TableRow(evaluation.name, "result", cells, evaluation.name, mark))
+        rows += _part_rows(paper, evaluation, per_emotion)
     # The controls and the paper's rows.
-    rows += _controls(paper, evaluations, mixed)
+    rows += _controls(paper, evaluations)
     rows += _paper_rows(paper, rows, "no evaluation has a")
     return Table(paper.id, paper.title, _columns(paper), rows, notes_of(paper, evaluations, rows))
 
@@ -170,13 +167,11 @@ def _with_print(
     return cells
 
 
-def _part_rows(
-    paper: PaperTable, evaluation: Evaluation, label: str, per_emotion: bool
-) -> list[TableRow]:
+def _part_rows(paper: PaperTable, evaluation: Evaluation, per_emotion: bool) -> list[TableRow]:
     """Return a method's row of the mean of the emotions' means and, if wanted, each emotion's."""
     if paper.layout == "emotions":
         return []
-    means = macro_cells(paper, evaluation, RESULT)
+    label, means = evaluation.name, macro_cells(paper, evaluation, RESULT)
     rows = [TableRow(f"{label}, mean of emotions", "mean", means)] if means else []
     for emotion in sorted({*evaluation.emotions.values()} - {""}) if per_emotion else ():
         part = row_cells(paper, evaluation, RESULT, emotion)
@@ -184,26 +179,22 @@ def _part_rows(
     return rows
 
 
-def _controls(paper: PaperTable, evaluations: Sequence[Evaluation], mixed: bool) -> list[TableRow]:
+def _controls(paper: PaperTable, evaluations: Sequence[Evaluation]) -> list[TableRow]:
     """Return the truth's row and the control rows; those that two evaluations share, once."""
     rows: list[TableRow] = []
-    seen: list[tuple[str, str, dict[str, Cell]]] = []
+    seen: list[tuple[str, dict[str, Cell]]] = []
     for number, evaluation in enumerate(evaluations):
         others = [row for row in evaluation.scores if row not in (RESULT, TRUTH, *CONTROLS)]
         for control in (TRUTH, *CONTROLS, *others):
             cells = row_cells(paper, evaluation, control)
-            if not cells or (control, evaluation.protocol, cells) in seen:
+            if not cells or (control, cells) in seen:
                 continue
-            seen.append((control, evaluation.protocol, cells))
+            seen.append((control, cells))
             if control == TRUTH and paper.truth is not None:
                 cells = _with_figures(paper, cells, paper.truth)
             name = control if number == 0 else f"{control} ({evaluation.name})"
-            rows.append(TableRow(_label(name, evaluation, mixed), "control", cells))
+            rows.append(TableRow(name, "control", cells))
     return rows
-
-
-def _label(name: str, evaluation: Evaluation, mixed: bool) -> str:
-    return f"{name} [{evaluation.protocol}]" if mixed else name
 
 
 def notes_of(

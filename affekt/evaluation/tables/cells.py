@@ -7,8 +7,8 @@ emotions   one metric, a column an emotion, then the mean of these means
 accuracy   of emotions: the share classified right, that of the truth on the same clips, their ratio
 
 A result is better than another if the 95 % interval of their paired difference on common clips
-excludes 0, by clip and, where there are enough speakers, by speaker. Figures of different protocols
-are not compared, nor are corpus figures (FID, KID), which have no value of a clip.
+excludes 0, by clip and, where there are enough speakers, by speaker. Corpus figures (FID, KID) are
+not compared: they have no value of a clip.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from affekt.evaluation.controls import RESULT, TRUTH
-from affekt.evaluation.tables.evaluations import (
-    ClipScores,
-    Evaluation,
-    different_truths,
-    weights_of,
-)
+from affekt.evaluation.tables.evaluations import ClipScores, Evaluation
 from affekt.evaluation.tables.papers import (
     ACCURACY,
     RATIO,
@@ -171,11 +166,6 @@ def _winner(
     paper: PaperTable, column: PaperColumn, first: Evaluation, second: Evaluation
 ) -> Evaluation | None:
     """Return the evaluation that is significantly better in a column, if one is."""
-    if first.protocol != second.protocol or different_truths(first, second):
-        return None
-    metric = CORRECT if column.metric == ACCURACY else paper.metric or column.metric
-    if weights_of(first, metric) != weights_of(second, metric):
-        return None
     # Intervals of first minus second on their common clips: by clip, and by speaker.
     ours, theirs = (_scores_of(paper, each, RESULT, column.metric) for each in (first, second))
     less = {clip: ours[clip] - theirs[clip] for clip in ours if clip in theirs}

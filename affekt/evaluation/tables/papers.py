@@ -68,23 +68,6 @@ class PaperTable:
     metric: str | None = None
     truth: str | None = None
 
-    def __post_init__(self) -> None:
-        printed = [column.metric for column in self.columns if column.printed]
-        # Each row has the figures of the printed columns.
-        for row in self.rows:
-            if len(row.values) != len(printed):
-                found = f"{self.id}: the row {row.name!r} has {len(row.values)} values"
-                raise ValueError(f"{found}, wanted {len(printed)}: {', '.join(printed)}")
-        # Rows and columns that are named are there.
-        rows = [row.name for row in self.rows]
-        for name in (self.own, self.truth):
-            if name is not None and name not in rows:
-                raise ValueError(f"{self.id}: no row {name!r}; there are {', '.join(rows)}")
-        for column in self.columns:
-            if column.compare_with not in (None, *printed):
-                named = f"{column.metric} is compared with {column.compare_with!r}"
-                raise ValueError(f"{self.id}: {named}, which is no printed column")
-
     def figures(self, name: str) -> dict[str, float]:
         """Return the known figures of the row `name` by column, and the ratio of accuracies."""
         row = next(row for row in self.rows if row.name == name)
@@ -112,13 +95,9 @@ class Papers:
     tables: tuple[PaperTable, ...]
 
 
-def load_papers(path: Path = PRINTED) -> dict[str, PaperTable]:
-    """Return the tables by id.
-
-    Raises:
-        ConfigError: a key is unknown or missing, or a row does not fit its columns.
-    """
-    return {table.id: table for table in load_config(Papers, path).tables}
+def load_papers() -> dict[str, PaperTable]:
+    """Return the tables by id."""
+    return {table.id: table for table in load_config(Papers, PRINTED).tables}
 
 
 def load_paper(name: str) -> PaperTable:

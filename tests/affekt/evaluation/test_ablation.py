@@ -222,7 +222,6 @@ def test_the_table_comes_out_of_runs_and_finished_ones_are_kept(stand, file, cap
     assert record["controls"]["truth"]["f_ld"] == 0
     written = (file.parent / "out/table2.md").read_text()
     assert "(+0.20)" in written
-    assert "rank correlation" in written
     assert "| no_con" in capsys.readouterr().out
 
 
@@ -385,23 +384,6 @@ def test_a_difference_is_significant_where_the_seeds_agree_on_it():
     assert found.excludes_zero
     one = difference(rows_of(full=[1], no_con=[9]), "no_con", "m_ld")
     assert (one.value, one.half, one.excludes_zero) == (8, None, False)
-    with pytest.raises(ValueError, match="no_con has 2 seeds, the full method 1"):
-        difference(rows_of(full=[1], no_con=[9, 8]), "no_con", "m_ld")
-
-
-def test_the_rank_correlation_is_one_only_if_every_row_has_the_papers_rank():
-    printed = {name: row["m_ld"] for name, row in TABLE_2.items()}
-    assert ablate.rank_correlation(
-        {k: v + 7 for k, v in printed.items()}, printed
-    ) == pytest.approx(1)
-    # full and no_self change places: ranks 2 1 3 4 5 for 1 2 3 4 5, rho = 1 - 6 * 2 / 120
-    swapped = printed | {FULL: printed["no_self"], "no_self": printed[FULL]}
-    assert ablate.rank_correlation(swapped, printed) == pytest.approx(0.9)
-    # ties share their rank, 1.5 1.5 3 and 1 2 3: covariance 1.5, sums of squares 1.5 and 2
-    ties = {"full": 1, "no_self": 1, "no_cross": 2}
-    assert ablate.rank_correlation(ties, printed) == pytest.approx(1.5 / 3**0.5)
-    assert ablate.rank_correlation({"full": 1, "no_con": 1}, printed) is None
-    assert ablate.rank_correlation({"full": 1, "no_con": 2}, {}) is None
 
 
 def test_the_markdown_holds_the_table_the_differences_and_the_codes():
@@ -415,7 +397,6 @@ def test_the_markdown_holds_the_table_the_differences_and_the_codes():
         "EVP w/o L_con (paper)",
         "| no_con | +0.500 ± 6.353 (+0.20) |",
         "| no_cla | **+2.005 ± 0.064** (+0.27) |",
-        "| rank correlation | +1.00 |",
         "| full | n/a | n/a | 0.600 ± 0.141 | n/a | n/a | n/a | n/a |",
         "| truth | n/a | 1.000 | n/a | n/a | n/a | n/a | n/a |",
     ):

@@ -18,7 +18,7 @@ from affekt.evaluation.tables.table import (
     render,
 )
 from affekt.metrics.intervals import Interval
-from tests.corpora.scored_evaluations import PROTOCOL, lines, write_evaluation
+from tests.corpora.scored_evaluations import lines, write_evaluation
 
 LD = TableColumn("m_ld", "M-LD", "lower", 2, 2, True)
 SSIM = TableColumn("ssim", "SSIM", "higher", 3, 2, False)
@@ -193,16 +193,6 @@ def test_the_command_refuses_what_it_does_not_know(folder):
         call(folder, "--table", "evp-table9")
     with pytest.raises(ValueError, match="--format 'html' is not one of md, tex, csv, json"):
         call(folder, "--format", "md,html")
-
-
-def test_the_command_refuses_different_protocols_unless_mixed(folder, tmp_path, capsys):
-    scores = lines("result", "m_ld", [2.0, 3.0])
-    changed = PROTOCOL | {"version": 2}
-    other = write_evaluation(tmp_path / "other", scores, "other", protocol=changed)
-    with pytest.raises(ValueError, match="--mixed"):
-        call(folder, other)
-    assert call(folder, other, "--mixed") == 0
-    assert "other [evp-table1 version 2" in capsys.readouterr().out
 
 
 def test_tables_of_which_nothing_was_measured_are_left_out_of_several(folder, capsys):

@@ -86,7 +86,7 @@ def test_what_does_not_compare_with_print_stands_beside_no_printed_figure(evalua
     assert any("EFD is not defined" in note for note in proxy.notes)
 
 
-def test_figures_of_different_networks_or_truths_are_refused_and_never_marked(evaluation):
+def test_figures_of_different_networks_or_truths_are_refused(evaluation):
     one, two = (
         evaluation(correct([right] * 12), name, weights={"emotion": name})
         for name, right in (("one", 1), ("two", 0))
@@ -95,7 +95,6 @@ def test_figures_of_different_networks_or_truths_are_refused_and_never_marked(ev
         ValueError, match="emotion_correct of 'one' and of 'two' comes from networks"
     ):
         build_table(EMOTION, [one, two])
-    assert not any(marks_of(build_table(EMOTION, [one, two], mixed=True)))
     first, other = (
         evaluation(noisy(2), name, truths={"clip0": name}) for name in ("first", "other")
     )
@@ -162,7 +161,10 @@ def test_controls_follow_in_their_order_and_shared_ones_are_there_once(evaluatio
 
 def test_fid_is_read_from_the_evaluation_and_never_averaged(table_of):
     fid = {"value": 20.0, "low": 18.0, "high": 23.0}
-    distribution = {"result": {"fid": fid}, "truth re-encoded": {"fid": {"value": 3.0}}}
+    distribution = {
+        "result": {"fid": fid},
+        "truth re-encoded": {"fid": {"value": 3.0, "low": None, "high": None}},
+    }
     scores = lines("result", "fid", [1.0, 2.0]) + lines("truth re-encoded", "m_ld", [1.0, 2.0])
     table = table_of(scores, distribution=distribution)
     cell = cell_of(table, "ours", "fid")
@@ -230,19 +232,11 @@ def test_a_column_with_a_dagger_is_never_bold_one_without_may_be(evaluation):
     assert cell_of(table, "three", "ssim").better_than == ("one", "two")
 
 
-def test_evaluations_of_different_protocols_are_refused_or_marked(two_methods):
+def test_evaluations_of_different_protocols_or_detectors_are_refused(two_methods):
     one, two = two_methods(1.0)
     two.record["protocol"] = PROTOCOL | {"version": 2, "hash": "ba9876543210"}
-    with pytest.raises(
-        ValueError, match=r"'one' .* version 1 \(0123456789ab\), .* version 2 .*--mixed"
-    ):
+    with pytest.raises(ValueError, match=r"'one' .* version 1 \(0123456789ab\), .* version 2 "):
         build_table(TABLE_1, [one, two])
-    table = build_table(TABLE_1, [one, two], mixed=True)
-    assert names_of(table, "result") == [
-        "one [evp-table1 version 1 (0123456789ab), mediapipe 0.10.21]",
-        "two [evp-table1 version 2 (ba9876543210), mediapipe 0.10.21]",
-    ]
-    assert not any(marks_of(table))
     two.record.update(protocol=PROTOCOL, detector="face-alignment 1.5.0")
     with pytest.raises(ValueError, match="face-alignment"):
         build_table(TABLE_1, [one, two])
@@ -380,25 +374,11 @@ def test_an_ablation_is_mean_and_deviation_over_seeds(tmp_path):
     assert not any("mouth_r" in row.cells for row in table.rows)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({}, "has no rows"),
-        ({"rows": {"full": {"m_ld": 2.0}}}, "full, m_ld: 2.0, wanted finite numbers"),
-        ({"rows": {"full": {"m_ld": []}}}, "full, m_ld"),
-        ({"rows": {"full": [2.0]}}, "full, is .2.0., wanted figures by metric"),
-        ({"rows": {"full": {"m_ld": ["2"]}}}, "full, m_ld"),
-        ({"rows": {"full": {}}, "controls": {"mean face": {"m_ld": None}}}, "mean face, m_ld"),
-    ],
-)
-def test_a_damaged_ablation_is_refused(tmp_path, content, message):
-    (tmp_path / "table2.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=message):
-        load_ablation(tmp_path)
-
-
 def test_an_ablation_that_does_not_fit_its_table_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="ablate writes it"):
+        load_ablation(tmp_path)
+    (tmp_path / "table2.json").write_text("{}")
+    with pytest.raises(ValueError, match="has no rows"):
         load_ablation(tmp_path)
     (tmp_path / "table2.json").write_text(json.dumps({"rows": {"full": {"other": [1.0]}}}))
     ablation = load_ablation(tmp_path)
@@ -408,37 +388,13 @@ def test_an_ablation_that_does_not_fit_its_table_is_refused(tmp_path):
         build_ablation(TABLE_1, ablation)
 
 
-@pytest.mark.parametrize(
-    ("values", "changes", "message"),
-    [
-        ([1.0], {"schema": 1}, "schema 1, wanted 2"),
-        ([1.0], {"protocol": {"id": "x"}}, "has no version, hash"),
-        ([], {}, "is empty"),
-    ],
-)
-def test_a_missing_or_old_evaluation_is_refused(tmp_path, values, changes, message):
-    with pytest.raises(
-        FileNotFoundError, match=r"evaluation\.json is missing; run python test\.py"
-    ):
+def test_a_missing_old_or_empty_evaluation_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"evaluation\.json is missing; run python test"):
         load_evaluation(tmp_path)
-    folder = write_evaluation(tmp_path, lines("result", "m_ld", values), **changes)
-    with pytest.raises(ValueError, match=message):
-        load_evaluation(folder)
-
-
-@pytest.mark.parametrize(
-    ("second", "message"),
-    [
-        (line("clip0", "result", "m_ld", 2.0), "line 2: m_ld of clip0, result is there twice"),
-        (line("clip1", "result", "m_ld", "2"), "line 2: the value is '2', no finite number"),
-        (line("clip1", "result", "m_ld", float("inf")), "line 2: the value is inf"),
-        ({"clip": "clip1"}, "line 2, has no 'value'"),
-        (["clip1"], "line 2, has no"),
-    ],
-)
-def test_a_damaged_line_of_scores_is_named(tmp_path, second, message):
-    folder = write_evaluation(tmp_path, [line("clip0", "result", "m_ld", 1.0)])
-    with (folder / "scores.jsonl").open("a") as file:
-        file.write(json.dumps(second) + "\n")
-    with pytest.raises(ValueError, match=message):
-        load_evaluation(folder)
+    for values, changes, message in (
+        ([1.0], {"schema": 1}, "schema 1, wanted 2"),
+        ([], {}, "empty"),
+    ):
+        folder = write_evaluation(tmp_path, lines("result", "m_ld", values), **changes)
+        with pytest.raises(ValueError, match=message):
+            load_evaluation(folder)
