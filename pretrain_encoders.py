@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from affekt.media.audio.mfcc import WINDOW_STEP
@@ -25,7 +24,7 @@ from affekt.media.faces.geometry import View
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
 from affekt.runtime.run import Run, RunConfig
 from evp.data.speech import EmotionWindows, LandmarkClips, clips_of, labels_of
 from evp.landmark_space import fit_space
@@ -113,10 +112,7 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
         loss = classification(logits, batch["emotion"], cfg.label_smoothing)
 
         # update
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
-        optimizer.step()
+        grad_norm = take_step(optimizer, loss, parameters, cfg.optim)
 
         # logs, and validation
         accuracy = (logits.argmax(dim=1) == batch["emotion"]).float().mean()
@@ -156,10 +152,7 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
         )
 
         # update
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
-        optimizer.step()
+        grad_norm = take_step(optimizer, loss, parameters, cfg.optim)
 
         # logs, and validation
         run.log(position=loss, total=loss, grad_norm=grad_norm)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,7 +20,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
 from affekt.runtime.run import Run, RunConfig
 from evp.data.speech import EmotionFrom, LandmarkClips, clips_of
 from evp.inference.emotion_codes import check_emotions, clip_codes
@@ -116,10 +115,7 @@ def train(cfg: Config) -> None:
             total = total + cfg.loss.velocity * terms["velocity"]
 
         # update
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, cfg.optim.clip_norm)
-        optimizer.step()
+        grad_norm = take_step(optimizer, total, parameters, cfg.optim)
 
         # logs, and validation
         run.log(**terms, total=total, grad_norm=grad_norm)

@@ -17,7 +17,7 @@ import torch
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
 from affekt.runtime.run import Run, RunConfig, restore
 from evp.data.quads import SCHEMES, CepstralOffset, Quads, SchemeName, Timing
 from evp.data.speech import labels_of
@@ -82,10 +82,7 @@ def train(cfg: Config) -> None:
         ).sum()
 
         # update
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
-        optimizer.step()
+        grad_norm = take_step(optimizer, total, model.parameters(), cfg.optim)
 
         # logs, and validation
         run.log(**terms, total=total, grad_norm=grad_norm)

@@ -14,13 +14,19 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.nets.warp import warp_by_flow
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_ema, make_optimizer, set_learning_rate
+from affekt.runtime.optim import (
+    OptimConfig,
+    make_ema,
+    make_optimizer,
+    set_learning_rate,
+    take_step,
+)
 from affekt.runtime.run import Run, RunConfig
 from evp.data.portraits import (
     GuidanceConfig,
@@ -177,7 +183,7 @@ def train(cfg: Config) -> None:
                     real = discriminators(truth.frames, *condition) if matching else None
                 terms |= generator_loss(fake, real)
         terms["total"] = weighted_sum(terms, cfg.loss)
-        terms["grad_norm"] = take_step(optimizer, terms["total"], generator, cfg.optim)
+        terms["grad_norm"] = take_step(optimizer, terms["total"], generator.parameters(), cfg.optim)
         ema.update_parameters(generator)
 
         # discriminators: real against generated frames
@@ -190,7 +196,7 @@ def train(cfg: Config) -> None:
             total = torch.stack(list(losses.values())).sum()
             terms |= losses
             terms["discriminator_grad_norm"] = take_step(
-                discriminator_optimizer, total, discriminators, cfg.discriminator_optim
+                discriminator_optimizer, total, discriminators.parameters(), cfg.discriminator_optim
             )
 
         # validation with the averaged weights, at the full size
@@ -245,17 +251,6 @@ def perceptual_term(vgg: Vgg, generated: Tensor, truth: Tensor, config: VggConfi
 def weighted_sum(terms: dict[str, Tensor], loss: VideoLossConfig) -> Tensor:
     """Return L of supplement eq. 5, with the optional terms that are switched on."""
     return torch.stack([getattr(loss, name) * term for name, term in terms.items()]).sum()
-
-
-def take_step(
-    optimizer: torch.optim.Optimizer, loss: Tensor, network: nn.Module, config: OptimConfig
-) -> Tensor:
-    """Change the network by the loss's gradient; return the gradient's norm before clipping."""
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
-    optimizer.step()
-    return norm
 
 
 if __name__ == "__main__":

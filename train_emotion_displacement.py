@@ -22,7 +22,7 @@ from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
 from affekt.runtime.run import Run, RunConfig
 from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
@@ -37,11 +37,7 @@ from eamm.displacement.network import (
     save_displacement_description,
     select,
 )
-from eamm.displacement.validation import (
-    displacement_metrics,
-    prepare,
-    val_pairs,
-)
+from eamm.displacement.validation import displacement_metrics, prepare, val_pairs
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm
 from eamm.losses import Reduction, classification, error_ratios, keypoint_terms
@@ -126,10 +122,7 @@ def train(cfg: Config) -> None:
             terms["classification"] = classification(model.classify(features), labels)
             total = total + cfg.loss.classification * terms["classification"]
 
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        grad_norm = nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
-        optimizer.step()
+        grad_norm = take_step(optimizer, total, model.parameters(), cfg.optim)
 
         # Metrics of the step, and of the validation clips when due
         ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}

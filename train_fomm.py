@@ -20,7 +20,7 @@ from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
 from affekt.runtime.run import Run, RunConfig
 from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
@@ -150,10 +150,10 @@ def train(cfg: Config) -> None:
                 detached = {factor: frames.detach() for factor, frames in made.items()}
                 outputs = discriminator(real, place), discriminator(detached, place)
                 terms["discriminator"] = discriminator_loss(*outputs)
-            discriminator_optimizer.zero_grad(set_to_none=True)
-            terms["discriminator"].backward()
-            terms["discriminator_grad_norm"] = clip(discriminator, cfg.discriminator_optim)
-            discriminator_optimizer.step()
+            parameters, config = discriminator.parameters(), cfg.discriminator_optim
+            terms["discriminator_grad_norm"] = take_step(
+                discriminator_optimizer, terms["discriminator"], parameters, config
+            )
 
         run.log(**terms)
 

@@ -51,6 +51,20 @@ def set_learning_rate(
         group["lr"] = config.lr * rate_factor(config, step, steps)
 
 
+def take_step(
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    parameters: Iterable[nn.Parameter],
+    config: OptimConfig,
+) -> Tensor:
+    """Change the parameters by the loss's gradient; return the gradient's norm before clipping."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+    optimizer.step()
+    return norm
+
+
 def rate_factor(config: OptimConfig, step: int, steps: int) -> float:
     """Return the share of the configured learning rate at step 1 ... `steps`.
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch import nn
 from torch.nn import functional
 
 from affekt.media.corpus import Clip, Corpus
@@ -31,7 +30,7 @@ from affekt.metrics.emotion.network import (
 )
 from affekt.metrics.emotion.score import classify_clips, count_correct
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.weights import registry as weights
 
@@ -73,11 +72,7 @@ def train(cfg: Config) -> None:
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
         logits = model(batch["faces"])
         loss = functional.cross_entropy(logits, batch["label"], label_smoothing=cfg.label_smoothing)
-
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        grad_norm = nn.utils.clip_grad_norm_(model.parameters(), cfg.optim.clip_norm)
-        optimizer.step()
+        grad_norm = take_step(optimizer, loss, model.parameters(), cfg.optim)
 
         # Training accuracy, and the accuracy on validation clips
         right = (logits.argmax(dim=1) == batch["label"]).float().mean()
