@@ -29,7 +29,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import canonical
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.csv_files import read_csv
-from affekt.runtime.files import replacing
+from affekt.runtime.files import nfc, replacing
 from data_prep.alignment.speech import align_speech
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def spelled(emotion: str) -> str:
 
 def plain_number(text: str) -> str:
     """Drop leading zeros, so that 007 in a file name is 7 in a table."""
-    return str(int(text)) if text.isdigit() else text
+    return str(int(text)) if text.isdecimal() else text
 
 
 def emotion_order(corpus: Corpus, reference: str | None) -> list[str]:
@@ -243,7 +243,7 @@ def _read(path: Path, columns: tuple[str, ...], what: str) -> Table:
     table: Table = {}
     for line, row in read_csv(path, columns)[1]:
         speaker, emotion, number, sentence = (row[name] for name in columns)
-        key = speaker, spelled(emotion), plain_number(number)
+        key = nfc(speaker), spelled(emotion), plain_number(nfc(number))
         if table.setdefault(key, sentence) != sentence:
             raise ValueError(f"{path}, line {line}: {key} already is {table[key]!r}")
     return table

@@ -5,13 +5,16 @@ folder of videos or a prepared corpus; a manifest (the CSV of `test.py check --w
 one of your own with a column clip_id) adds speaker, label and source picture.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from affekt.media.corpus import Clip, Corpus
+from affekt.media.endings import VIDEO_ENDINGS, is_of, left_out
+from affekt.runtime.files import nfc
 from affekt.runtime.manifest import read_manifest
 
-VIDEO_ENDINGS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def find_pairs(
 
 
 def find_videos(folder: Path) -> dict[str, Path]:
-    """Return a folder's videos by file name without its ending.
+    """Return a folder's videos by file name without its ending, in composed letters.
 
     Raises:
         FileNotFoundError: not a folder.
@@ -85,12 +88,17 @@ def find_videos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder of videos")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in VIDEO_ENDINGS or path.name.startswith("."):
+    visible = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    for path in visible:
+        if not is_of(path, VIDEO_ENDINGS):
             continue
-        if path.stem in found:
-            raise ValueError(f"{found[path.stem]} and {path} have one clip id; keep one of them")
-        found[path.stem] = path
+        clip = nfc(path.stem)
+        if clip in found:
+            raise ValueError(f"{found[clip]} and {path} have one clip id; keep one of them")
+        found[clip] = path
+    others = [path for path in visible if not is_of(path, VIDEO_ENDINGS) and path.is_file()]
+    if others:
+        log.info("%s", left_out(others))
     return found
 
 
@@ -100,19 +108,19 @@ def _truths(truth: Path, split: str) -> dict[str, ClipPair]:
     clips = Corpus(truth).clips(split)
     if not clips:
         raise ValueError(f"{truth} has no clips of split {split!r}; --split names another")
-    return {clip.id: ClipPair(clip.id, clip, None, clip.speaker, clip.emotion) for clip in clips}
+    pairs = (ClipPair(clip.id, clip, None, clip.speaker, clip.emotion) for clip in clips)
+    return {nfc(pair.id): replace(pair, id=nfc(pair.id)) for pair in pairs}
 
 
 def _described(truths: dict[str, ClipPair], manifest: Path) -> dict[str, ClipPair]:
     """Return the manifest's clips with their metadata."""
     pairs: dict[str, ClipPair] = {}
     for row in read_manifest(manifest).rows:
-        if row.clip_id not in truths:
-            raise ValueError(
-                f"{manifest}, line {row.line}: there is no truth of clip_id {row.clip_id!r}"
-            )
-        known, source = truths[row.clip_id], row.cells.get("source")
-        pairs[row.clip_id] = replace(
+        clip = row.clip_id
+        if clip not in truths:
+            raise ValueError(f"{manifest}, line {row.line}: there is no truth of clip_id {clip!r}")
+        known, source = truths[clip], row.cells.get("source")
+        pairs[clip] = replace(
             known,
             speaker=row.cells.get("speaker") or known.speaker,
             emotion=row.cells.get("label") or known.emotion,

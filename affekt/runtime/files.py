@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import typing as tp
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tokenize import TokenError
@@ -22,6 +23,14 @@ BROKEN_ARRAY = (  # all that numpy was seen to raise on cut or altered .npy file
     *(ValueError, OSError, EOFError, SyntaxError, TypeError, LookupError, AttributeError),
     *(MemoryError, OverflowError, RecursionError, TokenError),
 )
+
+
+def nfc(text: str) -> str:
+    """Return a name in composed letters (Unicode NFC), in which names are compared.
+
+    macOS and some archives write them decomposed: two names look alike and differ.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 class DamagedFileError(ValueError):

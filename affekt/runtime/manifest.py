@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from affekt.runtime.csv_files import read_csv
-from affekt.runtime.files import replacing
+from affekt.runtime.files import nfc, replacing
 
 CLIP_ID = "clip_id"
 
@@ -139,7 +139,7 @@ def with_row(
 
 
 def _parse_row(path: Path, line: int, cells: dict[str, str]) -> ManifestRow:
-    clip_id = cells[CLIP_ID]
+    clip_id = nfc(cells[CLIP_ID])
     if not clip_id:
         raise ValueError(f"{path}, line {line}: the {CLIP_ID} is empty")
     if clip_id.startswith(".") or not clip_id.isprintable() or set(clip_id) & set("/\\"):
