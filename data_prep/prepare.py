@@ -3,12 +3,13 @@
     python -m data_prep.prepare configs/data/mini.yaml
     python -m data_prep.prepare configs/data/mead.yaml corpus.root=/data/MEAD workers=8
     python -m data_prep.prepare configs/data/folder.yaml corpus.root=/data/clips out=data/mine
+    python -m data_prep.prepare configs/data/ravdess.yaml corpus.root=/data/RAVDESS
     python -m data_prep.prepare configs/real/emodb.yaml corpus.root=/data/emodb
 
 Reads any container and frame rate, finds 68 landmarks in every frame, crops the frames, and
-computes the MFCC; of a corpus without pictures (layout: emodb), the MFCC alone. Writes corpus.json,
-manifest.jsonl, quarantine.jsonl and clips/<speaker>/<clip id>/ (see docs/formats.md), and clip.json
-in each: the frames whose landmarks were filled in, and the state of the source.
+computes the MFCC; of sounds (corpus.sound_only=true, or layout: emodb), the MFCC alone. Writes
+corpus.json, manifest.jsonl, quarantine.jsonl and clips/<speaker>/<clip id>/ (see docs/formats.md),
+and clip.json in each: the frames whose landmarks were filled in, and the state of the source.
 
 `mfcc.backend=python_speech_features` and `audio.reader=librosa` use the libraries of the papers'
 releases, slower and equal but for rounding; detector.name=face_alignment their kind of landmarks.
@@ -54,8 +55,9 @@ from data_prep.clips.clip import (
     outcomes,
     stamp,
 )
-from data_prep.clips.layouts import EMODB_TEXTS, CorpusConfig, Source, find_sources
-from data_prep.clips.splits import SplitConfig, splits_of
+from data_prep.clips.layouts.config import SENTENCES, CorpusConfig, Listing, Refusal, Source
+from data_prep.clips.layouts.listing import find_sources
+from data_prep.clips.splits import SplitConfig, numbered, splits_of
 
 log = logging.getLogger(__name__)
 
@@ -78,18 +80,15 @@ class Config:
     progress: bool = True  # a bar
 
     def __post_init__(self) -> None:
-        if not self.corpus.sound_only:
-            if self.audio.trim_below:
-                raise ValueError(
-                    "audio.trim_below would shift sound against its pictures; it is for corpora "
-                    "without them"
-                )
-            return
-        unknown = sorted(set(self.split.test_sentences) - set(EMODB_TEXTS))
-        if unknown:
+        if self.corpus.has_pictures and self.audio.trim_below:
             raise ValueError(
-                f"split.test_sentences has unknown texts {unknown}; known: {EMODB_TEXTS}"
+                "audio.trim_below would shift sound against its pictures; it is for corpora "
+                "without them (corpus.sound_only=true)"
             )
+        known = SENTENCES.get(self.corpus.layout)
+        unknown = sorted(set(self.split.test_sentences) - set(known or ()))
+        if known and unknown:
+            raise ValueError(f"split.test_sentences has unknown texts {unknown}; known: {known}")
 
 
 @dataclass(frozen=True)
@@ -110,24 +109,15 @@ def prepare(config: Config) -> Result:
         OSError: the disk is full; the same command goes on where it stopped.
     """
     # List the sources, and which of them are not prepared yet.
-    listing = find_sources(config.corpus)
+    listing = numbered(find_sources(config.corpus), config.split)
+    for note in listing.notes:
+        log.warning("%s", note)
     splits = splits_of(listing.sources, config.split)
     with _locked(config.out):
         _claim(config)
-        earlier = config.out / "quarantine.jsonl"
-        rows = read_jsonl(earlier) if earlier.exists() and not config.retry else []
-        refused: dict[str, Row] = {row["id"]: row for row in rows}
-        settled = {(row["id"], json.dumps(row["stamp"])) for row in rows}
-        todo = [
-            source
-            for source in listing.sources
-            if not _is_ready(config.out, source)
-            and (source.id, json.dumps(stamp(source))) not in settled
-        ]
-        frames = None if config.corpus.sound_only else config.frames
-        needs_sound = config.corpus.sound == "required"
-        contents = ClipConfig(frames, needs_sound, config.audio, config.mfcc)
-        job = PrepareJob(config.out, contents, config.detector)
+        refused = _refused(config)
+        todo = _todo(config, listing, refused)
+        job = _job(config)
         # Prepare them; the lists are written even when the run is interrupted.
         made = 0
         try:
@@ -137,10 +127,7 @@ def prepare(config: Config) -> Result:
                 if outcome.reason is not None:
                     refused[outcome.source.id] = _refusal(outcome)
         finally:
-            result = _write_lists(config, listing.sources, splits, refused, made)
-    if listing.unmatched:
-        first, count = listing.unmatched[0], len(listing.unmatched)
-        log.warning("%d files do not fit corpus.pattern and are left out, as %s", count, first)
+            result = _write_lists(config, listing, splits, refused, made)
     return result
 
 
@@ -156,6 +143,10 @@ def summary(result: Result, out: Path) -> str:
         f"{len(speakers)} speakers, {len(emotions)} emotions",
         "splits: " + (", ".join(f"{name} {n}" for name, n in sorted(splits.items())) or "none"),
     ]
+    if clips and "train" not in splits:
+        lines.append(
+            "no clip is train, so nothing can learn from this corpus: see split.* (--resolve)"
+        )
     reasons = Counter(row["reason"] for row in result.quarantine)
     if reasons:
         counts = ", ".join(f"{name} {n}" for name, n in reasons.most_common())
@@ -187,7 +178,7 @@ def settings(config: Config) -> Row:
     for name in ("out", "workers", "retry", "progress"):
         del values[name]
     del values["corpus"]["root"]  # a corpus may move
-    if config.corpus.sound_only:
+    if not config.corpus.has_pictures:
         del values["frames"], values["detector"]
     else:
         del values["detector"]["device"], values["detector"]["weights"]
@@ -196,15 +187,32 @@ def settings(config: Config) -> Row:
     for name, default in (("audio", AudioConfig()), ("mfcc", MfccConfig())):
         if values[name] == plain(default):
             del values[name]
+    usual = CorpusConfig(config.corpus.layout, config.corpus.root)
+    for name in ("sound_only", "channels", "boxes"):
+        if getattr(config.corpus, name) == getattr(usual, name):
+            del values["corpus"][name]
     return values
+
+
+def _job(config: Config) -> PrepareJob:
+    frames = config.frames if config.corpus.has_pictures else None
+    needs_sound = config.corpus.sound == "required"
+    contents = ClipConfig(frames, needs_sound, config.audio, config.mfcc)
+    return PrepareJob(config.out, contents, config.detector)
 
 
 def _claim(config: Config) -> None:
     """Write corpus.json, or check that the one there is of the same settings."""
+    _check_settings(config)
     path = config.out / "corpus.json"
-    wanted = settings(config)
     if not path.exists():
-        write_json(path, _corpus_record(config, wanted))
+        write_json(path, _corpus_record(config, settings(config)))
+
+
+def _check_settings(config: Config) -> None:
+    """Refuse an `out` that holds a corpus of other settings."""
+    path, wanted = config.out / "corpus.json", settings(config)
+    if not path.exists():
         return
     found = read_json(path).get("settings", {})
     differing = [f"{key} = {old!r}, now {new!r}" for key, old, new in differences(found, wanted)]
@@ -217,7 +225,7 @@ def _claim(config: Config) -> None:
 
 def _corpus_record(config: Config, values: Row) -> Row:
     pictures: Row = {"detector": None}
-    if not config.corpus.sound_only:
+    if config.corpus.has_pictures:
         pictures = {
             "profile": config.frames.profile,
             "size": config.frames.size,
@@ -233,6 +241,24 @@ def _corpus_record(config: Config, values: Row) -> Row:
         "settings_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         "settings": values,
     }
+
+
+def _refused(config: Config) -> dict[str, Row]:
+    """Return what an earlier run refused, by clip id."""
+    path = config.out / "quarantine.jsonl"
+    rows = read_jsonl(path) if path.exists() and not config.retry else []
+    return {row["id"]: row for row in rows}
+
+
+def _todo(config: Config, listing: Listing, refused: dict[str, Row]) -> list[Source]:
+    """Return the sources that are neither prepared nor refused as they are now."""
+    settled = {(name, json.dumps(row["stamp"])) for name, row in refused.items()}
+    return [
+        source
+        for source in listing.sources
+        if not _is_ready(config.out, source)
+        and (source.id, json.dumps(stamp(source))) not in settled
+    ]
 
 
 def _is_ready(out: Path, source: Source) -> bool:
@@ -251,18 +277,31 @@ def _refusal(outcome: ClipOutcome) -> Row:
     }
 
 
+def _refusal_by_name(refusal: Refusal) -> Row:
+    return {
+        "id": str(refusal.path),  # it has no other
+        "path": str(refusal.path),
+        "stage": "name",
+        "reason": refusal.reason,
+        "message": refusal.message,
+        "stamp": None,
+    }
+
+
 def _write_lists(
     config: Config,
-    sources: Sequence[Source],
+    listing: Listing,
     splits: dict[str, str],
     refused: dict[str, Row],
     made: int,
 ) -> Result:
     """Write manifest and quarantine of the sources listed now, from what lies on the disk."""
+    sources = listing.sources
     ready = [source for source in sources if _is_ready(config.out, source)]
     manifest = [_manifest_row(config.out, source, splits[source.id]) for source in ready]
     listed = {source.id for source in sources} - {row["id"] for row in manifest}
     quarantine = [refused[name] for name in sorted(refused.keys() & listed)]
+    quarantine += [_refusal_by_name(refusal) for refusal in listing.refused]
     write_jsonl(config.out / "manifest.jsonl", manifest)
     write_jsonl(config.out / "quarantine.jsonl", quarantine)
     return Result(manifest, quarantine, made)

@@ -103,7 +103,7 @@ def write_table(path: Path, table: Table) -> None:
 
     def by_number(line: tuple[Key, str]) -> tuple[str, str, int, str]:
         (speaker, emotion, number), _ = line
-        return speaker, emotion, int(number) if number.isdigit() else 0, number
+        return speaker, emotion, int(number) if number.isdecimal() else 0, number
 
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,4 +1,8 @@
-"""The eight emotions, in the label order of EVP's release, other spellings, and blends a:b:w."""
+"""The eight emotions, in the label order of EVP's release, other spellings, and blends a:b:w.
+
+Only words for the same emotion are spellings. RAVDESS's calm is none of the eight: a corpus lists
+it among its classes, or `corpus.spellings` says what it counts as.
+"""
 
 import difflib
 
@@ -13,7 +17,6 @@ _SPELLINGS = {
     "afraid": "fear",
     "happiness": "happy",
     "joy": "happy",
-    "calm": "neutral",
     "sadness": "sad",
     "surprise": "surprised",
 }

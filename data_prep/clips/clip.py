@@ -28,7 +28,8 @@ from affekt.media.video.container import MediaError, is_disk_error
 from affekt.media.video.frames import frame_writer
 from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json
 from affekt.runtime.parallel import parallel_map
-from data_prep.clips.layouts import Source
+from data_prep.clips.boxes import BoxedDetector, read_boxes
+from data_prep.clips.layouts.config import Source
 
 log = logging.getLogger(__name__)
 
@@ -190,6 +191,8 @@ def prepare_clip(
     if config.frames is None or detector is None:
         return _prepare_sound(source, folder, config)
     samples = _sound(source, config)
+    if source.boxes is not None:
+        detector = BoxedDetector(detector, read_boxes(source.boxes), source.boxes)
     with frame_writer(folder, config.frames.store) as write:
         analysis = track_face(source.video, detector, config.frames, write)
     count = len(analysis.landmarks)

@@ -5,9 +5,11 @@ Later stages learn from `train` alone; that holds for means, PCA, face models an
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from data_prep.clips.layouts import Source
+from affekt.runtime.files import nfc
+from data_prep.clips.layouts.config import Listing, Refusal, Source
+from data_prep.clips.layouts.listing import folder_name
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,27 @@ class SplitConfig:
         shares = (self.test_share, self.val_share)
         if min(shares) < 0 or sum(shares) >= 1:
             raise ValueError(f"test_share and val_share are {shares}; wanted >= 0, in all below 1")
+
+
+def numbered(listing: Listing, config: SplitConfig) -> Listing:
+    """Return the listing without the clips of which no rule can say whether they are held out.
+
+    Raises:
+        ValueError: no clip is left.
+    """
+    if not config.test_numbers_below:
+        return listing
+    sources, refused = [], list(listing.refused)
+    for source in listing.sources:
+        try:
+            split_of(source, config)
+        except ValueError as error:
+            refused.append(Refusal(source.video, "bad_name", str(error)))
+            continue
+        sources.append(source)
+    if not sources:
+        raise ValueError(refused[-1].message)
+    return replace(listing, sources=tuple(sources), refused=tuple(refused))
 
 
 def splits_of(sources: Sequence[Source], config: SplitConfig) -> dict[str, str]:
@@ -54,9 +77,9 @@ def split_of(source: Source, config: SplitConfig) -> str:
     """
     if source.split is not None and source.split != "train":
         return source.split
-    if source.speaker in config.test_speakers:
+    if source.speaker in map(folder_name, config.test_speakers):
         return "test_speaker"
-    if source.sentence in config.test_sentences or _numbered_below(source, config):
+    if source.sentence in map(nfc, config.test_sentences) or _numbered_below(source, config):
         return "test_sentence"
     group = f"{source.speaker}/{source.sentence}"
     digest = hashlib.sha256(group.encode()).digest()
@@ -69,7 +92,7 @@ def split_of(source: Source, config: SplitConfig) -> str:
 def _numbered_below(source: Source, config: SplitConfig) -> bool:
     if not config.test_numbers_below:
         return False
-    if not source.number.isdigit():
+    if not source.number.isdecimal():
         raise ValueError(
             f"{source.video}: {source.number!r} is no number, so split.test_numbers_below "
             "cannot hold it out; use split.test_sentences"

@@ -84,7 +84,7 @@ def test_settings_that_do_not_fit_are_refused(source, tmp_path):
         config_of(source, tmp_path / "out", "split.test_sentences=[c01]")
     with pytest.raises(ConfigError, match=r"audio\.trim_below would shift"):
         config_of(source, tmp_path / "out", "corpus.layout=folder")
-    with pytest.raises(FileNotFoundError, match=r"set corpus\.root to Emo-DB's folder"):
+    with pytest.raises(FileNotFoundError, match=r"did you mean corpus\.root=\S*/emodb"):
         prepare(config_of(tmp_path, tmp_path / "out"))
 
 

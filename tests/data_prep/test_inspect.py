@@ -11,7 +11,7 @@ from affekt.media.corpus import Corpus
 from affekt.media.faces.track import FramesConfig
 from affekt.media.video.video import write_video
 from affekt.runtime.files import read_json, write_json
-from data_prep.clips.layouts import CorpusConfig
+from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.clips.splits import SplitConfig
 from data_prep.inspect import CELL, HEAD, MARGIN, contact_sheet, counts, draw_landmarks, main, state
 from data_prep.prepare import Config, prepare

@@ -12,7 +12,8 @@ from affekt.media.audio.mfcc import clip_mfcc, mfcc, windows
 from affekt.media.corpus import Corpus
 from affekt.media.faces.track import FramesConfig
 from affekt.media.video.video import write_video
-from data_prep.clips.layouts import CorpusConfig, find_sources
+from data_prep.clips.layouts.config import CorpusConfig
+from data_prep.clips.layouts.listing import find_sources
 from data_prep.clips.splits import SplitConfig, splits_of
 from data_prep.prepare import Config, prepare
 from tests.corpora.drawn_face import talking, talking_clip, tone

@@ -23,7 +23,8 @@ from affekt.media.video.video import MediaError, read_video, write_video
 from data_prep import prepare as prepare_module
 from data_prep.clips import clip as clip_module
 from data_prep.clips.clip import AudioConfig, ClipConfig, DetectorConfig, MfccConfig
-from data_prep.clips.layouts import CorpusConfig, Source, find_sources
+from data_prep.clips.layouts.config import CorpusConfig, Source
+from data_prep.clips.layouts.listing import find_sources
 from data_prep.clips.splits import SplitConfig, split_of, splits_of
 from data_prep.prepare import Config, main, prepare
 from tests.corpora.drawn_face import draw_face, talking, talking_clip, tone

@@ -23,7 +23,7 @@ import train_edge2video
 from affekt.media.emotions import EMOTIONS as EMOTION_LABELS
 from affekt.runtime.config import load_config
 from affekt.runtime.files import read_jsonl
-from data_prep.clips.layouts import find_sources
+from data_prep.clips.layouts.listing import find_sources
 from data_prep.clips.splits import splits_of
 from data_prep.face_formats.importer import ImportConfig
 from data_prep.mini.clip import Settings

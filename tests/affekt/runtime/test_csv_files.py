@@ -5,7 +5,8 @@ import pytest
 from affekt.media.emotions import EMOTIONS
 from affekt.runtime.csv_files import read_csv
 from affekt.runtime.manifest import read_manifest
-from data_prep.clips.layouts import CorpusConfig, find_sources
+from data_prep.clips.layouts.config import CorpusConfig
+from data_prep.clips.layouts.listing import find_sources
 from data_prep.sentences import read_table
 from evp.inference.emotion_track import read_track
 

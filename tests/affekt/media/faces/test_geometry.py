@@ -111,5 +111,7 @@ def test_spellings_of_emotions():
     assert [index(name) for name in EMOTIONS] == list(range(8))
     assert canonical("Disgust") == "disgusted"
     assert canonical("surprise ") == "surprised"
+    with pytest.raises(ValueError, match="unknown emotion 'calm'"):
+        canonical("calm")  # a class of RAVDESS's own, beside neutral
     with pytest.raises(ValueError, match="unknown emotion 'hapy'; did you mean 'happy'"):
         canonical("hapy")

@@ -1,0 +1,1 @@
+"""Layouts of published corpora: where clips lie, and what their names mean."""
