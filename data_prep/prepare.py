@@ -3,13 +3,15 @@
     python -m data_prep.prepare configs/data/mini.yaml
     python -m data_prep.prepare configs/data/mead.yaml corpus.root=/data/MEAD workers=8
     python -m data_prep.prepare configs/data/folder.yaml corpus.root=/data/clips out=data/mine
-    python -m data_prep.prepare configs/data/ravdess.yaml corpus.root=/data/RAVDESS
+    python -m data_prep.prepare configs/data/ravdess.yaml corpus.root=/data/RAVDESS --dry-run
     python -m data_prep.prepare configs/real/emodb.yaml corpus.root=/data/emodb
 
 Reads any container and frame rate, finds 68 landmarks in every frame, crops the frames, and
-computes the MFCC; of sounds (corpus.sound_only=true, or layout: emodb), the MFCC alone. Writes
-corpus.json, manifest.jsonl, quarantine.jsonl and clips/<speaker>/<clip id>/ (see docs/formats.md),
-and clip.json in each: the frames whose landmarks were filled in, and the state of the source.
+computes the MFCC; of sounds (corpus.sound_only=true, or layout: emodb), the MFCC alone. With
+--dry-run it writes nothing: it lists the clips, and tells from a few that it prepares into a
+temporary folder how long all take and how much room they need. Else it writes corpus.json,
+manifest.jsonl, quarantine.jsonl and clips/<speaker>/<clip id>/ (see docs/formats.md), and clip.json
+in each: the frames whose landmarks were filled in, and the state of the source.
 
 `mfcc.backend=python_speech_features` and `audio.reader=librosa` use the libraries of the papers'
 releases, slower and equal but for rounding; detector.name=face_alignment their kind of landmarks.
@@ -55,6 +57,7 @@ from data_prep.clips.clip import (
     outcomes,
     stamp,
 )
+from data_prep.clips.dry_run import Plan, report
 from data_prep.clips.layouts.config import SENTENCES, CorpusConfig, Listing, Refusal, Source
 from data_prep.clips.layouts.listing import find_sources
 from data_prep.clips.splits import SplitConfig, numbered, splits_of
@@ -66,7 +69,7 @@ Row = dict[str, tp.Any]
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a prepared corpus; changing any but the last four needs another `out`."""
+    """Settings of a prepared corpus; changing any but the last five needs another `out`."""
 
     corpus: CorpusConfig
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -78,6 +81,7 @@ class Config:
     workers: int = 2  # processes; 0: none but this one
     retry: bool = False  # try refused sources again, though they did not change
     progress: bool = True  # a bar
+    dry_run: bool = False  # say what would be done, and how long it would take; write nothing
 
     def __post_init__(self) -> None:
         if self.corpus.has_pictures and self.audio.trim_below:
@@ -131,6 +135,19 @@ def prepare(config: Config) -> Result:
     return result
 
 
+def dry_run(config: Config) -> str:
+    """Return what `prepare` would do, how long it would take and how much room it needs.
+
+    Raises:
+        FileNotFoundError, ValueError: as `prepare`.
+    """
+    listing = numbered(find_sources(config.corpus), config.split)
+    _check_settings(config)
+    todo = _todo(config, listing, _refused(config))
+    splits = splits_of(listing.sources, config.split)
+    return report(Plan(listing, splits, todo, _job(config), config.workers))
+
+
 def summary(result: Result, out: Path) -> str:
     """Return what a prepared corpus holds, for people."""
     clips = result.manifest
@@ -160,8 +177,12 @@ def summary(result: Result, out: Path) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 if the corpus holds at least one clip, else 1."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    config = config_from_argv(Config, __doc__, argv)
+    switches = {"dry-run": "say what would be done and how long it would take; write nothing"}
+    config = config_from_argv(Config, __doc__, argv, switches=switches)
     try:
+        if config.dry_run:
+            print(dry_run(config))
+            return 0
         result = prepare(config)
     except (OSError, ValueError) as error:
         print(f"prepare: {error}", file=sys.stderr)
@@ -175,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def settings(config: Config) -> Row:
     """Return what decides the contents of a prepared corpus, as plain values."""
     values: Row = plain(config)
-    for name in ("out", "workers", "retry", "progress"):
+    for name in ("out", "workers", "retry", "progress", "dry_run"):
         del values[name]
     del values["corpus"]["root"]  # a corpus may move
     if not config.corpus.has_pictures:

@@ -60,6 +60,7 @@ def config_from_argv(
     doc: str | None,
     argv: Sequence[str] | None = None,
     flags: Mapping[str, str] | None = None,
+    switches: Mapping[str, str] | None = None,
 ) -> T:
     """Read `CONFIG.yaml [key.sub=value ...]` from the command line; `doc` is what --help prints.
 
@@ -72,8 +73,9 @@ def config_from_argv(
         argv: the arguments; None: the program's own.
         flags: path fields of `cls` and their help: `--field PATH` wins over the file, and the file
             may be left out where all of them are given.
+        switches: boolean fields of `cls`, with "-" for "_", and their help: `--field` sets one.
     """
-    flags = flags or {}
+    flags, switches = flags or {}, switches or {}
     parser = CommandParser(doc)
     parser.add_argument(
         "config", type=Path, nargs="?" if flags else None, help="a file in configs/"
@@ -82,13 +84,17 @@ def config_from_argv(
     parser.add_argument("--resolve", action="store_true", help="print every value and stop")
     for name, text in flags.items():
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
-    args = parser.parse_args(argv)
+    for name, text in switches.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
+    args = parser.parse_intermixed_args(argv)
     given = {name: getattr(args, name) for name in flags if getattr(args, name) is not None}
     if args.config is None and len(given) < len(flags):
         missing = " and ".join(f"--{name}" for name in flags if name not in given)
         parser.error(f"give a CONFIG.yaml, or {missing}")
     try:
         overrides = [*args.overrides, *(f"{name}={path}" for name, path in given.items())]
+        fields = (name.replace("-", "_") for name in switches)
+        overrides += [f"{field}=true" for field in fields if getattr(args, field)]
         config = load_config(cls, args.config, overrides) if args.config else cls(**given)
     except ConfigError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
