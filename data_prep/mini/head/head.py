@@ -81,16 +81,16 @@ class Head:
 _skin = cache(skin.skin)  # the same part for every speaker
 
 
-def _expression_modes(part: Part, points: Array) -> Array:
+def _expression_modes(part: Part) -> Array:
     """(E, V, 3) of one part; hard parts have only the jaw and their own modes."""
     fields = []
     for name in modes.EXPRESSIONS:
-        mode = part.modes.get(name, np.zeros_like(points))
-        if name in modes.EXPRESSION_FIELDS and part.soft:
-            mode = mode + modes.EXPRESSION_FIELDS[name](points, part.jaw)
-        elif name == "jaw_open":
-            mode = mode + modes.jaw_turn(points, part.jaw)
-        fields.append(mode)
+        field = part.modes.get(name, np.zeros_like(part.points))
+        if name == "jaw_open":
+            field = field + modes.jaw_turn(part.points, part.jaw)
+        if part.soft:
+            field = field + modes.skin_field(name, part.points, part.jaw)
+        fields.append(field)
     return np.stack(fields)
 
 
@@ -116,7 +116,7 @@ def make_head(speaker: Speaker) -> Head:
         *hair_bun(speaker.style),
     ]
     whole = joined(parts)
-    fields = np.concatenate([_expression_modes(part, part.points) for part in parts], axis=1)
+    fields = np.concatenate([_expression_modes(part) for part in parts], axis=1)
     shift = np.concatenate([_identity_shift(part, speaker.identity) for part in parts])
     colours = palette(speaker)
     vertices, weights = landmark_anchors(parts[0])

@@ -20,7 +20,8 @@ JAW_HINGE = np.array([0.0, 2.0, 0.5])  # y and z of the axis through both ears
 JAW_ANGLE = 0.32  # radians at full opening
 
 IdentityField = Callable[[Array], Array]  # points (V, 3) -> displacement (V, 3)
-ExpressionField = Callable[[Array, Array], Array]  # points (V, 3), jaw weight (V,) -> (V, 3)
+Vector = tuple[Array | float, Array | float, Array | float]
+Term = tuple[float, float, float, float, str, float, float, float, str]
 
 
 def _moved(weight: Array, x: Array | float, y: Array | float, z: Array | float) -> Array:
@@ -86,117 +87,82 @@ def jaw_turn(p: Array, jaw: Array) -> Array:
     return turn * (jaw * behind)[:, None]
 
 
-def _face_front(p: Array) -> Array:
-    return smoothstep(-3.0, -6.0, p[:, 2])
-
-
-def _around_mouth(p: Array, rx: float, ry: float) -> Array:
-    return bump(p, (0.0, SLIT_Y), (rx, ry)) * _face_front(p)
-
-
-def _corners(p: Array, rx: float, ry: float) -> Array:
-    return both_sides(p, (HALF_WIDTH, SLIT_Y), (rx, ry)) * _face_front(p)
-
-
-def _upper_lip(p: Array, jaw: Array, ry: float) -> Array:
-    return bump(p, (0.0, SLIT_Y - 0.5), (2.0, ry)) * (1 - jaw)
-
-
-def _above_eyes(p: Array) -> Array:
-    """1 at the brows and over them, 0 at the lids, so that brows do not drag the eyes along."""
-    return smoothstep(-0.95, -1.75, p[:, 1]) * smoothstep(0.0, -4.0, p[:, 2])
-
-
-def _round(p: Array, jaw: Array) -> Array:
-    lips = bump(p, (0.0, SLIT_Y), (2.0, 1.3))
-    moved = _moved(_around_mouth(p, 3.3, 1.7), -0.40 * p[:, 0], 0.0, 0.0)
-    moved[:, 2] -= 0.75 * lips * _face_front(p)
-    moved[:, 1] += 0.22 * lips * (p[:, 1] - SLIT_Y)  # fuller; the slit stays closed
-    return moved
-
-
-def _smile(p: Array, jaw: Array) -> Array:
-    side = np.tanh(p[:, 0] / 1.2)
-    moved = _moved(_corners(p, 2.0, 1.6), 0.60 * side, -0.92, 0.35)
-    moved += _moved(both_sides(p, (3.6, 4.0), (1.8, 1.5)), 0.10 * side, -0.35, -0.28)
-    return moved + _moved(bump(p, (0.0, SLIT_Y), (1.5, 1.0)), 0.0, 0.12, 0.12)
-
-
-def _brow_down(p: Array, jaw: Array) -> Array:
-    inner = both_sides(p, (1.5, -2.3), (1.9, 1.5)) * _above_eyes(p)
-    outer = both_sides(p, (4.0, -2.5), (1.6, 1.4)) * _above_eyes(p)
-    side = np.tanh(p[:, 0] / 0.5)
-    return _moved(inner, -0.42 * side, 0.80, -0.18) + _moved(outer, 0.0, 0.12, 0.0)
-
-
-EXPRESSION_FIELDS: dict[str, ExpressionField] = {
-    # the jaw turns and the upper lip rises a little
-    "jaw_open": lambda p, jaw: (
-        jaw_turn(p, jaw) + _moved(_upper_lip(p, jaw, 1.2), 0.0, -0.30, -0.03)
-    ),
-    # the upper lip bares the teeth; the lower lip drops off the lower teeth
-    "upper_lip_up": lambda p, jaw: _moved(_upper_lip(p, jaw, 1.3), 0.0, -0.55, -0.05),
-    "lower_lip_down": lambda p, jaw: _moved(
-        bump(p, (0.0, SLIT_Y + 0.6), (2.0, 1.2)) * jaw, 0.0, 0.60, -0.05
-    ),
-    # corners drawn apart, as in i and s
-    "wide": lambda p, _jaw: _moved(
-        _around_mouth(p, 3.6, 1.8),
-        0.62 * np.tanh(p[:, 0] / 1.8),
-        0.0,
-        0.28 * np.tanh(p[:, 0] / 1.8) * np.tanh(p[:, 0] / 1.8),
-    ),
-    "round": _round,  # corners drawn together and lips pushed forward, as in u and o
-    # lips pressed into a thin line, as in m
-    "press": lambda p, jaw: _moved(
-        _around_mouth(p, 2.6, 1.2), 0.0, (SLIT_Y - p[:, 1]) * 0.32, 0.15
-    ),
-    # the lower lip against the upper teeth, as in f
-    "tuck": lambda p, jaw: (
-        _moved(bump(p, (0.0, SLIT_Y + 0.4), (1.9, 0.9)) * jaw, 0.0, -0.16, 0.50)
-        + _moved(_upper_lip(p, jaw, 1.2), 0.0, -0.40, -0.10)
-    ),
-    "smile": _smile,  # corners up and outwards, cheeks up
-    # corners down
-    "frown": lambda p, _jaw: (
-        _moved(_corners(p, 1.5, 1.5), 0.05 * np.tanh(p[:, 0] / 1.2), 0.72, 0.05)
-        + _moved(bump(p, (0.0, SLIT_Y), (1.2, 0.9)), 0.0, -0.18, -0.05)
-    ),
-    # nose wrinkled: its wings and sides up
-    "sneer": lambda p, _jaw: (
-        _moved(both_sides(p, (1.3, 4.9), (1.0, 1.2)), 0.0, -0.40, -0.08)
-        + _moved(bump(p, (0.0, 3.6), (1.3, 1.6)), 0.0, -0.12, 0.0)
-    ),
-    # both sides of the upper lip up
-    "lip_curl": lambda p, jaw: _moved(
-        both_sides(p, (1.2, SLIT_Y - 0.6), (1.1, 0.9)) * (1 - jaw), 0.0, -0.62, -0.08
-    ),
-    # one corner, the one at the image right, drawn back and up
-    "smirk": lambda p, _jaw: (
-        _moved(bump(p, (HALF_WIDTH, SLIT_Y), (1.5, 1.4)) * _face_front(p), 0.55, -0.85, 0.35)
-        + _moved(bump(p, (3.6, 4.2), (1.7, 1.5)), 0.1, -0.3, -0.25)
-    ),
-    # chin raised: lower lip up and out
-    "pout": lambda p, jaw: (
-        _moved(bump(p, (0.0, SLIT_Y + 0.8), (1.7, 1.0)) * jaw, 0.0, -0.10, -0.35)
-        + _moved(bump(p, (0.0, 9.8), (1.6, 1.2)), 0.0, -0.25, -0.05)
-    ),
-    # inner ends of the brows up, outer ends a little down
-    "brow_inner_up": lambda p, _jaw: (
-        _moved(both_sides(p, (1.2, -2.4), (1.9, 1.7)) * _above_eyes(p), 0.0, -1.0, -0.05)
-        + _moved(both_sides(p, (5.0, -2.2), (1.3, 1.3)) * _above_eyes(p), 0.0, 0.25, 0.0)
-    ),
-    "brow_outer_up": lambda p, _jaw: _moved(
-        both_sides(p, (4.0, -2.6), (1.9, 1.7)) * _above_eyes(p), 0.0, -1.05, 0.0
-    ),
-    "brow_down": _brow_down,  # brows lowered and drawn together, most at their inner ends
-    # the brow at the image right up, as in doubt
-    "brow_one_up": lambda p, _jaw: _moved(
-        bump(p, (3.4, -2.6), (2.2, 1.7)) * _above_eyes(p), 0.0, -0.95, 0.0
-    ),
-    # cheeks raised under the eyes
-    "cheek_up": lambda p, _jaw: _moved(both_sides(p, (3.6, 3.0), (1.9, 1.4)), 0.0, -0.40, -0.25),
+# Where a row of EXPRESSION_TERMS acts: weight (V,) of points (V, 3) and jaw weights (V,).
+MASKS: dict[str, Callable[[Array, Array], Array | float]] = {
+    "all": lambda _p, _jaw: 1.0,
+    "front": lambda p, _jaw: smoothstep(-3.0, -6.0, p[:, 2]),
+    "upper": lambda _p, jaw: 1 - jaw,
+    "lower": lambda _p, jaw: jaw,
+    # the brows and over them, not the lids, so that brows do not drag the eyes along
+    "brows": lambda p, _jaw: smoothstep(-0.95, -1.75, p[:, 1]) * smoothstep(0.0, -4.0, p[:, 2]),
 }
+# Factors of a row's x, y and z shift, by the frontal position x, y (V,).
+PROFILES: dict[str, Callable[[Array, Array], Vector]] = {
+    "even": lambda _x, _y: (1.0, 1.0, 1.0),
+    "apart": lambda x, _y: (np.tanh(x / 1.2), 1.0, 1.0),
+    "brows apart": lambda x, _y: (np.tanh(x / 0.5), 1.0, 1.0),
+    "around the teeth": lambda x, _y: (np.tanh(x / 1.8), 1.0, np.tanh(x / 1.8) ** 2),
+    "by x": lambda x, _y: (x, 1.0, 1.0),
+    "from the slit": lambda _x, y: (1.0, y - SLIT_Y, 1.0),
+}
+# Rows of: centre x, y; radii x, y; mask; shift x, y, z in cm; profile. A region with x above 0 has
+# its mirror image too, but for the modes of ONE_SIDED.
+EXPRESSION_TERMS: dict[str, list[Term]] = {
+    "jaw_open": [  # besides `jaw_turn`, the upper lip rises a little
+        (0.0, SLIT_Y - 0.5, 2.0, 1.2, "upper", 0.0, -0.30, -0.03, "even")],
+    "upper_lip_up": [(0.0, SLIT_Y - 0.5, 2.0, 1.3, "upper", 0.0, -0.55, -0.05, "even")],
+    "lower_lip_down": [(0.0, SLIT_Y + 0.6, 2.0, 1.2, "lower", 0.0, 0.60, -0.05, "even")],
+    "wide": [  # corners drawn apart, as in i and s
+        (0.0, SLIT_Y, 3.6, 1.8, "front", 0.62, 0.0, 0.28, "around the teeth")],
+    "round": [  # corners drawn together and lips pushed forward, as in u and o; the slit stays
+        (0.0, SLIT_Y, 3.3, 1.7, "front", -0.40, 0.0, 0.0, "by x"),
+        (0.0, SLIT_Y, 2.0, 1.3, "front", 0.0, 0.0, -0.75, "even"),
+        (0.0, SLIT_Y, 2.0, 1.3, "all", 0.0, 0.22, 0.0, "from the slit")],
+    "press": [  # lips pressed into a thin line, as in m
+        (0.0, SLIT_Y, 2.6, 1.2, "front", 0.0, -0.32, 0.15, "from the slit")],
+    "tuck": [  # the lower lip against the upper teeth, as in f
+        (0.0, SLIT_Y + 0.4, 1.9, 0.9, "lower", 0.0, -0.16, 0.50, "even"),
+        (0.0, SLIT_Y - 0.5, 2.0, 1.2, "upper", 0.0, -0.40, -0.10, "even")],
+    "smile": [  # corners up and outwards, cheeks up
+        (HALF_WIDTH, SLIT_Y, 2.0, 1.6, "front", 0.60, -0.92, 0.35, "apart"),
+        (3.6, 4.0, 1.8, 1.5, "all", 0.10, -0.35, -0.28, "apart"),
+        (0.0, SLIT_Y, 1.5, 1.0, "all", 0.0, 0.12, 0.12, "even")],
+    "frown": [  # corners down
+        (HALF_WIDTH, SLIT_Y, 1.5, 1.5, "front", 0.05, 0.72, 0.05, "apart"),
+        (0.0, SLIT_Y, 1.2, 0.9, "all", 0.0, -0.18, -0.05, "even")],
+    "sneer": [  # nose wrinkled: its wings and sides up
+        (1.3, 4.9, 1.0, 1.2, "all", 0.0, -0.40, -0.08, "even"),
+        (0.0, 3.6, 1.3, 1.6, "all", 0.0, -0.12, 0.0, "even")],
+    "lip_curl": [  # both sides of the upper lip up
+        (1.2, SLIT_Y - 0.6, 1.1, 0.9, "upper", 0.0, -0.62, -0.08, "even")],
+    "smirk": [  # one corner drawn back and up
+        (HALF_WIDTH, SLIT_Y, 1.5, 1.4, "front", 0.55, -0.85, 0.35, "even"),
+        (3.6, 4.2, 1.7, 1.5, "all", 0.1, -0.3, -0.25, "even")],
+    "pout": [  # chin raised: lower lip up and out
+        (0.0, SLIT_Y + 0.8, 1.7, 1.0, "lower", 0.0, -0.10, -0.35, "even"),
+        (0.0, 9.8, 1.6, 1.2, "all", 0.0, -0.25, -0.05, "even")],
+    "brow_inner_up": [  # inner ends of the brows up, outer ends a little down
+        (1.2, -2.4, 1.9, 1.7, "brows", 0.0, -1.0, -0.05, "even"),
+        (5.0, -2.2, 1.3, 1.3, "brows", 0.0, 0.25, 0.0, "even")],
+    "brow_outer_up": [(4.0, -2.6, 1.9, 1.7, "brows", 0.0, -1.05, 0.0, "even")],
+    "brow_down": [  # brows lowered and drawn together, most at their inner ends
+        (1.5, -2.3, 1.9, 1.5, "brows", -0.42, 0.80, -0.18, "brows apart"),
+        (4.0, -2.5, 1.6, 1.4, "brows", 0.0, 0.12, 0.0, "even")],
+    "brow_one_up": [(3.4, -2.6, 2.2, 1.7, "brows", 0.0, -0.95, 0.0, "even")],  # as in doubt
+    "cheek_up": [(3.6, 3.0, 1.9, 1.4, "all", 0.0, -0.40, -0.25, "even")],  # under the eyes
+}  # fmt: skip
+ONE_SIDED = ("smirk", "brow_one_up")  # at the image right alone
 PART_MODES = ("blink", "lid_raise", "squint", "gaze_x", "gaze_y")  # of the parts in eyes.py
-EXPRESSIONS = (*EXPRESSION_FIELDS, *PART_MODES)
+EXPRESSIONS = (*EXPRESSION_TERMS, *PART_MODES)
 EXPRESSION_INDEX = {name: column for column, name in enumerate(EXPRESSIONS)}
+
+
+def skin_field(name: str, p: Array, jaw: Array) -> Array:
+    """Displacement (V, 3) of soft points by an expression at full strength; none by PART_MODES."""
+    field = np.zeros_like(p)
+    for x, y, rx, ry, mask, dx, dy, dz, profile in EXPRESSION_TERMS.get(name, ()):
+        region = both_sides if x and name not in ONE_SIDED else bump
+        weight = region(p, (x, y), (rx, ry)) * MASKS[mask](p, jaw)
+        fx, fy, fz = PROFILES[profile](p[:, 0], p[:, 1])
+        field += _moved(weight, dx * fx, dy * fy, dz * fz)
+    return field
