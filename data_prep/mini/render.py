@@ -27,6 +27,8 @@ fast = partial(compiled, fastmath=True)
 VIEW_HEIGHT = 31.5  # cm of the scene in the height of a picture
 CENTRE = (0.0, 1.7)  # point of the scene in the middle of the picture, cm
 PIVOT = np.array([0.0, 8.0, 2.5])  # where the neck turns
+# Ambient, key, fill and sky light on red, green and blue.
+LIGHT = np.array([[0.29, 0.61, 0.12, 0.14], [0.27, 0.60, 0.13, 0.15], [0.27, 0.57, 0.16, 0.17]])
 
 
 def head_pose(turns: Array, shifts: Array, size: int) -> Array:
@@ -204,16 +206,16 @@ def shade(
     """
     height, width, _ = image.shape
     share = 1.0 / (SAMPLES * SAMPLES)
+    total = np.empty(3)
     for row in range(height):
         for column in range(width):
-            red, green, blue = 0.0, 0.0, 0.0
+            total[:] = 0.0
             for sub in range(SAMPLES * SAMPLES):
                 r, c = row * SAMPLES + sub // SAMPLES, column * SAMPLES + sub % SAMPLES
                 f = face[r, c]
                 if f < 0:
-                    red += background[row, column, 0]
-                    green += background[row, column, 1]
-                    blue += background[row, column, 2]
+                    for rgb in range(3):
+                        total[rgb] += background[row, column, rgb]
                     continue
                 # Unit normal of the sample.
                 i, j, k = triangles[f, 0], triangles[f, 1], triangles[f, 2]
@@ -230,21 +232,12 @@ def shade(
                 sky = 0.5 - 0.5 * ny
                 half = max(-0.224 * nx - 0.267 * ny - 0.937 * nz, 0.0)
                 gloss = wi * surface[i, 3] + wj * surface[j, 3] + wk * surface[k, 3]
-                shine = half * half
-                shine *= shine
-                shine *= shine
-                shine *= shine
-                shine = gloss * shine * shine * 255.0
+                shine = gloss * half**32 * 255.0
                 # Colour of the surface under this light.
-                light_r = 0.29 + 0.61 * key + 0.12 * fill + 0.14 * sky
-                light_g = 0.27 + 0.60 * key + 0.13 * fill + 0.15 * sky
-                light_b = 0.27 + 0.57 * key + 0.16 * fill + 0.17 * sky
-                ar = wi * surface[i, 0] + wj * surface[j, 0] + wk * surface[k, 0]
-                ag = wi * surface[i, 1] + wj * surface[j, 1] + wk * surface[k, 1]
-                ab = wi * surface[i, 2] + wj * surface[j, 2] + wk * surface[k, 2]
-                red += min(255.0 * ar * light_r + shine, 255.0)
-                green += min(255.0 * ag * light_g + shine, 255.0)
-                blue += min(255.0 * ab * light_b + shine, 255.0)
-            image[row, column, 0] = np.uint8(red * share + 0.5)
-            image[row, column, 1] = np.uint8(green * share + 0.5)
-            image[row, column, 2] = np.uint8(blue * share + 0.5)
+                for rgb in range(3):
+                    light = LIGHT[rgb, 0] + LIGHT[rgb, 1] * key
+                    light += LIGHT[rgb, 2] * fill + LIGHT[rgb, 3] * sky
+                    albedo = wi * surface[i, rgb] + wj * surface[j, rgb] + wk * surface[k, rgb]
+                    total[rgb] += min(255.0 * albedo * light + shine, 255.0)
+            for rgb in range(3):
+                image[row, column, rgb] = np.uint8(total[rgb] * share + 0.5)
