@@ -3,17 +3,7 @@
 import numpy as np
 
 from affekt.arrays import Array
-from data_prep.mini.head.mesh import (
-    SKULL,
-    Part,
-    flipped,
-    grid,
-    mirrored,
-    mixed,
-    relief,
-    smoothstep,
-    solid,
-)
+from data_prep.mini.head.mesh import SKULL, Part, flipped, mirrored, relief, sheet, smoothstep
 
 EYE = np.array([3.15, 0.0])  # centre of the right eye, cm
 EYE_HALF_WIDTH = 1.50
@@ -70,21 +60,17 @@ def socket() -> Array:
 
 
 def _patch(upper: float, lower: float) -> Array:
-    """Lid points (rings x columns, 3) for lid heights: from the margin to the rim."""
-    margin, rim = _margin(upper, lower), socket()
-    rings = []
-    for t in RINGS:
-        xy = margin[:, :2] * (1 - t) + rim * t
-        points, lid = skin_point(xy[:, 0], xy[:, 1]), _on_ellipsoid(xy, LID)
-        merge = smoothstep(0.25, 1.0, np.array(t))
-        points[:, 2] = lid[:, 2] * (1 - merge) + points[:, 2] * merge
-        points[:, 2] += 0.16 * _crease(t)
-        rings.append(points)
-    return np.concatenate(rings)
+    """Lid points (rings, columns, 3) for lid heights: from the margin to the rim."""
+    t = np.array(RINGS)[:, None]
+    xy = _margin(upper, lower)[:, :2] * (1 - t[..., None]) + socket() * t[..., None]
+    points, lid = skin_point(xy[..., 0], xy[..., 1]), _on_ellipsoid(xy, LID)
+    merge = smoothstep(0.25, 1.0, t)
+    points[..., 2] = lid[..., 2] * (1 - merge) + points[..., 2] * merge + 0.16 * _crease(t)
+    return points
 
 
-def _crease(t: float) -> Array:
-    """Depth (COLUMNS,) in [0, 1] of the fold over the upper lid."""
+def _crease(t: Array) -> Array:
+    """Depth (rings, columns) in [0, 1] of the fold over the upper lid."""
     u, side = lid_columns()
     return np.exp(-(((t - 0.36) / 0.09) ** 2)) * (side < 0) * (1 - u**4)
 
@@ -92,26 +78,20 @@ def _crease(t: float) -> Array:
 def eyelids() -> tuple[Part, slice]:
     """The lid patch, and the slice of its points that are the rim of the socket."""
     _, side = lid_columns()
-    paints = []
-    for t in RINGS:
-        lash = (side < 0) * (1.0 if t <= 0.07 else 0.0) + (side > 0) * (0.35 if t == 0 else 0.0)
-        shade = 0.55 * _crease(t) + 0.12 * (1 - t) * (side < 0)
-        paints.append(mixed(mixed(solid(COLUMNS, "skin"), "shade", shade), "lash", lash))
+    t = np.array(RINGS)[:, None]
+    shade = 0.55 * _crease(t) + 0.12 * (1 - t) * (side < 0)
+    lash = (side < 0) * (t <= 0.07) + 0.35 * (side > 0) * (t == 0)
     neutral = _patch(UPPER_LID, LOWER_LID)
+    part = sheet(neutral, "skin", {"shade": shade, "lash": lash}, closed=True)
+    part.triangles, part.soft = flipped(part.triangles), True
     meeting = 0.8 * LOWER_LID  # closed lids meet low in the opening
-    part = Part(
-        neutral,
-        flipped(grid(len(RINGS), COLUMNS, closed=True)),
-        np.concatenate(paints),
-        np.zeros(len(neutral)),
-        soft=True,
-        modes={
-            "blink": _patch(-meeting, meeting + 0.02) - neutral,
-            "lid_raise": _patch(UPPER_LID + 0.34, LOWER_LID + 0.06) - neutral,
-            "squint": _patch(UPPER_LID - 0.10, LOWER_LID - 0.26) - neutral,
-        },
-    )
-    return part, slice(len(neutral) - COLUMNS, len(neutral))
+    heights = {
+        "blink": (-meeting, meeting + 0.02),
+        "lid_raise": (UPPER_LID + 0.34, LOWER_LID + 0.06),
+        "squint": (UPPER_LID - 0.10, LOWER_LID - 0.26),
+    }
+    part.modes = {name: (_patch(*lids) - neutral).reshape(-1, 3) for name, lids in heights.items()}
+    return part, slice(len(part.points) - COLUMNS, len(part.points))
 
 
 def eyeballs() -> list[Part]:
@@ -125,47 +105,35 @@ def eyeballs() -> list[Part]:
     return parts
 
 
-def _white() -> Part:
-    columns, rings = 24, 6
+def _disc(radii: Array, columns: int) -> Array:
+    """Flat rings (rings, columns, 2) around the origin."""
     angle = 2 * np.pi * np.arange(columns) / columns
-    radius = np.linspace(0.02, 0.97, rings)
-    offset = np.stack([np.cos(angle), -np.sin(angle)], axis=-1) * EYEBALL[:2]
-    xy = (EYE + radius[:, None, None] * offset).reshape(-1, 2)
-    points = _on_ellipsoid(xy, EYEBALL)
-    shade = np.repeat(smoothstep(0.55, 1.0, radius) * 0.5, columns)
-    paint = mixed(solid(len(points), "white"), "shade", shade)
-    return Part(points, grid(rings, columns, closed=True), paint, np.zeros(len(points)))
+    return radii[:, None, None] * np.stack([np.cos(angle), -np.sin(angle)], axis=-1)
+
+
+def _white() -> Part:
+    radii = np.linspace(0.02, 0.97, 6)
+    points = _on_ellipsoid(EYE + _disc(radii, 24) * EYEBALL[:2], EYEBALL)
+    shade = smoothstep(0.55, 1.0, radii)[:, None] * 0.5
+    return sheet(points, "white", {"shade": shade}, closed=True)
 
 
 def _iris() -> Part:
-    columns = 28
-    angle = 2 * np.pi * np.arange(columns) / columns
-    rings = (
-        (0.0, "pupil"), (0.42, "pupil"), (0.44, "iris"), (0.82, "iris"),
-        (0.88, "iris_rim"), (1.0, "iris_rim"),
-    )  # fmt: skip
-    circle = np.stack([np.cos(angle), -np.sin(angle)], axis=-1)
-    radii = np.array([radius for radius, _ in rings]) * IRIS_RADIUS
-    xy = (EYE + radii[:, None, None] * circle).reshape(-1, 2)
-    points = _on_ellipsoid(xy, EYEBALL + 0.03)
-    paint = np.concatenate([solid(columns, material) for _, material in rings])
-    return Part(points, grid(len(rings), columns, closed=True), paint, np.zeros(len(points)))
+    radii = np.array([0.0, 0.42, 0.44, 0.82, 0.88, 1.0])
+    points = _on_ellipsoid(EYE + _disc(radii * IRIS_RADIUS, 28), EYEBALL + 0.03)
+    over = {"iris": radii[:, None] >= 0.44, "iris_rim": radii[:, None] >= 0.88}
+    return sheet(points, "pupil", over, closed=True)
 
 
 def sparks() -> list[Part]:
     """The light reflected by each eye: a small bright disc, on the same side in both."""
-    columns = 10
-    angle = 2 * np.pi * np.arange(columns) / columns
-    circle = 0.13 * np.stack([np.cos(angle), -np.sin(angle)], axis=-1)
-    parts = []
-    for side in (-1, 1):
-        centre = np.array([side * EYE[0] - 0.2, -0.2])
-        rim = np.concatenate([centre + 0.01 * circle, centre + circle])
-        depth = np.full((len(rim), 1), EYEBALL_Z - EYEBALL[2] - 0.08)
-        points = np.concatenate([rim, depth], axis=1)
-        paint = solid(len(points), "spark")
-        parts.append(Part(points, grid(2, columns, closed=True), paint, np.zeros(len(points))))
-    return parts
+    disc = 0.13 * _disc(np.array([0.01, 1.0]), 10)
+    depth = np.full((*disc.shape[:2], 1), EYEBALL_Z - EYEBALL[2] - 0.08)
+    centres = (np.array([side * EYE[0] - 0.2, -0.2]) for side in (-1, 1))
+    return [
+        sheet(np.concatenate([centre + disc, depth], axis=-1), "spark", closed=True)
+        for centre in centres
+    ]
 
 
 # middle line of the brow: x, y, half thickness
@@ -183,19 +151,13 @@ def brow() -> Part:
     fit = np.polynomial.polynomial.polyfit(knots, line, 3)
     x, y, half = np.polynomial.polynomial.polyval(along, fit)
     half = np.clip(half, 0.06, None) * smoothstep(-0.12, 0.10, along)
-    profile = np.array([-1.15, -0.85, 0.0, 0.85, 1.15])
-    xs = np.tile(x, len(profile))
-    ys = (y + profile[:, None] * half).reshape(-1)
-    points = skin_point(xs, ys)
-    points[:, 2] -= np.repeat([0.02, 0.09, 0.13, 0.09, 0.02], len(x))
-    ink = np.repeat([0.0, 1.0, 1.0, 1.0, 0.0], len(x))
+    profile = np.array([-1.15, -0.85, 0.0, 0.85, 1.15])[:, None]
+    ys = y + profile * half
+    points = skin_point(np.broadcast_to(x, ys.shape), ys)
+    points[..., 2] -= np.array([0.02, 0.09, 0.13, 0.09, 0.02])[:, None]
+    ink = np.array([0.0, 1.0, 1.0, 1.0, 0.0])[:, None]
     thick = np.zeros_like(points)
-    thick[:, 1] = np.repeat(profile, len(x)) * np.tile(half, len(profile)) * 0.16
-    return Part(
-        points,
-        grid(len(profile), len(x)),
-        mixed(solid(len(points), "skin"), "brow", ink),
-        np.zeros(len(points)),
-        soft=True,
-        modes={"brow_thickness": thick},
-    )
+    thick[..., 1] = profile * half * 0.16
+    part = sheet(points, "skin", {"brow": ink})
+    part.soft, part.modes = True, {"brow_thickness": thick.reshape(-1, 3)}
+    return part

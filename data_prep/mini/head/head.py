@@ -1,6 +1,6 @@
 """The head of a speaker: hair, the whole mesh, its modes and the 68 iBUG points on it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -15,10 +15,9 @@ from data_prep.mini.head.mesh import (
     Part,
     Triangles,
     flipped,
-    grid,
     joined,
     mirrored,
-    mixed,
+    sheet,
     smoothstep,
     solid,
 )
@@ -120,7 +119,6 @@ def make_head(speaker: Speaker) -> Head:
     shift = np.concatenate([_identity_shift(part, speaker.identity) for part in parts])
     colours = palette(speaker)
     vertices, weights = landmark_anchors(parts[0])
-    assert whole.follow is not None
     return Head(
         base=(whole.points + shift).astype(np.float32),
         modes=fields.astype(np.float32),
@@ -282,15 +280,13 @@ def hair_shell(style: HairStyle) -> Part:
     x = (width + lift) * np.sin(theta) * np.where(share == 0, 0.0, 1.0)
     z = middle - (depth + lift) * np.cos(theta) * np.where(share == 0, 0.0, 1.0)
     y = heights - lift * smoothstep(-6.0, -11.0, heights) * (1 - 0.3 * crown)
-    points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     tint = 0.5 + 0.5 * np.sin(theta * 9.0 + 1.3 * np.sin(theta * 4.0))
-    dark = 0.35 * np.broadcast_to(tint, heights.shape) + 0.35 * share**3
-    paint = mixed(solid(len(points), "hair"), "hair_dark", dark.reshape(-1))
-    outer = Part(points, grid(HAIR_ROWS, HAIR_COLUMNS), paint, np.zeros(len(points)))
+    dark = 0.35 * tint + 0.35 * share**3
+    outer = sheet(np.stack([x, y, z], axis=-1), "hair", {"hair_dark": dark})
     if not style.curtain:
         return outer
-    lining = solid(len(points), "hair_dark")
-    return joined([outer, Part(points, flipped(outer.triangles), lining, outer.jaw)])
+    lining = solid(len(outer.points), "hair_dark")
+    return joined([outer, replace(outer, triangles=flipped(outer.triangles), paint=lining)])
 
 
 def _hair_heights(rows: Array, share: Array, edge: Array) -> Array:
@@ -310,5 +306,5 @@ def hair_bun(style_name: str) -> list[Part]:
         return []
     around, down = np.meshgrid(np.linspace(-np.pi, np.pi, 25), np.linspace(0, np.pi, 13))
     x, y, z = np.sin(down) * np.sin(around), -np.cos(down), -np.sin(down) * np.cos(around)
-    points = np.stack([2.4 * x, 2.0 * y - 11.2, 2.4 * z + 3.0], axis=-1).reshape(-1, 3)
-    return [Part(points, grid(13, 25), solid(len(points), "hair"), np.zeros(len(points)))]
+    points = np.stack([2.4 * x, 2.0 * y - 11.2, 2.4 * z + 3.0], axis=-1)
+    return [sheet(points, "hair")]

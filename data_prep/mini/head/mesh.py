@@ -6,8 +6,8 @@ to the image right), row the position along the outline from crown (0) to chin (
 in centimetres and ours; proportions follow an average adult head.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -165,8 +165,8 @@ class Part:
     triangles: Triangles  # (F, 3)
     paint: Array  # (V, materials), rows sum to 1
     jaw: Array  # (V,) 1 moves with the lower jaw, 0 with the skull
+    follow: Array  # (V,) 1 turns with the head, 0 stays with the body
     soft: bool = False  # skin: follows the expression fields
-    follow: Array | None = None  # (V,) 1 turns with the head, 0 stays with the body; None: all 1
     modes: dict[str, Array] = field(default_factory=dict)
 
 
@@ -201,18 +201,34 @@ def flipped(triangles: Triangles) -> Triangles:
     return np.ascontiguousarray(triangles[:, ::-1])
 
 
+def sheet(
+    points: Array,
+    base: str,
+    over: Mapping[str, Array | float] | None = None,
+    *,
+    closed: bool = False,
+    jaw: Array | float = 0.0,
+    follow: Array | float = 1.0,
+) -> Part:
+    """A part of a grid of points (rows, columns, 3), see `grid`.
+
+    `base` is its material, `over` the shares of others over it; these, `jaw` and `follow` are
+    broadcast to (rows, columns).
+    """
+    shape = points.shape[:2]
+    paint = solid(shape[0] * shape[1], base)
+    for material, share in (over or {}).items():
+        paint = mixed(paint, material, np.broadcast_to(share, shape).reshape(-1))
+    jaw, follow = (np.broadcast_to(value, shape).reshape(-1) for value in (jaw, follow))
+    return Part(points.reshape(-1, 3), grid(*shape, closed=closed), paint, jaw, follow)
+
+
 def mirrored(part: Part) -> Part:
     """The part on the other side of the face."""
     flip = np.array([-1.0, 1.0, 1.0])
-    return Part(
-        part.points * flip,
-        flipped(part.triangles),
-        part.paint,
-        part.jaw,
-        part.soft,
-        part.follow,
-        {name: mode * flip for name, mode in part.modes.items()},
-    )
+    modes = {name: mode * flip for name, mode in part.modes.items()}
+    triangles = flipped(part.triangles)
+    return replace(part, points=part.points * flip, triangles=triangles, modes=modes)
 
 
 def joined(parts: Sequence[Part]) -> Part:
@@ -222,14 +238,12 @@ def joined(parts: Sequence[Part]) -> Part:
     for part, start in zip(parts, starts, strict=False):
         for name, mode in part.modes.items():
             modes[name][start : start + len(mode)] = mode
-    follow = [np.ones(len(p.points)) if p.follow is None else p.follow for p in parts]
+    triangles = [part.triangles + start for part, start in zip(parts, starts, strict=False)]
     return Part(
         np.concatenate([part.points for part in parts]),
-        np.concatenate(
-            [part.triangles + start for part, start in zip(parts, starts, strict=False)]
-        ).astype(np.int32),
+        np.concatenate(triangles).astype(np.int32),
         np.concatenate([part.paint for part in parts]),
         np.concatenate([part.jaw for part in parts]),
-        follow=np.concatenate(follow),
+        np.concatenate([part.follow for part in parts]),
         modes=modes,
     )

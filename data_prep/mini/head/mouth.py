@@ -4,13 +4,13 @@ import numpy as np
 
 from affekt.arrays import Array
 from data_prep.mini.head.eyes import skin_point
-from data_prep.mini.head.mesh import Part, grid, mixed, smoothstep, solid
+from data_prep.mini.head.mesh import Part, sheet, smoothstep
 
 SLIT_Y = 7.55  # height of the closed mouth, cm
 HALF_WIDTH = 2.55
 UPPER_LIP, LOWER_LIP = 0.66, 0.86  # thickness at the middle, cm
 COLUMNS = 48  # around the mouth
-# share of the way from the outer border to the slit, then depth behind it in cm
+# share of the way from the outer border to the slit, then steps back behind it in cm
 RINGS = (0.0, 0.10, 0.30, 0.55, 0.80, 1.0)
 INSIDE = (0.30, 0.75)
 
@@ -47,26 +47,22 @@ def lips() -> tuple[Part, slice]:
     """The lip patch, and the slice of its points that are its outer border."""
     outer, slit = _borders()
     u, side = lip_columns()
-    middle = 1 - u**4
-    rows, paints = [], []
-    for t in RINGS:
-        xy = outer * (1 - t) + slit * t
-        point = skin_point(xy[:, 0], xy[:, 1])
-        fullness = np.where(side < 0, 0.30, 0.42)
-        point[:, 2] -= fullness * middle * np.sin(np.pi * (0.08 + 0.72 * t)) * (t > 0)
-        rows.append(point)
-        paints.append(mixed(solid(COLUMNS, "lip"), "skin", np.full(COLUMNS, float(t == 0.0))))
-    paints[-1] = mixed(paints[-1], "inner_lip", np.full(COLUMNS, 0.6))
-    for depth in INSIDE:
-        rows.append(rows[-1] + np.array([0.0, 0.0, depth]))
-        paints.append(solid(COLUMNS, "inner_lip"))
-    points = np.concatenate(rows)
-    count = len(RINGS) + len(INSIDE)
+    # Rings from the border to the slit, then the inside behind it
+    t = np.array(RINGS)[:, None]
+    xy = outer * (1 - t[..., None]) + slit * t[..., None]
+    points = skin_point(xy[..., 0], xy[..., 1])
+    fullness = np.where(side < 0, 0.30, 0.42)
+    points[..., 2] -= fullness * (1 - u**4) * np.sin(np.pi * (0.08 + 0.72 * t)) * (t > 0)
+    behind = np.cumsum(INSIDE)[:, None, None] * np.array([0.0, 0.0, 1.0])
+    points = np.concatenate([points, points[-1] + behind])
+    ring = np.arange(len(points))[:, None]
+    inner = np.select([ring < len(RINGS) - 1, ring < len(RINGS)], [0.0, 0.6], 1.0)
+    # The jaw's share
     lip_side = side * (1 - np.abs(u) ** 2.4) ** 0.75  # -1 upper, +1 lower lip, 0 at the corners
-    jaw = np.tile(0.5 + 0.5 * lip_side, count)
-    outer_jaw = jaw_weight(points[:COLUMNS, 0], points[:COLUMNS, 1])
-    jaw[:COLUMNS] = 0.5 * (jaw[:COLUMNS] + outer_jaw)
-    part = Part(points, grid(count, COLUMNS, closed=True), np.concatenate(paints), jaw, soft=True)
+    jaw = np.tile(0.5 + 0.5 * lip_side, (len(points), 1))
+    jaw[0] = 0.5 * (jaw[0] + jaw_weight(*points[0, :, :2].T))
+    part = sheet(points, "lip", {"skin": ring == 0, "inner_lip": inner}, closed=True, jaw=jaw)
+    part.soft = True
     return part, slice(0, COLUMNS)
 
 
@@ -75,35 +71,22 @@ def inside_mouth() -> list[Part]:
     return [_cavity(), _teeth(-1.0), _teeth(1.0), _tongue()]
 
 
-def _sheet(xs: Array, ys: Array, z: Array, material: str, jaw: Array) -> Part:
-    x, y = np.meshgrid(xs, ys)
-    points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
-    return Part(points, grid(len(ys), len(xs)), solid(len(points), material), jaw.reshape(-1))
-
-
 def _cavity() -> Part:
-    xs, ys = np.linspace(-3.0, 3.0, 7), np.linspace(SLIT_Y - 1.3, SLIT_Y + 1.2, 6)
-    z = np.full((6, 7), -6.4)
-    jaw = np.repeat(np.linspace(0, 1, 6)[:, None], 7, axis=1)
-    return _sheet(xs, ys, z, "cavity", jaw)
+    x, y = np.meshgrid(np.linspace(-3.0, 3.0, 7), np.linspace(SLIT_Y - 1.3, SLIT_Y + 1.2, 6))
+    points = np.stack([x, y, np.full(x.shape, -6.4)], axis=-1)
+    return sheet(points, "cavity", jaw=np.linspace(0, 1, 6)[:, None])
 
 
 def _teeth(side: float) -> Part:
-    xs = np.linspace(-1.9, 1.9, 15)
     top, bottom = (SLIT_Y - 0.95, SLIT_Y + 0.08) if side < 0 else (SLIT_Y + 0.34, SLIT_Y + 1.1)
-    ys = np.linspace(top, bottom, 5)
-    x, _ = np.meshgrid(xs, ys)
+    x, y = np.meshgrid(np.linspace(-1.9, 1.9, 15), np.linspace(top, bottom, 5))
     z = -8.75 + 0.24 * x * x + (0.25 if side > 0 else 0.0)
-    part = _sheet(xs, ys, z, "teeth", np.full(z.shape, float(side > 0)))
-    edge = 0.10 * (np.abs(part.points[:, 0]) / 1.9) ** 2 * side
-    part.points[:, 1] += edge
-    dark = smoothstep(0.9, 1.9, np.abs(part.points[:, 0])) * 0.6
-    part.paint = mixed(part.paint, "cavity", dark)
-    return part
+    points = np.stack([x, y + 0.10 * (np.abs(x) / 1.9) ** 2 * side, z], axis=-1)
+    dark = smoothstep(0.9, 1.9, np.abs(x)) * 0.6
+    return sheet(points, "teeth", {"cavity": dark}, jaw=float(side > 0))
 
 
 def _tongue() -> Part:
-    xs, ys = np.linspace(-1.6, 1.6, 9), np.linspace(SLIT_Y + 0.24, SLIT_Y + 1.3, 6)
-    x, y = np.meshgrid(xs, ys)
+    x, y = np.meshgrid(np.linspace(-1.6, 1.6, 9), np.linspace(SLIT_Y + 0.24, SLIT_Y + 1.3, 6))
     z = -8.0 + 0.30 * x * x - 0.4 * (y - SLIT_Y)
-    return _sheet(xs, ys, z, "tongue", np.full(z.shape, 0.85))
+    return sheet(np.stack([x, y, z], axis=-1), "tongue", jaw=0.85)

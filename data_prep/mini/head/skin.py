@@ -1,5 +1,7 @@
 """The skin of the head: lids and lips joined by a triangulated face, ears, neck and torso."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.spatial import Delaunay
 
@@ -13,10 +15,11 @@ from data_prep.mini.head.mesh import (
     Triangles,
     both_sides,
     bump,
-    grid,
+    joined,
     mirrored,
     mixed,
     relief,
+    sheet,
     smoothstep,
     solid,
 )
@@ -46,27 +49,10 @@ def skin() -> Part:
     index = np.append(shared, starts[-1] + np.arange(len(points)))
 
     # One part of all.
-    every = np.concatenate([fixed, points])
-    count = len(points)
     jaw = mouth.jaw_weight(points[:, 0], points[:, 1])
-    modes = {
-        name: np.concatenate(
-            [patch.modes.get(name, np.zeros_like(patch.points)) for patch in patches]
-            + [np.zeros((count, 3))]
-        )
-        for name in right_lids.modes
-    }
-    return Part(
-        every,
-        np.concatenate(
-            [patch.triangles + start for patch, start in zip(patches, starts, strict=False)]
-            + [index[triangles]]
-        ).astype(np.int32),
-        np.concatenate([patch.paint for patch in patches] + [_make_up(points)]),
-        np.concatenate([patch.jaw for patch in patches] + [jaw]),
-        soft=True,
-        modes=modes,
-    )
+    between = index[triangles] - starts[-1]
+    free = Part(points, between, _make_up(points), jaw, np.ones(len(points)))
+    return replace(joined([*patches, free]), soft=True)
 
 
 def _free_points(outlines: list[Array]) -> tuple[Array, Array, Array]:
@@ -159,55 +145,38 @@ def torso(collar: float, neck_width: float) -> list[Part]:
             for y, width, front, back in TORSO.rows
         )
     )
-    points = narrow.point(theta.ravel(), row.ravel())
-    follow = 1 - smoothstep(6.0, 15.0, points[:, 1])
-    shadow = (1 - smoothstep(9.5, 14.0, points[:, 1])) * 0.65
-    neck = Part(
-        points,
-        grid(40, 49),
-        mixed(solid(len(points), "skin"), "shade", shadow),
-        np.zeros(len(points)),
-        follow=follow,
-    )
-    return [neck, _shirt(narrow, collar)]
+    points = narrow.point(theta, row)
+    shadow = (1 - smoothstep(9.5, 14.0, points[..., 1])) * 0.65
+    follow = 1 - smoothstep(6.0, 15.0, points[..., 1])
+    return [sheet(points, "skin", {"shade": shadow}, follow=follow), _shirt(narrow, collar)]
 
 
 def _shirt(outline: Outline, collar: float) -> Part:
-    columns, rows = 61, 26
-    theta = np.linspace(-np.pi, np.pi, columns)
+    rows = np.arange(26)[:, None]
+    theta = np.linspace(-np.pi, np.pi, 61)
     edge = collar + 1.3 * np.cos(theta)
-    share = np.linspace(0, 1, rows)[:, None] ** 1.5
-    y = edge + share * (29.5 - edge)
-    points = outline.point(np.broadcast_to(theta, y.shape), outline.row_at(y)).reshape(-1, 3)
-    out = np.where(np.arange(rows) == 0, -0.15, 0.38)
+    y = edge + np.linspace(0, 1, len(rows))[:, None] ** 1.5 * (29.5 - edge)
+    points = outline.point(np.broadcast_to(theta, y.shape), outline.row_at(y))
+    out = np.where(rows == 0, -0.15, 0.38)
     side = np.stack([np.sin(theta), 0 * theta, -np.cos(theta)], axis=-1)
-    points += (out[:, None, None] * side).reshape(-1, 3)
-    points[:, 1] -= np.repeat(out, columns) * 0.5
-    hem = np.repeat(np.where(np.arange(rows) <= 2, 1.0, 0.0), columns)
-    paint = mixed(solid(len(points), "shirt"), "shirt_dark", hem)
-    follow = np.zeros(len(points))
-    return Part(points, grid(rows, columns), paint, np.zeros(len(points)), follow=follow)
+    points += out[..., None] * side
+    points[..., 1] -= out * 0.5
+    return sheet(points, "shirt", {"shirt_dark": rows <= 2}, follow=0.0)
 
 
 def ear() -> Part:
     """The right ear: a flattened shell with a darker hollow."""
-    columns, rings = 20, 7
+    columns = 20
     angle = 2 * np.pi * np.arange(columns) / columns
-    radius = np.linspace(0.02, 1.0, rings)[:, None]
+    radius = np.linspace(0.02, 1.0, 7)[:, None]
     narrowing = 1 - 0.28 * np.sin(angle)  # the lobe is narrower than the top
     across = radius * np.cos(angle) * 1.15 * narrowing
     down = -radius * np.sin(angle) * 2.7
-    bulge = (
-        0.55 * np.sqrt(np.clip(1 - radius**2, 0, 1))
-        - 0.45 * np.exp(-((radius / 0.45) ** 2))
-        + 0 * across
-    )
+    bulge = 0.55 * np.sqrt(np.clip(1 - radius**2, 0, 1)) - 0.45 * np.exp(-((radius / 0.45) ** 2))
     points = np.stack([7.25 + 0.75 * across + 0.5 * bulge, 1.2 + down - 0.2 * across,
-                       0.9 + 1.0 * across * 0.8 - bulge], axis=-1).reshape(-1, 3)  # fmt: skip
-    hollow = np.repeat(np.exp(-((radius[:, 0] / 0.5) ** 2)), columns) * 0.6
-    paint = mixed(mixed(solid(len(points), "skin"), "shade", hollow), "blush",
-                  np.full(len(points), 0.2))  # fmt: skip
-    return Part(points, grid(rings, columns, closed=True), paint, np.zeros(len(points)))
+                       0.9 + 1.0 * across * 0.8 - bulge], axis=-1)  # fmt: skip
+    hollow = np.exp(-((radius / 0.5) ** 2)) * 0.6
+    return sheet(points, "skin", {"shade": hollow, "blush": 0.2}, closed=True)
 
 
 def ears() -> list[Part]:
