@@ -13,7 +13,7 @@ again does only what is missing; a clip depends on nothing but the settings and 
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -142,46 +142,41 @@ def _describe(root: Path, extent: Extent, settings: Settings) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = vars(parser.parse_args(arguments))
+    out, workers = options.pop("out"), options.pop("workers")
+    options["levels"] = tuple(sorted(set(options["levels"])))
     try:
-        settings = Settings(
-            options.seed, options.size, options.voice_strength, options.face_strength
-        )
-        extent = Extent(
-            options.speakers,
-            options.sentences,
-            tuple(dict.fromkeys(map(canonical, options.emotions))),
-            tuple(sorted(set(options.levels))),
-            options.lively,
-            options.first_speaker,
-        )
-        made = make_corpus(options.out, extent, settings, options.workers)
+        options["emotions"] = tuple(dict.fromkeys(map(canonical, options["emotions"])))
+        settings = Settings(**{field.name: options.pop(field.name) for field in fields(Settings)})
+        extent = Extent(**options)
+        made = make_corpus(out, extent, settings, workers)
     except ValueError as error:
         parser.error(str(error))
-    print(f"{options.out}: {made} clips written, {len(list(clip_names(extent)))} in all")
+    print(f"{out}: {made} clips written, {len(list(clip_names(extent)))} in all")
 
 
 def _parser() -> CommandParser:
-    defaults, extent = Settings(), Extent()
     parser = CommandParser(__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the corpus")
-    add("--seed", type=int, default=defaults.seed, help="of speakers and clips")
-    add("--speakers", type=int, default=extent.speakers)
-    add("--first-speaker", type=int, default=extent.first_speaker,
-        help="number of the first one: more people for a corpus that is there")  # fmt: skip
-    add("--sentences", type=int, default=extent.sentences)
-    add("--emotions", nargs="+", default=list(EMOTIONS), metavar="EMOTION",
+    numbers = {
+        "seed": "of speakers and clips",
+        "speakers": "how many",
+        "first-speaker": "number of the first one: more people for a corpus that is there",
+        "sentences": "how many",
+        "lively": "target videos of each speaker with a lively head",
+        "size": "of the pictures, pixels",
+        "voice-strength": "of the emotion in the voice",
+        "face-strength": "of the emotion in the face",
+    }
+    defaults = asdict(Settings()) | asdict(Extent())
+    for name, text in numbers.items():
+        default = defaults[name.replace("-", "_")]
+        add(f"--{name}", type=type(default), default=default, help=text)
+    add("--emotions", nargs="+", default=EMOTIONS, metavar="EMOTION",
         help=f"of {', '.join(EMOTIONS)}")  # fmt: skip
-    add("--levels", type=int, nargs="+", choices=sorted(LEVEL_STRENGTH), default=extent.levels,
+    add("--levels", type=int, nargs="+", choices=sorted(LEVEL_STRENGTH), default=Extent().levels,
         help="intensity, 1 to 3; neutral always is level 1")  # fmt: skip
-    add("--lively", type=int, default=extent.lively,
-        help="target videos of each speaker with a lively head")  # fmt: skip
-    add("--size", type=int, default=defaults.size, help="of the pictures, pixels")
-    add("--voice-strength", type=float, default=defaults.voice_strength,
-        help="of the emotion in the voice")  # fmt: skip
-    add("--face-strength", type=float, default=defaults.face_strength,
-        help="of the emotion in the face")  # fmt: skip
     add("--workers", type=int, default=2, help="processes")
     return parser
 

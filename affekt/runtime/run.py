@@ -82,10 +82,8 @@ class InfiniteSampler(Sampler[int]):
 class MetricLogger:
     """Metrics of one run; a continued run drops the lines that it will write again."""
 
-    def __init__(self, out: Path, log_every: int) -> None:
-        self.out, self.log_every = out, log_every
-        self.path = out / "metrics.jsonl"
-        self.headline = ""  # the latest total, for the progress bar
+    def __init__(self, out: Path) -> None:
+        self.out, self.path = out, out / "metrics.jsonl"
         self._board: SummaryWriter | None = None
         self._purge_after = 0  # curves of later steps, left by a stopped run, are hidden
 
@@ -104,18 +102,7 @@ class MetricLogger:
         rows = read_jsonl(self.path)
         write_jsonl(self.path, [row for row in rows if row["step"] <= step])
 
-    def log(self, step: int, values: Mapping[str, Tensor | float]) -> None:
-        """Check the scalars at every step, write them every `log_every` steps; see `Run.log`."""
-        numbers = _numbers(values)  # waits for the GPU, once
-        finite = all(math.isfinite(number) for number in numbers.values())
-        if not finite or step % self.log_every == 0:
-            self.log_now(step, numbers)
-        if not finite:
-            raise FloatingPointError(f"step {step}: not finite: {numbers}")
-        if "total" in numbers:
-            self.headline = f"total {numbers['total']:.4g}"
-
-    def log_now(self, step: int, values: Mapping[str, float]) -> None:
+    def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append one line to metrics.jsonl now; write finite values to TensorBoard as well."""
         row: dict[str, tp.Any] = {"step": step, "time": round(time.time(), 3)}
         row |= {
@@ -163,7 +150,8 @@ class Run:
             torch.set_num_threads(config.threads)
         _claim_folder(stage, config.out)
         write_provenance(config.out / "run.json", self.device, _corpora(stage))
-        self.logger = MetricLogger(config.out, config.log_every)
+        self.logger = MetricLogger(config.out)
+        self.headline = ""  # the latest total, for the progress bar
         _seed_everything(config.seed)
 
     def register(self, **parts: checkpoint.Stateful) -> None:
@@ -217,7 +205,7 @@ class Run:
                     name: value.to(self.device, non_blocking=True) for name, value in batch.items()
                 }
                 bar.update()
-                bar.set_postfix_str(self.logger.headline, refresh=False)
+                bar.set_postfix_str(self.headline, refresh=False)
                 if self.due(config.save_every):
                     self.save()
         self.logger.close()
@@ -233,11 +221,18 @@ class Run:
             FloatingPointError: a value is NaN or infinite; the step and all terms are named, the
                 line is written first, and no checkpoint of this step is saved.
         """
-        self.logger.log(self.step, values)
+        numbers = _numbers(values)  # waits for the GPU, once
+        finite = all(math.isfinite(number) for number in numbers.values())
+        if not finite or self.step % self.config.log_every == 0:
+            self.logger.write(self.step, numbers)
+        if not finite:
+            raise FloatingPointError(f"step {self.step}: not finite: {numbers}")
+        if "total" in numbers:
+            self.headline = f"total {numbers['total']:.4g}"
 
     def log_now(self, **values: float) -> None:
         """Write these values at once, as one line of metrics.jsonl and as curves."""
-        self.logger.log_now(self.step, values)
+        self.logger.write(self.step, values)
 
     def picture(self, name: str, image_HWC: NDArray[np.uint8]) -> None:
         """Write an RGB picture to pictures/ and to TensorBoard."""

@@ -15,6 +15,7 @@ Next: python -m data_prep.pose.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ READERS: Mapping[str, Callable[[Path], Basis]] = {
     "ict": read_ict,
 }
 EXPRESSIONS = {"bfm2009": BFM2009_EXPRESSIONS}  # of a kind that has more than its users take
+PRIORS = ("identity_std", "expression_std", "expression_range")
 TO_IMAGE = np.array([1, -1, -1], np.float32)  # a half turn about x: y down, z away from the viewer
 
 
@@ -66,28 +68,18 @@ def import_face_model(config: ImportConfig) -> FaceModel:
     if not config.source.exists():
         raise FileNotFoundError(f"no {config.source}")
     basis = READERS[config.kind](config.source).checked(config.source)
-    expressions = config.expressions
-    if expressions is None:
-        expressions = EXPRESSIONS.get(config.kind)
+    expressions = EXPRESSIONS.get(config.kind) if config.expressions is None else config.expressions
     basis = basis.first(config.identities, expressions)
     given = read_landmarks(config.landmarks) if config.landmarks else {}
     source = f"{basis.name} in {config.source}"
     vertices = landmark_vertices(basis.landmarks | given, len(basis.mean), source)
-    identity, expression = (
-        (modes[:, vertices] * TO_IMAGE).astype(np.float64)
-        for modes in (basis.identity, basis.expression)
-    )
-    model = canonical(
-        FaceModel(
-            (basis.mean[vertices] * TO_IMAGE).astype(np.float64),
-            identity,
-            expression,
-            basis.identity_std,
-            basis.expression_std,
-            basis.expression_range,
-            f"{basis.name} {len(identity)}+{len(expression)}",
-        )
-    )
+    rows = {
+        key: (getattr(basis, key)[..., vertices, :] * TO_IMAGE).astype(np.float64)
+        for key in ("mean", "identity", "expression")
+    }
+    name = f"{basis.name} {len(rows['identity'])}+{len(rows['expression'])}"
+    priors = {key: getattr(basis, key) for key in PRIORS}
+    model = canonical(FaceModel(**rows, **priors, name=name))
     check_orientation(model.mean, config.source)
     save_face_model(model, config.out)
     return model
@@ -105,13 +97,11 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> ImportConfig:
     parser = CommandParser(__doc__, prog="python -m data_prep.face_model import")
     parser.add_argument("--kind", required=True, choices=READERS)
-    for name, text in {
-        "source": "the folder (or, of bfm2017, the file) of the published model",
-        "out": "the .npz of landmark rows to write",
-    }.items():
-        parser.add_argument(f"--{name}", type=Path, required=True, metavar="PATH", help=text)
+    add = partial(parser.add_argument, type=Path, metavar="PATH")
+    add("--source", required=True, help="folder (or, of bfm2017, the file) of the published model")
+    add("--out", required=True, help="the .npz of landmark rows to write")
     text = f"vertices of the {points.COUNT} points, or of those that the source lacks"
-    parser.add_argument("--landmarks", type=Path, metavar="PATH", help=text)
+    add("--landmarks", help=text)
     for name in ("identities", "expressions"):
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"keep the first N {name}")
     return ImportConfig(**vars(parser.parse_args(argv)))

@@ -138,19 +138,14 @@ class Performance:
 def perform(name: ClipName, settings: Settings) -> Performance:
     """Speech, face and head motion of a clip."""
     speech, manner = speak(name, settings)
-    random = name.random(settings.seed, "face")
     frames = len(speech.samples) * 25 // SAMPLE_RATE
     strength = settings.face_strength * name.intensity()
+    random = name.random(settings.seed, "face")
     strengths = act(speech.phonemes, frames, name.emotion, strength, random)
     turn = calm_turns if name.view == "front" else lively_turns
     turns, shifts = turn(frame_times(frames), name.random(settings.seed, "head"))
-    return Performance(
-        speech,
-        manner,
-        strengths,
-        head_pose(turns, shifts, settings.size),
-        body_pose(shifts, settings.size),
-    )
+    head, body = head_pose(turns, shifts, settings.size), body_pose(shifts, settings.size)
+    return Performance(speech, manner, strengths, head, body)
 
 
 def speak(name: ClipName, settings: Settings) -> tuple[Speech, Manner]:
@@ -247,26 +242,23 @@ def calm_turns(times: Array, random: np.random.Generator) -> tuple[Array, Array]
 
 def lively_turns(times: Array, random: np.random.Generator) -> tuple[Array, Array]:
     """The same of a head that looks around; long clips reach the largest yaw to both sides."""
-    knots = _knots(times[-1], random)
-    count = len(knots)
+    # Times at which poses are held, from before the clip until after it
+    held = [-0.5]
+    while held[-1] < times[-1] + 0.5:
+        held.append(held[-1] + random.uniform(*LIVELY_HOLD))
+    knots, count = np.array(held), len(held)
+    # Sides in turn, the largest yaw to both
     side = np.where(np.arange(count) % 2, 1.0, -1.0) * random.choice([-1.0, 1.0])
     yaw = side * random.uniform(0.35, 1.0, count)
     seen = np.flatnonzero((knots >= times[0]) & (knots <= times[-1]))
     first = int(random.integers(max(len(seen) - 1, 1)))
     yaw[seen[first : first + 2]] = side[seen[first : first + 2]]
+    # Through the poses
     others = random.uniform(-1, 1, (2, count))
     poses = np.stack([yaw, *others], axis=-1) * np.array(LIVELY_DEGREES)
     angles = PchipInterpolator(knots, poses)(times)
     shifts = PchipInterpolator(knots, random.uniform(-1, 1, (count, 2)) * LIVELY_SHIFT)(times)
     return _rotation_vectors(angles), np.asarray(shifts)
-
-
-def _knots(seconds: float, random: np.random.Generator) -> Array:
-    """Times at which poses are held, from before the clip until after it."""
-    knots = [-0.5]
-    while knots[-1] < seconds + 0.5:
-        knots.append(knots[-1] + random.uniform(*LIVELY_HOLD))
-    return np.array(knots)
 
 
 def _sway(times: Array, random: np.random.Generator) -> Array:

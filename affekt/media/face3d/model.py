@@ -90,17 +90,7 @@ def project(shape: Array, pose: Array) -> Array:
 def save_face_model(model: FaceModel, path: Path) -> None:
     """Write `model` as .npz with the attributes' names as keys, whole or not at all."""
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            format=FORMAT,
-            name=model.name,
-            mean=model.mean,
-            identity=model.identity,
-            expression=model.expression,
-            identity_std=model.identity_std,
-            expression_std=model.expression_std,
-            expression_range=model.expression_range,
-        )
+        np.savez_compressed(file, format=FORMAT, **vars(model))
 
 
 def load_face_model(path: Path) -> FaceModel:
@@ -165,41 +155,30 @@ def _read_npz(path: Path) -> dict[str, Array]:
 def _native(arrays: dict[str, Array], path: Path) -> FaceModel:
     if str(arrays["format"]) != FORMAT:
         raise ValueError(f"{path} is of format {arrays['format']}, this version reads {FORMAT}")
-    mean, identity, expression = _basis(arrays, path)
-    K, E = len(identity), len(expression)
-    return FaceModel(
-        mean,
-        identity,
-        expression,
-        _take(arrays, "identity_std", (K,), path),
-        _take(arrays, "expression_std", (E,), path),
-        _take(arrays, "expression_range", (E, 2), path),
-        str(_key(arrays, "name", path)),
-    )
+    basis = _basis(arrays, path)
+    K, E = len(basis["identity"]), len(basis["expression"])
+    shapes = {"identity_std": (K,), "expression_std": (E,), "expression_range": (E, 2)}
+    priors = {key: _take(arrays, key, shape, path) for key, shape in shapes.items()}
+    return FaceModel(**basis, **priors, name=str(_key(arrays, "name", path)))
 
 
 def _ict(arrays: dict[str, Array], path: Path) -> FaceModel:
-    mean, identity, expression = _basis(arrays, path)
     to_image = np.array([1.0, -1.0, -1.0])  # a half turn about x: y down, z away from the viewer
-    E = len(expression)
+    basis = {key: array * to_image for key, array in _basis(arrays, path).items()}
+    K, E = len(basis["identity"]), len(basis["expression"])
     return FaceModel(
-        mean * to_image,
-        identity * to_image,
-        expression * to_image,
-        np.full(len(identity), ICT_IDENTITY_STD),
-        np.full(E, ICT_EXPRESSION_STD),
-        np.tile(ICT_EXPRESSION_RANGE, (E, 1)),
-        f"ICT-FaceKit {len(identity)}+{E}",
+        **basis,
+        identity_std=np.full(K, ICT_IDENTITY_STD),
+        expression_std=np.full(E, ICT_EXPRESSION_STD),
+        expression_range=np.tile(ICT_EXPRESSION_RANGE, (E, 1)),
+        name=f"ICT-FaceKit {K}+{E}",
     )
 
 
-def _basis(arrays: dict[str, Array], path: Path) -> tuple[Array, Array, Array]:
+def _basis(arrays: dict[str, Array], path: Path) -> dict[str, Array]:
     N = points.COUNT
-    return (
-        _take(arrays, "mean", (N, 3), path),
-        _take(arrays, "identity", (None, N, 3), path),
-        _take(arrays, "expression", (None, N, 3), path),
-    )
+    shapes = {"mean": (N, 3), "identity": (None, N, 3), "expression": (None, N, 3)}
+    return {key: _take(arrays, key, shape, path) for key, shape in shapes.items()}
 
 
 def _key(arrays: dict[str, Array], key: str, path: Path) -> Array:
@@ -235,13 +214,12 @@ def check_orientation(mean: Array, path: Path) -> None:
     Raises:
         ValueError: it is upside down, mirrored or inside out; the message names `path`.
     """
-    jaw, chin, nose_tip = (0, 16), 8, 30
-    brows = list(points.BROWS)
+    ears, chin, nose_tip = mean[[0, 16]], mean[8], mean[30]
     faults = {
-        "point 0 is not at the image left of point 16": mean[jaw[0], 0] >= mean[jaw[1], 0],
-        "the chin is not below the brows": mean[chin, 1] <= mean[brows, 1].max(),
-        "the nose tip is not nearer to the viewer than the jaw's ends": mean[nose_tip, 2]
-        >= mean[list(jaw), 2].min(),
+        "point 0 is not at the image left of point 16": ears[0, 0] >= ears[1, 0],
+        "the chin is not below the brows": chin[1] <= mean[list(points.BROWS), 1].max(),
+        "the nose tip is not nearer to the viewer than the jaw's ends": nose_tip[2]
+        >= ears[:, 2].min(),
     }
     for fault, found in faults.items():
         if found:

@@ -134,14 +134,10 @@ def status(key: str, folder: Path | None = None) -> Status:
     file, path = entry(key), place(key, folder)
     if not os.path.lexists(path):
         return Status(file, path, "missing", "is missing")
-    found = ""
     try:
-        problem = file_problem(file, path)
-        if not problem:
-            found = sha256(path)
-            problem = hash_problem(file, found)
+        problem, found = _problem(file, path)
     except OSError as error:
-        problem = f"cannot be read ({error.strerror or error})"
+        problem, found = f"cannot be read ({error.strerror or error})", ""
     return Status(file, path, "bad" if problem else "ok", problem, found)
 
 
@@ -215,9 +211,7 @@ def add(key: str, source: Path, folder: Path | None = None) -> Path:
     file, target = entry(key), root(folder) / entry(key).file
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist")
-    problem = file_problem(file, source)
-    digest = "" if problem else sha256(source)
-    problem = problem or hash_problem(file, digest)
+    problem, digest = _problem(file, source)
     if problem:
         raise InvalidWeightsError(explanation(Status(file, source, "bad", problem)))
     there = status(key, folder)
@@ -234,7 +228,20 @@ def add(key: str, source: Path, folder: Path | None = None) -> Path:
     return target
 
 
-def file_problem(file: WeightsFile, path: Path) -> str:
+def _problem(file: WeightsFile, path: Path) -> tuple[str, str]:
+    """Return what is wrong with a file, or "", and its hash where it was worth hashing."""
+    problem = _visible_problem(file, path)
+    if problem:
+        return problem, ""
+    found = sha256(path)
+    if found.startswith(file.sha256):
+        return "", found
+    start = "" if len(file.sha256) == DIGITS else "one that starts with "
+    wanted = f"wanted {start}{file.sha256}"
+    return f"has sha256 {found}, {wanted}: damaged, or another file; download it again", found
+
+
+def _visible_problem(file: WeightsFile, path: Path) -> str:
     """Return what is wrong with a file that its hash would only call different, or ""."""
     if path.is_symlink() and not path.exists():
         return f"is a link to {path.readlink()}, which does not exist"
@@ -256,15 +263,6 @@ def file_problem(file: WeightsFile, path: Path) -> str:
     if size < file.size:
         return f"is cut off: {size:,} bytes of {file.size:,}; download it again"
     return f"is too large: {size:,} bytes, wanted {file.size:,}; another file or still packed"
-
-
-def hash_problem(file: WeightsFile, found: str) -> str:
-    """Return why a hash is not the one wanted, or ""."""
-    if found.startswith(file.sha256):
-        return ""
-    start = "" if len(file.sha256) == DIGITS else "one that starts with "
-    wanted = f"wanted {start}{file.sha256}"
-    return f"has sha256 {found}, {wanted}: damaged, or another file; download it again"
 
 
 def published(file: WeightsFile) -> str:

@@ -246,9 +246,7 @@ def _hair_outline(y: Array) -> tuple[Array, Array, Array]:
     """Half width, front and back z of the hair's core; it does not follow the jaw."""
     held = np.minimum(y, 0.5)
     row = SKULL.row_at(held)
-    side = SKULL.point(np.full(np.shape(y), np.pi / 2), row)
-    front = SKULL.point(np.zeros(np.shape(y)), row)
-    back = SKULL.point(np.full(np.shape(y), np.pi), row)
+    side, front, back = (SKULL.point(np.array(theta), row) for theta in (np.pi / 2, 0.0, np.pi))
     below = np.maximum(y - 0.5, 0)
     width = side[..., 0] - 0.04 * np.maximum(below - 6, 0)
     return width, front[..., 2], np.maximum(back[..., 2] - 0.25 * below, 6.8)
@@ -259,9 +257,9 @@ def hair_shell(style: HairStyle) -> Part:
     theta = np.linspace(-np.pi, np.pi, HAIR_COLUMNS)
     edge = _hairline(theta, style)
     share = np.linspace(0, 1, HAIR_ROWS)[:, None]
-    row_top, row_edge = 0.0, SKULL.row_at(np.minimum(edge, 0.5))
+    rows = share * SKULL.row_at(np.minimum(edge, 0.5))
     # rows follow the skull's outline to the edge, or to ear height and then straight down
-    heights = _hair_heights(row_top + share * (row_edge - row_top), share, edge)
+    heights = _hair_heights(rows, share, edge)
     width, front, back = _hair_outline(heights)
     # Distance from the skull: volume of the style, less at roots and parting, more where it hangs.
     rooted = smoothstep(1.0, 0.82, np.broadcast_to(share, heights.shape))
@@ -290,12 +288,12 @@ def hair_shell(style: HairStyle) -> Part:
 
 
 def _hair_heights(rows: Array, share: Array, edge: Array) -> Array:
-    on_skull = SKULL.point(np.zeros(rows.shape), rows)[..., 1]
+    front = np.array(0.0)
+    on_skull = SKULL.point(front, rows)[..., 1]
     hang = np.maximum(edge - 0.5, 0)
     bend = 0.55  # share of the rows above ear height where hair hangs lower
-    upper = SKULL.point(
-        np.zeros(rows.shape), np.minimum(share / bend, 1) * SKULL.row_at(np.array(0.5))
-    )[..., 1]
+    above = np.minimum(share / bend, 1) * SKULL.row_at(np.array(0.5))
+    upper = SKULL.point(front, above)[..., 1]
     hanging = np.where(share < bend, upper, 0.5 + (share - bend) / (1 - bend) * hang)
     return np.where(hang > 0, hanging, on_skull)
 
