@@ -10,7 +10,7 @@ import torch
 from affekt.media.corpus import Corpus
 from affekt.media.faces.crop import centred_square
 from affekt.media.video.video import read_frames, write_video
-from data_prep.clips.layouts import CorpusConfig
+from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.prepare import Config, FramesConfig, prepare
 from evp.data.portraits import GuidanceConfig, OpenClip
 from evp.inference import pipeline as evp_pipeline
