@@ -162,7 +162,7 @@ def train(cfg: Config) -> None:
         set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
         phase = training_phase(run.step, cfg.generator.enhancers, cfg.sequence)
         set_trainable(generator, phase)
-        sequences = Sequences.of(batch).at_level(phase.level)
+        sequences = Sequences(**batch).at_level(phase.level)
         truth = sequences.after(cfg.generator.previous)
         adversarial = cfg.loss.gan + cfg.loss.gan_video > 0 and run.step >= cfg.loss.gan_from
 

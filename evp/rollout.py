@@ -7,7 +7,7 @@ ones that are the first history; C channels, H, W pixels.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,23 +41,19 @@ class SequenceConfig:
             raise ValueError(f"history_dropout is {self.history_dropout}, wanted 0 to 1")
 
 
-@dataclass(frozen=True)
-class Sequences:
-    """True frames, their maps, and their backward flow where there is one."""
+class Sequences(NamedTuple):
+    """True frames, their maps, and their backward flow where there is one: a batch of
+    evp.data.portraits.PortraitClips.
+    """
 
     frames: Tensor  # (B, K, 3, H, W) in [-1, 1]
     guidance: Tensor  # (B, K, C, H, W) in [0, 1]
     flow: Tensor | None = None  # (B, K, 2, H, W), pixels, to the frame before
     confidence: Tensor | None = None  # (B, K, 1, H, W), 1 where the flow is reliable
 
-    @classmethod
-    def of(cls, batch: dict[str, Tensor]) -> "Sequences":
-        """Return a batch of evp.data.portraits.PortraitClips."""
-        return cls(**batch)
-
     def after(self, first: int) -> "Sequences":
         """Return all but the first frames."""
-        return Sequences(*(None if each is None else each[:, first:] for each in self._parts()))  # type: ignore[arg-type]
+        return Sequences(*(None if each is None else each[:, first:] for each in self))  # type: ignore[arg-type]
 
     def at_level(self, level: int) -> "Sequences":
         """Return them at 1 / 2^level of their size."""
@@ -67,16 +63,13 @@ class Sequences:
         return sequences
 
     def _halved(self) -> "Sequences":
-        flow, confidence = self.flow, self.confidence
+        frames, guidance, flow, confidence = self
         return Sequences(
-            _halved(self.frames),
-            _halved(self.guidance),
+            _halved(frames),
+            _halved(guidance),
             None if flow is None else _halved(flow) / 2,
             None if confidence is None else -_pooled(-confidence),  # where all of it is reliable
         )
-
-    def _parts(self) -> tuple[Tensor | None, ...]:
-        return self.frames, self.guidance, self.flow, self.confidence
 
 
 @dataclass(frozen=True)

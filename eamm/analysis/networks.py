@@ -250,19 +250,9 @@ def render_clip(fomm: Fomm, picture: Tensor, keypoints: Keypoints) -> Image:
     encoded, still = fomm.generator.encode(picture), fomm.detector(picture)
     shown = []
     for chunk in zip(*(each.to(device).split(CHUNK) for each in keypoints), strict=True):
-        N = len(chunk[0])
-        source = encoded._replace(
-            frames=_repeated(encoded.frames, N),
-            features=tuple(_repeated(each, N) for each in encoded.features),
-        )
-        from_kp = Keypoints(*(_repeated(each, N) for each in still))
-        motion = fomm.generator.motion(source.frames, from_kp, Keypoints(*chunk))
-        shown.append(from_tensor(fomm.generator.render(source, motion)))
+        motion = fomm.generator.motion(picture, still, Keypoints(*chunk))
+        shown.append(from_tensor(fomm.generator.render(encoded, motion)))
     return np.concatenate(shown)
-
-
-def _repeated(one: Tensor, count: int) -> Tensor:
-    return one.expand(count, *one.shape[1:])
 
 
 def _rms(points: Array) -> float:

@@ -40,21 +40,8 @@ class FrameComposer:
         return np.asarray(resized(picture[None], self.size)[0], np.uint8)
 
 
-def reenacted_rows(
-    frames: Iterable[tuple[Image, Image]],
-    portrait: Portrait,
-    composer: FrameComposer,
-    comparison: bool,
-) -> Iterator[list[Image]]:
-    """Yield each frame's pictures: the result and, where wanted, [source | driving | result]."""
-    for driving, picture in frames:
-        sides = [side_by_side(portrait.stored, driving, picture)] if comparison else []
-        yield [composer(picture), *sides]
-
-
-def talking_rows(
-    results: Iterable[tuple[Image, ...]],
-    sources: Iterable[tuple[Image, ...]],
+def output_rows(
+    frames: Iterable[tuple[tuple[Image, ...], tuple[Image, ...]]],
     portrait: Portrait,
     composer: FrameComposer,
     comparison: bool,
@@ -62,16 +49,15 @@ def talking_rows(
     """Yield each frame's pictures: the results and, where wanted, all inputs and results.
 
     Args:
-        results: the emotional and the neutral picture of each frame, or the neutral one alone.
-        sources: the emotion sources' pictures of each frame; used by `comparison` alone.
+        frames: the results, of EAMM the emotional picture before the neutral one, and the inputs'
+            pictures that go with them; without any, the portrait.
         portrait: what is animated.
         composer: makes the written pictures of the results.
-        comparison: add [emotion sources | neutral | emotional], without emotion [source | neutral].
+        comparison: add one of inputs and results, side by side.
     """
-    for pictures, shown in zip(results, sources, strict=True):
-        given = shown or (portrait.stored,)
-        sides = [side_by_side(*given, *reversed(pictures))] if comparison else []
-        yield [*map(composer, pictures), *sides]
+    for results, inputs in frames:
+        shown = *(inputs or (portrait.stored,)), *reversed(results)
+        yield [*map(composer, results), *([side_by_side(*shown)] if comparison else [])]
 
 
 def scaled_source(crop: Crop, share: float, picture: Image) -> Crop:

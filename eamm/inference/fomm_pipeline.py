@@ -26,7 +26,7 @@ from affekt.runtime.run import pick_device
 from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.model import load_fomm
-from eamm.inference.compose import FrameComposer, reenacted_rows
+from eamm.inference.compose import FrameComposer, output_rows
 from eamm.inference.inputs import Framing, load_driving, load_portrait
 
 log = logging.getLogger(__name__)
@@ -106,10 +106,11 @@ class FommPipeline:
         animator = Animator(self.fomm, portrait.stored, options.animator, self.engine)
         transfer = Transfer(job.relative, job.adapt_scale, driving.initial)
         pairs = animator.reenact(driving.frames(), transfer)
+        frames = (((result,), (portrait.stored, moved)) for moved, result in pairs)
 
         # Video files
         composer = FrameComposer(portrait, options.paste, options.size)
-        rows = reenacted_rows(pairs, portrait, composer, options.comparison)
+        rows = output_rows(frames, portrait, composer, options.comparison)
         paths = output_paths(job.out, {"comparison": options.comparison})
         count = probe(job.driving).frames
         write_videos(paths, progress(rows, count), read_audio_if_any(job.driving))

@@ -71,20 +71,16 @@ def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -
         MediaError: no readable picture, or no face in it.
     """
     picture = enlarged(read_picture(path))
-    # Without a face only a picture that is cut already can be used
     face = detector.detect(picture)
-    if face is None:
-        if framing == "eamm":
-            raise no_face(path)
-        return _portrait(picture, centred_square(picture.shape[1], picture.shape[0], size), None)
     if framing == "none":
-        return _portrait(
-            picture, centred_square(picture.shape[1], picture.shape[0], size), face.points
-        )
-    # Cut to the template by the main face
-    warn_of_others(path, picture, face, detector)
-    crop = _template_crop(picture, face.points, size)
-    return _portrait(picture, crop, face.points)
+        crop = centred_square(picture.shape[1], picture.shape[0], size)
+    elif face is None:
+        raise no_face(path)
+    else:
+        warn_of_others(path, picture, face, detector)
+        crop = _template_crop(picture, face.points, size)
+    points = None if face is None else face.points
+    return Portrait(picture, crop, cut_whole(picture, crop), points)
 
 
 def enlarged(picture: Image) -> Image:
@@ -208,7 +204,3 @@ def no_face(path: Path) -> MediaError:
         f"{path}: no face was found; wanted a frontal face that is at least a tenth of the picture "
         "wide (one that is cut already goes with --crop none, a driving video --driving-crop none)",
     )
-
-
-def _portrait(picture: Image, crop: Crop, landmarks: Array | None) -> Portrait:
-    return Portrait(picture, crop, cut_whole(picture, crop), landmarks)

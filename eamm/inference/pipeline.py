@@ -37,7 +37,7 @@ from affekt.runtime.run import pick_device
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.keypoints import Keypoints
-from eamm.inference.compose import FrameComposer, talking_rows
+from eamm.inference.compose import FrameComposer, output_rows
 from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
@@ -146,14 +146,19 @@ class EammPipeline:
             neutral = self.neutral_keypoints(job, portrait, windows)
             wanted = [neutral]
             if clips:
-                emotional = self.emotional_keypoints(job, clips, neutral)
+                assert networks.emotion is not None
+                smooth = "displacement" in job.smooth
+                emotional = emotional_keypoints(
+                    *networks.emotion, clips, job.emotion, neutral, smooth
+                )
                 wanted = [emotional, neutral] if job.neutral else [emotional]
 
             # Frames, as a stream, and video files
             results = animator.render(*wanted)
             sources = source_frames(clips, len(windows), job.emotion.loop)
+            frames = zip(results, sources, strict=True)
             composer = FrameComposer(portrait, options.paste, options.size)
-            rows = talking_rows(results, sources, portrait, composer, options.comparison)
+            rows = output_rows(frames, portrait, composer, options.comparison)
             more = {"neutral": bool(clips) and job.neutral, "comparison": options.comparison}
             paths = output_paths(job.out, more)
             write_videos(paths, progress(rows, len(windows)), samples)
@@ -177,14 +182,6 @@ class EammPipeline:
             own = self._own_pose(job, portrait)
             neutral = relative_to_neutral(self.networks, picture, own, neutral)
         return smoothed(neutral, KEYPOINT_FILTER) if "keypoints" in job.smooth else neutral
-
-    def emotional_keypoints(
-        self, job: EammJob, clips: list[EmotionClip], neutral: Keypoints
-    ) -> Keypoints:
-        """Return neutral keypoints (T, K) displaced by the emotion of one or two clips."""
-        assert self.networks.emotion is not None
-        smooth = "displacement" in job.smooth
-        return emotional_keypoints(*self.networks.emotion, clips, job.emotion, neutral, smooth)
 
     def emotion_clips(self, job: EammJob, folder: Path) -> list[EmotionClip]:
         """Read the emotion sources and their features; their frames are kept in `folder`.

@@ -4,20 +4,11 @@ Pauses and smoothing are rules of EVP's release (its stages 1 and 2, not in the 
 target are ours: the release's portraits never blink, which its users asked for.
 
 The release decides frame by frame whether the audio is silent, and fades the predicted faces of
-long pauses to the one whose lips are closest. What differs here, all ours:
-
-    points   the release replaces every point, which stops brows and lids and, with an emotion that
-             changes over time, shows that of another moment; here mouth and jaw go together, and
-             the rest stays as predicted
-    chance   in a pause the release keeps a share of the prediction drawn from U(0, 0.1) for each
-             frame, unseeded; here it is the mean, 0.05
-    lips     the release takes the frame whose lower lip is highest against the upper one; here the
-             one where they are closest, which is another only where predicted lips cross
-    edges    the fade lies within the pause, so that speech stays exactly as it was; where the
-             audio begins or ends in silence there is none (the release's can pass the last frame)
-    measure  the release's sum of samples is no energy: it is small in vowels, and large in a pause
-             with hum or an offset. It finds digital silence and no other; the audio's level is
-             a choice (`PauseRule.measure`), with the release's rules of length
+long pauses to the one whose lips are closest. Ours: mouth and jaw alone go there, the rest stays as
+predicted; the share of the prediction that a pause keeps is the mean of the release's random one;
+lips are closest where they are nearest to each other, crossed or not; the fade lies within the
+pause, with none where the audio begins or ends; and `PauseRule.measure` can be the audio's level,
+since the release's sum of samples finds digital silence alone.
 
 Letters: T frames of the result, 25 per second. Smoothing and eyes take landmarks placed in the
 target's full frame, pixels.

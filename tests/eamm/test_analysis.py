@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -298,18 +297,6 @@ def test_the_command_writes_every_figure_and_picture_and_repeats_itself(runs, co
 
     supplement.main(command(runs, corpus, "--out", str(runs / "again")))
     assert (runs / "again" / "analysis.json").read_text() == (out / "analysis.json").read_text()
-
-
-def test_the_mouth_is_hidden_from_the_emotion_network_alone(runs, corpus, tmp_path):
-    networks = open_networks(runs, None)
-    frames = networks.frames(corpus.clips("test_speaker", emotion="happy")[0], [0, 5])
-    changed = frames.copy()
-    changed[:, 20:28, 11:23] = 255
-    one, two = networks.features(frames), networks.features(changed)
-    assert torch.equal(one, two)
-    assert not torch.equal(one, networks.features(255 - frames))
-    bare = networks._replace(description=replace(networks.description, mask_mouth=False))
-    assert not torch.allclose(bare.features(frames), bare.features(changed))
 
 
 def test_wishes_that_cannot_be_met_end_it_in_one_line(runs, corpus):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.optim import OptimConfig, take_step
 from evp.losses import VideoLossConfig, generator_loss, reconstruction
 from evp.networks.discriminators import (
     DiscriminatorConfig,
@@ -12,7 +12,7 @@ from evp.networks.discriminators import (
 )
 from evp.rollout import GeneratedSequences, Sequences
 from tests.corpora.slow_warp import moved_slowly
-from train_edge2video import motion_terms, picture_terms, take_step, weighted_sum
+from train_edge2video import motion_terms, picture_terms, weighted_sum
 
 PATCHES = DiscriminatorConfig(4, 1, 2)
 DRAWN = 3  # frames, after two
@@ -89,6 +89,6 @@ def test_a_step_returns_the_gradients_norm_before_it_is_cut():
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
     start = network.weight.detach().clone()
     for _ in range(2):  # the first one's gradient is forgotten
-        norm = take_step(optimizer, 30 * network.weight.sum(), network, config)
+        norm = take_step(optimizer, 30 * network.weight.sum(), network.parameters(), config)
         assert norm == pytest.approx(30)
     torch.testing.assert_close(network.weight.detach(), start - 2 * 0.5 * 1e-3)

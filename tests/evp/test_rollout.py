@@ -201,7 +201,7 @@ def test_a_level_down_has_half_the_size_and_half_the_motion():
 def test_flow_is_believed_a_level_down_where_all_that_it_is_made_of_is():
     confidence = torch.ones(1, 1, 1, 8, 8)
     confidence[..., 3, 4] = 0  # between the means of two rows, in the middle of one column
-    truth = replace(some(1, 1, 8, flow=True), confidence=confidence)
+    truth = some(1, 1, 8, flow=True)._replace(confidence=confidence)
     wanted = torch.ones(4, 4)
     wanted[1:3, 2] = 0
     torch.testing.assert_close(truth.at_level(1).confidence[0, 0, 0], wanted)

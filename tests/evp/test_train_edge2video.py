@@ -86,19 +86,3 @@ def test_without_discriminators_the_generator_learns_alone(config):
 def test_a_loss_that_is_not_finite_stops_the_run(config):
     with pytest.raises(FloatingPointError, match="step 1"):
         train(replace(config, loss=replace(config.loss, reconstruction=float("inf"))))
-
-
-def test_a_wrong_choice_of_clips_is_refused_by_name(config):
-    with pytest.raises(ValueError, match="none of the 3 clips has 13 frames"):
-        train(replace(config, data=replace(config.data, frames=13)))
-
-
-def test_a_corpus_without_clips_to_learn_from_is_refused(config, tmp_path):
-    write_portraits(tmp_path / "held_out", splits=("test_sentence",))
-    with pytest.raises(ValueError, match="no 'train' clip"):
-        train(replace(config, data=VideoDataConfig((tmp_path / "held_out",))))
-
-
-def test_a_size_that_the_generator_cannot_halve_is_refused(config):
-    with pytest.raises(ValueError, match="36x36 pixels, wanted multiples of 8"):
-        train(replace(config, guidance=GuidanceConfig("plain", 36)))

@@ -65,24 +65,8 @@ def render_frames(
         (3, H, W) in [0, 1], float32, for each driving frame.
 
     Raises:
-        ValueError: no worker is wanted, or the source is not one picture.
         concurrent.futures.process.BrokenProcessPool: a process was ended from outside.
     """
-    # Checked before the first frame is asked for
-    if workers < 1:
-        raise ValueError(f"workers is {workers}, wanted at least 1")
-    if source_1CHW.ndim != 4 or len(source_1CHW) != 1:
-        raise ValueError(f"the source has shape {tuple(source_1CHW.shape)}, wanted (1, 3, H, W)")
-    return _frames(fomm, (source_1CHW, source_kp), driving, workers, precision)
-
-
-def _frames(
-    fomm: Fomm | Path,
-    source: tuple[Tensor, Keypoints],
-    driving: Iterable[Keypoints],
-    workers: int,
-    precision: Precision,
-) -> Iterator[Tensor]:
     driving = iter(driving)
     first = next(driving, None)
     if first is None:
@@ -91,8 +75,8 @@ def _frames(
         # Files instead of arguments: what is larger than a pipe's buffer (64 KiB) would let each
         # process start only when the one before has read it.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="affekt-fomm-")))
-        value, jacobian = (torch.from_numpy(each) for each in _arrays(source[1]))
-        frames = source[0].detach().cpu().float().contiguous()
+        value, jacobian = (torch.from_numpy(each) for each in _arrays(source_kp))
+        frames = source_1CHW.detach().cpu().float().contiguous()
         save_file({"frames": frames, "value": value, "jacobian": jacobian}, folder / SOURCE)
         if isinstance(fomm, Fomm):
             save_fomm_description(folder, fomm.config)
@@ -127,10 +111,6 @@ def _start(fomm: Path, source: Path, precision: Precision) -> None:
     _Worker.keypoints = Keypoints(parts["value"], parts["jacobian"])
 
 
-def _ready() -> None:
-    """Do nothing: who is asked for it has to have started."""
-
-
 def _render(driving: Arrays) -> NDArray[np.float32]:
     there = Keypoints(*map(torch.from_numpy, driving))
     return _Worker.fast.render(_Worker.source, _Worker.keypoints, there)[0].numpy()
@@ -143,7 +123,7 @@ def _started(workers: int, arguments: tuple[Path, Path, Precision]) -> ProcessPo
     os.environ.update(ENVIRONMENT)
     try:
         for _ in range(workers):
-            pool.submit(_ready)  # each one starts a process, none being idle
+            pool.submit(os.getpid)  # each one starts a process, none being idle
     finally:
         os.environ.clear()
         os.environ.update(before)

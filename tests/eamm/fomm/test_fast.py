@@ -110,17 +110,6 @@ def test_one_source_serves_a_batch_and_so_do_as_many_sources(skips):
     assert (own - shared).abs().max() > 100 * LIMIT
 
 
-def test_the_source_is_encoded_once_a_clip():
-    fast = FastFomm(settled(small_config()))
-    calls = []
-    fast.generator.first.register_forward_hook(lambda *_: calls.append(1))
-    source = pictures(1, 64)
-    prepared, keypoints = fast.prepare(source), fast.keypoints(source)
-    for frame in pictures(3, 64).split(1):
-        fast.render(prepared, keypoints, fast.keypoints(frame))
-    assert len(calls) == 1
-
-
 def test_the_network_it_is_made_from_stays_as_it_was_and_may_change_afterwards():
     fomm = settled(small_config())
     before = copy.deepcopy(fomm.state_dict())

@@ -71,14 +71,6 @@ def test_a_folder_that_is_no_fomm_ends_the_clip(clip, tmp_path):
         list(render_frames(tmp_path, source, keypoints, driving, 1))
 
 
-def test_what_makes_no_sense_is_refused_at_once(clip):
-    fomm, source, keypoints, driving, _ = clip
-    with pytest.raises(ValueError, match="workers is 0"):
-        render_frames(fomm, source, keypoints, driving, 0)
-    with pytest.raises(ValueError, match=r"\(2, 3, 64, 64\), wanted \(1, 3, H, W\)"):
-        render_frames(fomm, source.repeat(2, 1, 1, 1), keypoints, driving, 2)
-
-
 def test_no_keypoints_make_no_frames_and_no_process(clip, monkeypatch):
     fomm, source, keypoints, _, _ = clip
     monkeypatch.setattr(pool, "_started", None)

@@ -97,27 +97,6 @@ def test_every_weight_of_eamm_is_mapped_or_left_out_with_a_reason(eamm, eamm_par
     assert {f"emo_detector.{name}" for name in unused} <= left
 
 
-def test_parameters_are_the_releases_less_what_is_dead(eamm, eamm_parts):
-    _, report = eamm
-
-    def count(network, prefixes=("",)):
-        statistics = ("running_mean", "running_var", "num_batches_tracked", "kernel", "noise_")
-        state = {key: value for key, value in eamm_parts[network].items() if key != "down.weight"}
-        keys = [key for key in state if not any(name in key for name in statistics)]
-        return sum(state[key].numel() for key in keys if key.startswith(prefixes))
-
-    heads = count("kp_detector_a", ("kp.", "jacobian."))
-    whole = count("audio_feature")
-    assert whole / 1e6 == pytest.approx(38.757, abs=1e-3)
-    generator = [key for key in eamm_parts["audio_feature"] if key.startswith("generator.")]
-    weights = [key for key in generator if "kernel" not in key and ".noises." not in key]
-    dead = sum(eamm_parts["audio_feature"][key].numel() for key in weights)
-    assert report.models["a2fd"]["parameters"] == whole - dead + heads
-    unused = count("emo_detector", ("fc.", "fc_n.", "final_4.", "final_10."))
-    assert count("emo_detector") / 1e6 == pytest.approx(27.888, abs=1e-3)
-    assert report.models["displacement"]["parameters"] == count("emo_detector") - unused
-
-
 def test_other_sizes_are_read_from_the_shapes(tmp_path):
     file = save(small_fomm(count=5, blocks=3, limit=16, points=4), tmp_path / "taichi.pth.tar")
     import_released([file], tmp_path / "out", Options(size=64, align_corners=False))

@@ -14,8 +14,6 @@ from affekt.media.video.video import probe, read_frames
 from affekt.runtime.files import read_json, write_json
 from evp.analysis.editing import TILE, main, plot_blend, widest
 from evp.analysis.measure_editing import emotion_projection, true_faces
-from evp.inference.emotion_codes import mean_codes, save_codes
-from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
 from tests.corpora.tiny_evp import make_run
 
@@ -29,9 +27,7 @@ def runs(tmp_path_factory):
     """An untrained run with mean codes, whose corpus has sound and a crop where they are used."""
     root = tmp_path_factory.mktemp("runs")
     corpus = make_corpus(root / "corpus", frames=12, pairs=False)
-    make_run(root / "audio2lm", corpus)
-    predictor = load_predictor(root / "audio2lm")
-    save_codes(mean_codes(predictor.encoders.emotion, corpus), root / "audio2lm", corpus)
+    make_run(root / "audio2lm", corpus, codes=True)
     rng = np.random.default_rng(0)
     crop = {"matrix": np.eye(2, 3).tolist(), "size": [64, 64], "source_size": [64, 64]}
     for clip in corpus.clips("test_sentence"):

@@ -5,7 +5,7 @@ import pytest
 
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import write_wav
-from evp.inference.emotion_codes import load_codes, mean_codes, save_codes
+from evp.inference.emotion_codes import load_codes
 from evp.inference.emotion_track import EmotionTrack, frame_times, read_track
 from evp.inference.landmarks import Emotion, audio_to_landmarks, emotion_code
 from evp.networks.audio2lm import load_predictor
@@ -73,13 +73,10 @@ def test_thirds_may_be_rounded_and_then_sum_to_1(tmp_path):
         ("time,a\n0,1\ninf,1\n", "line 3: the time is inf"),
         ("time,a\n0,much\n", "line 2: a is 'much', wanted a number"),
         ("time,a\n,1\n", "line 2: time is '', wanted a number"),
-        ("time,a,b\n0,1\n", "line 2, has 2 cells, wanted 3"),
         ("a,time\n1,0\n", "the header is 'a,time', wanted time and labels"),
-        ("time,a,a\n0,1,0\n", "has two columns 'a'"),
         ("time\n0\n", "wanted time and labels"),
         ("time,a\n", "there is no point"),
         ("", "no column time; found: nothing"),
-        ('time,a\n0,"1"2\n', "is no CSV file"),
     ],
 )
 def test_a_bad_csv_file_is_named_with_what_is_wrong(tmp_path, content, said):
@@ -93,9 +90,6 @@ def test_other_files_are_no_schedules(tmp_path):
         read_track(tmp_path / "none.csv")
     with pytest.raises(ValueError, match=r"wanted a \.csv file"):
         read_track(write(tmp_path, CSV, "track.txt"))
-    (tmp_path / "track.csv").write_bytes(b"time,\xff\n0,1\n")
-    with pytest.raises(ValueError, match="UTF-8"):
-        read_track(tmp_path / "track.csv")
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +97,7 @@ def run(tmp_path_factory):
     """An untrained run with mean codes: its faces follow the codes, if not the truth."""
     root = tmp_path_factory.mktemp("run")
     corpus = make_corpus(root / "corpus", frames=12, pairs=False)
-    make_run(root / "run", corpus)
-    predictor = load_predictor(root / "run")
-    save_codes(mean_codes(predictor.encoders.emotion, corpus), root / "run", corpus)
-    return root / "run"
+    return make_run(root / "run", corpus, codes=True)
 
 
 @pytest.fixture(scope="module")

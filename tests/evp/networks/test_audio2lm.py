@@ -20,10 +20,8 @@ from evp.networks.audio2lm import (
 )
 from evp.networks.encoders import (
     Encoders,
-    EncodersDescription,
     encode,
     load_encoders,
-    save_description,
 )
 from evp.validation import landmark_metrics
 from tests.corpora.portrait_corpus import rows_of
@@ -204,12 +202,6 @@ def test_velocity_of_weight_0_is_not_computed(config, monkeypatch):
     monkeypatch.setattr("train_audio2lm.velocity", None)
     train(replace(config, run=replace(config.run, steps=1), val=ValConfig("none")))
     assert "velocity" not in rows_of(config.run.out)[0]
-
-
-def test_encoders_of_other_emotions_are_refused(config, corpus):
-    save_description(config.encoders, EncodersDescription(SIZES, ("angry", "bored")))
-    with pytest.raises(ValueError, match="trained on the emotions angry, bored"):
-        train(config)
 
 
 def test_a_run_without_checkpoints_is_no_predictor(config, tmp_path):

@@ -79,18 +79,7 @@ def test_sizes_of_the_published_network_are_the_defaults(tmp_path):
     wanted = Audio2LandmarkConfig(**identity, head_hidden=0, output="components", scheme="sense106")
     assert read.landmarks == wanted
     assert (wanted.hidden, wanted.layers, wanted.components) == (256, 3, 16)
-
-    def count(module):
-        return sum(p.numel() for p in module.parameters())
-
-    model = read.parts["model"]
-    assert count(read.parts["content_encoder"]) == 27_833_536
-    assert count(read.parts["emotion_encoder"]) == 8_107_592 - (128 * 8 + 8)
-    assert count(model.identity) == 135_936
-    assert count(model.lstm) == 2_234_368
-    assert count(model.head) == 4_112
     assert len(read.names) + len(read.left_out) == len(audio2lm_file(PUBLISHED))
-    assert count(AudioDecoder(AudioDecoderConfig(), 384)) == 3_958_465
 
 
 def test_the_networks_compute_what_the_releases_do(everything):
