@@ -5,7 +5,7 @@
 
 The sheet has a row for each speaker and a column for each emotion: the middle frame of the first
 clip, with its landmarks. It is the quickest way to see a wrong crop, wrong colours, or landmarks
-that do not sit. A corpus of sounds has no sheet.
+that do not sit. A corpus of sounds has no sheet. Of many speakers, 50 are shown, evenly spread.
 """
 
 import sys
@@ -19,9 +19,10 @@ import numpy as np
 from affekt.arrays import Array, Image
 from affekt.markdown import markdown_table
 from affekt.media.constants import FRAME_RATE
-from affekt.media.corpus import SPLITS, Clip, Corpus
+from affekt.media.corpus import SPLITS, Clip, Corpus, by_speaker
 from affekt.media.faces.points import POLYLINES
 from affekt.media.plots import write_png
+from affekt.media.validation import evenly_spread
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_json, read_jsonl
 
@@ -29,12 +30,14 @@ CELL = 256  # pixels of a picture in the sheet
 MARGIN = 96  # pixels at the left, for the speakers' names
 HEAD = 26  # pixels on top, for the emotions
 LINE, POINT, PAPER, INK = (90, 255, 90), (255, 60, 60), (245, 245, 245), (20, 20, 20)  # RGB
+SHOWN = 50  # speakers in the sheet and in the table, at most; in LRW every clip is one
 SUBPIXEL = 4  # bits: OpenCV draws at sixteenths of a pixel
 
 
 def contact_sheet(corpus: Corpus, clips: Sequence[Clip]) -> Image:
     """Return the sheet, (rows, columns, 3) RGB: a row a speaker, a column an emotion."""
-    speakers = sorted({clip.speaker for clip in clips})
+    people = by_speaker(clips)
+    speakers = evenly_spread(list(people), SHOWN)
     emotions = [name for name in corpus.emotions if any(clip.emotion == name for clip in clips)]
     shape = (HEAD + CELL * len(speakers), MARGIN + CELL * len(emotions), 3)
     sheet = np.full(shape, PAPER, np.uint8)
@@ -44,7 +47,7 @@ def contact_sheet(corpus: Corpus, clips: Sequence[Clip]) -> Image:
         top = HEAD + row * CELL
         _write(sheet, speaker, 4, top + CELL // 2)
         for column, emotion in enumerate(emotions):
-            chosen = [c for c in clips if (c.speaker, c.emotion) == (speaker, emotion)]
+            chosen = [clip for clip in people[speaker] if clip.emotion == emotion]
             if chosen:
                 left = MARGIN + column * CELL
                 sheet[top : top + CELL, left : left + CELL] = cell(chosen[0])
@@ -76,21 +79,28 @@ def draw_landmarks(picture: Image, points: Array) -> Image:
 
 
 def counts(corpus: Corpus, clips: Sequence[Clip]) -> str:
-    """Return a table of clips by speaker and emotion, with minutes and splits."""
-    emotions = [name for name in corpus.emotions if any(clip.emotion == name for clip in clips)]
-    table = Counter((clip.speaker, clip.emotion) for clip in clips)
+    """Return a table of clips by speaker and emotion, with minutes and splits.
+
+    Of more than SHOWN speakers, the others share a row.
+    """
+    present = {clip.emotion for clip in clips}
+    emotions = [name for name in corpus.emotions if name in present]
     header = ["speaker", *emotions, "clips", "minutes", *SPLITS]
+    people = by_speaker(clips)
+    shown = evenly_spread(list(people), SHOWN)
+    groups = [(speaker, people[speaker]) for speaker in shown]
+    if len(people) > len(shown):
+        hidden = people.keys() - set(shown)
+        others = [clip for clip in clips if clip.speaker in hidden]
+        groups.append((f"{len(hidden)} others", others))
     rows = []
-    for speaker in [*sorted({clip.speaker for clip in clips}), None]:
-        own = [clip for clip in clips if speaker in (None, clip.speaker)]
-        per_emotion = [
-            table[speaker, name] if speaker else sum(clip.emotion == name for clip in own)
-            for name in emotions
-        ]
+    for name, own in [*groups, ("all", clips)]:
+        emotion_counts = Counter(clip.emotion for clip in own)
+        split_counts = Counter(clip.split for clip in own)
         minutes = sum(clip.frames for clip in own) / FRAME_RATE / 60
-        per_split = [sum(clip.split == name for clip in own) for name in SPLITS]
-        figures = [*per_emotion, len(own), f"{minutes:.1f}", *per_split]
-        rows.append([speaker or "all", *map(str, figures)])
+        figures = [*(emotion_counts[each] for each in emotions), len(own), f"{minutes:.1f}"]
+        figures += [split_counts[each] for each in SPLITS]
+        rows.append([name, *map(str, figures)])
     return markdown_table(header, rows)
 
 

@@ -179,9 +179,9 @@ def _sentences(corpus: Corpus, table: Table | None, order: Sequence[str]) -> dic
                 shared.add(clip.speaker)
     if table is not None and not found:
         raise ValueError(f"the table names no clip of {corpus.root}")
-    for speaker in sorted({clip.speaker for clip in corpus.clips()} - shared):
-        clips = [clip for clip in corpus.clips() if clip.speaker == speaker]
-        if len({clip.emotion for clip in clips}) > 1:
+    for speaker in corpus.speakers:
+        clips = corpus.clips(speaker=speaker)
+        if speaker not in shared and len({clip.emotion for clip in clips}) > 1:
             found |= match_by_cost(clips, order)
     return found
 

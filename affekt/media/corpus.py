@@ -4,6 +4,7 @@ Letters: T frames of a clip, 25 per second.
 """
 
 import typing as tp
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,9 +117,11 @@ class Corpus:
             found = self.info.get("schema")
             raise ValueError(f"{root} has schema {found}, wanted {SCHEMA}; {PREPARE} anew")
         rows = read_jsonl(self.root / "manifest.jsonl")
-        self._clips = [
-            Clip(**row, folder=self.root / "clips" / row["speaker"] / row["id"]) for row in rows
-        ]
+        folder = self.root / "clips"
+        self._clips = [Clip(**row, folder=folder / row["speaker"] / row["id"]) for row in rows]
+        # Look-ups without a scan: in LRW every clip is a speaker of its own
+        self._by_speaker = by_speaker(self._clips)
+        self._by_id = {clip.id: clip for clip in self._clips}
 
     def check_profile(self, profile: str) -> None:
         """Refuse a corpus whose frames are cut in another way than `profile`.
@@ -141,18 +144,20 @@ class Corpus:
     @property
     def speakers(self) -> tuple[str, ...]:
         """The speakers, sorted."""
-        return tuple(sorted({clip.speaker for clip in self._clips}))
+        return tuple(self._by_speaker)
 
     def clips(
         self, split: str | None = None, speaker: str | None = None, emotion: str | None = None
     ) -> list[Clip]:
-        """Return the clips, sorted by id, that match every argument given."""
-        wanted = {"split": split, "speaker": speaker, "emotion": emotion}
-        given = {name: value for name, value in wanted.items() if value is not None}
+        """Return the clips, sorted by id, that match every argument given.
+
+        A speaker's clips cost their own number; to go through all speakers, see `by_speaker`.
+        """
+        found = self._clips if speaker is None else self._by_speaker.get(speaker, [])
         return [
             clip
-            for clip in self._clips
-            if all(getattr(clip, name) == value for name, value in given.items())
+            for clip in found
+            if split in (None, clip.split) and emotion in (None, clip.emotion)
         ]
 
     def clip(self, clip_id: str) -> Clip:
@@ -161,10 +166,17 @@ class Corpus:
         Raises:
             ValueError: no such clip.
         """
-        for clip in self._clips:
-            if clip.id == clip_id:
-                return clip
-        raise ValueError(f"{self.root} has no clip {clip_id!r}")
+        if clip_id not in self._by_id:
+            raise ValueError(f"{self.root} has no clip {clip_id!r}")
+        return self._by_id[clip_id]
+
+
+def by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
+    """Return each speaker's clips in one pass: speakers sorted, their clips as they came."""
+    found: dict[str, list[Clip]] = {}
+    for clip in clips:
+        found.setdefault(clip.speaker, []).append(clip)
+    return dict(sorted(found.items()))
 
 
 def read_crop(path: Path) -> Crop:

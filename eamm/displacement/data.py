@@ -4,6 +4,7 @@ frames, and A2FD's from their audio, pose and a neutral picture of the speaker (
 Letters: F consecutive frames of an item, T frames of a clip, K keypoints, S pixels of a side.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,11 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
             emotion: [clip for clip in self.clips if clip.emotion == emotion]
             for emotion in {clip.emotion for clip in self.clips}
         }
+        # Where in them a speaker's own stand, in rising order
+        self.own_places: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for emotion, alike in self.by_emotion.items():
+            for place, clip in enumerate(alike):
+                self.own_places[emotion, clip.speaker].append(place)
         self.config, self.augmentation = config, augmentation
         self.size, self.seed, self.cache = size, seed, cache
         # The part of each clip that items come from, fixed by the seed
@@ -132,10 +138,14 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         """Return the frames that show the emotion: the clip's own, or another speaker's."""
         if rng.random() >= self.config.other_speaker:
             return driving
-        others = [each for each in self.by_emotion[clip.emotion] if each.speaker != clip.speaker]
-        if not others:
+        alike = self.by_emotion[clip.emotion]
+        own_places = self.own_places[clip.emotion, clip.speaker]
+        if len(alike) == len(own_places):
             return driving
-        other = others[int(rng.integers(len(others)))]
+        place = int(rng.integers(len(alike) - len(own_places)))
+        for own in own_places:  # passed over
+            place += own <= place
+        other = alike[place]
         start = int(rng.integers(other.frames - len(driving) + 1))
         return clip_frames(other, start, start + len(driving), self.size)
 

@@ -107,8 +107,10 @@ def responses(tracks: Sequence[Track]) -> list[Response]:
     Raises:
         ValueError: no speaker has both neutral and emotional clips.
     """
-    speakers = sorted({track.speaker for track in tracks})
-    each = [_speaker_squares([t for t in tracks if t.speaker == one]) for one in speakers]
+    people: dict[str, list[Track]] = {}
+    for track in tracks:
+        people.setdefault(track.speaker, []).append(track)
+    each = [_speaker_squares(own) for _, own in sorted(people.items())]
     found = [squares for squares in each if squares is not None]
     if not found:
         raise ValueError("no speaker has both neutral and emotional clips: nothing to measure")

@@ -11,7 +11,8 @@ shorter than the clip begins again, as in the release.
 Letters: T frames, K keypoints, M displaced ones, S pixels of a side.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from affekt.arrays import Image
-from affekt.media.corpus import Clip, Corpus
+from affekt.media.corpus import Clip, Corpus, by_speaker
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
@@ -69,8 +70,10 @@ def val_pairs(corpus: Corpus, val: ValConfig) -> list[Pair]:
         return []
     clips = emotional_clips(corpus, val.split)
     neutral = neutral_clips(corpus.clips(val.split), clips)
+    emotions = {clip.emotion for clip in clips}
+    alike = {name: by_speaker(c for c in clips if c.emotion == name) for name in emotions}
     return [
-        Pair(clip, _other(clip, clips), neutral[clip.speaker][0])
+        Pair(clip, _other(clip, alike[clip.emotion]), neutral[clip.speaker][0])
         for clip in evenly_spread(clips, val.clips or len(clips))
     ]
 
@@ -138,15 +141,17 @@ def joined(clips: Sequence[Keypoints]) -> Keypoints:
     return Keypoints(*(torch.cat(parts) for parts in zip(*clips, strict=True)))
 
 
-def _other(clip: Clip, clips: Sequence[Clip]) -> Clip:
-    """Return the next speaker's clip of the same emotion, and sentence where there is one."""
-    same = [c for c in clips if c.emotion == clip.emotion and c.speaker != clip.speaker]
-    if not same:
+def _other(clip: Clip, people: Mapping[str, Sequence[Clip]]) -> Clip:
+    """Return the next speaker's clip of the same emotion, and sentence where there is one.
+
+    `people` has the clips of that emotion by speaker, sorted.
+    """
+    speakers = list(people)
+    if len(speakers) < 2:
         raise ConfigError(
             f"{clip.speaker} alone shows {clip.emotion!r} in split {clip.split!r}: there is no "
             "other identity to take the emotion from; set val.split=none"
         )
-    speakers = sorted({each.speaker for each in same})
-    following = next((each for each in speakers if each > clip.speaker), speakers[0])
-    theirs = [each for each in same if each.speaker == following]
+    following = (bisect_right(speakers, clip.speaker)) % len(speakers)
+    theirs = people[speakers[following]]
     return next((each for each in theirs if each.sentence == clip.sentence), theirs[0])

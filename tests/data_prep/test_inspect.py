@@ -13,9 +13,20 @@ from affekt.media.video.video import write_video
 from affekt.runtime.files import read_json, write_json
 from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.clips.splits import SplitConfig
-from data_prep.inspect import CELL, HEAD, MARGIN, contact_sheet, counts, draw_landmarks, main, state
+from data_prep.inspect import (
+    CELL,
+    HEAD,
+    MARGIN,
+    SHOWN,
+    contact_sheet,
+    counts,
+    draw_landmarks,
+    main,
+    state,
+)
 from data_prep.prepare import Config, prepare
 from tests.corpora.drawn_face import draw_face, talking_clip, tone
+from tests.corpora.many_speakers import many_speakers
 
 COLOURS = {"ann_happy_1": (160, 40, 40), "ann_sad_2": (40, 160, 40), "bob_sad_1": (40, 40, 160)}
 
@@ -74,6 +85,16 @@ def test_counts_by_speaker_emotion_and_split(corpus):
     assert lines[1] == ["ann", "1", "2", "3", "0.0", "2", "0", "1", "0"]
     assert lines[2] == ["bob", "0", "2", "2", "0.0", "2", "0", "0", "0"]
     assert lines[3] == ["all", "1", "4", "5", "0.0", "4", "0", "1", "0"]
+
+
+def test_of_many_speakers_some_are_shown_and_the_others_share_a_row(tmp_path):
+    corpus = many_speakers(tmp_path, SHOWN + 10)
+    lines = counts(corpus, corpus.clips()).splitlines()
+    names = [line.strip("|").split("|")[0].strip() for line in lines[2:]]
+    assert len(names) == SHOWN + 2
+    assert names[0] == "WORD-train-00000"
+    assert names[-3:] == [f"WORD-train-{SHOWN + 9:05d}", "10 others", "all"]
+    assert re.sub(r"[ |]+", " ", lines[-2]).startswith(" 10 others 10 10 0.2 10 0 0 0")
 
 
 def test_the_state_names_lengths_filled_frames_and_refusals(corpus):

@@ -40,7 +40,7 @@ from affekt.evaluation.pairing import ClipPair, Pairing, find_pairs
 from affekt.evaluation.protocol import ManifestKind, Protocol, load_protocol
 from affekt.evaluation.video import VideoShape, mismatch
 from affekt.media.constants import FRAME_RATE
-from affekt.media.corpus import Clip, Corpus
+from affekt.media.corpus import Clip, Corpus, by_speaker
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import write_png
 from affekt.media.video.container import MediaError
@@ -176,6 +176,7 @@ class FrameSampler:
         self.neutral: dict[str, list[Clip]] = {}
         for clip in sorted(corpus.clips(emotion=NEUTRAL), key=lambda clip: clip.id):
             self.neutral.setdefault(clip.speaker, []).append(clip)
+        self.speakers = sorted(self.neutral)
 
     def frame(self, clip: Clip, what: str, clips: Sequence[Clip] = ()) -> tuple[Clip, int]:
         """Return a random frame of the clip itself, or of a random one of `clips`."""
@@ -192,11 +193,13 @@ class FrameSampler:
 
     def other_identity(self, clip: Clip, what: str) -> tuple[Clip, int]:
         """Return a random frame of a random neutral clip of a random other speaker."""
-        speakers = sorted(self.neutral.keys() - {clip.speaker})
-        if not speakers:
+        others = len(self.speakers) - (clip.speaker in self.neutral)
+        if not others:
             raise LeftOutError(f"there is no neutral clip of anyone but {clip.speaker}")
-        speaker = speakers[int(self._random(clip, f"{what}: who").integers(len(speakers)))]
-        return self.frame(clip, what, self.neutral[speaker])
+        place = int(self._random(clip, f"{what}: who").integers(others))
+        # Among the others: the speaker's own place is passed over, without a list for each clip
+        passed = clip.speaker in self.neutral and self.speakers[place] >= clip.speaker
+        return self.frame(clip, what, self.neutral[self.speakers[place + passed]])
 
     def _random(self, clip: Clip, what: str) -> np.random.Generator:
         return np.random.default_rng(int(_digest(self.seed, clip.id, what), 16))
@@ -338,8 +341,8 @@ def _wanted(
         whose = "" if speaker is None else f" of speaker {speaker!r}"
         raise ValueError(f"{corpus.root} has no clips of split {split!r}{whose}")
     shuffled = sorted(found, key=lambda clip: _digest(seed, clip.id, "limit"))
-    each = {clip.speaker: [c for c in shuffled if c.speaker == clip.speaker] for clip in found}
-    return sorted((c for own in each.values() for c in own[:limit]), key=lambda clip: clip.id)
+    each = by_speaker(shuffled).values()
+    return sorted((clip for own in each for clip in own[:limit]), key=lambda clip: clip.id)
 
 
 def _row(
@@ -370,13 +373,15 @@ def _write_csvs(kind: ManifestKind, csv: Path, rows: Sequence[tuple[Clip, CsvRow
             "--crop none --frame crop"  # the target is a crop already, and nothing of it is shown
         )
         # EVP's network renders one person, so each has a manifest.
-        speakers = sorted({clip.speaker for clip, _ in rows})
-        if len(speakers) == 1:
+        people: dict[str, list[tuple[Clip, CsvRow]]] = {}
+        for clip, row in rows:
+            people.setdefault(clip.speaker, []).append((clip, row))
+        if len(people) == 1:
             return [_command("evp", "--run RUN", csv, results, whole)]
         commands = []
-        for speaker in speakers:
+        for speaker, theirs in sorted(people.items()):
             own, run = csv.with_name(f"{csv.stem}_{speaker}.csv"), f"--run RUN_OF_{speaker}"
-            _write_csv(own, [(clip, row) for clip, row in rows if clip.speaker == speaker])
+            _write_csv(own, theirs)
             commands.append(_command("evp", run, own, results, whole))
         return commands
     crop = "--crop none"  # the picture is a crop already
