@@ -27,7 +27,7 @@ from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
 from affekt.runtime.run import Run, RunConfig
 from evp.data.speech import EmotionWindows, LandmarkClips, clips_of, labels_of
-from evp.landmark_space import fit_space
+from evp.landmark_space import NeutralFrom, fit_space
 from evp.losses import Norm, Reduction, classification, distance
 from evp.networks.audio2lm import Audio2Landmark, Audio2LandmarkConfig, predict_faces
 from evp.networks.encoders import (
@@ -43,7 +43,7 @@ from evp.validation import class_accuracy, landmark_metrics
 Target = Literal["emotion", "content"]
 KEYS: dict[Target, tuple[str, ...]] = {  # of Config, those that one target alone has
     "emotion": ("shift", "label_smoothing"),
-    "content": ("head", "view", "frames", "norm", "reduction"),
+    "content": ("head", "view", "neutral_from", "frames", "norm", "reduction"),
 }
 HEAD = Audio2LandmarkConfig()
 
@@ -64,6 +64,9 @@ class Config:
     label_smoothing: float = 0.0  # emotion: see losses.classification
     head: Audio2LandmarkConfig = HEAD  # content; discarded
     view: View = "2d"  # content: how landmarks are aligned
+    # content: l_a is the speaker's own neutral face or, where every clip is a speaker of its own,
+    # that of all other people (evp/landmark_space.py)
+    neutral_from: NeutralFrom = "speaker"
     frames: int = 16  # content: of a training sequence; the release's audio-to-landmark has 16
     norm: Norm = "l2"  # content: of eq. 7
     reduction: Reduction = "sample"
@@ -122,7 +125,7 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
 
 
 def train_content(cfg: Config, corpus: Corpus) -> None:
-    space = fit_space(corpus, cfg.view, cfg.head.components)
+    space = fit_space(corpus, cfg.view, cfg.head.components, cfg.neutral_from)
     neutral = [clip for clip in clips_of(corpus, "train") if clip.emotion == NEUTRAL]
     clips = LandmarkClips(neutral, space, cfg.view, cfg.frames, "window", cfg.run.seed)
     val_set = [clip for clip in val_clips(corpus, cfg.val) if clip.emotion == NEUTRAL]

@@ -22,7 +22,7 @@ from affekt.media.audio.mfcc import WINDOW_ROWS, WINDOW_STEP
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
 from affekt.runtime.config import ConfigError
-from evp.landmark_space import LandmarkSpace, flatten
+from evp.landmark_space import LandmarkSpace, read_faces, training_neutral
 
 EmotionFrom = Literal["window", "clip", "other_clip"]
 
@@ -58,7 +58,8 @@ class LandmarkClips(Dataset[dict[str, Tensor]]):
     windows (S, 28, 12), emotion_windows (S, 28, 12), landmarks (S, L) and neutral (L,), all
     float32; landmarks in face frames (evp/landmark_space.py). The emotion windows are the
     sequence's own or, for "other_clip", of another clip of the same speaker and emotion, where
-    there is one. A clip shorter than S frames holds its last frame.
+    there is one. A clip shorter than S frames holds its last frame. The neutral face is never that
+    of the sequence's clip alone (evp.landmark_space.training_neutral).
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class LandmarkClips(Dataset[dict[str, Tensor]]):
         self.clips, self.frames, self.seed = list(clips), frames, seed
         self.emotion_from = emotion_from
         self.windows = [every_row(clip.mfcc()) for clip in clips]
-        self.faces = [flatten(clip.aligned(view)) for clip in clips]
-        self.neutral = [space.neutral_of(clip.speaker) for clip in clips]
+        self.faces = list(read_faces(clips, view, "training landmarks"))
+        self.neutral = training_neutral(space, clips, self.faces)
         self.same_emotion: dict[tuple[str, str], list[int]] = defaultdict(list)
         for i, clip in enumerate(clips):
             self.same_emotion[clip.speaker, clip.emotion].append(i)

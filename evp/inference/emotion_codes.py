@@ -39,6 +39,7 @@ from evp.networks.encoders import (
 FILE = "emotion_codes.safetensors"
 MAKE = "python -m evp.inference.emotion_codes"
 STAGES = ("audio2lm", "disentangle")  # runs with a corpus, in a folder of runs
+AT_ONCE = 1024  # clips whose windows are in memory together, 1.3 kB a frame
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,13 @@ class EmotionCodes:
 def clip_codes(encoder: nn.Module, clips: Sequence[Clip]) -> Array:
     """Return each clip's code, the mean over its windows, (clips, code) float32."""
     device = next(encoder.parameters()).device
-    sounds = [clip.windows() for clip in clips]
-    together = torch.from_numpy(np.concatenate(sounds)).to(device)
-    codes = encode(encoder, together).split([len(sound) for sound in sounds])
-    return np.stack([code.mean(dim=0).cpu().numpy() for code in codes])
+    means: list[Array] = []
+    for first in range(0, len(clips), AT_ONCE):
+        sounds = [clip.windows() for clip in clips[first : first + AT_ONCE]]
+        together = torch.from_numpy(np.concatenate(sounds)).to(device)
+        codes = encode(encoder, together).split([len(sound) for sound in sounds])
+        means += [code.mean(dim=0).cpu().numpy() for code in codes]
+    return np.stack(means)
 
 
 def part_codes(run: Path, part: Part, clips: Sequence[Clip]) -> Array:
