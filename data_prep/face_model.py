@@ -25,7 +25,7 @@ and E expression modes. Unit: outer-eye distances.
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,7 @@ import numpy as np
 from tqdm import tqdm
 
 from affekt.arrays import Array
-from affekt.media.corpus import Clip, Corpus
+from affekt.media.corpus import Clip, Corpus, by_speaker
 from affekt.media.face3d.model import (
     OUTER_EYES,
     FaceModel,
@@ -81,11 +81,18 @@ class Config:
     out: Path  # the .npz to write
     modes: ModesConfig = field(default_factory=ModesConfig)
     frames_per_speaker: int = 3000  # at most, evenly spread over the speaker's clips
+    speakers: int = 2000  # at most, chosen by the seed; in LRW every clip is one
+    # Of all speakers together, at most: where there are more, each speaker gives fewer. A frame
+    # takes 10 kB of memory; MEAD's 48 speakers of 3000 frames are below.
+    frames: int = 150_000
+    seed: int = 0
     progress: bool = True
 
     def __post_init__(self) -> None:
-        if self.frames_per_speaker < 2:
-            raise ValueError(f"frames_per_speaker is {self.frames_per_speaker}, wanted 2 or more")
+        least = {"frames_per_speaker": 2, "speakers": 1, "frames": 2 * self.speakers}
+        for key, value in least.items():
+            if getattr(self, key) < value:
+                raise ValueError(f"{key} is {getattr(self, key)}, wanted {value} or more")
 
 
 def learn(config: Config) -> FaceModel:
@@ -96,11 +103,10 @@ def learn(config: Config) -> FaceModel:
         ValueError: no training clip with depth can be read.
     """
     corpus = Corpus(config.corpus)
-    clips = corpus.clips(split="train")
-    faces = {
-        speaker: _frames([clip for clip in clips if clip.speaker == speaker], config)
-        for speaker in sorted({clip.speaker for clip in clips})
-    }
+    people, most = sample(by_speaker(corpus.clips(split="train")), config)
+    total = sum(map(len, people.values()))
+    with tqdm(desc="faces", total=total, unit="clip", disable=not config.progress) as bar:
+        faces = {speaker: _frames(clips, most, bar.update) for speaker, clips in people.items()}
     faces = {speaker: frames for speaker, frames in faces.items() if len(frames) > 1}
     if not faces:
         raise ValueError(
@@ -114,18 +120,40 @@ def learn(config: Config) -> FaceModel:
     return model
 
 
-def _frames(clips: Sequence[Clip], config: Config) -> Array:
+def sample(
+    people: Mapping[str, Sequence[Clip]], config: Config
+) -> tuple[dict[str, Sequence[Clip]], int]:
+    """Return who is learned from, each with the clips, and how many frames of each at most.
+
+    Everybody, and `frames_per_speaker`, where that is within `speakers` and `frames`.
+    """
+    chosen = list(people)
+    if len(chosen) > config.speakers:
+        rng = np.random.default_rng(config.seed)
+        places = rng.choice(len(chosen), config.speakers, replace=False)
+        chosen = [chosen[place] for place in sorted(places.tolist())]
+    totals = [sum(clip.frames for clip in people[speaker]) for speaker in chosen]
+    most = config.frames_per_speaker
+    if sum(min(total, most) for total in totals) > config.frames:
+        most = min(most, config.frames // len(chosen))
+    return {speaker: people[speaker] for speaker in chosen}, most
+
+
+def _frames(clips: Sequence[Clip], most: int, done: Callable[[], object]) -> Array:
     """Return frames (n, 68, 3) of a speaker; a clip that cannot be read gives a warning."""
     total = sum(clip.frames for clip in clips)
-    step = max(1, -(-total // config.frames_per_speaker))
-    label = clips[0].speaker
+    step = max(1, -(-total // most))
     frames = []
-    for clip in tqdm(clips, f"faces of {label}", unit="clip", disable=not config.progress):
+    for clip in clips:
         try:
             frames.append(clip.landmarks3d()[::step])
         except (OSError, ValueError) as error:
             log.warning("clip %s is left out: %s", clip.id, error)
-    return np.concatenate(frames) if frames else np.zeros((0, 68, 3))
+        done()
+    if not frames:
+        return np.zeros((0, 68, 3))
+    together = np.concatenate(frames)
+    return together[:: max(1, len(together) // most)]  # of clips shorter than the step, too many
 
 
 def learn_face_model(
@@ -145,7 +173,9 @@ def learn_face_model(
     means = _aligned_people(np.stack([frames.mean(axis=0) for frames in people]))
     mean = means.mean(axis=0)
     identity, identity_std = _identity_modes(means, config)
-    moves = [(frames - frames.mean(axis=0)).reshape(len(frames), -1) for frames in people]
+    for frames in people:
+        frames -= frames.mean(axis=0)
+    moves = [frames.reshape(len(frames), -1) for frames in people]
     expression, expression_std, expression_range = _expression_modes(moves, config.expression_modes)
     return canonical(
         FaceModel(mean, identity, expression, identity_std, expression_std, expression_range, name)
@@ -200,11 +230,12 @@ def _identity_modes(means: Array, config: ModesConfig) -> tuple[Array, Array]:
 
 def _expression_modes(moves: list[Array], count: int) -> tuple[Array, Array, Array]:
     """Return modes (E, 68, 3), deviations (E,) and ranges (E, 2); every person weighs the same."""
-    share = [np.sqrt(len(moves[0]) / len(own)) for own in moves]
-    weighted = np.concatenate([w * own for w, own in zip(share, moves, strict=True)])
+    counts = [len(own) for own in moves]
+    weighted = np.concatenate(moves)
+    weighted *= np.repeat([np.sqrt(counts[0] / n) for n in counts], counts)[:, None]
     modes, deviations = _principal(weighted, len(weighted) - 1, count)
     N = modes.shape[1] // 3
-    seen = np.concatenate(moves) @ modes.T / N
+    seen = np.concatenate([own @ modes.T for own in moves]) / N
     extremes = np.quantile(seen, [RANGE_SHARE, 1 - RANGE_SHARE], axis=0)
     return modes.reshape(-1, N, 3), deviations, RANGE_GROWTH * extremes.T
 
@@ -212,6 +243,8 @@ def _expression_modes(moves: list[Array], count: int) -> tuple[Array, Array, Arr
 def _principal(rows: Array, freedom: int, count: int) -> tuple[Array, Array]:
     """Return principal directions of rows (n, 3N) about 0, scaled to unit shift, and deviations."""
     N = rows.shape[1] // 3
+    if len(rows) > 2 * rows.shape[1]:  # the same, without the left vectors of all frames
+        rows = np.asarray(np.linalg.qr(rows, mode="r"))
     _, singular, directions = np.linalg.svd(rows, full_matrices=False)
     deviations = singular / np.sqrt(max(freedom, 1) * N)
     real = deviations > max(LEAST_SHARE * deviations.max(initial=0), 1e-9)

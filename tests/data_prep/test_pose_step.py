@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from affekt.media.corpus import SCHEMA, Corpus
+from affekt.media.corpus import SCHEMA, Corpus, by_speaker
 from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
 from affekt.media.face3d.model import load_face_model, save_face_model
 from affekt.media.faces import geometry
@@ -13,8 +13,9 @@ from affekt.media.faces.points import FLIP, RIGID
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from data_prep import face_model as face_model_step
 from data_prep import pose as pose_step
-from data_prep.face_model import ModesConfig, aligned_frames, learn_face_model
+from data_prep.face_model import ModesConfig, aligned_frames, learn_face_model, sample
 from tests.corpora.made_up_faces import made_up_clip, made_up_model
+from tests.corpora.many_speakers import many_speakers
 
 SPEAKERS = ("M901", "W902", "M903")
 
@@ -143,6 +144,43 @@ def test_only_training_clips_are_learned_from(corpus):
         save_npy(clip.folder / "landmarks3d.npy", np.ones((30, 68, 3), np.float32))
     assert face_model_step.main(["--corpus", str(corpus), "--out", str(out)]) == 0
     np.testing.assert_array_equal(load_face_model(out).mean, before.mean)
+
+
+def test_a_corpus_within_the_limits_is_learned_from_whole(tmp_path):
+    people = by_speaker(many_speakers(tmp_path, 12, clips_each=2).clips())
+    config = face_model_step.Config(tmp_path, tmp_path / "m.npz", speakers=6, frames=6 * 58)
+    assert sample(people, config) == (people, 3000)
+
+
+def test_of_too_many_people_the_seed_chooses_and_of_too_many_frames_each_gives_fewer(tmp_path):
+    corpus = many_speakers(tmp_path, 40, clips_each=2)
+    people = by_speaker(corpus.clips())
+    config = face_model_step.Config(tmp_path, tmp_path / "m.npz", speakers=8, progress=False)
+    chosen, most = sample(people, config)
+    assert most == 3000
+    assert len(chosen) == 8
+    assert list(chosen) == sorted(chosen)
+    assert chosen == sample(people, config)[0] != sample(people, replace(config, seed=1))[0]
+    assert chosen.items() <= people.items()
+    # 58 frames each are too many for 8 x 20
+    config = replace(config, frames=160)
+    assert sample(people, config) == (chosen, 20)
+    model = face_model_step.learn(config)
+    count = int(re.search(r"8 speakers, (\d+) frames", model.name)[1])
+    assert 80 < count <= 160
+
+
+def test_a_face_model_of_all_frames_is_that_of_their_singular_vectors():
+    people = {str(seed): person(made_up_model(K=6, E=4), seed)[0] for seed in range(3)}
+    learned = learn_face_model(people, ModesConfig(mirror=False, expression_modes=2))
+    aligned = [aligned_frames(frames) for frames in people.values()]
+    moves = np.concatenate([one - one.mean(axis=0) for one in aligned]).reshape(-1, 204)
+    _, singular, vectors = np.linalg.svd(moves, full_matrices=False)
+    modes = learned.expression.reshape(2, -1)
+    modes /= np.linalg.norm(modes, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.abs((modes * vectors[:2]).sum(axis=1)), 1, atol=1e-9)
+    ratio = learned.expression_std[1] / learned.expression_std[0]
+    np.testing.assert_allclose(ratio, singular[1] / singular[0], rtol=1e-9)
 
 
 def test_a_clip_without_depth_is_left_out_and_a_corpus_without_is_refused(corpus, capsys, caplog):
