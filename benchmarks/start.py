@@ -4,10 +4,11 @@
 
 Made-up prepared corpora of 29 frames a clip, without pictures: 5,000 and 50,000 clips. `seconds`,
 by size, is what it takes to open the corpus, to learn the landmark space and to learn a face model;
-`parts` has the three, the training items of pretrain_encoders.py (`items`), which are read after
-the space, and `processor`, the processor's seconds of all four. `exponent` is that of the growth
-from the smaller to the larger size (1: linear), `peak_gb` the memory of the process, items
-included.
+`parts` has the three and the training items of pretrain_encoders.py (`items`), which are read after
+the space; `processor` the same in the processor's seconds, which other processes change less.
+`exponent` is that of the growth of `seconds` from the smaller to the larger size (1: linear; the
+face model has a limit, so that `notes` have that of the space too), `peak_gb` the memory of the
+process, items included.
 
 `ratio` is the plain way's time over ours for the landmark space at the smaller size; the plain way
 scans all clips for each speaker and keeps all faces. `max_abs_diff` compares landmark spaces and
@@ -53,6 +54,7 @@ class StartResult(Result):
 
     seconds: dict[str, float] = field(default_factory=dict)  # by clips
     parts: dict[str, dict[str, float]] = field(default_factory=dict)  # by clips, seconds
+    processor: dict[str, dict[str, float]] = field(default_factory=dict)  # the same
     exponent: float = 0.0
     peak_gb: float = 0.0
 
@@ -63,11 +65,11 @@ class StartResult(Result):
         return "\n".join([*lines, super().text()])
 
 
-def timed(run: Callable[[], T]) -> tuple[T, float]:
-    """Return what a function returns, and the seconds that it took."""
-    start = time.perf_counter()
+def timed(run: Callable[[], T]) -> tuple[T, tuple[float, float]]:
+    """Return what a function returns, and the seconds and processor's seconds that it took."""
+    start, busy = time.perf_counter(), time.process_time()
     found = run()
-    return found, time.perf_counter() - start
+    return found, (time.perf_counter() - start, time.process_time() - busy)
 
 
 def growth(small: float, large: float) -> float:
@@ -75,17 +77,15 @@ def growth(small: float, large: float) -> float:
     return math.log10(large / small)
 
 
-def start_parts(root: Path) -> dict[str, float]:
-    """Return the seconds of every part of a start."""
-    begin = time.process_time()
+def start_parts(root: Path) -> dict[str, tuple[float, float]]:
+    """Return the seconds and processor's seconds of every part of a start."""
     corpus, opened = timed(lambda: Corpus(root))
     space, spaced = timed(lambda: fit_space(corpus, "2d", K, "others"))
     clips = clips_of(corpus, "train")
     _, read = timed(lambda: LandmarkClips(clips, space, "2d", FRAMES, "window", seed=0))
     config = Config(root, root / "face_model.npz", progress=False)
     _, learned = timed(lambda: learn(config))
-    parts = {"open": opened, "space": spaced, "face_model": learned, "items": read}
-    return parts | {"processor": time.process_time() - begin}
+    return {"open": opened, "space": spaced, "face_model": learned, "items": read}
 
 
 def plain_space(corpus: Corpus) -> LandmarkSpace:
@@ -144,16 +144,18 @@ def measure(args: argparse.Namespace) -> StartResult:
     with tempfile.TemporaryDirectory() as folder, threadpool_limits(1):
         for size in sizes:
             many_speakers(Path(folder, str(size)), size, people=200)
-            result.parts[str(size)] = start_parts(Path(folder, str(size)))
+            parts = start_parts(Path(folder, str(size)))
+            result.parts[str(size)] = {name: wall for name, (wall, _) in parts.items()}
+            result.processor[str(size)] = {name: busy for name, (_, busy) in parts.items()}
             result.seconds[str(size)] = sum(result.parts[str(size)][name] for name in START)
         result.exponent = growth(result.seconds[str(small)], result.seconds[str(large)])
-        spaces = (result.parts[str(size)]["space"] for size in sizes)
-        result.notes["exponent of the space"] = growth(*spaces)  # the face model has a limit
+        spaces = (result.processor[str(size)]["space"] for size in sizes)
+        result.notes["exponent of the space, processor"] = growth(*spaces)
         result.peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         # Against the plain way: how fast where it can be run, and how far apart
         corpus = Corpus(Path(folder, str(small)))
-        ours = timed(lambda: fit_space(corpus, "2d", K))[1]
-        plain = timed(lambda: plain_space(corpus))[1]
+        ours, _ = timed(lambda: fit_space(corpus, "2d", K))[1]
+        plain, _ = timed(lambda: plain_space(corpus))[1]
         result.ratio = {f"space, {small} clips": plain / ours}
         compare_with_plain(result, Path(folder, "compared"))
     return result
