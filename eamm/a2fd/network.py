@@ -34,6 +34,7 @@ from eamm.a2fd.layers import (
     identity_encoder,
     source_features,
 )
+from eamm.fomm.blocks import mlp
 from eamm.fomm.keypoints import KeypointDetector, KeypointHeads, Keypoints
 from eamm.fomm.model import FommConfig, read_description, read_weights
 
@@ -58,18 +59,9 @@ class A2fd(nn.Module):
         # Encoders of the source picture, the audio and the head pose
         self.identity = identity_encoder(config.size, widths)
         self.audio = audio_encoder(widths)
-        self.audio_fc = nn.Sequential(
-            nn.Linear(widths.audio_channels[-1] * AUDIO_CELLS, widths.audio_hidden),
-            nn.ReLU(),
-            nn.Linear(widths.audio_hidden, widths.audio_dim),
-            nn.ReLU(),
-        )
-        self.pose = nn.Sequential(
-            nn.Linear(POSE_SIZE, widths.pose_hidden),
-            nn.ReLU(),
-            nn.Linear(widths.pose_hidden, widths.pose_dim),
-            nn.ReLU(),
-        )
+        audio_map = widths.audio_channels[-1] * AUDIO_CELLS
+        self.audio_fc = mlp(audio_map, widths.audio_hidden, widths.audio_dim)
+        self.pose = mlp(POSE_SIZE, widths.pose_hidden, widths.pose_dim)
         # The LSTM over frames; the residual variant also gets the source's keypoints
         conditioning = 6 * config.keypoints.count if widths.residual else 0
         code = widths.identity_dim + widths.audio_dim + widths.pose_dim + conditioning

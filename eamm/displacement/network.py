@@ -25,7 +25,7 @@ from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import dump_config
 from eamm.augment import mask_mouth
-from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig
+from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig, mlp
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import read_description, read_weights
 
@@ -151,21 +151,8 @@ class DisplacementPredictor(nn.Module):
         super().__init__()
         self.config = config
         inputs = config.keypoints * NUMBERS * (1 + 2 * config.frequencies)
-        self.projection = nn.Sequential(
-            nn.Linear(inputs, config.projection),
-            nn.ReLU(),
-            nn.Linear(config.projection, config.neutral),
-            nn.ReLU(),
-        )
-        first, second, third = config.hidden
-        self.hidden = nn.Sequential(
-            nn.Linear(config.extractor.dim + config.neutral, first),
-            nn.ReLU(),
-            nn.Linear(first, second),
-            nn.ReLU(),
-            nn.Linear(second, third),
-            nn.ReLU(),
-        )
+        self.projection = mlp(inputs, config.projection, config.neutral)
+        self.hidden = mlp(config.extractor.dim + config.neutral, *config.hidden)
         self.output = _convolutions() if config.head == "release" else _dense(config)
 
     def forward(self, emotion_BE: Tensor, keypoints: Keypoints) -> Keypoints:

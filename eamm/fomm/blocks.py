@@ -5,6 +5,7 @@ Letters: B pictures, C channels, h, w pixels of a feature map, K keypoints.
 """
 
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Literal
 
 import torch
@@ -45,6 +46,12 @@ class ResBlock(nn.Module):
     def forward(self, features_BChw: Tensor) -> Tensor:
         hidden = self.conv1(F.relu(self.norm1(features_BChw)))
         return features_BChw + self.conv2(F.relu(self.norm2(hidden)))
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Return linear layers from each width to the next, every one of them with a ReLU."""
+    layers = ((nn.Linear(*pair), nn.ReLU()) for pair in pairwise(widths))
+    return nn.Sequential(*chain.from_iterable(layers))
 
 
 @dataclass(frozen=True)

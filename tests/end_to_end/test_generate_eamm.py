@@ -185,31 +185,6 @@ def test_parts_may_lie_apart(inputs, tmp_path):
     assert alike(apart, together)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda picture: picture.convert("L"),
-        lambda picture: picture.convert("P"),
-        lambda picture: Image.merge("RGBA", (*picture.split(), Image.new("L", picture.size, 200))),
-        lambda picture: picture.resize((60, 60)),
-        lambda picture: picture.resize((4500, 4500), Image.Resampling.BILINEAR),
-    ],
-    ids=["grey", "palette", "transparent", "tiny", "huge"],
-)
-def test_portraits_of_any_kind_work(inputs, tmp_path, change):
-    change(Image.open(inputs / "portrait.png")).save(tmp_path / "p.png")
-    frames = made(inputs, tmp_path / "out.mp4", source=tmp_path / "p.png")
-    assert frames.shape == (FRAMES, SIZE, SIZE, 3)
-
-
-def test_a_portrait_on_its_side_is_turned_upright(inputs, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
-    Image.open(inputs / "portrait.png").rotate(90, expand=True).save(tmp_path / "p.png", exif=exif)
-    turned = made(inputs, tmp_path / "out.mp4", source=tmp_path / "p.png")
-    assert alike(turned, made(inputs, tmp_path / "upright.mp4"))
-
-
 def refused(inputs, tmp_path, capsys, *more, **replaced):
     argv = command(inputs, tmp_path / "out.mp4", *more, **replaced)
     (line,) = generate_command.refused(argv, tmp_path, capsys)
