@@ -36,8 +36,9 @@ lint: .venv/ready-dev
 types: .venv/ready-dev
 	$(BIN)/mypy $(CODE)
 
+## Two processes; a file's tests stay in one, since they share what they prepare.
 unit: .venv/ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
