@@ -17,7 +17,7 @@ different clips than the set, and the set's own figure may lie below the interva
 
 import io
 import typing as tp
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -102,17 +102,13 @@ def features(
         frames: RGB (H, W, 3) uint8, all of one size; resized inside, whatever their shape.
         batch: frames at a time; changes nothing but the time, and rounding of 1e-6.
 
-    Raises:
-        ValueError: no picture, or one of another type or size.
     """
     device = next(network.parameters()).device
-    found = []
+    remaining, found = iter(frames), []
     with torch.inference_mode():
-        for chunk in _chunks(frames, batch):
+        while chunk := list(islice(remaining, batch)):
             pictures = torch.from_numpy(np.stack(chunk)).to(device)
             found.append(network(pictures.movedim(-1, 1))[0].cpu().numpy())
-    if not found:
-        raise ValueError("no picture to take features of")
     return np.concatenate(found)
 
 
@@ -126,12 +122,9 @@ def fid(ours: Array, theirs: Array) -> float:
     own span: the same distances, and matrices of N + M instead of 2048 numbers a side.
 
     Args:
-        ours, theirs: (N, D) and (M, D), N and M at least 2.
-
-    Raises:
-        ValueError: fewer than two rows, other shapes, or a number that is not finite.
+        ours, theirs: (N, D) and (M, D), finite, N and M at least 2.
     """
-    pair = _in_their_span(*_checked(ours, theirs, rows=2))
+    pair = _in_their_span(torch.from_numpy(ours), torch.from_numpy(theirs))
     statistics = [fid_features_to_statistics(each) for each in pair]
     return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
 
@@ -144,12 +137,9 @@ def kid(ours: Array, theirs: Array) -> float:
     half of the smaller set; the seed is fixed. A set against itself is a little below 0.
 
     Args:
-        ours, theirs: (N, D) and (M, D), N and M at least 4.
-
-    Raises:
-        ValueError: as `fid`, for fewer than four rows.
+        ours, theirs: (N, D) and (M, D), finite, N and M at least 4.
     """
-    pair = _checked(ours, theirs, rows=4)
+    pair = torch.from_numpy(ours), torch.from_numpy(theirs)
     size = min(SUBSET_SIZE, *(len(each) // 2 for each in pair))
     options = {"kid_subsets": SUBSETS, "kid_subset_size": size, "rng_seed": SEED}
     return float(kid_features_to_metric(*pair, **options, verbose=False)[KEY_METRIC_KID_MEAN])
@@ -162,19 +152,13 @@ def fid_interval(results: Clips, truths: Clips, draws: int = DRAWS, seed: int = 
     default_rng(seed), integers(0, C, C) into the sorted ids. None, None for a single clip.
 
     Args:
-        results, truths: features (N, D) of the frames of each clip; the same clips.
-
-    Raises:
-        ValueError: the clips differ, or features that `fid` refuses.
+        results, truths: features (N, D), finite, of the frames of each clip; the same clips.
     """
-    names = _names(results, truths)
-    if len(names) < 2:
-        return None, None
-    (ours, own), (theirs, owned) = _rows(results, names), _rows(truths, names)
+    (ours, own), (theirs, owned) = _rows(results, truths), _rows(truths, results)
     middle = theirs.mean(axis=0)  # FID has no origin; a near one keeps digits
     ours, theirs = ours - middle, theirs - middle
     products = ours @ ours.T, theirs @ theirs.T, ours @ theirs.T
-    return _bounds(_fid(*products, n[own], n[owned]) for n in _draws(len(names), draws, seed))
+    return _bounds(lambda n: _fid(*products, n[own], n[owned]), len(results), draws, seed)
 
 
 def kid_interval(results: Clips, truths: Clips, draws: int = DRAWS, seed: int = SEED) -> Bounds:
@@ -183,35 +167,10 @@ def kid_interval(results: Clips, truths: Clips, draws: int = DRAWS, seed: int = 
     Of each resample it is the unbiased MMD^2 of all frames at once, which `kid` estimates by
     subsets. Copies of a clip are not compared with each other, so that a resample has no bias.
     """
-    names = _names(results, truths)
-    if len(names) < 2:
-        return None, None
-    (ours, own), (theirs, owned) = _rows(results, names), _rows(truths, names)
+    (ours, own), (theirs, owned) = _rows(results, truths), _rows(truths, results)
     sides = [(ours, own, ours, own), (theirs, owned, theirs, owned), (ours, own, theirs, owned)]
     means = [_kernel_sums(*side) for side in sides]
-    return _bounds(_kid(means, n) for n in _draws(len(names), draws, seed))
-
-
-def _chunks(frames: Iterable[Image], size: int) -> Iterator[list[Image]]:
-    remaining = iter(frames)
-    while chunk := list(islice(remaining, size)):
-        found = sorted({f"{frame.dtype} {frame.shape}" for frame in chunk})
-        first = chunk[0]
-        if len(found) > 1 or first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
-            raise ValueError(f"wanted pictures (H, W, 3) uint8 of one size, found {found}")
-        yield chunk
-
-
-def _checked(ours: Array, theirs: Array, rows: int) -> tuple[Tensor, Tensor]:
-    for each in (ours, theirs):
-        if each.ndim != 2 or len(each) < rows or each.shape[1] != theirs.shape[-1]:
-            raise ValueError(
-                f"wanted two sets of features (N, D), N at least {rows}, found {ours.shape} and "
-                f"{theirs.shape}"
-            )
-        if not np.isfinite(each).all():
-            raise ValueError("features with numbers that are not finite")
-    return torch.from_numpy(ours), torch.from_numpy(theirs)
+    return _bounds(lambda n: _kid(means, n), len(results), draws, seed)
 
 
 def _in_their_span(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,30 +181,21 @@ def _in_their_span(ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
     return rows[: len(ours)], rows[len(ours) :]
 
 
-def _names(results: Clips, truths: Clips) -> list[str]:
-    if results.keys() != truths.keys():
-        lone = sorted(results.keys() ^ truths.keys())
-        raise ValueError(f"clips without a counterpart: {', '.join(lone[:5])} ({len(lone)})")
-    for name, rows in results.items():
-        _checked(rows, truths[name], rows=1)
-    return sorted(results)
+def _rows(clips: Clips, others: Clips) -> tuple[Array, Array]:
+    """Return all features by clip id, float64, and the place of each row's clip in that order."""
+    assert clips.keys() == others.keys(), clips.keys() ^ others.keys()
+    parts = [clips[name] for name in sorted(clips)]
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    return np.concatenate(parts).astype(np.float64), owners
 
 
-def _rows(clips: Clips, names: list[str]) -> tuple[Array, Array]:
-    """Return all features, float64, and the place of each row's clip in `names`."""
-    owners = np.repeat(np.arange(len(names)), [len(clips[name]) for name in names])
-    return np.concatenate([clips[name] for name in names]).astype(np.float64), owners
-
-
-def _draws(clips: int, draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """Yield how often each clip is in a resample."""
+def _bounds(distance: Callable[[Array], float], clips: int, draws: int, seed: int) -> Bounds:
+    """Return percentiles of a distance, given how often each clip is in a resample (C,)."""
+    if clips < 2:
+        return None, None
     rng = np.random.default_rng(seed)
-    for _ in range(draws):
-        yield np.bincount(rng.integers(0, clips, clips), minlength=clips)
-
-
-def _bounds(values: Iterator[float]) -> Bounds:
-    found = np.array(list(values))
+    resamples = (rng.integers(0, clips, clips) for _ in range(draws))
+    found = np.array([distance(np.bincount(each, minlength=clips)) for each in resamples])
     low, high = np.quantile(found[np.isfinite(found)], LEVELS)
     return float(low), float(high)
 

@@ -22,7 +22,7 @@ K emotions.
 
 import json
 import typing as tp
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from affekt.runtime.config import from_mapping
 from affekt.runtime.files import replacing
 from affekt.runtime.weights.convert import fill, read_torch, tensors
 
@@ -188,10 +189,10 @@ def load_classifier(path: Path, device: torch.device | str = "cpu") -> Classifie
     header, state = _read(file)
     # Sizes from the description, weights from the same file
     try:
-        description = _described(header)
+        description = from_mapping(Description, json.loads(header or "{}"), "its description")
         network = Fan(description.fan, len(description.emotions))
         network.load_state_dict(state)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError) as error:
         raise ValueError(f"{file} is no emotion classifier of this project: {error}") from None
     target = torch.device(device)
     return Classifier(network.to(target).eval(), description, target)
@@ -242,20 +243,3 @@ def _read(file: Path) -> tuple[str, dict[str, Tensor]]:
             return header, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{file} is damaged, or is no safetensors file: {error}") from None
-
-
-def _described(header: str) -> Description:
-    """Return the description of a file's header.
-
-    Raises:
-        KeyError, TypeError, ValueError: there is none, or it is not one of ours.
-    """
-    if not header:
-        raise ValueError("it has no description")
-    values = json.loads(header)
-    known = {field.name for field in fields(Description)}
-    if set(values) != known:
-        raise ValueError(f"its description has {sorted(values)}, wanted {sorted(known)}")
-    fan = FanConfig(**(values["fan"] | {"widths": tuple(values["fan"]["widths"])}))
-    lists = {key: tuple(values[key]) for key in ("emotions", "speakers")}
-    return Description(**(values | lists | {"fan": fan}))

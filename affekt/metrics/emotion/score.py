@@ -144,14 +144,7 @@ def efd_proxy(features_result: Array, features_truth: Array) -> float:
     Args:
         features_result: (N, D), `Reading.features` of the result.
         features_truth: (N, D), of the truth, of the same frames.
-
-    Raises:
-        ValueError: other shapes.
     """
-    if features_result.shape != features_truth.shape:
-        raise ValueError(
-            f"features {features_result.shape} cannot be compared with {features_truth.shape}"
-        )
     # Cosine similarity at the frames with a face on both sides
     both = np.isfinite(features_result).all(axis=1) & np.isfinite(features_truth).all(axis=1)
     if not both.any():

@@ -95,8 +95,6 @@ def test_the_feature_distance_is_over_frames_with_faces_on_both_sides():
     other = np.array([[1.0, 1.0], [1.0, 0.0], [np.nan, np.nan]])
     assert efd_proxy(one, other) == pytest.approx(1 - math.sqrt(0.5))
     assert math.isnan(efd_proxy(one[1:2], other[1:2]))
-    with pytest.raises(ValueError, match=r"\(3, 2\) cannot be compared with \(2, 2\)"):
-        efd_proxy(one, other[:2])
 
 
 # Reading
@@ -222,16 +220,11 @@ def test_a_missing_or_damaged_or_foreign_file_is_refused(classifier, tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="damaged"):
         load_classifier(tmp_path)
-    save_file({"x": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="it has no description"):
-        load_classifier(tmp_path)
-    for wrong in ({"fan": 3}, {"emotions": EMOTIONS}):
+    for wrong in ({}, {"fan": 3}, {"emotions": EMOTIONS}):
         save_file({"x": torch.zeros(1)}, path, {"emotion_classifier": json.dumps(wrong)})
-        with pytest.raises(ValueError, match="its description has"):
+        with pytest.raises(ValueError, match=r"no emotion classifier .*: its description"):
             load_classifier(tmp_path)
-
-
-def test_a_file_of_another_number_of_emotions_than_its_weights_is_refused(classifier, tmp_path):
+    # another number of emotions than its weights have
     told = Description(FAN, EMOTIONS[:2], 32, "faces", "0" * 64, ("M901",))
     save_classifier(tmp_path, classifier.network, told)
     with pytest.raises(ValueError, match="no emotion classifier of this project"):

@@ -173,28 +173,6 @@ def test_a_single_clip_has_no_interval_and_two_of_one_frame_do():
         assert np.isfinite(interval(two, two)).all()
 
 
-def test_features_that_cannot_be_compared_are_refused():
-    rows, broken = normal(6), normal(6)
-    broken[2, 3] = np.nan
-    for ours, theirs, message in (
-        (normal(1), rows, r"N at least \d, found \(1, 6\) and \(6, 6\)"),
-        (rows, normal(6, size=5), r"found \(6, 6\) and \(6, 5\)"),
-        (rows[0], rows[0], r"found \(6,\) and \(6,\)"),
-        (rows, broken, "not finite"),
-    ):
-        for metric in (fid, kid):
-            with pytest.raises(ValueError, match=message):
-                metric(ours, theirs)
-    assert np.isfinite(fid(rows[:2], rows[:3]))
-    with pytest.raises(ValueError, match="N at least 4"):
-        kid(rows[:3], rows)
-    for interval in (fid_interval, kid_interval):
-        with pytest.raises(ValueError, match=r"without a counterpart: clip 2, clip 3 \(2\)"):
-            interval(clips(4), clips(2))
-        with pytest.raises(ValueError, match="not finite"):
-            interval({"a": broken, "b": rows}, {"a": rows, "b": rows})
-
-
 # --- the network
 
 
@@ -333,19 +311,6 @@ def test_files_that_are_not_the_network_are_refused(network, weights_file, tmp_p
             load_inception(path)
     with pytest.raises(FileNotFoundError, match=r"none\.pth"):
         load_inception(tmp_path / "none.pth")
-
-
-def test_what_is_no_picture_is_refused(network):
-    frame = pictures(1)[0]
-    for frames, message in (
-        ([], "no picture"),
-        ([frame.astype(float)], r"wanted pictures .* found \['float64 \(20, 24, 3\)'\]"),
-        ([frame[..., 0]], r"uint8 \(20, 24\)"),
-        ([frame[..., :2]], r"uint8 \(20, 24, 2\)"),
-        ([frame, frame[1:]], r"one size, found \['uint8 \(19, 24, 3\)', 'uint8 \(20, 24, 3\)'\]"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            features(network, frames)
 
 
 @pytest.mark.gpu
