@@ -12,7 +12,6 @@ column in affekt/evaluation/tables/papers.yaml.
 import abc
 import json
 import logging
-import math
 import typing as tp
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -286,11 +285,8 @@ class Cache:
         for line in filter(str.strip, text.split("\n")):
             try:
                 found = json.loads(line)
-                values = [v for scores in found["rows"].values() for v in scores.values()]
-                if not all(value is None or math.isfinite(value) for value in values):
-                    raise ValueError
                 self._scores[found["clip"], found["measure"], found["key"]] = found["rows"]
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError):
                 bad += 1
         if bad:
             log.warning("%s: %d damaged lines are left out and measured again", self.path, bad)

@@ -7,7 +7,6 @@ since each of them moves the figures by more than methods differ.
 
 import abc
 import hashlib
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +23,6 @@ from affekt.media.faces.points import COUNT
 from affekt.media.video.container import MediaError
 from affekt.media.video.video import VideoInfo, probe, read_video
 from affekt.runtime.files import save_npy, sha256
-
-log = logging.getLogger(__name__)
 
 HELD_BYTES = 256 * 2**20  # a clip whose frames fit in here is decoded once, else each time
 SAME_RATE = 0.01  # frames per second that containers may round away
@@ -120,8 +117,9 @@ class FaceFinder:
             frames: gives the frames; called only if the landmarks are not cached yet.
         """
         path = self.folder / digest(self.detector.version) / f"{key}.npy"
-        found = _kept(path)
-        if found is None:
+        if path.is_file():
+            found = np.load(path, allow_pickle=False)  # written whole or not at all
+        else:
             found = np.stack([self._points(frame) for frame in frames()]).astype(np.float32)
             save_npy(path, found)
         # Without the third coordinate where the detector gives none.
@@ -255,17 +253,3 @@ def digest(*parts: str) -> str:
     """Return 32 hexadecimal digits of a hash of these texts, in this order."""
     joined = "\0".join(parts).encode()
     return hashlib.sha256(joined).hexdigest()[:32]
-
-
-def _kept(path: Path) -> Array | None:
-    """Return the landmarks that were kept, or None: none, or a damaged file."""
-    if not path.is_file():
-        return None
-    try:
-        kept: Array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
-        kept = np.empty(0)
-    if kept.ndim == 3 and kept.shape[1:] == (COUNT, 3):
-        return kept
-    log.warning("%s is damaged; the faces are found again", path)
-    return None

@@ -20,7 +20,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from affekt.arrays import Array, Image
 from affekt.media.faces.geometry import affine, similarity
-from affekt.media.faces.points import COUNT, MOUTH_CORNERS
+from affekt.media.faces.points import MOUTH_CORNERS
 
 SIZE = 112  # pixels a side of an aligned face
 EMBEDDING = 512
@@ -108,22 +108,20 @@ def embed(session: Any, frames: Iterable[Image], landmarks: Array) -> NDArray[np
     Raises:
         ValueError: not as many frames as landmarks.
     """
-    if landmarks.ndim != 3 or landmarks.shape[1] != COUNT:
-        raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2 or 3)")
-    # Align the frames with a face and embed them in batches
+    # Align the faces of the frames that show one
     has_face = np.isfinite(landmarks).all(axis=(1, 2))
+    faces = [
+        aligned_face(frame, points)
+        for frame, points, found in zip(frames, landmarks, has_face, strict=True)
+        if found
+    ]
+    # Embed them in batches; a frame without a face has no embedding
     result = np.full((len(landmarks), EMBEDDING), np.nan, np.float32)
-    waiting: list[tuple[int, Image]] = []
-    count = 0
-    for index, frame in enumerate(frames):
-        count += 1
-        if index < len(has_face) and has_face[index]:
-            waiting.append((index, aligned_face(frame, landmarks[index])))
-        if len(waiting) == BATCH:
-            _embed_waiting(session, waiting, result)
-    if count != len(landmarks):
-        raise ValueError(f"there are {count} frames, but landmarks of {len(landmarks)}")
-    _embed_waiting(session, waiting, result)
+    places, name = np.flatnonzero(has_face), session.get_inputs()[0].name
+    for start in range(0, len(faces), BATCH):
+        levels = np.stack(faces[start : start + BATCH]).astype(np.float32)
+        inputs = np.ascontiguousarray(((levels - MIDDLE) / MIDDLE).transpose(0, 3, 1, 2))
+        result[places[start : start + BATCH]] = session.run(None, {name: inputs})[0]
     return result
 
 
@@ -137,13 +135,8 @@ def csim(embeddings: Array, source: Array) -> float | None:
         source: (512,), of the picture that was put in.
 
     Raises:
-        ValueError: the source has no face, or the shapes do not fit.
+        ValueError: the source has no face.
     """
-    if embeddings.ndim != 2 or source.shape != embeddings.shape[1:]:
-        raise ValueError(
-            f"embeddings have shape {embeddings.shape}, the source {source.shape}; wanted "
-            f"(T, {EMBEDDING}) and ({EMBEDDING},)"
-        )
     if not np.isfinite(source).all():
         raise ValueError("the source picture has no face; CSIM compares every frame with it")
     # Cosine with the source at each frame with a face
@@ -152,15 +145,3 @@ def csim(embeddings: Array, source: Array) -> float | None:
         return None
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(source.astype(np.float64))
     return float((found @ source / lengths).mean())
-
-
-def _embed_waiting(session: Any, waiting: list[tuple[int, Image]], result: Array) -> None:
-    """Embed the faces that wait, write their rows, and let none wait any more."""
-    if not waiting:
-        return
-    faces = np.stack([face for _, face in waiting]).astype(np.float32)
-    inputs = ((faces - MIDDLE) / MIDDLE).transpose(0, 3, 1, 2)
-    name = session.get_inputs()[0].name
-    embeddings = session.run(None, {name: np.ascontiguousarray(inputs)})[0]
-    result[[index for index, _ in waiting]] = embeddings
-    waiting.clear()

@@ -53,19 +53,18 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
 
     Raises:
         FileNotFoundError: a run, or the flow of a clip, is not there.
-        ValueError: there is no pair of runs, or their descriptions differ.
+        ValueError: there are no runs of every arm.
     """
     runs = [out / f"{arm}_{seed}" for seed in seeds(out) for arm in ARMS]
     loaded = {run.name: load_generator(run) for run in runs}
-    descriptions = [description for _, description in loaded.values()]
-    if any(each != descriptions[0] for each in descriptions):
-        raise ValueError(f"the runs in {out} are not of one kind: {descriptions}")
     generators = {name: generator for name, (generator, _) in loaded.items()}
-    data = VideoDataConfig(tuple(corpora), speaker=descriptions[0].speaker)
+    description = loaded[runs[0].name][1]  # the same of every run
+    data = VideoDataConfig(tuple(corpora), speaker=description.speaker)
     clips = list(chain(*speaker_clips(data, "test_sentence")))
+    # The scores of every video of every clip, and their means
     rows: dict[str, list[dict[str, float]]] = {}
     for clip in clips:
-        truth, videos = rendered(clip, generators, descriptions[0])
+        truth, videos = rendered(clip, generators, description)
         for seed in seeds(out):
             wanted = sharpness(videos[f"with_{seed}"])
             videos[f"softened_{seed}"] = softened(videos[f"without_{seed}"], wanted)
@@ -75,7 +74,7 @@ def measure(out: Path, corpora: Sequence[Path]) -> Figures:
         name: {key: float(np.nanmean([row[key] for row in scores])) for key in scores[0]}
         for name, scores in rows.items()
     }
-    show(out, clips[0], *rendered(clips[0], generators, descriptions[0]))
+    show(out, clips[0], *rendered(clips[0], generators, description))
     return {"clips": len(clips), **compared(means, seeds(out)), **means}
 
 

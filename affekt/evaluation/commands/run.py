@@ -261,14 +261,13 @@ def _record(
     lines: Sequence[Line],
     failed: Sequence[Outcome],
 ) -> Record:
-    # Number of frames, share with a face, and size of each measured clip
+    # Number of frames and share with a face of each measured clip
     shapes: dict[str, dict[str, float]] = {}
     for line in lines:
         if line.measure == ShapeMeasure.name and line.value is not None:
             shapes.setdefault(line.clip, {})[line.metric] = line.value
     frames = [clip["frames"] for clip in shapes.values()]
     covered = np.average([clip["covered"] for clip in shapes.values()], weights=frames)
-    sizes = {(int(clip["width"]), int(clip["height"])) for clip in shapes.values()}
     wanted = len(pairing.pairs) + len(pairing.missing)
     # What was measured with what, on which clips, and what is missing
     protocol = job.protocol
@@ -276,16 +275,13 @@ def _record(
         "schema": SCHEMA,
         "name": name,
         "protocol": {"id": protocol.id, "version": protocol.version, "hash": protocol.hash},
-        "tables": list(protocol.tables),
         "convention": protocol.landmarks.convention,
         "view": protocol.landmarks.view,
         "detector": detector,
         "weights": job.networks.checksums,
         "trained_here": job.networks.trained_here,
         "versions": versions(),
-        "sizes": [f"{width} x {height}" for width, height in sorted(sizes)],
         "clips": len(shapes),
-        "speakers": sorted({pair.speaker for pair in pairing.pairs if pair.speaker}),
         "frames": int(sum(frames)),
         "clip_coverage": len(shapes) / wanted,
         "frame_coverage": float(covered),

@@ -69,11 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command.
-
-    Raises:
-        OSError, ValueError: input that makes no study, or no answers that count.
-    """
+    """Run the command."""
     return _export(args) if args.action == "export" else _import(args)
 
 
@@ -93,9 +89,6 @@ def _export(args: argparse.Namespace) -> int:
     chosen = choose_clips(truths, have, args.clips or protocol.clips, args.seed)
     # The clips that show the emotions before they are asked.
     examples = choose_examples(truths, chosen, args.seed) if "choose" in protocol.tasks else {}
-    both = sorted(set(examples.values()) & {case.id for case in chosen})
-    if both:
-        sys.stderr.write(f"shown as examples and asked about too: {', '.join(both)}\n")
     # Numbers and orders, and the folder.
     study = make_study(
         args.protocol, [REAL, *results], chosen, examples, args.participants, args.each, args.seed
@@ -163,8 +156,8 @@ def check_sheet(sheet: Sheet, study: Study) -> None:
     """Refuse a sheet that is not one of the study's, or not whole.
 
     Raises:
-        ValueError: another study or participant; an answer that does not fit, is given twice, is
-            of a video that this participant does not see, or is missing.
+        ValueError: another study or participant; other videos than this participant's, each
+            once; an answer that does not fit its task.
     """
     if sheet.study != study.id:
         raise ValueError(f"of study {sheet.study!r}, wanted {study.id!r}")
@@ -172,12 +165,14 @@ def check_sheet(sheet: Sheet, study: Study) -> None:
     if not 1 <= sheet.participant <= people:
         raise ValueError(f"participant {sheet.participant}; there are 1 to {people}")
     order = study.participants[sheet.participant - 1]
-    wanted, given = {*order.rate, *order.choose}, Counter(a.video for a in sheet.answers)
+    wanted = Counter((*order.rate, *order.choose))
+    given = Counter(answer.video for answer in sheet.answers)
+    if given != wanted:
+        raise ValueError(
+            f"{(wanted - given).total()} of {wanted.total()} answers are missing; twice, or of "
+            f"videos that this participant does not see: {[*(given - wanted)]}"
+        )
     for answer in sheet.answers:
-        if answer.video not in wanted:
-            raise ValueError(f"video {answer.video} is none that this participant sees")
-        if given[answer.video] > 1:
-            raise ValueError(f"video {answer.video} is answered twice")
         silent = answer.video in order.choose
         ratings = 0 if silent else len(PROTOCOLS[study.protocol].questions)
         if len(answer.ratings) != ratings or answer.emotion not in (EMOTIONS if silent else ("",)):
@@ -185,8 +180,6 @@ def check_sheet(sheet: Sheet, study: Study) -> None:
                 f"video {answer.video}: {len(answer.ratings)} ratings, emotion {answer.emotion!r}; "
                 f"wanted {ratings} ratings, {'one of the emotions' if silent else 'no emotion'}"
             )
-    if len(given) < len(wanted):
-        raise ValueError(f"{len(wanted) - len(given)} of {len(wanted)} answers are missing")
 
 
 def study_table(sheets: Sequence[Sheet], study: Study) -> Table:
@@ -195,20 +188,19 @@ def study_table(sheets: Sequence[Sheet], study: Study) -> Table:
     columns = [TableColumn(key, key, "higher", 2, 2, False) for key in protocol.questions]
     columns += [ACCURACY] if "choose" in protocol.tasks else []
     # Scores, and whose they are, by method and column.
-    scores: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
+    scores: dict[str, dict[str, list[tuple[str, float]]]]
+    scores = {method: defaultdict(list) for method in study.methods}
     for sheet in sheets:
         for answer in sheet.answers:
             item, person = study.items[answer.video - 1], str(sheet.participant)
-            if answer.emotion:
-                hit = float(answer.emotion == item.emotion)
-                scores[item.method, ACCURACY.key].append((person, hit))
-            for key, rating in zip(protocol.questions, answer.ratings, strict=False):
-                scores[item.method, key].append((person, rating))
-    rows = []
-    for method in study.methods:
-        keys = [column.key for column in columns if scores[method, column.key]]
-        cells = {key: _cell(key, scores[method, key]) for key in keys}
-        rows.append(TableRow(method, "result", cells, method))
+            given = dict(zip(protocol.questions, map(float, answer.ratings), strict=False))
+            given |= {ACCURACY.key: answer.emotion == item.emotion} if answer.emotion else {}
+            for key, score in given.items():
+                scores[item.method][key].append((person, score))
+    rows = [
+        TableRow(method, "result", {key: _cell(key, given) for key, given in own.items()}, method)
+        for method, own in scores.items()
+    ]
     title = f"{protocol.title}: user study"
     return Table(study.protocol, title, columns, rows, _notes(sheets, study))
 

@@ -3,14 +3,14 @@
 import argparse
 import json
 import sys
-import typing as tp
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS
 from affekt.markdown import markdown_table
 from affekt.runtime.weights import registry as weights
-from affekt.runtime.weights.registry import DIGITS, FILES, Status
+from affekt.runtime.weights.registry import DIGITS, FILES
 
 HELP = "list, check and put in place the networks' files that some metrics need"
 DESCRIPTION = """List, check and put in place the files that some metrics and losses need.
@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> int:
 def _list(as_json: bool) -> int:
     found = [weights.status(key) for key in FILES]
     if as_json:
-        _say(json.dumps([_record(one) for one in found], indent=2))
+        _say(json.dumps([asdict(one) for one in found], indent=2, default=str))
         return 0
     _say(f"weights folder: {weights.root()}\n")
     rows = [
@@ -86,22 +86,6 @@ def _verify(keys: Sequence[str]) -> int:
             _say(weights.explanation(one))
             code = max(code, BAD_INPUT if one.state == "missing" else WRONG_WEIGHTS)
     return code
-
-
-def _record(one: Status) -> dict[str, tp.Any]:
-    return {
-        "key": one.file.key,
-        "state": STATES[one.state].lower(),
-        "path": str(one.path),
-        "problem": one.problem,
-        "sha256": one.sha256 or None,
-        "published_bytes": one.file.size,
-        "published_sha256": one.file.sha256 or None,
-        "source": one.file.source,
-        "licence": one.file.licence,
-        "needed_by": list(one.file.needed_by),
-        "note": one.file.note,
-    }
 
 
 def _say(line: str) -> None:

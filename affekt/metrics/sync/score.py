@@ -104,16 +104,10 @@ def lag_distances(
     """Return the mean distance at each lag, (2 vshift + 1,): picture i against sound i + lag.
 
     Raises:
-        ValueError: embeddings of different shape, not finite, or none; without padding also a
-            clip that has no more than `vshift` of them, since some lags then compare nothing.
+        ValueError: without padding, a clip of no more than `vshift` embeddings, since some lags
+            then compare nothing.
     """
-    if video.shape != audio.shape or video.ndim != 2 or not len(video):
-        raise ValueError(
-            f"embeddings of pictures have shape {video.shape}, of sound {audio.shape}; "
-            "wanted the same (T, E) with T >= 1"
-        )
-    if not (np.isfinite(video).all() and np.isfinite(audio).all()):
-        raise ValueError("embeddings hold NaN or infinity; check the network's weights")
+    assert video.shape == audio.shape, (video.shape, audio.shape)
     count = len(video)
     if not padding and count <= vshift:
         raise ValueError(
@@ -166,10 +160,8 @@ def crop_square(landmarks: Array, kind: CropKind = "face") -> Square:
         kind: which square.
 
     Raises:
-        ValueError: no frame has a face, or the landmarks have another shape.
+        ValueError: no frame has a face.
     """
-    if landmarks.ndim != 3 or landmarks.shape[1] != 68:
-        raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2 or 3)")
     # Median bounding box over the frames with a face
     points = landmarks[np.isfinite(landmarks).all(axis=(1, 2)), :, :2]
     if not len(points):
@@ -187,10 +179,7 @@ def crop_square(landmarks: Array, kind: CropKind = "face") -> Square:
 
 def cut_faces(frames: Iterable[Image], square: Square, size: int) -> Image:
     """Return a square of every frame as the network takes it, (T, S, S, 3) uint8 BGR."""
-    faces = [_cut(frame, square, size) for frame in frames]
-    if not faces:
-        raise ValueError("the video has no frames")
-    return np.stack(faces)
+    return np.stack([_cut(frame, square, size) for frame in frames])
 
 
 def sound_windows(sound: Array, frames: int) -> NDArray[np.float32]:

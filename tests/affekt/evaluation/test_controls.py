@@ -95,11 +95,6 @@ def test_landmarks_are_found_once_and_kept(truth, tmp_path, monkeypatch):
     again = VideoFile(truth.path, FaceFinder(BarDetector(), tmp_path / "faces"))
     assert (again.landmarks() == first).all()
     assert BarDetector.seen == 0
-    for path in (tmp_path / "faces").rglob("*.npy"):
-        path.write_bytes(path.read_bytes()[:-100])
-    damaged = VideoFile(truth.path, FaceFinder(BarDetector(), tmp_path / "faces"))
-    assert (damaged.landmarks() == first).all()
-    assert BarDetector.seen == 12
 
 
 def test_another_speaker_depends_on_the_two_clips_alone_and_is_not_always_the_same():

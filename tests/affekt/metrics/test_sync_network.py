@@ -12,7 +12,6 @@ from affekt.metrics.sync import score as sync
 from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet, load_syncnet
 from affekt.metrics.sync.score import (
     Square,
-    Sync,
     crop_square,
     cut_faces,
     delayed,
@@ -218,8 +217,6 @@ def test_one_square_serves_all_frames_and_ignores_those_without_a_face():
     assert crop_square(still, "mouth") == crop_square(points, "mouth")
     with pytest.raises(ValueError, match="no frame of the true video has a face"):
         crop_square(np.full((3, 68, 2), np.nan))
-    with pytest.raises(ValueError, match=r"shape \(3, 60, 2\)"):
-        crop_square(np.zeros((3, 60, 2)))
 
 
 def test_the_mouths_square_is_around_the_mouth():
@@ -246,12 +243,6 @@ def test_bad_clips_are_refused():
         embed_video(network, np.zeros((5, 56, 56, 3), np.uint8))
     with pytest.raises(ValueError, match="NaN"):
         embed_audio(network, np.full(6400, np.nan), 10)
-    with pytest.raises(ValueError, match="no frames"):
-        cut_faces([], Square(0, 0, 3), 8)
-    with pytest.raises(ValueError, match=r"\(4, 2\).*\(5, 2\)"):
-        lag_distances(np.zeros((4, 2)), np.zeros((5, 2)))
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        lag_distances(np.zeros((4, 2)), np.full((4, 2), np.nan))
     with pytest.raises(ValueError, match="needs 21 frames or more"):
         sync_scores(np.zeros((15, 2)), np.zeros((15, 2)), padding=False)
 
@@ -273,17 +264,10 @@ def test_a_file_of_another_layout_names_the_weight(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match=r"list\.pt: SyncNet is a list, wanted a state dict"):
         load_syncnet(tmp_path / "list.pt")
-
-
-def test_a_weight_too_few_or_too_many_is_named(tmp_path):
-    network = tiny()
-    state = network.state_dict()
-    path = export_syncnet(tmp_path, network)
+    state = tiny().state_dict()
+    path = export_syncnet(tmp_path, tiny())
     save_file({name: v for name, v in state.items() if name != "netfclip.3.bias"}, path)
     with pytest.raises(ValueError, match=r"netfclip.3.bias is missing"):
-        load_syncnet(tmp_path)
-    save_file(state | {"netfclip.9.bias": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match=r"netfclip.9.bias \(2,\) has no place"):
         load_syncnet(tmp_path)
 
 
@@ -310,10 +294,3 @@ def test_a_network_comes_back_from_its_export_and_from_a_run(tmp_path):
     checkpoint.save(tmp_path / "checkpoints", 1, {"network": network})
     torch.testing.assert_close(load_syncnet(tmp_path).encode_video(faces), wanted)
     assert load_syncnet(tmp_path).config == TINY
-
-
-def test_scores_are_plain_numbers():
-    scores = sync_scores(np.zeros((3, 2)), np.ones((3, 2)))
-    assert isinstance(scores, Sync)
-    kinds = [type(value) for value in (scores.lse_c, scores.lse_d, scores.offset)]
-    assert kinds == [float, float, int]

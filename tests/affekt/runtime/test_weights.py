@@ -368,14 +368,12 @@ def test_the_list_shows_what_is_there_and_what_is_wrong(folder, capsys):
 def test_the_list_comes_as_json(folder, capsys):
     (folder / "whole.pth").write_bytes(CONTENT)
     assert run("list", "--json") == 0
-    rows = {row["key"]: row for row in json.loads(capsys.readouterr().out)}
+    rows = {row["file"]["key"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows.keys() == FILES.keys()
-    assert rows["whole"]["state"] == "present"
-    assert rows["whole"]["sha256"] == DIGEST
-    assert rows["prefix"]["state"] == "missing"
-    assert rows["prefix"]["sha256"] is None
-    assert rows["arcface"]["published_bytes"] == 174_383_860
-    assert rows["raft"]["published_sha256"] == "ff5fadd5"
+    assert (rows["whole"]["state"], rows["whole"]["sha256"]) == ("ok", DIGEST)
+    assert (rows["prefix"]["state"], rows["prefix"]["sha256"]) == ("missing", "")
+    assert rows["arcface"]["file"]["size"] == 174_383_860
+    assert rows["raft"]["file"]["sha256"] == "ff5fadd5"
 
 
 def test_verify_reads_all_that_is_there_and_tells_by_what_it_was_compared(folder, capsys):
