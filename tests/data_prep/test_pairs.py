@@ -24,34 +24,32 @@ def mfcc_of(frames, seed):
     return (states[at] + rng.standard_normal((4 * frames + 24, 13))).astype(np.float32)
 
 
-def add_clip(clips, root, name, frames, **changes):
+def add_clip(root, name, frames, **changes):
     """`name` is speaker_emotion_number; the manifest's other fields have defaults."""
+    clips = read_jsonl(root / "manifest.jsonl")
     speaker, emotion, number = name.split("_")
     fields = {"level": 3, "sentence": number, "split": "train", "id": name} | changes
+    fields |= {"speaker": speaker, "emotion": emotion, "frames": frames}
     folder = root / "clips" / speaker / fields["id"]
     folder.mkdir(parents=True)
     np.save(folder / "mfcc.npy", mfcc_of(frames, len(clips)))
-    clips.append(
-        {"speaker": speaker, "emotion": emotion, "frames": frames, "sha256": "0", "source": "x"}
-        | fields
-    )
+    write_manifest(root, [*clips, {"sha256": "0", "source": "x"} | fields])
+
+
+def write_manifest(root, clips):
+    write_jsonl(root / "manifest.jsonl", sorted(clips, key=lambda clip: clip["id"]))
 
 
 @pytest.fixture
 def root(tmp_path):
-    clips = []
+    write_json(tmp_path / "corpus.json", {"schema": SCHEMA})
+    write_manifest(tmp_path, [])
     for frames, emotion in ((30, "happy"), (26, "angry"), (35, "sad")):
-        add_clip(clips, tmp_path, f"M901_{emotion}_001", frames)
+        add_clip(tmp_path, f"M901_{emotion}_001", frames)
     for frames, emotion in ((31, "happy"), (28, "sad")):
-        add_clip(clips, tmp_path, f"W902_{emotion}_004", frames, split="test_sentence")
-    add_clip(clips, tmp_path, "W902_fear_005", 25)
-    write_corpus(tmp_path, clips)
+        add_clip(tmp_path, f"W902_{emotion}_004", frames, split="test_sentence")
+    add_clip(tmp_path, "W902_fear_005", 25)
     return tmp_path
-
-
-def write_corpus(root, clips):
-    write_json(root / "corpus.json", {"schema": SCHEMA})
-    write_jsonl(root / "manifest.jsonl", sorted(clips, key=lambda clip: clip["id"]))
 
 
 def rows_of(root):
@@ -97,11 +95,9 @@ def test_an_aligned_clip_is_nearer_to_the_reference_than_the_clip_itself(root):
 
 
 def test_held_out_pairs_are_marked_and_never_mixed_with_training(root):
-    clips = read_jsonl(root / "manifest.jsonl")
-    add_clip(clips, root, "M901_fear_001", 22, split="test_sentence")
-    write_corpus(root, clips)
+    add_clip(root, "M901_fear_001", 22, split="test_sentence")
     make_pairs(root, PairsConfig(), progress=False)
-    split_of = {clip["id"]: clip["split"] for clip in clips}
+    split_of = {clip["id"]: clip["split"] for clip in read_jsonl(root / "manifest.jsonl")}
     rows = rows_of(root)
     assert {row["split"] for row in rows} == {"train", "test_sentence"}
     for row in rows:
@@ -182,33 +178,21 @@ def test_a_cost_limit_drops_pairs_that_align_badly(root):
     assert [row["emotion"] for row in rows] == ["angry", "happy"]
 
 
-def test_of_two_levels_the_stronger_is_used(root):
-    clips = read_jsonl(root / "manifest.jsonl")
-    add_clip(clips, root, "M901_sad_001", 20, id="M901_sad_a_001", level=1)
-    write_corpus(root, clips)
-    make_pairs(root, PairsConfig(), progress=False)
-    used = {row["clip"] for row in rows_of(root)}
-    assert "M901_sad_001" in used
-    assert "M901_sad_a_001" not in used
-
-
-def test_all_recordings_of_one_level_are_used_and_two_alone_are_no_pair(root):
-    clips = read_jsonl(root / "manifest.jsonl")
-    add_clip(clips, root, "M901_sad_001", 20, id="M901_sad_b_001")
-    add_clip(clips, root, "W902_fear_005", 20, id="W902_fear_b_005")
-    write_corpus(root, clips)
+def test_all_recordings_of_the_strongest_level_are_used_and_two_alone_are_no_pair(root):
+    add_clip(root, "M901_sad_001", 20, id="M901_sad_a_001", level=1)
+    add_clip(root, "M901_sad_001", 20, id="M901_sad_b_001")
+    add_clip(root, "W902_fear_005", 20, id="W902_fear_b_005")
     make_pairs(root, PairsConfig(), progress=False)
     sad = {row["clip"]: row["file"] for row in rows_of(root) if row["emotion"] == "sad"}
     assert sad["M901_sad_001"] == "M901/001/sad.npy"
     assert sad["M901_sad_b_001"] == "M901/001/sad_2.npy"
+    assert "M901_sad_a_001" not in sad
     assert np.load(root / "pairs/M901/001/sad_2.npy").shape == (4 * 26 + 24, 13)
     assert "fear" not in {row["emotion"] for row in rows_of(root)}
 
 
 def test_a_table_says_which_numbers_are_the_same_sentence(root, tmp_path):
-    clips = read_jsonl(root / "manifest.jsonl")
-    add_clip(clips, root, "M901_fear_007", 22)
-    write_corpus(root, clips)
+    add_clip(root, "M901_fear_007", 22)
     table = tmp_path / "table.csv"
     table.write_text("speaker,emotion,number,sentence\nM901,Anger,1,the cat\nM901,fear,7,the cat\n")
     make_pairs(root, PairsConfig(table=table), progress=False)
@@ -239,7 +223,7 @@ def put(root, clip, mfcc):
     np.save(root / f"clips/{clip[:4]}/{clip}/mfcc.npy", mfcc)
     clips = read_jsonl(root / "manifest.jsonl")
     frames = (len(mfcc) - 24) // 4
-    write_corpus(root, [row | ({"frames": frames} if row["id"] == clip else {}) for row in clips])
+    write_manifest(root, [row | ({"frames": frames} if row["id"] == clip else {}) for row in clips])
 
 
 def test_pairs_end_where_one_recording_breaks_off(root):
@@ -289,12 +273,10 @@ def test_a_recording_of_less_than_half_a_sentence_is_left_out_and_does_not_cut_t
 
 
 def test_a_speaker_whose_sentences_no_table_names_is_matched_by_cost_with_a_warning(root, caplog):
-    clips = read_jsonl(root / "manifest.jsonl")
     said = {"angry 1": 1, "angry 2": 2, "angry 3": 3, "sad 1": 3, "sad 2": 1, "sad 3": 9}
     for name in said:
         clip = f"M905_{name.replace(' ', '_')}"
-        add_clip(clips, root, clip, 30, sentence=name)  # as data_prep.prepare names it
-    write_corpus(root, clips)
+        add_clip(root, clip, 30, sentence=name)  # as data_prep.prepare names it
     for k, (name, sentence) in enumerate(said.items()):
         clip = f"M905_{name.replace(' ', '_')}"
         put(root, clip, speech_of(states_of(sentence), 7 + k % 3, k))
@@ -319,9 +301,7 @@ def test_partners_are_each_others_cheapest_and_not_too_dear():
 
 def test_a_sentence_named_like_a_path_stays_inside_the_folder(root):
     clips = read_jsonl(root / "manifest.jsonl")
-    for clip in clips:
-        clip["sentence"] = "../../etc/x"
-    write_corpus(root, clips)
+    write_manifest(root, [clip | {"sentence": "../../etc/x"} for clip in clips])
     make_pairs(root, PairsConfig(), progress=False)
     for row in rows_of(root):
         inside = (root / "pairs" / row["file"]).resolve()

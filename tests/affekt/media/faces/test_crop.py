@@ -5,7 +5,6 @@ import pytest
 
 from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, choose_crop, cut, square_crop
 from affekt.media.faces.geometry import apply, similarity
-from affekt.media.faces.paste import paste
 from affekt.media.faces.points import RIGID
 from tests.corpora.made_up_faces import plain_face
 
@@ -103,15 +102,6 @@ def test_outside_the_source_it_is_black_and_at_the_edge_it_is_not():
     stored = cut(bright, turned)
     assert stored[45, 45, 0] == 200
     assert stored[:15].max() == stored[:, :15].max() == 0
-
-
-def test_what_is_cut_goes_back_where_it_was():
-    place = np.array([230.4, 190.7])
-    picture = spot_picture(*place, size=(480, 360))
-    crop = square_crop(100, 60, 256, (480, 360), 128)
-    empty = np.full_like(picture, 20)
-    back = paste(empty, cut(picture, crop), crop, np.ones((128, 128)))
-    assert np.abs(centre_of(back) - place).max() < 0.1
 
 
 def test_a_frame_of_another_size_is_refused():

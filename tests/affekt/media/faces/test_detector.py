@@ -84,18 +84,14 @@ def test_a_moved_and_scaled_face_moves_and_scales_its_points(detector):
     large = detector.detect(draw_face(1024)).points
     np.testing.assert_allclose((large + 0.5) / 4, near + 0.5, atol=2.5)
     assert np.abs((large + 0.5) / 4 - (near + 0.5)).mean() < 0.8
-    wide = np.full((720, 1280, 3), (70, 90, 110), np.uint8)
-    wide[200:456, 900:1156] = draw_face(256)
-    moved = detector.detect(wide).points - (900, 200)
-    assert np.abs(moved - near).mean() < 0.8
-
-
-def test_a_small_face_in_a_large_frame_is_found(detector):
-    wide = np.full((1080, 1920, 3), (70, 90, 110), np.uint8)
-    wide[300:460, 1200:1360] = draw_face(160)  # 99 px of 1920
-    found = detector.detect(wide)
-    near = detector.detect(draw_face(160)).points
-    assert np.abs(found.points - (1200, 300) - near).mean() < 0.8
+    for size, side, (left, top) in (
+        ((720, 1280, 3), 256, (900, 200)),
+        ((1080, 1920, 3), 160, (1200, 300)),  # a face of 99 px
+    ):
+        wide = np.full(size, (70, 90, 110), np.uint8)
+        wide[top : top + side, left : left + side] = draw_face(side)
+        moved = detector.detect(wide).points - (left, top)
+        assert np.abs(moved - detector.detect(draw_face(side)).points).mean() < 0.8
 
 
 def test_depth_is_in_pixels_with_the_nose_in_front(detector):

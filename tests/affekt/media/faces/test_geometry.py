@@ -95,13 +95,6 @@ def test_openings_by_hand():
     np.testing.assert_allclose(points.mouth_opening(face), [0, 4])
 
 
-def test_flip_is_its_own_inverse_and_keeps_every_group():
-    flip = np.array(points.FLIP)
-    assert (flip[flip] == np.arange(68)).all()
-    for name, group in points.GROUPS.items():
-        assert set(flip[list(group)]) == set(group), name
-
-
 def test_the_groups_part_the_face():
     together = [point for group in points.GROUPS.values() for point in group]
     assert sorted(together) == list(range(68))
