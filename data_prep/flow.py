@@ -203,14 +203,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 if every clip has flow, else 1."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     parser = CommandParser(__doc__)
-    parser.add_argument("corpus", type=Path, help="a prepared corpus, data/<name>")
+    add = parser.add_argument
+    add("corpus", type=Path, help="a prepared corpus, data/<name>")
     methods = "DIS, or RAFT, which needs weights (default: dis)"
-    parser.add_argument(
-        "--method", choices=tp.get_args(Method), default=Config.method, help=methods
-    )
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: this one)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="of RAFT")
-    parser.add_argument("--replace", action="store_true", help="remove the flow there is, first")
+    add("--method", choices=tp.get_args(Method), default=Config.method, help=methods)
+    add("--workers", type=int, default=0, help="processes (default: this one)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="of RAFT")
+    add("--replace", action="store_true", help="remove the flow there is, first")
     config = Config(**vars(parser.parse_args(argv)))
     with user_errors():
         flows = make_flow(config)

@@ -42,7 +42,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import EMOTIONS
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
-from data_prep.alignment.dtw import Backend, Metric, dtw_path, warp
+from data_prep.alignment.dtw import Backend, dtw_path, warp
 from data_prep.alignment.speech import align_speech
 from data_prep.sentences import Group, Take, emotion_order, sentence_groups
 
@@ -55,11 +55,10 @@ LEAST_SHARE = 0.5  # of the reference's rows; a clip that holds less would short
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """Alignment settings; metric and energy are those of EVP's release, and for `dtw` alone."""
+    """Alignment settings; energy is as in EVP's release, and for `dtw` alone."""
 
     aligner: tp.Literal["speech", "dtw"] = "speech"  # dtw: plain DTW, as the paper
     reference: str | None = None  # emotion; where it is missing, and by default, the first label
-    metric: Metric = "l1"
     energy: bool = True  # the distance sees column 0, the log energy, too
     table: Path | None = None  # CSV: which file numbers are the same sentence
     max_cost: float | None = None  # per step of the path; None keeps every pair
@@ -68,14 +67,6 @@ class PairsConfig:
     def __post_init__(self) -> None:
         if self.backend != "numba" and self.aligner != "dtw":
             raise ValueError(f"--backend {self.backend} computes plain DTW: add --aligner dtw")
-
-
-class Warped(tp.NamedTuple):
-    """A clip's MFCC in the reference's timing."""
-
-    rows: Array  # (reference rows, 13)
-    cost: float  # of a step
-    matched: int  # reference rows that the clip holds; later ones mean nothing
 
 
 @dataclass
@@ -173,7 +164,7 @@ def _pair(
     mfcc_of = {take.clip.id: mfcc for take, mfcc in readable}
     for clip, row, warped in near:
         if warped is None and row["rows"] != common:
-            warped = _aligned(mfcc_of[clip.id], readable[0][1], config).rows
+            warped = _aligned(mfcc_of[clip.id], readable[0][1], config)[0]
         pairs.kept += warped is None
         if warped is not None:
             save_npy(folder / row["file"], warped[:common])
@@ -208,7 +199,7 @@ def _row(
     clip, (reference_take, reference_rows) = take.clip, reference
     name = clip.emotion if take.number == 1 else f"{clip.emotion}_{take.number}"
     place = Path(_folder_name(speaker)) / _folder_name(sentence) / f"{name}.npy"
-    dtw = [config.metric, config.energy] if config.aligner == "dtw" else []
+    dtw = ["l1", config.energy] if config.aligner == "dtw" else []
     settings = json.dumps([config.aligner, *dtw, config.max_cost, clip.id])
     made_from = hashlib.sha256(settings.encode())
     for part in (str(place).encode(), split.encode(), mfcc.tobytes(), reference_rows.tobytes()):
@@ -234,35 +225,31 @@ def _folder_name(name: str) -> str:
     return quote(name, safe=" ").replace(".", "%2E")
 
 
-def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> Warped:
-    """Return the MFCC at the reference's length, all 13 columns, and how well they fit."""
+def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> tuple[Array, float, int]:
+    """Return a clip's MFCC in the reference's timing and how well they fit.
+
+    The MFCC are (reference rows, 13), then the cost of a step, and how many of the reference's rows
+    the clip holds: later ones mean nothing.
+    """
     length = len(reference)
     if config.aligner == "speech":
         path, cost, (_, matched) = align_speech(mfcc, reference)
-        return Warped(warp(mfcc, path, length), cost, min(max(matched, WINDOW_ROWS), length))
+        return warp(mfcc, path, length), cost, min(max(matched, WINDOW_ROWS), length)
     first = 0 if config.energy else 1
-    path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.metric, config.backend)
-    return Warped(warp(mfcc, path, length), cost / len(path), length)
+    path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.backend)
+    return warp(mfcc, path, length), cost / len(path), length
 
 
 def _config_from_argv() -> tuple[Path, PairsConfig]:
     parser = CommandParser(__doc__)
-    parser.add_argument("corpus", type=Path, help="a prepared corpus, data/<name>")
-    parser.add_argument(
-        "--reference", help=f"emotion whose timing all take (default: first of {EMOTIONS})"
-    )
-    parser.add_argument(
-        "--aligner", choices=("speech", "dtw"), default="speech", help="dtw: plain, as the paper"
-    )
-    parser.add_argument("--metric", choices=("l1", "l2"), default="l1", help="dtw: of two rows")
-    parser.add_argument(
-        "--no-energy", dest="energy", action="store_false", help="dtw: 12 columns, not all 13"
-    )
-    parser.add_argument("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
-    parser.add_argument("--max-cost", type=float, help="leave out pairs above it, per step")
-    parser.add_argument(
-        "--backend", choices=tp.get_args(Backend), default="numba", help="dtw: the same path"
-    )
+    add = parser.add_argument
+    add("corpus", type=Path, help="a prepared corpus, data/<name>")
+    add("--reference", help=f"emotion whose timing all take (default: first of {EMOTIONS})")
+    add("--aligner", choices=("speech", "dtw"), default="speech", help="dtw: plain, as the paper")
+    add("--no-energy", dest="energy", action="store_false", help="dtw: 12 columns, not all 13")
+    add("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
+    add("--max-cost", type=float, help="leave out pairs above it, per step")
+    add("--backend", choices=tp.get_args(Backend), default="numba", help="dtw: the same path")
     settings = vars(parser.parse_args())
     try:
         return settings.pop("corpus"), PairsConfig(**settings)

@@ -80,15 +80,11 @@ def fit_corpus(config: Config) -> Poses:
         if record is not None:
             poses.residuals[clip.id] = record["residual_px"]
     missing = [clip for clip in clips if clip.id not in poses.residuals]
-    fit = partial(_fit, _Job(model, origin, config))
+    fit = partial(_fit, model, origin, config.fit)
+    died = "the process that fitted it died"
+    found = parallel_map(fit, missing, config.workers, died=lambda clip: (clip.id, None, died))
     bar = tqdm(total=len(missing), desc="pose", unit="clip", disable=not config.progress)
     with bar:
-        found = parallel_map(
-            fit,
-            missing,
-            config.workers,
-            died=lambda clip: (clip.id, None, "the process that fitted it died"),
-        )
         for clip_id, residual, message in found:
             bar.update()
             if residual is None:
@@ -108,13 +104,6 @@ def fit_corpus(config: Config) -> Poses:
     return poses
 
 
-@dataclass(frozen=True)
-class _Job:
-    model: FaceModel
-    origin: Row  # goes into each clip's pose.json; another one makes the pose anew
-    config: Config
-
-
 Outcome = tuple[str, float | None, str]  # clip id, median residual at 256, why there is none
 
 
@@ -131,9 +120,9 @@ def _record(clip: Clip, origin: Row) -> Row | None:
         return None
 
 
-def _fit(job: _Job, clip: Clip) -> Outcome:
+def _fit(model: FaceModel, origin: Row, config: FitConfig, clip: Clip) -> Outcome:
     try:
-        fit = fit_clip(job.model, clip.landmarks(), job.config.fit)
+        fit = fit_clip(model, clip.landmarks(), config)
         residual = fit.residual_px * px_at_256(fit.pose)
         record = {
             "residual_px": round(float(np.median(residual)), 4),
@@ -141,7 +130,7 @@ def _fit(job: _Job, clip: Clip) -> Outcome:
             "worst_frame": int(residual.argmax()),
         }
         save_npy(clip.folder / "pose.npy", fit.pose.astype(np.float32))
-        write_json(clip.folder / "pose.json", job.origin | record)
+        write_json(clip.folder / "pose.json", origin | record)
     except (OSError, ValueError, FloatingPointError, np.linalg.LinAlgError) as error:
         if is_disk_error(error):
             raise

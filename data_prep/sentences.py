@@ -100,16 +100,12 @@ def table_of(transcripts: Table) -> Table:
 
 def write_table(path: Path, table: Table) -> None:
     """Write a table as CSV, by speaker, emotion and number; a file of that name is replaced."""
-
-    def by_number(line: tuple[Key, str]) -> tuple[str, str, int, str]:
-        (speaker, emotion, number), _ = line
-        return speaker, emotion, int(number) if number.isdecimal() else 0, number
-
+    rows = [(*key, sentence) for key, sentence in table.items()]
+    rows.sort(key=lambda row: (*row[:2], int(row[2]) if row[2].isdigit() else 0, row[2]))
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for (speaker, emotion, number), sentence in sorted(table.items(), key=by_number):
-            writer.writerow([speaker, emotion, number.zfill(3), sentence])
+        writer.writerows((*row[:2], row[2].zfill(3), row[3]) for row in rows)
 
 
 def plain_text(text: str) -> str:
@@ -253,9 +249,8 @@ def main() -> None:
     """Make a table from the command line."""
     parser = CommandParser(__doc__)
     parser.add_argument("table", type=Path, help="CSV to write: speaker, emotion, number, sentence")
-    parser.add_argument(
-        "--transcripts", type=Path, required=True, help="CSV with text, not sentence"
-    )
+    text = "CSV with text, not sentence"
+    parser.add_argument("--transcripts", type=Path, required=True, help=text)
     args = parser.parse_args()
     with user_errors():
         table = table_of(read_transcripts(args.transcripts))

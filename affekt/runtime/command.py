@@ -22,9 +22,8 @@ T = tp.TypeVar("T")
 USER_ERRORS = (OSError, ValueError, FloatingPointError)
 # Of training code that somebody changes, other OSErrors and ValueErrors are bugs as well.
 STAGE_ERRORS = (ConfigError, DamagedFileError, FileNotFoundError, FloatingPointError)
-OF_A_WORKER = (
-    "\nOriginal Traceback (most recent call last):\n"  # what DataLoader puts into messages
-)
+# What DataLoader puts into messages.
+OF_A_WORKER = "\nOriginal Traceback (most recent call last):\n"
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -77,9 +76,8 @@ def config_from_argv(
     """
     flags, switches = flags or {}, switches or {}
     parser = CommandParser(doc)
-    parser.add_argument(
-        "config", type=Path, nargs="?" if flags else None, help="a file in configs/"
-    )
+    count = "?" if flags else None
+    parser.add_argument("config", type=Path, nargs=count, help="a file in configs/")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
     parser.add_argument("--resolve", action="store_true", help="print every value and stop")
     for name, text in flags.items():

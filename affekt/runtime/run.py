@@ -152,7 +152,9 @@ class Run:
         write_provenance(config.out / "run.json", self.device, _corpora(stage))
         self.logger = MetricLogger(config.out)
         self.headline = ""  # the latest total, for the progress bar
-        _seed_everything(config.seed)
+        random.seed(config.seed)
+        np.random.seed(config.seed)  # noqa: NPY002 - libraries draw from the global generator
+        torch.manual_seed(config.seed)
 
     def register(self, **parts: checkpoint.Stateful) -> None:
         """Save these parts at every checkpoint; load them now from the newest whole one, if any.
@@ -312,9 +314,3 @@ def _numbers(values: Mapping[str, Tensor | float]) -> dict[str, float]:
         flat = torch.stack([value.detach().float().reshape(()) for value in tensors.values()])
         tensors = dict(zip(tensors, flat.tolist(), strict=True))
     return {name: float(tensors.get(name, value)) for name, value in values.items()}
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - libraries draw from the global generator
-    torch.manual_seed(seed)

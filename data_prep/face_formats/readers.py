@@ -30,6 +30,7 @@ BFM2009_EXPRESSIONS = 29  # of the 79: EVP supplement Sec. 1.2
 SHAPE, MODES = "01_MorphableModel.mat", "Exp_Pca.bin"
 STD, TRIM = "std_exp.txt", "BFM_exp_idx.mat"
 FRONT, KEYPOINTS = "BFM_front_idx.mat", "facemodel_info.mat"
+BFM2017 = "model2017-1_face12_nomouth.h5"
 UNREADABLE = (
     *(ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError, IndexError),
     *(MatReadError, zlib.error),
@@ -155,8 +156,8 @@ def _from_one(indices: Array) -> Array:
     return np.asarray(indices).ravel().astype(np.int64) - 1
 
 
-def read_bfm2017(source: Path) -> Basis:
-    """Read the Basel Face Model 2017 or 2019: its statismo .h5, or the only one of a folder.
+def read_bfm2017(path: Path) -> Basis:
+    """Read the Basel Face Model 2017 or 2019: its statismo .h5.
 
     Keys (Gerig et al. 2018, Morphable Face Models - An Open Framework; eos's conversion of it), in
     millimetres:
@@ -167,9 +168,10 @@ def read_bfm2017(source: Path) -> Basis:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: several files, no HDF5, a key missing or of a wrong shape, NaN.
+        ValueError: no HDF5, a key missing or of a wrong shape, NaN.
     """
-    path = _h5_file(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; expected one such as {BFM2017}")
     try:
         with h5py.File(path, "r") as file:
             mean, identity, variance = _h5_pca(file, "shape/model", path)
@@ -189,22 +191,6 @@ def read_bfm2017(source: Path) -> Basis:
         pca_range(np.sqrt(spread)),
         f"Basel Face Model ({path.stem})",
     )
-
-
-def _h5_file(source: Path) -> Path:
-    if not source.is_dir():
-        if not source.is_file():
-            raise FileNotFoundError(f"no {source}; expected the .h5 file of Basel Face Model 2017")
-        return source
-    files = sorted(source.glob("*.h5"))
-    if not files:
-        raise FileNotFoundError(
-            f"no .h5 file in {source}; expected one such as model2017-1_face12_nomouth.h5"
-        )
-    if len(files) > 1:
-        names = ", ".join(file.name for file in files)
-        raise ValueError(f"{source} holds {names}; name one of them as the source")
-    return files[0]
 
 
 def _h5_pca(file: h5py.File, group: str, path: Path) -> tuple[Array, Array, Array]:

@@ -152,14 +152,10 @@ def test_a_wrong_file_says_what_was_expected(tmp_path, name, damage, message):
     assert not config.out.exists()
 
 
-def test_of_two_model_files_one_must_be_named(tmp_path):
+def test_of_basel_2017_the_file_itself_is_the_source(tmp_path):
     _, config = written("bfm2017", tmp_path)
-    import_face_model(replace(config, source=tmp_path))
-    (tmp_path / "model2019_face12.h5").write_bytes(b"")
-    with pytest.raises(ValueError, match="name one of them as the source"):
-        import_face_model(replace(config, source=tmp_path))
     with pytest.raises(FileNotFoundError, match="expected one such as model2017"):
-        import_face_model(replace(config, source=tmp_path.parent))
+        import_face_model(replace(config, source=tmp_path))
 
 
 def test_a_face_that_is_upside_down_is_not_imported(tmp_path):

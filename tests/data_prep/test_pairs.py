@@ -67,7 +67,7 @@ def test_by_plain_dtw_all_emotions_of_a_sentence_take_the_first_labels_timing(ro
     for row in rows:
         aligned = np.load(root / "pairs" / row["file"])
         mfcc = np.load(root / f"clips/M901/{row['clip']}/mfcc.npy")
-        path, cost = dtw_path(mfcc, angry, "l1")
+        path, cost = dtw_path(mfcc, angry)
         np.testing.assert_array_equal(aligned, warp(mfcc, path, len(angry)))
         assert aligned.dtype == np.float32
         assert row["cost"] == pytest.approx(cost / len(path))
@@ -144,7 +144,7 @@ def test_a_second_run_makes_only_what_is_missing_and_ends_the_same(root):
     assert kept.stat().st_mtime_ns == stamp
     assert (root / "pairs/pairs.jsonl").read_bytes() == before
     assert make_pairs(root, PairsConfig("dtw"), progress=False).kept == 0
-    assert make_pairs(root, PairsConfig("dtw", metric="l2"), progress=False).kept == 0
+    assert make_pairs(root, PairsConfig("dtw", energy=False), progress=False).kept == 0
 
 
 def test_changed_features_are_aligned_anew(root):

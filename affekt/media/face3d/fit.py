@@ -116,12 +116,12 @@ def _fit(model: FaceModel, landmarks: Array, config: FitConfig, identity: Array 
     # Normalise the landmarks: mean face of unit size around the origin
     scale, rotation, translation = weak_perspective(model, landmarks, config.weights.per_point())
     unit, centre = float(np.median(scale)), translation.mean(axis=0)
-    problem = _problem(model, (landmarks - centre) / unit, config)
+    spread = model.identity_std / np.sqrt(config.identity_weight)
+    problem = _problem(model, spread, (landmarks - centre) / unit, config)
     no_expression = np.zeros((len(landmarks), len(model.expression)))
     # Start from the weak-perspective pose of the mean face
     log_scale, offset = np.log(scale / unit), (translation - centre) / unit
     state = State(np.zeros(len(model.identity)), no_expression, rotation, log_scale, offset)
-    spread = _identity_spread(model, config)
     # Least squares over all parameters, or over pose and expression alone
     if identity is None:
         state = _solve(problem, state, config)
@@ -284,13 +284,9 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _identity_spread(model: FaceModel, config: FitConfig) -> Array:
-    return model.identity_std / np.sqrt(config.identity_weight)
-
-
-def _problem(model: FaceModel, landmarks: Array, config: FitConfig) -> Problem:
+def _problem(model: FaceModel, spread: Array, landmarks: Array, config: FitConfig) -> Problem:
     weights = config.weights.per_point() / config.noise
-    identity = model.identity * _identity_spread(model, config)[:, None, None]
+    identity = model.identity * spread[:, None, None]
     expression = model.expression * model.expression_std[:, None, None]
     return Problem(
         points=np.ascontiguousarray(landmarks.swapaxes(1, 2)),

@@ -84,11 +84,8 @@ class _Chunk(tp.NamedTuple):
     carried: Array  # (C, P, 3N), Z
 
 
-class _Factors(tp.NamedTuple):
-    """The normal equations of one state, factorised."""
-
-    chunks: list[_Chunk]
-    geometry: Array  # (K, K), the reduced matrix
+# The normal equations of one state, factorised: the chunks, and the reduced matrix (K, K).
+_Factors = tuple[list[_Chunk], Array]
 
 
 def minimise(problem: Problem, start: State, tolerance: float, iterations: int) -> State:
@@ -172,12 +169,12 @@ def _factors(problem: Problem, state: State, damping: float) -> _Factors:
         chunks.append(chunk)
         shared += part
     if not K:
-        return _Factors(chunks, shared)
+        return chunks, shared
     G = problem.identity.reshape(K, -1)
     reduced = G @ shared @ G.T
     reduced[np.diag_indices(K)] += 1 / problem.frame_weight
     reduced[np.diag_indices(K)] *= 1 + damping
-    return _Factors(chunks, reduced)
+    return chunks, reduced
 
 
 def _eliminate(problem: Problem, state: State, damping: float) -> tuple[_Chunk, Array]:
@@ -204,7 +201,8 @@ def _step(problem: Problem, state: State, factors: _Factors) -> State:
     """Return the state after one step against the gradient at `state`."""
     N, K = problem.mean.shape[1], len(problem.identity)
     pulled, whitened = np.zeros(3 * N if K else 0), []
-    parts = list(zip(chunks_of(len(state.expression)), factors.chunks, strict=True))
+    chunks, reduced = factors
+    parts = list(zip(chunks_of(len(state.expression)), chunks, strict=True))
     # Per frame: pose and expression eliminated (Schur complement)
     for frames, chunk in parts:
         own, shared = _gradients(problem.take(frames), state.take(frames))
@@ -216,7 +214,7 @@ def _step(problem: Problem, state: State, factors: _Factors) -> State:
     if K:
         G = problem.identity.reshape(K, -1)
         gradient = G @ pulled + state.identity / problem.frame_weight
-        towards = -np.linalg.solve(factors.geometry, gradient)
+        towards = -np.linalg.solve(reduced, gradient)
         pull = towards @ G
         whitened = [
             y + (chunk.carried @ pull)[:, :, None]
