@@ -117,22 +117,6 @@ def test_the_lines_of_106_points_are_the_releases():
     assert not picture[y - 2 : y + 3, x - 2 : x + 3].any()  # the tip of the nose is not drawn
 
 
-def test_a_curve_of_106_points_is_the_parabola_through_each_three():
-    face = face_106()
-    pieces = iter(edges.curve_points(face, SENSE106))
-    for _, line in SENSE106.curves:
-        for start in range(0, len(line) - 1, 2):
-            own, three = next(pieces), face[list(line[start : start + 3])]
-            np.testing.assert_allclose(own[0], three[0], atol=1e-9)
-            np.testing.assert_allclose(own[-1], three[-1], atol=1e-9)
-            spaced = len(three) == 3 and np.abs(np.diff(three[:, 0])).min() > 1
-            if spaced and np.ptp(three[:, 0]) > np.ptp(three[:, 1]):
-                fitted = np.polyfit(*three.T, 2)
-                if abs(fitted[0]) <= edges.STEEPEST:
-                    np.testing.assert_allclose(own[:, 1], np.polyval(fitted, own[:, 0]), atol=1e-6)
-    assert next(pieces, None) is None
-
-
 def test_the_face_region_is_that_of_the_finer_contour():
     face = face_106()
     one = edges.face_region(face, (256, 256), SENSE106) > 0
