@@ -23,7 +23,7 @@ from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.checkpoint import Stateful
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, weighted_sum
 from affekt.runtime.run import Run, RunConfig
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, driven_clips, pose_stats
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths
@@ -141,7 +141,7 @@ def train(cfg: Config) -> None:
         if vgg is not None:
             prediction, truth = rendered(fomm, keypoints, batch, cfg.loss.perceptual_every)
             terms["perceptual"] = perceptual(vgg, pyramid(prediction), pyramid(truth))
-        total = torch.stack([getattr(cfg.loss, name) * term for name, term in terms.items()]).sum()
+        total = weighted_sum(terms, cfg.loss)
 
         # One step of A2FD and, where it is fine-tuned, of the generator
         for _, each, _ in learners:

@@ -26,6 +26,7 @@ from affekt.runtime.optim import (
     make_optimizer,
     set_learning_rate,
     take_step,
+    weighted_sum,
 )
 from affekt.runtime.run import Run, RunConfig
 from evp.data.portraits import (
@@ -182,6 +183,7 @@ def train(cfg: Config) -> None:
                     matching = cfg.loss.feature_matching > 0
                     real = discriminators(truth.frames, *condition) if matching else None
                 terms |= generator_loss(fake, real)
+        # L of supplement eq. 5, with the optional terms that are switched on
         terms["total"] = weighted_sum(terms, cfg.loss)
         terms["grad_norm"] = take_step(optimizer, terms["total"], generator.parameters(), cfg.optim)
         ema.update_parameters(generator)
@@ -246,11 +248,6 @@ def perceptual_term(vgg: Vgg, generated: Tensor, truth: Tensor, config: VggConfi
     """Return L_vgg of frames (B, T, 3, H, W) in [-1, 1] (supplement eq. 4)."""
     one, other = (vgg((frames.flatten(0, 1) + 1) / 2) for frames in (generated, truth))
     return vgg_distance(one, other, [VGG_WEIGHTS[layer] for layer in config.layers])
-
-
-def weighted_sum(terms: dict[str, Tensor], loss: VideoLossConfig) -> Tensor:
-    """Return L of supplement eq. 5, with the optional terms that are switched on."""
-    return torch.stack([getattr(loss, name) * term for name, term in terms.items()]).sum()
 
 
 if __name__ == "__main__":

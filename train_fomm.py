@@ -9,7 +9,6 @@ run.
 """
 
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +19,13 @@ from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
+from affekt.runtime.optim import (
+    OptimConfig,
+    make_optimizer,
+    set_learning_rate,
+    take_step,
+    weighted_sum,
+)
 from affekt.runtime.run import Run, RunConfig
 from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
@@ -134,7 +139,7 @@ def train(cfg: Config) -> None:
                 terms |= generator_loss(discriminator(real, place), fake)
 
         # One step of generator and detector
-        terms["total"] = weighted(terms, cfg.loss)
+        terms["total"] = weighted_sum(terms, cfg.loss)
         generator_optimizer.zero_grad(set_to_none=True)
         detector_optimizer.zero_grad(set_to_none=True)
         terms["total"].backward()
@@ -178,11 +183,6 @@ def reconstruction_terms(
         weights = None if places_BK2 is None else keypoint_weights(places_BK2, real, extra)
         terms["pixels"] = pixels(made, real, weights)
     return terms
-
-
-def weighted(terms: Mapping[str, Tensor], config: LossConfig) -> Tensor:
-    """Return the sum of the terms times their weights."""
-    return torch.stack([getattr(config, name) * terms[name] for name in terms]).sum()
 
 
 def clip(network: nn.Module, config: OptimConfig) -> Tensor:

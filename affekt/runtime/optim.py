@@ -1,7 +1,7 @@
 """Adam, learning-rate schedules, and the moving average (EMA) of weights, for every stage."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,11 @@ def set_learning_rate(
     """Set the rate of step 1 ... `steps`; it depends on the step alone, so resuming is exact."""
     for group in optimizer.param_groups:
         group["lr"] = config.lr * rate_factor(config, step, steps)
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: object) -> Tensor:
+    """Return the sum of a loss's terms, each times the field of its name in `weights`."""
+    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
 
 
 def take_step(

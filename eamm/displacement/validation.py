@@ -119,14 +119,8 @@ def displacement_metrics(
     results = [with_emotion(model, description, each) for each in val_set]
     ids = model.config.keypoint_ids
     # The displaced keypoints: predicted, undisplaced, and the teacher's
-    ours, still, truth = (
-        joined([select(each, ids) for each in group])
-        for group in (
-            results,
-            [each.neutral for each in val_set],
-            [each.teacher for each in val_set],
-        )
-    )
+    groups = results, [each.neutral for each in val_set], [each.teacher for each in val_set]
+    ours, still, truth = (joined([select(each, ids) for each in group]) for group in groups)
     ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}
     # The same error over all keypoints
     errors = [

@@ -168,6 +168,5 @@ def resize_flow(flow_Bhw2: Tensor, size: tuple[int, int], aligned: bool) -> Tens
     if flow_Bhw2.shape[1:3] == size:
         return flow_Bhw2
     maps = flow_Bhw2.permute(0, 3, 1, 2)
-    return F.interpolate(maps, size=size, mode="bilinear", align_corners=aligned).permute(
-        0, 2, 3, 1
-    )
+    resized = F.interpolate(maps, size=size, mode="bilinear", align_corners=aligned)
+    return resized.permute(0, 2, 3, 1)

@@ -100,11 +100,8 @@ class FramePairs(Dataset[dict[str, Tensor]]):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((self.seed, index))
         places = self._places(self.groups[index % len(self.groups)], rng)
-        flip_time, flip_sides = rng.random(2) < 0.5
-        flip_time, flip_sides = (
-            self.data.flips and flip_time,
-            self.data.flips and not flip_time and flip_sides,
-        )
+        flip_time, flip_sides = (rng.random(2) < 0.5) & self.data.flips
+        flip_sides = flip_sides and not flip_time
         if flip_time:
             places.reverse()
         read = [self.stores[clip.folder].read([place]) for clip, place in places]

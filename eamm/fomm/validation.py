@@ -16,7 +16,7 @@ from affekt.arrays import Image
 from affekt.media.corpus import Clip
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import to_tensor
+from affekt.media.video.tensors import from_tensor, to_tensor
 from affekt.runtime.config import ConfigError
 from eamm.fomm.data import FrameDataConfig, find_clips
 from eamm.fomm.generator import Generated
@@ -115,8 +115,7 @@ def sample_picture(fomm: Fomm, val_set: Sequence[ValClip], rows: int = 4) -> Ima
 
 def shown(frame_13HW: Tensor, keypoints: Keypoints | None = None) -> Image:
     """Return a frame large enough to look at, with its keypoints as dots, (H, W, 3) uint8."""
-    levels = (frame_13HW[0].float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    picture: Image = np.ascontiguousarray(levels.cpu().numpy())
+    picture = from_tensor(frame_13HW.float())[0]
     times = -(-SHOWN // len(picture))
     picture = picture.repeat(times, axis=0).repeat(times, axis=1)
     if keypoints is not None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from affekt.runtime.optim import OptimConfig, take_step
+from affekt.runtime.optim import OptimConfig, take_step, weighted_sum
 from evp.losses import VideoLossConfig, generator_loss, reconstruction
 from evp.networks.discriminators import (
     DiscriminatorConfig,
@@ -12,7 +12,7 @@ from evp.networks.discriminators import (
 )
 from evp.rollout import GeneratedSequences, Sequences
 from tests.corpora.slow_warp import moved_slowly
-from train_edge2video import motion_terms, picture_terms, weighted_sum
+from train_edge2video import motion_terms, picture_terms
 
 PATCHES = DiscriminatorConfig(4, 1, 2)
 DRAWN = 3  # frames, after two

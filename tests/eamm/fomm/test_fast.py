@@ -238,15 +238,6 @@ def test_without_nnpack_torch_convolves(reason, monkeypatch, caplog, fresh_nnpac
     assert len(caplog.records) == (reason == "it fails")  # logged once
 
 
-def test_the_whole_network_works_without_nnpack(monkeypatch, fresh_nnpack):
-    monkeypatch.setattr(torch.backends.nnpack, "is_available", lambda: False)
-    fomm = settled(CONFIGS["large maps"])
-    source, frame = pictures(1, 128), pictures(1, 128)
-    found = _drawn(FastFomm(fomm), source, frame)
-    with torch.no_grad():
-        assert (found - fomm(source, frame).prediction).abs().max() < LIMIT
-
-
 def test_nothing_moves_under_equal_keypoints():
     """With the generator's part left out: the flow is the identity."""
     fast = FastFomm(settled(small_config()))

@@ -10,7 +10,6 @@ from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.tensors import to_tensor
 from eamm.augment import mouth_box
 from eamm.displacement.network import apply_displacement, displacements
-from eamm.fomm.keypoints import Keypoints
 from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
@@ -183,8 +182,3 @@ def test_a_blend_is_parsed_whatever_its_files_are_called(tmp_path, monkeypatch):
     for text in ("sad.mp4:happy.mp4", "sad.mp4:0.3", "sad.mp4:happy.mp4:1.5", "a:b:nan"):
         with pytest.raises(ValueError, match=r"not of the form A:B:w|wanted 0 to 1"):
             blend_files(text)
-
-
-def test_keypoints_keep_their_type(neutral):
-    assert isinstance(neutral, Keypoints)
-    assert neutral.value.dtype == smoothed(neutral, KEYPOINT_FILTER).value.dtype == torch.float32

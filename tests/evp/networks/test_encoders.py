@@ -30,21 +30,18 @@ def parameters(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_full_size_networks_have_the_releases_parameters():
-    emotion = EmotionEncoder(EmotionEncoderConfig())
-    assert parameters(ContentEncoder(ContentEncoderConfig())) == 27_833_536
+def test_full_size_networks_have_the_releases_parameters_and_the_papers_codes():
+    content, emotion = (
+        ContentEncoder(ContentEncoderConfig()),
+        EmotionEncoder(EmotionEncoderConfig()),
+    )
+    assert parameters(content) == 27_833_536
     assert parameters(emotion) + parameters(EmotionClassifier(128, 8)) == 8_107_592
     assert parameters(AudioDecoder(AudioDecoderConfig(), 256 + 128)) == 3_958_465
-
-
-def test_full_size_codes_have_the_papers_length_and_are_not_negative():
-    windows = 20 * torch.randn(2, 28, 12)
-    content = ContentEncoder(ContentEncoderConfig()).eval()(windows)
-    emotion = EmotionEncoder(EmotionEncoderConfig()).eval()(windows)
-    assert content.shape == (2, 256)
-    assert emotion.shape == (2, 128)
-    assert content.min() >= 0
-    assert emotion.min() >= 0
+    for network, length in ((content, 256), (emotion, 128)):
+        codes = network.eval()(20 * torch.randn(2, 28, 12))
+        assert codes.shape == (2, length)
+        assert codes.min() >= 0
 
 
 @pytest.mark.parametrize("network", [ContentEncoder(SMALL_CONTENT), EmotionEncoder(SMALL_EMOTION)])
