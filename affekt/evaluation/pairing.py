@@ -1,4 +1,4 @@
-"""Pairs of results and truths: by clip id or by a manifest, never by position.
+"""Pairs of results and truths, by clip id or by a manifest, and what makes one unfit.
 
 A pair is one clip of an evaluation: its truth, its result, and its metadata. Truth is a
 folder of videos or a prepared corpus; a manifest (the CSV of `test.py check --write-manifest`, or
@@ -6,11 +6,18 @@ one of your own with a column clip_id) adds speaker, label and source picture.
 """
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from affekt.evaluation.video import VideoShape, mismatch
+from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.endings import VIDEO_ENDINGS, is_of, left_out
+from affekt.media.video.container import MediaError
+from affekt.media.video.result import read_audio_if_any
+from affekt.media.video.video import VideoInfo, probe
+from affekt.metrics.temporal import sound_lag
 from affekt.runtime.files import nfc
 from affekt.runtime.manifest import read_manifest
 
@@ -102,6 +109,30 @@ def find_videos(folder: Path) -> dict[str, Path]:
     return found
 
 
+def problems(pair: ClipPair, slack: int) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a clip: a word to count it by, and a sentence."""
+    assert pair.result is not None
+    try:
+        result = _shape(probe(pair.result))
+        if isinstance(pair.truth, Path):
+            info = probe(pair.truth)
+            truth, has_audio = _shape(info), info.has_audio
+        else:
+            stored = pair.truth
+            truth, has_audio = VideoShape(FRAME_RATE, stored.crop().size, stored.frames), True
+    except MediaError as error:
+        yield "unreadable", str(error)
+        return
+    yield from mismatch(result, truth, slack).items()
+    if not has_audio:
+        yield "no sound", "the truth has no sound, so that there are no sync figures"
+    lag = _sound_lag(pair)
+    if lag is not None and abs(lag) > 1000 / FRAME_RATE:
+        yield "sound out of step", f"the result's sound is {lag:+.0f} ms behind the truth's"
+    if pair.source is not None and not pair.source.is_file():
+        yield "no source", f"the source picture {pair.source} is not there"
+
+
 def _truths(truth: Path, split: str) -> dict[str, ClipPair]:
     if not (truth / "manifest.jsonl").is_file():
         return {clip: ClipPair(clip, path) for clip, path in find_videos(truth).items()}
@@ -127,3 +158,16 @@ def _described(truths: dict[str, ClipPair], manifest: Path) -> dict[str, ClipPai
             source=manifest.parent / source if source else None,
         )
     return pairs
+
+
+def _sound_lag(pair: ClipPair) -> float | None:
+    """Return the lag of the result's own sound, ms; the measures themselves take the truth's."""
+    assert pair.result is not None
+    sound = read_audio_if_any(pair.result)
+    truth = pair.truth
+    wanted = read_audio_if_any(truth) if isinstance(truth, Path) else truth.audio()
+    return None if sound is None or wanted is None else sound_lag(sound, wanted)
+
+
+def _shape(info: VideoInfo) -> VideoShape:
+    return VideoShape(info.fps, (info.width, info.height), info.frames)

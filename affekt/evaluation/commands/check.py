@@ -26,7 +26,7 @@ import hashlib
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -36,17 +36,12 @@ from tqdm import tqdm
 
 from affekt.evaluation.commands import BAD_INPUT
 from affekt.evaluation.commands.run import some
-from affekt.evaluation.pairing import ClipPair, Pairing, find_pairs
+from affekt.evaluation.pairing import Pairing, find_pairs, problems
 from affekt.evaluation.protocol import ManifestKind, Protocol, load_protocol
-from affekt.evaluation.video import VideoShape, mismatch
-from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import Clip, Corpus, by_speaker
 from affekt.media.emotions import NEUTRAL
 from affekt.media.plots import write_png
-from affekt.media.video.container import MediaError
-from affekt.media.video.result import read_audio_if_any
-from affekt.media.video.video import VideoInfo, probe, write_video
-from affekt.metrics.temporal import sound_lag
+from affekt.media.video.video import write_video
 from affekt.runtime.batch import Fingerprints, ResultFolder
 from affekt.runtime.files import replacing
 from affekt.runtime.manifest import write_manifest_file
@@ -104,43 +99,6 @@ def main(args: argparse.Namespace) -> int:
     corpus, kind, path = Corpus(args.corpus), protocol.manifest, args.write_manifest
     _print(write_manifest(corpus, kind, split, path, **drawn).text(protocol.id))
     return 0
-
-
-def problems(pair: ClipPair, slack: int) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a clip: a word to count it by, and a sentence."""
-    assert pair.result is not None
-    try:
-        result = _shape(probe(pair.result))
-        if isinstance(pair.truth, Path):
-            info = probe(pair.truth)
-            truth, has_audio = _shape(info), info.has_audio
-        else:
-            stored = pair.truth
-            truth, has_audio = VideoShape(FRAME_RATE, stored.crop().size, stored.frames), True
-    except MediaError as error:
-        yield "unreadable", str(error)
-        return
-    yield from mismatch(result, truth, slack).items()
-    if not has_audio:
-        yield "no sound", "the truth has no sound, so that there are no sync figures"
-    lag = _sound_lag(pair)
-    if lag is not None and abs(lag) > 1000 / FRAME_RATE:
-        yield "sound out of step", f"the result's sound is {lag:+.0f} ms behind the truth's"
-    if pair.source is not None and not pair.source.is_file():
-        yield "no source", f"the source picture {pair.source} is not there"
-
-
-def _sound_lag(pair: ClipPair) -> float | None:
-    """Return the lag of the result's own sound, ms; the measures themselves take the truth's."""
-    assert pair.result is not None
-    sound = read_audio_if_any(pair.result)
-    truth = pair.truth
-    wanted = read_audio_if_any(truth) if isinstance(truth, Path) else truth.audio()
-    return None if sound is None or wanted is None else sound_lag(sound, wanted)
-
-
-def _shape(info: VideoInfo) -> VideoShape:
-    return VideoShape(info.fps, (info.width, info.height), info.frames)
 
 
 def _report(pairing: Pairing, protocol: Protocol) -> bool:
