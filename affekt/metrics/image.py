@@ -5,8 +5,7 @@ frames, `picture_scores` two clips, of which it returns a value per frame. Compi
 CPU; benchmarks/metrics.py measures them against scikit-image.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -17,7 +16,6 @@ from affekt.media.compiled import compiled
 
 Sums = NDArray[np.float32]
 FrameScores = dict[str, NDArray[np.float64]]
-Pairs = Iterator[tuple[Image, Image]]
 
 WINDOW = 7  # pixels; side of the square window of scikit-image's default SSIM
 CHANNELS = 3
@@ -173,17 +171,6 @@ def picture_scores(results: Iterable[Image], truths: Iterable[Image]) -> FrameSc
     Raises:
         ValueError: no frame, clips of unequal length, or pictures that `ssim` refuses.
     """
-    frames = [[metric(*pair) for metric in METRICS.values()] for pair in _pairs(results, truths)]
+    pairs = zip(results, truths, strict=True)
+    frames = [[metric(*pair) for metric in METRICS.values()] for pair in pairs]
     return dict(zip(METRICS, np.array(frames).T, strict=True))
-
-
-def _pairs(results: Iterable[Image], truths: Iterable[Image]) -> Pairs:
-    frame = -1
-    for frame, (result, truth) in enumerate(zip_longest(results, truths)):
-        if result is None or truth is None:
-            short = "result" if result is None else "truth"
-            raise ValueError(f"the {short} ends at frame {frame}, its counterpart has more")
-        check_pictures(result, truth, WINDOW)
-        yield result, truth
-    if frame < 0:
-        raise ValueError("neither result nor truth has a frame")

@@ -131,19 +131,12 @@ def ratio_interval(
 ) -> Interval | None:
     """Return the ratio of the means of ours and theirs on the same clips; None if theirs is 0."""
     first, second = _checked(ours), _checked(theirs)
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} scores against {len(second)}; pair them clip by clip")
+    assert len(first) == len(second), (len(first), len(second))
     return _ratio(first, second, speakers) if second.sum() else None
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """Return a share and Wilson's score interval, which stays in [0, 1] and holds for few trials.
-
-    Raises:
-        ValueError: no trial, or successes outside [0, trials].
-    """
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is no share")
+    """Return a share and Wilson's score interval, which holds for few trials too."""
     return Interval(successes / trials, *wilson(successes / trials, trials))
 
 
@@ -184,14 +177,10 @@ def clustered_share(hits: ArrayLike, clusters: ArrayLike) -> Interval:
     """Return the mean of scores in [0, 1] and Wilson's bounds at the effective number of clips.
 
     n* = N / max(1, v N / (p (1 - p))) (t_{N-1} / t_{G-1})^2, the design effect 1 at p = 0 and 1.
-
-    Raises:
-        ValueError: as `clustered_mean`, or a score outside [0, 1].
     """
     values = _checked(hits)
     index = _indices(clusters, len(values))
-    if values.min() < 0 or values.max() > 1:
-        raise ValueError(f"hits from {values.min():g} to {values.max():g}: wanted 0 to 1")
+    assert 0 <= values.min() <= values.max() <= 1, (values.min(), values.max())
     share, number, count = float(values.mean()), len(values), int(index.max()) + 1
     if count < 2:
         return Interval(share, None, None)

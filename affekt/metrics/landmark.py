@@ -142,11 +142,9 @@ def landmark_distances(
             adds the mouth's sum to the face's count. By eat alone.
 
     Raises:
-        ValueError: shapes that do not match, or no two consecutive frames with both faces.
+        ValueError: other lengths, or no two consecutive frames with both faces.
     """
-    for name, points in (("result", result), ("truth", truth)):
-        if points.ndim != 3 or points.shape[1] != COUNT or points.shape[2] not in (2, 3):
-            raise ValueError(f"{name}: landmarks of shape {points.shape}, wanted (T, 68, 2 or 3)")
+    assert result.shape[1] == truth.shape[1] == COUNT, (result.shape, truth.shape)
     if convention == "evp":
         return evp(result, truth, view)
     if convention == "makeittalk":

@@ -160,9 +160,8 @@ def test_a_clips_psnr_is_the_mean_of_frames_and_an_equal_frame_counts_100_db():
 def test_clips_that_cannot_be_compared_are_refused():
     results, truths = clips(frames=3)
     for ours, theirs, message in (
-        (results[:2], truths, "the result ends at frame 2, its counterpart has more"),
-        (results, truths[:1], "the truth ends at frame 1, its counterpart has more"),
-        ([], [], "neither result nor truth has a frame"),
+        (results[:2], truths, "argument 2 is longer"),
+        (results, truths[:1], "argument 2 is shorter"),
         (results[:, 1:], truths, "differ in size"),
         (results.astype(float), truths, "of uint8"),
         (results[:, :6], truths[:, :6], "needs 7 x 7 pixels, found 31 x 6"),
