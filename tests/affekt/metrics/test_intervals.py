@@ -193,12 +193,10 @@ def test_five_speakers_are_enough():
 
 def test_what_is_no_row_of_scores_is_refused():
     for values in ([], [1.0, np.nan], [[1.0, 2.0]]):
-        for interval in (
-            mean_interval,
-            lambda scores: clustered_share(scores, ["a"] * len(scores)),
-        ):
-            with pytest.raises(ValueError, match="one finite number per clip"):
-                interval(values)
+        with pytest.raises(ValueError, match="one finite number per clip"):
+            mean_interval(values)
+        with pytest.raises(ValueError, match="one finite number per clip"):
+            clustered_share(values, ["a"] * len(values))
     with pytest.raises(ValueError, match="2 names for 3 clips"):
         mean_interval([1, 2, 3], ["a", "b"])
 
