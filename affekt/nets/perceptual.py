@@ -56,9 +56,11 @@ class Vgg(nn.Module):
         self.places = [PLACES[layer] for layer in config.layers]
         with torch.device("meta"):  # no time for weights that are replaced
             network = vgg19(weights=None).features[: max(self.places) + 1]
-        state = (
-            _imagenet_state() if config.weights == "imagenet" else _random_state(network, config)
-        )
+        if config.weights == "random":
+            state = _random_state(network, config)
+        else:
+            state = torch.load(weights.find("vgg19"), "cpu", weights_only=True, mmap=True)
+            state = {key.removeprefix("features."): value for key, value in state.items()}
         network.load_state_dict({key: state[key] for key in network.state_dict()}, assign=True)
         self.features = network.requires_grad_(False).eval()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
@@ -73,12 +75,6 @@ class Vgg(nn.Module):
             if place in self.places:
                 found[place] = features
         return [found[place] for place in self.places]
-
-
-def _imagenet_state() -> dict[str, Tensor]:
-    path = weights.find("vgg19")
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return {key.removeprefix("features."): value for key, value in state.items()}
 
 
 def _random_state(network: nn.Module, config: VggConfig) -> dict[str, Tensor]:

@@ -73,16 +73,6 @@ def test_a_path_by_hand():
     assert cost == 1  # only 5 against 6 costs
 
 
-def test_a_sequence_against_its_own_slow_version_costs_nothing_and_warps_back():
-    rng = np.random.default_rng(3)
-    a = rng.standard_normal((40, 12))
-    slow = np.repeat(a, rng.integers(1, 4, 40), axis=0)
-    for moved, reference in ((a, slow), (slow, a)):
-        path, cost = dtw_path(moved, reference)
-        assert cost == 0
-        np.testing.assert_array_equal(warp(moved, path, len(reference)), reference)
-
-
 @settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 12), m=st.integers(1, 12), seed=st.integers(0, 999))
 def test_a_warp_equals_the_assignment_loop_whose_last_source_row_wins(n, m, seed):

@@ -321,8 +321,6 @@ def test_the_release_table_has_13_sentences_in_8_emotions_of_2_speakers():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("speaker,emotion,sentence\nM1,sad,x\n", "has no column number"),
-        ("speaker,emotion,number,sentence\nM1,sad,1\n", "line 2, has 3 cells, wanted 4"),
         ("speaker,emotion,number,sentence\nM1,sad,1,x\nM1,sad,001,y\n", "line 3"),
         ("speaker,emotion,number,sentence\nM7,sad,1,x\n", "names no clip of"),
     ],

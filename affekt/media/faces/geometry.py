@@ -122,10 +122,7 @@ def align_2d(landmarks: Array, scheme: Scheme = IBUG68) -> Array:
     Raises:
         ValueError: landmarks of another scheme.
     """
-    landmarks = np.asarray(landmarks, float)
-    scheme.check(landmarks)
-    onto = similarity(landmarks[..., scheme.rigid, :], RIGID_TEMPLATE[:, :2])
-    return apply(onto, landmarks)
+    return _aligned(landmarks, scheme, RIGID_TEMPLATE[:, :2])
 
 
 def align_3d(landmarks3d: Array, scheme: Scheme = IBUG68) -> Array:
@@ -136,10 +133,13 @@ def align_3d(landmarks3d: Array, scheme: Scheme = IBUG68) -> Array:
     Raises:
         ValueError: landmarks of another scheme.
     """
-    landmarks3d = np.asarray(landmarks3d, float)
-    scheme.check(landmarks3d)
-    onto = similarity(landmarks3d[..., scheme.rigid, :], RIGID_TEMPLATE)
-    return apply(onto, landmarks3d)[..., :2]
+    return _aligned(landmarks3d, scheme, RIGID_TEMPLATE)[..., :2]
+
+
+def _aligned(landmarks: Array, scheme: Scheme, template: Array) -> Array:
+    landmarks = np.asarray(landmarks, float)
+    scheme.check(landmarks)
+    return apply(similarity(landmarks[..., scheme.rigid, :], template), landmarks)
 
 
 def _times(matrix: Array, vector: Array) -> Array:

@@ -110,16 +110,12 @@ class FaceTracker:
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
-
-        @functools.lru_cache(MAX_CACHED)
-        def cached(path: Path, config: FramesConfig) -> FaceTrack:
-            return track_face(path, detector, config)
-
-        self._cached = cached
+        track = functools.partial(track_face, detector=detector)
+        self._cached = functools.lru_cache(MAX_CACHED)(track)
 
     def track(self, path: Path, config: FramesConfig | None = None) -> FaceTrack:
         """Return a video's face track; errors are those of `track_face`."""
-        return self._cached(path, config or FramesConfig())
+        return self._cached(path, config=config or FramesConfig())
 
 
 def _filled(points: Sequence[Array | None]) -> tuple[Array, tuple[int, ...]]:

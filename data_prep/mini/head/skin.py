@@ -45,7 +45,8 @@ def skin() -> Part:
     theta, row, points = _free_points(outlines)
     fixed_theta, fixed_row = SKULL.locate(fixed[shared][:, 0], fixed[shared][:, 1])
     domain = DOMAIN * np.stack([np.append(fixed_theta, theta), np.append(fixed_row, row)], axis=-1)
-    triangles = _triangulate(domain, len(shared), [len(loop) for loop in loops])
+    ends = np.cumsum([len(loop) for loop in loops])
+    triangles = _triangulate(domain, np.split(domain[: len(shared)], ends[:-1]))
     index = np.append(shared, starts[-1] + np.arange(len(points)))
 
     # One part of all.
@@ -104,16 +105,11 @@ def inside(polygon: Array, points: Array) -> Array:
     return (spans & crossing).sum(axis=1) % 2 == 1
 
 
-def _triangulate(domain: Array, shared: int, loop_sizes: list[int]) -> Triangles:
-    """Triangles of the domain points; the first `shared` are loops around holes."""
+def _triangulate(domain: Array, holes: list[Array]) -> Triangles:
+    """Triangles of the domain points outside the polygons `holes`."""
     triangles = Delaunay(domain).simplices
     centres = domain[triangles].mean(axis=1)
-    holes = np.zeros(len(triangles), dtype=bool)
-    start = 0
-    for size in loop_sizes:
-        holes |= inside(domain[start : start + size], centres)
-        start += size
-    triangles = triangles[~holes]
+    triangles = triangles[~np.any([inside(hole, centres) for hole in holes], axis=0)]
     a, b, c = np.moveaxis(domain[triangles], 1, 0)
     area = np.cross(b - a, c - a)
     triangles = triangles[np.abs(area) > 1e-6]

@@ -5,7 +5,7 @@ the band near 2.5 kHz, the formants and breath. Every utterance strays from its 
 so that no single number gives the emotion away. All values are ours.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +51,10 @@ LEVEL_STRENGTH = {1: 0.45, 2: 0.75, 3: 1.0}  # MEAD's three levels
 
 def manner_of(emotion: str, strength: float, random: np.random.Generator) -> Manner:
     """The manner of one utterance: the emotion's at a strength, strayed."""
-    full = MANNERS[emotion]
-    drawn = {
-        f.name: strength * getattr(full, f.name) + getattr(STRAY, f.name) * random.normal()
-        for f in fields(Manner)
-    }
-    return Manner(**(drawn | {"breath": max(drawn["breath"], 0.0)}))
+    full, stray = (np.array(astuple(manner)) for manner in (MANNERS[emotion], STRAY))
+    drawn = strength * full + stray * random.normal(size=len(full))
+    drawn[-1] = max(drawn[-1], 0.0)  # breath
+    return Manner(*drawn.tolist())
 
 
 def prosody_of(manner: Manner, pitch: int) -> Prosody:

@@ -23,12 +23,6 @@ def test_a_corpus_that_is_not_there_names_the_command_that_makes_it(tmp_path, ca
     assert not (tmp_path / "run").exists()
 
 
-def test_a_typo_names_the_nearest_key(capsys):
-    with pytest.raises(SystemExit):
-        start("optim.ler=1")
-    assert "did you mean 'lr'" in capsys.readouterr().err
-
-
 class Stored(Dataset):
     """One array of three numbers, read when asked for."""
 

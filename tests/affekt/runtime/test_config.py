@@ -95,13 +95,10 @@ def test_what_does_not_fit_is_refused_by_name(path, override, message):
     assert message in str(error.value)
 
 
-def test_the_message_names_the_file(path):
+def test_a_wrong_value_a_missing_key_and_a_missing_file_are_named_with_the_file(path, tmp_path):
     path.write_text("norm: l7\nout: x\n")
     with pytest.raises(ConfigError, match=r"ablation\.yaml"):
         load_config(Config, path)
-
-
-def test_a_missing_key_and_a_missing_file_are_named(tmp_path):
     (tmp_path / "empty.yaml").write_text("")
     with pytest.raises(ConfigError, match="the key 'out' is missing"):
         load_config(Config, tmp_path / "empty.yaml")

@@ -84,6 +84,9 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
     assert history(stopped) == history(config)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, continued.state_dict()[name]), name
+    starts = json.loads((stopped.run.out / "run.json").read_text())["starts"]
+    assert len(starts) == 2
+    assert starts[0]["packages"]["torch"]
 
 
 def test_lines_after_the_last_checkpoint_are_written_once(config):
@@ -97,7 +100,7 @@ def test_lines_after_the_last_checkpoint_are_written_once(config):
     assert [row["step"] for row in history(config)] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_a_checkpoint_cut_in_half_falls_back_to_the_one_before_and_says_so(config, caplog):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(config, caplog):
     train(config)
     expected = history(config)
     newest = sorted((config.run.out / "checkpoints").glob("*.pt"))[-1]
@@ -106,6 +109,10 @@ def test_a_checkpoint_cut_in_half_falls_back_to_the_one_before_and_says_so(confi
     assert "is damaged" in caplog.text
     assert newest.name in caplog.text
     assert history(config) == expected
+    for path in newest.parent.glob("*.pt"):
+        path.write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(DamagedFileError, match=r"every checkpoint in .* is damaged"):
+        train(config)
 
 
 def test_a_metrics_line_cut_short_is_dropped_and_written_again(config, caplog):
@@ -115,22 +122,6 @@ def test_a_metrics_line_cut_short_is_dropped_and_written_again(config, caplog):
     train(config)
     assert [row["step"] for row in history(config)] == list(range(1, 13))
     assert "cut short" in caplog.text
-
-
-def test_every_start_is_recorded(config):
-    train(with_run(config, steps=5))
-    train(config)
-    starts = json.loads((config.run.out / "run.json").read_text())["starts"]
-    assert len(starts) == 2
-    assert starts[0]["packages"]["torch"]
-
-
-def test_only_damaged_checkpoints_is_an_error(config):
-    train(config)
-    for path in (config.run.out / "checkpoints").glob("*.pt"):
-        path.write_bytes(b"PK\x03\x04 not a checkpoint")
-    with pytest.raises(DamagedFileError, match=r"every checkpoint in .* is damaged"):
-        train(config)
 
 
 def test_a_folder_of_another_config_is_refused_by_key(config):
