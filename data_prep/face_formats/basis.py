@@ -7,7 +7,7 @@ import json
 import re
 import typing as tp
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,26 +32,6 @@ class Basis(FaceModel):
     """
 
     landmarks: dict[int, int] = field(default_factory=dict)
-
-    def first(self, identities: int | None, expressions: int | None) -> "Basis":
-        """Return the basis of the first modes of each set; None keeps all.
-
-        Raises:
-            ValueError: more modes are wanted than there are, or none.
-        """
-        wanted = (("identity", identities), ("expression", expressions))
-        for what, count in wanted:
-            held = len(getattr(self, what))
-            if count is not None and not 1 <= count <= held:
-                raise ValueError(f"{self.name} has {held} {what} modes, {count} are wanted")
-        return replace(
-            self,
-            identity=self.identity[:identities],
-            identity_std=self.identity_std[:identities],
-            expression=self.expression[:expressions],
-            expression_std=self.expression_std[:expressions],
-            expression_range=self.expression_range[:expressions],
-        )
 
 
 def modes_of_columns(columns: Array) -> Array:

@@ -24,19 +24,13 @@ from affekt.media.face3d.model import FaceModel, canonical, check_orientation, s
 from affekt.media.faces import points
 from affekt.runtime.command import CommandParser, user_errors
 from data_prep.face_formats.basis import Basis, landmark_vertices, read_landmarks
-from data_prep.face_formats.readers import (
-    BFM2009_EXPRESSIONS,
-    read_bfm2009,
-    read_bfm2017,
-    read_ict,
-)
+from data_prep.face_formats.readers import read_bfm2009, read_bfm2017, read_ict
 
 READERS: Mapping[str, Callable[[Path], Basis]] = {
     "bfm2009": read_bfm2009,
     "bfm2017": read_bfm2017,
     "ict": read_ict,
 }
-EXPRESSIONS = {"bfm2009": BFM2009_EXPRESSIONS}  # of a kind that has more than its users take
 PRIORS = ("identity_std", "expression_std", "expression_range")
 TO_IMAGE = np.array([1, -1, -1], np.float32)  # a half turn about x: y down, z away from the viewer
 
@@ -49,8 +43,6 @@ class ImportConfig:
     source: Path
     out: Path
     landmarks: Path | None = None  # vertices of points, before those that the source names
-    identities: int | None = None  # modes to keep, the first ones; None is the kind's own number
-    expressions: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in READERS:
@@ -68,8 +60,6 @@ def import_face_model(config: ImportConfig) -> FaceModel:
     if not config.source.exists():
         raise FileNotFoundError(f"no {config.source}")
     basis = READERS[config.kind](config.source).checked(config.source)
-    expressions = EXPRESSIONS.get(config.kind) if config.expressions is None else config.expressions
-    basis = basis.first(config.identities, expressions)
     given = read_landmarks(config.landmarks) if config.landmarks else {}
     source = f"{basis.name} in {config.source}"
     vertices = landmark_vertices(basis.landmarks | given, len(basis.mean), source)
@@ -102,6 +92,4 @@ def _parse(argv: Sequence[str]) -> ImportConfig:
     add("--out", required=True, help="the .npz of landmark rows to write")
     text = f"vertices of the {points.COUNT} points, or of those that the source lacks"
     add("--landmarks", help=text)
-    for name in ("identities", "expressions"):
-        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"keep the first N {name}")
     return ImportConfig(**vars(parser.parse_args(argv)))

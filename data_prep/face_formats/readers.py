@@ -76,11 +76,11 @@ def read_bfm2009(folder: Path) -> Basis:
         stds = np.array(std_path.read_text(encoding="utf-8").split(), np.float64)
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{std_path}: {error}; wanted {E} numbers, as text") from None
-    expression_std = of_shape(stds, (E,), std_path, "numbers")
+    expression_std = of_shape(stds, (E,), std_path, "numbers")[:BFM2009_EXPRESSIONS]
     return Basis(
         mean.reshape(-1, 3)[kept],
         modes_of_columns(modes)[:, kept],
-        modes_of_columns(expression),
+        modes_of_columns(expression)[:BFM2009_EXPRESSIONS],
         identity_std,
         expression_std,
         pca_range(expression_std),

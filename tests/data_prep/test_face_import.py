@@ -20,7 +20,7 @@ KINDS = {
 }
 
 
-def written(name, folder, **changes):
+def written(name, folder):
     """Write a made-up mesh in a genuine format; return it and the import's settings."""
     kind, write, unit = KINDS[name]
     mesh = published.made_up_mesh(unit=unit)
@@ -32,8 +32,7 @@ def written(name, folder, **changes):
     if name == "bfm2017":  # which names no landmarks
         landmarks = folder / "landmarks.txt"
         landmarks.write_text("# all points\n" + " ".join(map(str, mesh.where)))
-    settings = {"expressions": 3 if name == "bfm2009" else None, "landmarks": landmarks}
-    return mesh, ImportConfig(kind, source, folder / "out.npz", **(settings | changes))
+    return mesh, ImportConfig(kind, source, folder / "out.npz", landmarks)
 
 
 def expected(mesh, model):
@@ -86,8 +85,6 @@ def test_of_basel_2009_the_first_29_expressions_are_taken_as_in_evp(tmp_path):
     model = import_face_model(ImportConfig("bfm2009", tmp_path, tmp_path / "out.npz"))
     assert model.name == "Basel Face Model 2009 5+29"
     np.testing.assert_allclose(model.expression_std, mesh.expression_std[:29], rtol=1e-5)
-    fewer = ImportConfig("bfm2009", tmp_path, tmp_path / "out.npz", identities=2, expressions=4)
-    assert import_face_model(fewer).name == "Basel Face Model 2009 2+4"
 
 
 def swap(name, data):
@@ -166,14 +163,6 @@ def test_a_face_that_is_upside_down_is_not_imported(tmp_path):
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_more_modes_than_there_are_cannot_be_kept(tmp_path):
-    _, config = written("ict", tmp_path, identities=5)
-    with pytest.raises(ValueError, match="has 4 identity modes, 5 are wanted"):
-        import_face_model(config)
-    with pytest.raises(ValueError, match="has 3 expression modes, 0 are wanted"):
-        import_face_model(replace(config, identities=None, expressions=0))
-
-
 def test_a_list_that_is_given_goes_before_the_source_s_own(tmp_path):
     mesh, config = written("ict", tmp_path)
     (tmp_path / "one.txt").write_text(f"31 = {mesh.where[29]}\n")
@@ -224,9 +213,9 @@ def test_the_command_imports_and_says_what_went_wrong(tmp_path, capsys):
     _, config = written("ict", tmp_path)
     paths = ["--source", str(tmp_path), "--out", str(config.out)]
     arguments = ["import", "--kind", "ict", *paths]
-    assert face_model.main([*arguments, "--identities", "2"]) == 0
-    assert "ICT-FaceKit 2+3, 68 landmarks" in capsys.readouterr().out
-    assert load_face_model(config.out).identity.shape == (2, 68, 3)
+    assert face_model.main(arguments) == 0
+    assert "ICT-FaceKit 4+3, 68 landmarks" in capsys.readouterr().out
+    assert load_face_model(config.out).identity.shape == (4, 68, 3)
     with pytest.raises(SystemExit, match="expected the shape of the Basel Face Model 2009"):
         face_model.main(["import", "--kind", "bfm2009", *paths])
     with pytest.raises(SystemExit, match="no none"):
