@@ -101,7 +101,7 @@ def warp_errors(
     number = 0
     # Read all videos in step; two frames of each are held
     for number, pictures in enumerate(_in_step(videos)):
-        now = [_grey(picture, number) for picture in pictures]
+        now = [np.asarray(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY), np.uint8) for each in pictures]
         if before is not None:
             # The truth's flow, and where it counts, for all results
             motion = _motion(before[0], now[0], flows, number)
@@ -241,12 +241,6 @@ def _in_step(videos: Mapping[str, Iterable[Image]]) -> Iterator[tuple[Image, ...
 def _check_size(picture: Image, other: Image, whose: str, name: str = "a frame") -> None:
     if picture.shape != other.shape:
         raise ValueError(f"{name} has shape {picture.shape}, {whose} {other.shape}")
-
-
-def _grey(picture: Image, number: int) -> Image:
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ValueError(f"frame {number} is {picture.dtype} {picture.shape}, wanted uint8 RGB")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _correlation(opening: Array, level: Array, shift: int) -> float:

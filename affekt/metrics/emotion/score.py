@@ -71,10 +71,8 @@ def read_emotion(
         count: N at most, how many frames are read.
 
     Raises:
-        ValueError: fewer frames than landmarks, or no landmarks at all.
+        ValueError: fewer frames than landmarks.
     """
-    if not len(landmarks) or landmarks.shape[1] != 68:
-        raise ValueError(f"landmarks have shape {landmarks.shape}, wanted (T, 68, 2), T at least 1")
     # Read the frames wanted and no further
     chosen = spread(len(landmarks), count)
     wanted, pictures = set(chosen), []

@@ -61,13 +61,6 @@ def test_the_page_is_self_contained_escaped_and_marks_a_missed_threshold(tmp_pat
     assert '<tr class="missed"><td>k</td>' in text
 
 
-def test_an_unknown_kind_of_figure_is_refused(tmp_path):
-    (tmp_path / "x.gif").write_bytes(b"")
-    sections = [Section("s", "", [Figure("c", tmp_path / "x.gif")])]
-    with pytest.raises(ValueError, match=r"x\.gif: the page shows \.png, \.jpg, \.mp4 only"):
-        write_page(tmp_path / "r.html", "t", "", [], sections)
-
-
 def test_a_section_folds_its_numbers_away_and_has_no_table_without(tmp_path):
     rows = [MetricRow("clusters.r", "by <emotion>", "", "0.45", None)]
     for name, section in (("with", Section("s", "", rows=rows)), ("without", Section("s", ""))):
