@@ -31,7 +31,7 @@ def measure(_: argparse.Namespace) -> Result:
     result = Result("dtw", notes={"paths": "equal"})
     for rows in ROWS:
         pair = uneven_pair(rows)
-        library, own = (partial(dtw_path, *pair, "dtw-python"), partial(dtw_path, *pair))
+        library, own = (partial(dtw_path, *pair, "l1", "dtw-python"), partial(dtw_path, *pair))
         (library_path, library_cost), (path, cost) = library(), own()
         if not np.array_equal(path, library_path):
             raise AssertionError(f"the paths differ at {rows} rows")

@@ -42,7 +42,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import EMOTIONS
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
-from data_prep.alignment.dtw import Backend, dtw_path, warp
+from data_prep.alignment.dtw import Backend, Metric, dtw_path, warp
 from data_prep.alignment.speech import align_speech
 from data_prep.sentences import Group, Take, emotion_order, sentence_groups
 
@@ -55,10 +55,11 @@ LEAST_SHARE = 0.5  # of the reference's rows; a clip that holds less would short
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """Alignment settings; energy is as in EVP's release, and for `dtw` alone."""
+    """Alignment settings; metric and energy are those of EVP's release, and for `dtw` alone."""
 
     aligner: tp.Literal["speech", "dtw"] = "speech"  # dtw: plain DTW, as the paper
     reference: str | None = None  # emotion; where it is missing, and by default, the first label
+    metric: Metric = "l1"
     energy: bool = True  # the distance sees column 0, the log energy, too
     table: Path | None = None  # CSV: which file numbers are the same sentence
     max_cost: float | None = None  # per step of the path; None keeps every pair
@@ -199,7 +200,7 @@ def _row(
     clip, (reference_take, reference_rows) = take.clip, reference
     name = clip.emotion if take.number == 1 else f"{clip.emotion}_{take.number}"
     place = Path(_folder_name(speaker)) / _folder_name(sentence) / f"{name}.npy"
-    dtw = ["l1", config.energy] if config.aligner == "dtw" else []
+    dtw = [config.metric, config.energy] if config.aligner == "dtw" else []
     settings = json.dumps([config.aligner, *dtw, config.max_cost, clip.id])
     made_from = hashlib.sha256(settings.encode())
     for part in (str(place).encode(), split.encode(), mfcc.tobytes(), reference_rows.tobytes()):
@@ -236,7 +237,7 @@ def _aligned(mfcc: Array, reference: Array, config: PairsConfig) -> tuple[Array,
         path, cost, (_, matched) = align_speech(mfcc, reference)
         return warp(mfcc, path, length), cost, min(max(matched, WINDOW_ROWS), length)
     first = 0 if config.energy else 1
-    path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.backend)
+    path, cost = dtw_path(mfcc[:, first:], reference[:, first:], config.metric, config.backend)
     return warp(mfcc, path, length), cost / len(path), length
 
 
@@ -246,6 +247,7 @@ def _config_from_argv() -> tuple[Path, PairsConfig]:
     add("corpus", type=Path, help="a prepared corpus, data/<name>")
     add("--reference", help=f"emotion whose timing all take (default: first of {EMOTIONS})")
     add("--aligner", choices=("speech", "dtw"), default="speech", help="dtw: plain, as the paper")
+    add("--metric", choices=tp.get_args(Metric), default="l1", help="dtw: of two rows")
     add("--no-energy", dest="energy", action="store_false", help="dtw: 12 columns, not all 13")
     add("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
     add("--max-cost", type=float, help="leave out pairs above it, per step")

@@ -23,23 +23,28 @@ from numpy.typing import ArrayLike
 from affekt.arrays import Array
 from affekt.media.compiled import compiled
 
+Metric = tp.Literal["l1", "l2"]
 Backend = tp.Literal["numba", "dtw-python"]
+LIBRARY_METRICS = {"l1": "cityblock", "l2": "euclidean"}
 
 ROWS = 4  # rows that advance together; 2 bits of each fill the byte of a step
 # A step is coded as (diagonal > other) + 2 * (left > up), so an even code is the diagonal.
 LEFT, UP = 1, 3  # come from (i, j - 1), from (i - 1, j)
 
 
-def dtw_path(a: ArrayLike, b: ArrayLike, backend: Backend = "numba") -> tuple[Array, float]:
+def dtw_path(
+    a: ArrayLike, b: ArrayLike, metric: Metric = "l1", backend: Backend = "numba"
+) -> tuple[Array, float]:
     """Return the best path from `a` (n, d) to `b` (m, d) and its cost.
 
     The path is (k, 2) int64: pairs (i, j) from (0, 0) to (n - 1, m - 1). The cost is the sum of
-    the L1 distances along it, as in EVP's release. Of equally good steps the diagonal wins, then
-    (i, j - 1).
+    the L1 or L2 distances along it. Of equally good steps the diagonal wins, then (i, j - 1).
 
     Raises:
         ValueError: an empty sequence, NaN or infinity, or different numbers of features.
     """
+    if metric not in ("l1", "l2"):
+        raise ValueError(f"unknown metric {metric!r}; known: l1, l2")
     if backend not in ("numba", "dtw-python"):
         raise ValueError(f"unknown backend {backend!r}; known: numba, dtw-python")
     first, second = _checked(a, "first"), _checked(b, "second")
@@ -49,8 +54,8 @@ def dtw_path(a: ArrayLike, b: ArrayLike, backend: Backend = "numba") -> tuple[Ar
             f"{second.shape[1]}; both need the same"
         )
     if backend == "dtw-python":
-        return _library_path(first, second)
-    path, cost = _best_path(first, np.ascontiguousarray(second.T))
+        return _library_path(first, second, metric)
+    path, cost = _best_path(first, np.ascontiguousarray(second.T), metric == "l2")
     return path, float(cost)
 
 
@@ -71,11 +76,11 @@ def warp(values: Array, path: Array, length: int) -> Array:
     return values[path[last_of_column, 0]]
 
 
-def _library_path(a: Array, b: Array) -> tuple[Array, float]:
+def _library_path(a: Array, b: Array, metric: Metric) -> tuple[Array, float]:
     """Return dtw-python's path (k, 2) int64 and cost; it needs two rows or more of either."""
     import dtw
 
-    found = dtw.dtw(a, b, dist_method="cityblock", step_pattern="symmetric1")
+    found = dtw.dtw(a, b, dist_method=LIBRARY_METRICS[metric], step_pattern="symmetric1")
     return np.stack([found.index1, found.index2], axis=1).astype(np.int64), float(found.distance)
 
 
@@ -90,24 +95,35 @@ def _checked(sequence: ArrayLike, name: str) -> Array:
 
 
 @compiled
-def _distances(row: Array, columns: Array, out: Array) -> None:
-    """Write the L1 distances from `row` (d,) to all of `columns` (d, m) to `out` (m,)."""
+def _distances(row: Array, columns: Array, euclidean: bool, out: Array) -> None:
+    """Write the distances from `row` (d,) to all of `columns` (d, m) to `out` (m,)."""
     d, m = columns.shape
     rest = d % 4
-    out[:] = 0.0
+    if rest == 0:
+        out[:] = 0.0
     for k in range(rest):
         for j in range(m):
-            out[j] += abs(row[k] - columns[k, j])
+            difference = row[k] - columns[k, j]
+            term = difference * difference if euclidean else abs(difference)
+            out[j] = term if k == 0 else out[j] + term
     for k in range(rest, d, 4):  # four features a pass: a quarter of the loads and stores of out
         x0, x1, x2, x3 = row[k], row[k + 1], row[k + 2], row[k + 3]
         c0, c1, c2, c3 = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+        if euclidean:
+            for j in range(m):
+                e0, e1, e2, e3 = x0 - c0[j], x1 - c1[j], x2 - c2[j], x3 - c3[j]
+                out[j] = (((out[j] + e0 * e0) + e1 * e1) + e2 * e2) + e3 * e3
+        else:
+            for j in range(m):
+                near = (out[j] + abs(x0 - c0[j])) + abs(x1 - c1[j])
+                out[j] = (near + abs(x2 - c2[j])) + abs(x3 - c3[j])
+    if euclidean:
         for j in range(m):
-            near = (out[j] + abs(x0 - c0[j])) + abs(x1 - c1[j])
-            out[j] = (near + abs(x2 - c2[j])) + abs(x3 - c3[j])
+            out[j] = np.sqrt(out[j])
 
 
 @compiled
-def _steps(a: Array, columns: Array) -> Array:
+def _steps(a: Array, columns: Array, euclidean: bool) -> Array:
     """Return the best step into each cell, (ceil(n / 4), m + 3) uint8.
 
     Byte [g, t] holds row r of group g, that is cell (4 g + r, t - r), in bits 2 r and 2 r + 1.
@@ -120,7 +136,7 @@ def _steps(a: Array, columns: Array) -> Array:
     above[2] = 0.0  # before (0, 0)
     for g in range(groups):
         for r in range(ROWS):
-            _distances(a[min(ROWS * g + r, n - 1)], columns, cost[r, r : r + m])
+            _distances(a[min(ROWS * g + r, n - 1)], columns, euclidean, cost[r, r : r + m])
         _advance(cost[0], cost[1], cost[2], cost[3], above, steps[g])
     return steps
 
@@ -157,9 +173,9 @@ def _choose(diagonal: float, up: float, left: float, cost: float) -> tuple[float
 
 
 @compiled
-def _best_path(a: Array, columns: Array) -> tuple[Array, float]:
+def _best_path(a: Array, columns: Array, euclidean: bool) -> tuple[Array, float]:
     """Follow the steps back from the ends, then sum the distances in the order of the path."""
-    steps = _steps(a, columns)
+    steps = _steps(a, columns, euclidean)
     i, j = len(a) - 1, columns.shape[1] - 1
     path = np.empty((i + j + 1, 2), np.int64)
     at = len(path)
@@ -176,6 +192,6 @@ def _best_path(a: Array, columns: Array) -> tuple[Array, float]:
     total, distance = 0.0, np.empty(1)
     for k in range(len(path)):
         column = path[k, 1]
-        _distances(a[path[k, 0]], columns[:, column : column + 1], distance)
+        _distances(a[path[k, 0]], columns[:, column : column + 1], euclidean, distance)
         total += distance[0]
     return path, total
