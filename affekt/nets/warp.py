@@ -4,6 +4,8 @@ A backward flow in pixels gives, for every pixel of a frame, the step to where i
 frame, x to the right, then y down (vid2vid, arXiv:1808.06601, Sec. 3.1). A sampling grid gives that
 place itself, (x, y) in [-1, 1] (FOMM, arXiv:2003.00196, Sec. 3.2).
 
+All of it is computed in float32, under autocast too.
+
 Dimension letters: B pictures, C channels, H, W pixels.
 """
 
@@ -11,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from affekt.nets.precision import in_float32
 
+
+@in_float32
 def warp_by_flow(pictures_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
     """Return pictures sampled bilinearly at each pixel plus its flow; the border is repeated."""
     H, W = flow_B2HW.shape[-2:]
@@ -23,6 +28,7 @@ def warp_by_flow(pictures_BCHW: Tensor, flow_B2HW: Tensor) -> Tensor:
     return warp_by_grid(pictures_BCHW, grid_BHW2, align_corners=True, padding="border")
 
 
+@in_float32
 def warp_by_grid(
     pictures_BChw: Tensor, grid_BHW2: Tensor, align_corners: bool, padding: str = "zeros"
 ) -> Tensor:
@@ -36,6 +42,7 @@ def warp_by_grid(
     )
 
 
+@in_float32
 def compose_flows(flow_B2HW: Tensor, earlier_B2HW: Tensor) -> Tensor:
     """Return the flow from frame t to t - 2, of the flows from t to t - 1 and from t - 1 to t - 2.
 

@@ -23,6 +23,7 @@ from torchvision.models.resnet import BasicBlock
 from affekt.arrays import Image
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
+from affekt.nets.precision import in_float32
 from affekt.runtime.config import dump_config
 from eamm.augment import mask_mouth
 from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig, mlp
@@ -132,6 +133,7 @@ class DisplacementDescription:
     teacher: str | None = None  # `fingerprint` of the detector whose keypoints it displaces
 
 
+@in_float32
 def positional_encoding(numbers: Tensor, frequencies: int) -> Tensor:
     """Return numbers (..., n) with their sines and cosines, (..., n (1 + 2 L)).
 
@@ -193,6 +195,7 @@ class Displacement(nn.Module):
         return self.classifier(emotion_BE)
 
 
+@in_float32
 def apply_displacement(
     keypoints: Keypoints, displacement: Keypoints, ids: Sequence[int], gains: Sequence[float] = ()
 ) -> Keypoints:

@@ -117,7 +117,7 @@ class Generator(nn.Module):
     def _mixed(self, generated_BChw: Tensor, features_BChw: Tensor, motion: Motion) -> Tensor:
         """Return the warped features where the source is visible, else the generated ones."""
         occlusion = resize_bilinear(motion.occlusion, _size(features_BChw))
-        warped = self._warped(features_BChw, motion)  # under autocast maybe of another type
+        warped = self._warped(features_BChw, motion)  # float32, which under autocast others are not
         return torch.lerp(generated_BChw.to(warped.dtype), warped, occlusion.to(warped.dtype))
 
 

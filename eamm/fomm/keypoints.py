@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from affekt.nets.precision import in_float32
 from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig, coordinate_grid
 
 
@@ -48,6 +49,7 @@ class KeypointHeads(nn.Module):
         identity = torch.tensor([1.0, 0.0, 0.0, 1.0]).repeat(config.count)
         self.jacobian.bias.data.copy_(identity)
 
+    @in_float32
     def forward(self, features_BChw: Tensor) -> tuple[Keypoints, Tensor]:
         """Return the keypoints and their heatmaps (B, K, h - kernel + 1, w - kernel + 1)."""
         logits = self.kp(features_BChw)
@@ -84,6 +86,7 @@ class KeypointDetector(nn.Module):
         return self.hourglass(self.down(frames_BCHW))
 
 
+@in_float32
 def invert(jacobian: Tensor) -> Tensor:
     """Return the inverses of 2x2 matrices (..., 2, 2)."""
     a, b, c, d = jacobian.flatten(-2).unbind(-1)

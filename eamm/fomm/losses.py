@@ -12,6 +12,7 @@ from torch import Tensor
 from affekt.nets import gan
 from affekt.nets.gan import DiscriminatorOutput
 from affekt.nets.perceptual import Vgg
+from affekt.nets.precision import in_float32
 from eamm.fomm.blocks import gaussians
 from eamm.fomm.keypoints import Keypoints, invert
 from eamm.fomm.transform import Transform
@@ -59,11 +60,13 @@ def keypoint_weights(
     return {factor: 1 + extra * bump.amax(dim=1, keepdim=True) for factor, bump in bumps.items()}
 
 
+@in_float32
 def equivariance_value(driving: Keypoints, warped: Keypoints, transform: Transform) -> Tensor:
     """Return mean |p - T(p')|: keypoints of the frame and of the warped frame (eq. 9)."""
     return (driving.value - transform.points(warped.value)).abs().mean()
 
 
+@in_float32
 def equivariance_jacobian(driving: Keypoints, warped: Keypoints, transform: Transform) -> Tensor:
     """Return mean |1 - J^-1 T'(p') J'| (eq. 11)."""
     expected = transform.jacobian(warped.value) @ warped.jacobian

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from affekt.nets.precision import in_float32
 from affekt.nets.warp import warp_by_grid
 from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig, coordinate_grid, gaussians
 from eamm.fomm.keypoints import Keypoints, invert
@@ -57,9 +58,14 @@ class DenseMotion(nn.Module):
         sparse = self._moved(small_SChw.expand(B, -1, -1, -1), motions)
         shown = torch.cat([self._bumps(source_kp, driving_kp, (h, w)), sparse], dim=2)
         features = self.hourglass(shown.reshape(B, -1, h, w))
-        mask = self.mask(features).softmax(dim=1)
-        flow = torch.einsum("bkhw,bkhwc->bhwc", mask, motions)
+        mask, flow = self._combined(features, motions)
         return Motion(flow, self.occlusion(features).sigmoid(), mask, sparse)
+
+    @in_float32
+    def _combined(self, features_BChw: Tensor, motions_BMhw2: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which motion holds where, and the flow that follows."""
+        mask = self.mask(features_BChw).softmax(dim=1)
+        return mask, torch.einsum("bmhw,bmhwc->bhwc", mask, motions_BMhw2)
 
     def _moved(self, small_BChw: Tensor, motions_BMhw2: Tensor) -> Tensor:
         """Return the small source under every motion, (B, M, 3, h, w)."""
@@ -77,6 +83,7 @@ class DenseMotion(nn.Module):
         return torch.cat([torch.zeros_like(bumps[:, :1]), bumps], dim=1)[:, :, None]
 
 
+@in_float32
 def sparse_motions(source_kp: Keypoints, driving_kp: Keypoints, size: tuple[int, int]) -> Tensor:
     """Return each keypoint's motion as a backward flow, the identity first, (B, K + 1, h, w, 2).
 

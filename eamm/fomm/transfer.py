@@ -8,9 +8,11 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from affekt.arrays import Array
+from affekt.nets.precision import in_float32
 from eamm.fomm.keypoints import Keypoints, invert
 
 
+@in_float32
 def relative(
     source: Keypoints, driving: Keypoints, initial: Keypoints, scale: float = 1.0
 ) -> Keypoints:

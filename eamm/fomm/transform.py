@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from affekt.nets.precision import in_float32
 from affekt.nets.warp import warp_by_grid
 from eamm.fomm.blocks import coordinate_grid
 
@@ -37,6 +38,7 @@ class Transform:
     control: Tensor  # (P, 2)
     weights: Tensor  # (B, P)
 
+    @in_float32
     def points(self, points_BN2: Tensor) -> Tensor:
         """Return T of points, (B, N, 2)."""
         linear = points_BN2 @ self.affine[:, :, :2].transpose(1, 2) + self.affine[:, None, :, 2]
@@ -44,6 +46,7 @@ class Transform:
         bent = (self.weights[:, None] * r.square() * (r + EPSILON).log()).sum(dim=2, keepdim=True)
         return linear + bent
 
+    @in_float32
     def jacobian(self, points_BN2: Tensor) -> Tensor:
         """Return dT/dz at points, (B, N, 2, 2), in closed form."""
         r = self._distances(points_BN2)
@@ -52,6 +55,7 @@ class Transform:
         bent = torch.einsum("bp,bnp,bnpi->bni", self.weights, slope, signs)
         return self.affine[:, None, :, :2] + bent[:, :, None]
 
+    @in_float32
     def frames(self, frames_BCHW: Tensor, align_corners: bool) -> Tensor:
         """Return the warped frames, reflected at their borders, (B, C, H, W)."""
         B, _, H, W = frames_BCHW.shape

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from affekt.nets.precision import in_float32
 from affekt.nets.warp import warp_by_flow
 from evp.networks.blocks import ResidualBlock, down, halved, outer, stem, up
 from evp.networks.generator import GeneratorConfig
@@ -105,7 +106,7 @@ class Heads(nn.Module):
         self, picture_BCHW: Tensor, motion_BCHW: Tensor, last_BCHW: Tensor
     ) -> GeneratedFrame:
         hallucinated = torch.tanh(self.picture(picture_BCHW)).float()
-        flow = FLOW_SCALE * self.flow(motion_BCHW).float()
+        flow = FLOW_SCALE * in_float32(self.flow)(motion_BCHW)
         mask = torch.sigmoid(self.mask(motion_BCHW)).float()
         frame = (1 - mask) * warp_by_flow(last_BCHW.float(), flow) + mask * hallucinated
         return GeneratedFrame(frame, hallucinated, flow, mask)
