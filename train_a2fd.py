@@ -52,14 +52,15 @@ Learner = tuple[nn.Module, torch.optim.Optimizer, OptimConfig]
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights, where 0 switches a term off (supplement A.2); of means, see eamm/losses.py."""
+    """Weights, where 0 switches a term off (supplement A.2)."""
 
     value: float = 1.0
     jacobian: float = 1.0
     heatmap: float = 10.0  # lambda_h
     perceptual: float = 0.1  # lambda_per
     perceptual_every: int = 4  # frames: 0, 4, 8, 12 of 16 are rendered, as in the release
-    reduction: ImitationReduction = "mean"
+    # Of value, jacobian and heatmap: norm as printed; mean, the release's, wants other weights.
+    reduction: ImitationReduction = "norm"  # see eamm/losses.py
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from affekt.runtime.config import ConfigError
+from affekt.runtime.config import ConfigError, load_config
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths, NormStats
 from eamm.a2fd.network import (
     A2fd,
@@ -22,7 +23,9 @@ from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.keypoints import KeypointConfig, KeypointDetector, Keypoints
 from eamm.fomm.model import FommConfig
 from eamm.losses import frame_distance, imitation
+from train_a2fd import Config
 
+CONFIGS = Path(__file__).parents[3] / "configs/eamm"
 KEYPOINTS = KeypointConfig(4, HourglassConfig(8, 32, 2), downscale=2, kernel=3)
 NARROW = A2fdWidths(4, 32, (8, 8, 16, 16, 16), 32, 16, 16, 16, 24, 2, 16, 8)
 SMALL = A2fdConfig(NARROW, 32, KEYPOINTS)
@@ -244,3 +247,23 @@ def test_imitation_by_hand():
     assert means == pytest.approx({"value": 0.75 / 4, "jacobian": 1.0, "heatmap": 1.5 / 4})
     sums = {name: float(term) for name, term in imitation(ours, theirs, "norm").items()}
     assert sums == pytest.approx({"value": 0.75, "jacobian": 8.0, "heatmap": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("config", "most"),
+    [
+        ("a2fd.yaml", 10 * 10 * 2.0),  # lambda_h x keypoints x all of both heatmaps' weight
+        ("ablations/a2fd_release.yaml", 1000 * 2 / 58**2),
+        ("ablations/a2fd_mean.yaml", 1000 * 2 / 58**2),
+        ("a2fd_finetune.yaml", 1000 * 2 / 58**2),
+    ],
+)
+def test_the_heatmap_term_counts_for_as_much_as_paper_and_release_let_it(config, most):
+    """Heatmaps of vox-256 that peak in different places are as far apart as two can be."""
+    loss = load_config(Config, CONFIGS / config).loss
+    ours, theirs = torch.zeros(2, 1, 1, 10, 58, 58)
+    ours[..., 20, 20], theirs[..., 40, 40] = 1, 1
+    still = Keypoints(torch.zeros(1, 1, 10, 2), torch.zeros(1, 1, 10, 2, 2))
+    terms = imitation((still, ours), (still, theirs), loss.reduction)
+    assert loss.heatmap * float(terms["heatmap"]) == pytest.approx(most)
+    assert float(terms["value"]) == float(terms["jacobian"]) == 0

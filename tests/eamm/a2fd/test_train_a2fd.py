@@ -65,7 +65,7 @@ def test_it_learns_to_move_a_face_that_it_has_not_seen(config):
         config,
         run=replace(config.run, steps=200, batch_size=16),
         **SMALL,
-        loss=LossConfig(heatmap=1.0, perceptual=0.0),
+        loss=LossConfig(heatmap=1.0, perceptual=0.0, reduction="mean"),
         optim=OptimConfig(lr=3e-3, schedule="linear"),
         val=ValConfig("test_speaker", 200),
     )
