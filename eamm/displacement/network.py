@@ -3,9 +3,10 @@ emotion source (supplement A.1, Fig. 2; what it leaves open is as in the EAMM re
 
 The emotion extractor E_e maps a frame to its emotion feature: FOMM's downsampling and hourglass,
 then a ResNet-18 without its 7x7 stem, 256 px -> 35 x 64 x 64 -> 64 x 32 x 32 -> 512 x 4 x 4 -> 512
-at the release's size. The predictor P_d maps that feature and the positionally encoded neutral
-keypoints to displacements of a few of the keypoints: those that emotion moves and speech does not,
-which depend on the FOMM at hand (eamm.displacement.keypoint_choice measures them).
+at the release's size, and an MLP on that mean, which the release leaves out. The predictor P_d maps
+that feature and the positionally encoded neutral keypoints to displacements of a few of the
+keypoints: those that emotion moves and speech does not, which depend on the FOMM at hand
+(eamm.displacement.keypoint_choice measures them).
 
 Letters: B frames, K keypoints, M displaced keypoints, T frames of a clip, S pixels of a side.
 """
@@ -47,6 +48,9 @@ class ExtractorConfig:
     widths: tuple[int, ...] = (64, 128, 256, 512)  # channels of the residual stages
     blocks: int = 2  # residual blocks a stage
     sigma: float = 1.5  # pixels, of the blur before `downscale`: fixed in the EAMM release
+    # mlp: the supplement's "ResBlock and MLP", here of two layers as its other projections have.
+    # release: the mean of the last stage's map is the emotion feature itself.
+    head: Literal["mlp", "release"] = "mlp"
 
     def __post_init__(self) -> None:
         if not self.widths or self.blocks < 1:
@@ -61,7 +65,7 @@ class ExtractorConfig:
 
 
 class EmotionExtractor(nn.Module):
-    """Frames (B, 3, S, S) in [0, 1] to emotion features (B, dim), which are not negative."""
+    """Frames (B, 3, S, S) in [0, 1] to emotion features (B, dim)."""
 
     def __init__(self, config: ExtractorConfig) -> None:
         super().__init__()
@@ -84,11 +88,12 @@ class EmotionExtractor(nn.Module):
         for part in (*self.stem.modules(), *self.stages.modules()):
             if isinstance(part, nn.Conv2d):  # as torchvision's ResNet begins
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        self.head = _mlp(config.dim) if config.head == "mlp" else nn.Identity()
 
     def forward(self, frames_BCHW: Tensor) -> Tensor:
         """Return the emotion feature of each frame."""
         features: Tensor = self.stages(self.stem(self.hourglass(self.down(frames_BCHW))))
-        return features.mean(dim=(2, 3))
+        return self.head(features.mean(dim=(2, 3)))
 
 
 @dataclass(frozen=True)
@@ -281,6 +286,11 @@ def _dense(config: DisplacementConfig) -> nn.Module:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return last
+
+
+def _mlp(dim: int) -> nn.Sequential:
+    """The extractor's MLP: (B, dim) to (B, dim)."""
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim))
 
 
 def _convolutions() -> nn.Module:

@@ -314,6 +314,7 @@ def _displacement(state: State) -> displacement.DisplacementConfig:
             hourglass=_hourglass(state, "predictor."),
             widths=tuple(outputs(state, f"layer{stage}.0.conv1") for stage in stages),
             blocks=_count(state, r"layer1\.(\d+)\."),
+            head="release",
         ),
         classes=outputs(state, "classify.last_fc"),
     )

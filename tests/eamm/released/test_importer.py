@@ -76,7 +76,7 @@ def test_sizes_of_the_published_a2fd_and_displacement_are_the_defaults(eamm):
     teacher = fingerprint(load_fomm(folder).detector)
     assert load_a2fd(folder).config == A2fdConfig(teacher=teacher)
     model, description = load_displacement(folder)
-    assert model.config.extractor == ExtractorConfig()
+    assert model.config.extractor == ExtractorConfig(head="release")
     assert (model.config.head, model.config.keypoint_ids) == ("release", (1, 4, 6, 8))
     assert (description.teacher, description.keypoint_gains) == (teacher, RELEASED_GAINS)
     assert AUDIO_GAIN == 1.6
