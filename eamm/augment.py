@@ -15,28 +15,19 @@ All random numbers come from the generator given, so that (seed, index) decides.
 of the release's 256 px frames and scale with the picture.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
-from torchvision.transforms import functional as colours
 
 from affekt.arrays import Array, Image
+from eamm.fomm.data import JitterConfig, jittered, sample_jitter
 
 FRAME_SIZE = 256  # pixels of a side; what the lengths below are measured in
 MOUTH = (85, 160, 185, 220)  # left, top, right, bottom of the noise; EAMM release
 KEYSTONE = (20, 29)  # pixels by which the square's lower corners move, at least and at most
 ENLARGED = (20, 39)  # pixels by which that square is larger than the picture, or smaller
-ADJUSTMENTS: tuple[Callable[..., Tensor], ...] = (
-    colours.adjust_brightness,
-    colours.adjust_contrast,
-    colours.adjust_saturation,
-    colours.adjust_hue,
-)
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class AugmentConfig:
     flip: float = 0.5  # probability
     rotation: float = 30.0  # degrees to either side, at most
     perspective: float = 1.0  # share of the release's corner shifts; 0 leaves the step out
-    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # as torchvision's ColorJitter
+    jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # see `colour_jitter`
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
@@ -122,17 +113,7 @@ def colour_jitter(
     """
     if not any(strengths):
         return frames
-    # Random factors, one each for all frames
-    brightness, contrast, saturation, hue = strengths
-    low = [max(0.0, 1 - each) for each in (brightness, contrast, saturation)]
-    high = [1 + each for each in (brightness, contrast, saturation)]
-    amounts = rng.uniform([*low, -hue], [*high, hue]).tolist()
-    # Apply the adjustments in random order
-    clip = torch.from_numpy(np.ascontiguousarray(np.moveaxis(frames, -1, 1)))
-    for which in rng.permutation(len(ADJUSTMENTS)).tolist():
-        if strengths[which]:
-            clip = ADJUSTMENTS[which](clip, amounts[which])
-    return np.ascontiguousarray(np.moveaxis(clip.numpy(), 1, -1))
+    return jittered(frames, sample_jitter(JitterConfig(*strengths), rng))
 
 
 def _sheared(frame: Image, strength: float, rng: np.random.Generator) -> Image:

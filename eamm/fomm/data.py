@@ -5,7 +5,7 @@ Letters: N frames, H, W pixels.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ from affekt.runtime.config import ConfigError
 
 Points = NDArray[np.float32]
 
+NO_CHANGE = {"brightness": 1.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
 MIRROR = np.array([-1, 1], np.float32)
 
 
@@ -161,12 +162,9 @@ def grouped(clips: Sequence[Clip], by: Literal["identity", "clip"]) -> list[list
 
 def sample_jitter(config: JitterConfig, rng: np.random.Generator) -> list[tuple[str, float]]:
     """Return the operations in a random order, each with its random factor."""
-    ranges = {
-        "brightness": (1 - config.brightness, 1 + config.brightness),
-        "contrast": (1 - config.contrast, 1 + config.contrast),
-        "saturation": (1 - config.saturation, 1 + config.saturation),
-        "hue": (-config.hue, config.hue),
-    }
+    strengths = asdict(config)
+    ranges = {name: (max(0.0, 1 - most), 1 + most) for name, most in strengths.items()}
+    ranges["hue"] = (-config.hue, config.hue)
     values = [(name, rng.uniform(*limits)) for name, limits in ranges.items()]
     return [values[i] for i in rng.permutation(len(values))]
 
@@ -177,7 +175,8 @@ def jittered(frames: Image, operations: Sequence[tuple[str, float]]) -> Image:
     As Pillow's ImageEnhance does them, to two grey levels, and torchvision's adjust_hue, to one on
     average: its hue has 8 bits too, but is rounded differently.
     """
-    if not any(factor != (0.0 if name == "hue" else 1.0) for name, factor in operations):
+    operations = [each for each in operations if each[1] != NO_CHANGE[each[0]]]
+    if not operations:
         return frames
     out = np.empty_like(frames)
     for n, frame in enumerate(frames):

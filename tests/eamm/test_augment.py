@@ -5,6 +5,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms import functional
 
 from eamm.augment import (
     MOUTH_ONLY,
@@ -17,6 +19,7 @@ from eamm.augment import (
     perspective_matrix,
     rotate,
 )
+from eamm.fomm.data import JitterConfig, jittered, sample_jitter
 
 RELEASE = AugmentConfig()
 
@@ -140,6 +143,25 @@ def test_colours_change_alike_in_all_frames():
     assert not np.array_equal(changed, still)
 
 
+def test_colours_change_as_torchvisions_do():
+    """Of smooth pictures, for one draw: the release's ColorJitter, but for the rounding of hue."""
+    frames, strengths = clip(3), (0.1, 0.1, 0.1, 0.1)
+    expected = torch.from_numpy(frames).movedim(-1, 1)
+    for name, factor in sample_jitter(JitterConfig(*strengths), rng(4)):
+        expected = getattr(functional, f"adjust_{name}")(expected, factor)
+    apart = colour_jitter(frames, strengths, rng(4)) - expected.movedim(1, -1).numpy().astype(int)
+    assert np.abs(apart).mean() < 1.5  # grey levels
+    assert np.percentile(np.abs(apart), 99) <= 8
+    assert np.abs(colour_jitter(frames, strengths, rng(4)) - frames.astype(int)).mean() > 4
+
+
+def test_a_strength_of_zero_leaves_that_property_alone():
+    """Hue goes by way of 8-bit HSV, which changes colours even by no turn at all."""
+    brighter = [("brightness", 1.07)]
+    expected = jittered(clip(), brighter)
+    np.testing.assert_array_equal(jittered(clip(), [("hue", 0.0), *brighter]), expected)
+
+
 def test_brightness_alone_is_one_factor_within_its_bounds():
     frames = clip()
     factors = []
@@ -187,3 +209,12 @@ def test_sixteen_frames_take_milliseconds():
         augment(frames, RELEASE, rng(draw))
         took.append(time.process_time() - begun)
     assert min(took) < 0.2
+
+
+def test_jitter_of_sixteen_frames_takes_less_than_reading_them():
+    frames, took = clip(16, 256), []
+    for draw in range(3):
+        begun = time.process_time()
+        colour_jitter(frames, (0.1,) * 4, rng(draw))
+        took.append(time.process_time() - begun)
+    assert min(took) < 0.1  # 0.4 s by torchvision
