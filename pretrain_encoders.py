@@ -24,7 +24,7 @@ from affekt.media.faces.geometry import View
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from evp.data.speech import EmotionWindows, LandmarkClips, clips_of, labels_of
 from evp.landmark_space import NeutralFrom, fit_space
@@ -115,7 +115,8 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
         loss = classification(logits, batch["emotion"], cfg.label_smoothing)
 
         # update
-        grad_norm = take_step(optimizer, loss, parameters, cfg.optim)
+        run.backward(loss, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
 
         # logs, and validation
         accuracy = (logits.argmax(dim=1) == batch["emotion"]).float().mean()
@@ -155,7 +156,8 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
         )
 
         # update
-        grad_norm = take_step(optimizer, loss, parameters, cfg.optim)
+        run.backward(loss, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
 
         # logs, and validation
         run.log(position=loss, total=loss, grad_norm=grad_norm)

@@ -47,7 +47,7 @@ from eamm.losses import ImitationReduction, imitation
 INIT_ITEMS = 64  # training items whose inputs `init: lsuv` normalises activations on
 
 Batch = dict[str, Tensor]
-Learner = tuple[nn.Module, torch.optim.Optimizer, OptimConfig]
+Learner = tuple[torch.optim.Optimizer, OptimConfig]
 
 
 @dataclass(frozen=True)
@@ -117,11 +117,11 @@ def train(cfg: Config) -> None:
     model = model.to(device)
     optimizer = make_optimizer(trainable(model), cfg.optim)
     parts: dict[str, Stateful] = {"model": model, "optimizer": optimizer}
-    learners: list[Learner] = [(model, optimizer, cfg.optim)]
+    learners: list[Learner] = [(optimizer, cfg.optim)]
     if cfg.generator == "finetune":
         fomm.generator.requires_grad_(True)
         generator_optimizer = make_optimizer(trainable(fomm.generator), cfg.generator_optim)
-        learners.append((fomm.generator, generator_optimizer, cfg.generator_optim))
+        learners.append((generator_optimizer, cfg.generator_optim))
         parts |= {"detector": fomm.detector, "generator": fomm.generator}
         parts |= {"generator_optimizer": generator_optimizer}
         save_fomm_description(cfg.run.out, fomm.config)
@@ -131,7 +131,7 @@ def train(cfg: Config) -> None:
     pyramid = ImagePyramid().to(device)
 
     for batch in run.batches(items):
-        for _, each, optim in learners:
+        for each, optim in learners:
             set_learning_rate(each, optim, run.step, cfg.run.steps)
         model.train()
         fomm.generator.train(cfg.generator == "finetune")
@@ -145,15 +145,8 @@ def train(cfg: Config) -> None:
         total = weighted_sum(terms, cfg.loss)
 
         # One step of A2FD and, where it is fine-tuned, of the generator
-        for _, each, _ in learners:
-            each.zero_grad(set_to_none=True)
-        total.backward()
-        norms = [
-            nn.utils.clip_grad_norm_(trainable(network), optim.clip_norm)
-            for network, _, optim in learners
-        ]
-        for _, each, _ in learners:
-            each.step()
+        run.backward(total, *(each for each, _ in learners))
+        norms = [run.take_step(each, optim.clip_norm) for each, optim in learners]
 
         # Metrics of the step, and of the validation clips when due
         run.log(**terms, total=total, grad_norm=norms[0])

@@ -20,7 +20,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from evp.data.speech import EmotionFrom, LandmarkClips, clips_of
 from evp.inference.emotion_codes import check_emotions, clip_codes
@@ -115,7 +115,8 @@ def train(cfg: Config) -> None:
             total = total + cfg.loss.velocity * terms["velocity"]
 
         # update
-        grad_norm = take_step(optimizer, total, parameters, cfg.optim)
+        run.backward(total, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
 
         # logs, and validation
         run.log(**terms, total=total, grad_norm=grad_norm)

@@ -17,7 +17,7 @@ import torch
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
 from evp.data.quads import SCHEMES, CepstralOffset, Quads, SchemeName, Timing
 from evp.data.speech import labels_of
@@ -82,7 +82,8 @@ def train(cfg: Config) -> None:
         ).sum()
 
         # update
-        grad_norm = take_step(optimizer, total, model.parameters(), cfg.optim)
+        run.backward(total, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
 
         # logs, and validation
         run.log(**terms, total=total, grad_norm=grad_norm)

@@ -25,7 +25,6 @@ from affekt.runtime.optim import (
     make_ema,
     make_optimizer,
     set_learning_rate,
-    take_step,
     weighted_sum,
 )
 from affekt.runtime.run import Run, RunConfig
@@ -185,8 +184,10 @@ def train(cfg: Config) -> None:
                 terms |= generator_loss(fake, real)
         # L of supplement eq. 5, with the optional terms that are switched on
         terms["total"] = weighted_sum(terms, cfg.loss)
-        terms["grad_norm"] = take_step(optimizer, terms["total"], generator.parameters(), cfg.optim)
-        ema.update_parameters(generator)
+        run.backward(terms["total"], optimizer)
+        terms["grad_norm"] = run.take_step(optimizer, cfg.optim.clip_norm)
+        if run.step_done:
+            ema.update_parameters(generator)
 
         # discriminators: real against generated frames
         if adversarial:
@@ -197,8 +198,9 @@ def train(cfg: Config) -> None:
                 losses = discriminator_loss(real, fake)
             total = torch.stack(list(losses.values())).sum()
             terms |= losses
-            terms["discriminator_grad_norm"] = take_step(
-                discriminator_optimizer, total, discriminators.parameters(), cfg.discriminator_optim
+            run.backward(total, discriminator_optimizer)
+            terms["discriminator_grad_norm"] = run.take_step(
+                discriminator_optimizer, cfg.discriminator_optim.clip_norm
             )
 
         # validation with the averaged weights, at the full size

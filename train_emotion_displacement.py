@@ -22,7 +22,7 @@ from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
@@ -122,7 +122,8 @@ def train(cfg: Config) -> None:
             terms["classification"] = classification(model.classify(features), labels)
             total = total + cfg.loss.classification * terms["classification"]
 
-        grad_norm = take_step(optimizer, total, model.parameters(), cfg.optim)
+        run.backward(total, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
 
         # Metrics of the step, and of the validation clips when due
         ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}

@@ -13,19 +13,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import (
-    OptimConfig,
-    make_optimizer,
-    set_learning_rate,
-    take_step,
-    weighted_sum,
-)
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, weighted_sum
 from affekt.runtime.run import Run, RunConfig
 from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
@@ -140,13 +134,12 @@ def train(cfg: Config) -> None:
 
         # One step of generator and detector
         terms["total"] = weighted_sum(terms, cfg.loss)
-        generator_optimizer.zero_grad(set_to_none=True)
-        detector_optimizer.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        terms["generator_grad_norm"] = clip(fomm.generator, cfg.generator_optim)
-        terms["detector_grad_norm"] = clip(fomm.detector, cfg.detector_optim)
-        generator_optimizer.step()
-        detector_optimizer.step()
+        run.backward(terms["total"], generator_optimizer, detector_optimizer)
+        for name, optimizer, optim in (
+            ("generator", generator_optimizer, cfg.generator_optim),
+            ("detector", detector_optimizer, cfg.detector_optim),
+        ):
+            terms[f"{name}_grad_norm"] = run.take_step(optimizer, optim.clip_norm)
 
         # One step of the discriminator
         if cfg.loss.gan:
@@ -155,9 +148,9 @@ def train(cfg: Config) -> None:
                 detached = {factor: frames.detach() for factor, frames in made.items()}
                 outputs = discriminator(real, place), discriminator(detached, place)
                 terms["discriminator"] = discriminator_loss(*outputs)
-            parameters, config = discriminator.parameters(), cfg.discriminator_optim
-            terms["discriminator_grad_norm"] = take_step(
-                discriminator_optimizer, terms["discriminator"], parameters, config
+            run.backward(terms["discriminator"], discriminator_optimizer)
+            terms["discriminator_grad_norm"] = run.take_step(
+                discriminator_optimizer, cfg.discriminator_optim.clip_norm
             )
 
         run.log(**terms)
@@ -183,11 +176,6 @@ def reconstruction_terms(
         weights = None if places_BK2 is None else keypoint_weights(places_BK2, real, extra)
         terms["pixels"] = pixels(made, real, weights)
     return terms
-
-
-def clip(network: nn.Module, config: OptimConfig) -> Tensor:
-    """Clip the gradient; return its norm before."""
-    return torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
 
 
 def check_sizes(cfg: Config) -> None:

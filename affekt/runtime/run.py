@@ -42,14 +42,21 @@ class RunConfig:
     device: tp.Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
     steps: int = 100_000
     batch_size: int = 16
+    accumulate: int = 1  # batches a step, whose gradients' mean is taken: one large batch in parts
     workers: int = 2  # loader processes; 0 loads in the main process
     log_every: int = 100  # steps
     save_every: int = 5_000  # steps
     threads: int | None = None  # torch's CPU threads; None leaves torch's own choice
     progress: bool = True  # a tqdm bar on stderr
+    # CUDA alone. The fastest convolutions are chosen by trying: a continued run may choose others,
+    # and then agrees with an unstopped one to rounding, not to the bit.
+    cudnn_benchmark: bool = False
+    # CUDA alone: matrix products and convolutions in TF32, of 10 bits; null: torch's own choice, as
+    # of torch 2.10 convolutions alone.
+    tf32: bool | None = None
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "log_every", "save_every"):
+        for key in ("steps", "batch_size", "accumulate", "log_every", "save_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} is {getattr(self, key)}, wanted at least 1")
 
@@ -144,10 +151,16 @@ class Run:
         """
         self.config = config = stage.run
         self.step = 0
+        self.part = config.accumulate  # which of the step's batches is in work, from 1
+        self._logged: list[dict[str, float]] = []  # of the step's batches before this one
         self.device = pick_device(config.device)
         self.parts: dict[str, checkpoint.Stateful] = {}
         if config.threads is not None:
             torch.set_num_threads(config.threads)
+        torch.backends.cudnn.benchmark = config.cudnn_benchmark
+        if config.tf32 is not None:
+            torch.backends.cuda.matmul.allow_tf32 = config.tf32
+            torch.backends.cudnn.allow_tf32 = config.tf32
         _claim_folder(stage, config.out)
         write_provenance(config.out / "run.json", self.device, _corpora(stage))
         self.logger = MetricLogger(config.out)
@@ -175,17 +188,22 @@ class Run:
         self.logger.forget_after(self.step)
 
     def batches(self, dataset: Dataset[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-        """Yield batches on the device until `steps` are done, saving between them."""
+        """Yield batches on the device until `steps` are done, saving between steps.
+
+        A step is `accumulate` batches; `backward` and `take_step` are called with each of them.
+        """
         config, length = self.config, len(dataset)  # type: ignore[arg-type]  # of unsized ones
         if length == 0:
             raise ValueError(f"{type(dataset).__name__} is empty: there is nothing to train on")
         # Batches continue where the checkpoint stopped
-        sampler = InfiniteSampler(length, config.seed, self.step * config.batch_size)
+        done = self.step * config.accumulate * config.batch_size
+        sampler = InfiniteSampler(length, config.seed, done)
         loader = DataLoader(
             dataset,
             config.batch_size,
             sampler=sampler,
             num_workers=config.workers,
+            worker_init_fn=_one_thread,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(config.seed),  # keep off the global one
         )
@@ -201,23 +219,51 @@ class Run:
         batches = iter(loader)
         with bar:
             while self.step < config.steps:
-                batch = next(batches)
                 self.step += 1
-                yield {
-                    name: value.to(self.device, non_blocking=True) for name, value in batch.items()
-                }
+                for self.part in range(1, config.accumulate + 1):
+                    yield {
+                        name: value.to(self.device, non_blocking=True)
+                        for name, value in next(batches).items()
+                    }
                 bar.update()
                 bar.set_postfix_str(self.headline, refresh=False)
                 if self.due(config.save_every):
                     self.save()
         self.logger.close()
 
+    def backward(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+        """Add the loss's gradient to those of the step's batches before this one."""
+        if self.part == 1:
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+        (loss / self.config.accumulate).backward()
+
+    def take_step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
+        """With the step's last batch, clip the gradient and change the optimizer's parameters.
+
+        Returns:
+            The gradient's norm before clipping, of the batches so far.
+        """
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        most = clip_norm if self.step_done else math.inf
+        norm = torch.nn.utils.clip_grad_norm_(parameters, most)
+        if self.step_done:
+            optimizer.step()
+        return norm
+
+    @property
+    def step_done(self) -> bool:
+        """Whether this batch is its step's last."""
+        return self.part == self.config.accumulate
+
     def due(self, every: int) -> bool:
         """Return whether something done every `every` steps, and at the last, is due now."""
-        return self.step % every == 0 or self.step == self.config.steps
+        return self.step_done and (self.step % every == 0 or self.step == self.config.steps)
 
     def log(self, **values: Tensor | float) -> None:
         """Check that every scalar is finite; write them every `log_every` steps.
+
+        Of a step of several batches the means are written, and of a *grad_norm the last.
 
         Raises:
             FloatingPointError: a value is NaN or infinite; the step and all terms are named, the
@@ -225,6 +271,10 @@ class Run:
         """
         numbers = _numbers(values)  # waits for the GPU, once
         finite = all(math.isfinite(number) for number in numbers.values())
+        self._logged.append(numbers)
+        if finite and not self.step_done:
+            return
+        numbers, self._logged = _means(self._logged), []
         if not finite or self.step % self.config.log_every == 0:
             self.logger.write(self.step, numbers)
         if not finite:
@@ -314,3 +364,19 @@ def _numbers(values: Mapping[str, Tensor | float]) -> dict[str, float]:
         flat = torch.stack([value.detach().float().reshape(()) for value in tensors.values()])
         tensors = dict(zip(tensors, flat.tolist(), strict=True))
     return {name: float(tensors.get(name, value)) for name, value in values.items()}
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return the means over a step's batches; of a gradient's norm the last, which is of all."""
+    last = rows[-1]
+    return {
+        name: last[name]
+        if name.endswith("grad_norm")
+        else sum(row[name] for row in rows) / len(rows)
+        for name in last
+    }
+
+
+def _one_thread(worker: int) -> None:
+    """Keep OpenCV of a loader process to one thread: items are prepared side by side."""
+    cv2.setNumThreads(1)

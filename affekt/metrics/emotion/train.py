@@ -30,7 +30,7 @@ from affekt.metrics.emotion.network import (
 )
 from affekt.metrics.emotion.score import classify_clips, count_correct
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.weights import registry as weights
 
@@ -72,7 +72,9 @@ def train(cfg: Config) -> None:
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
         logits = model(batch["faces"])
         loss = functional.cross_entropy(logits, batch["label"], label_smoothing=cfg.label_smoothing)
-        grad_norm = take_step(optimizer, loss, model.parameters(), cfg.optim)
+
+        run.backward(loss, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
 
         # Training accuracy, and the accuracy on validation clips
         right = (logits.argmax(dim=1) == batch["label"]).float().mean()

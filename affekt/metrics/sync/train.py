@@ -47,7 +47,7 @@ from affekt.metrics.sync.score import (
 )
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, take_step
+from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 
 Objective = Literal["contrastive", "multi_way"]
@@ -115,7 +115,9 @@ def train(cfg: Config) -> None:
         audio = network.encode_audio(batch["windows"])
         distances = torch.cdist(video, audio, compute_mode="donot_use_mm_for_euclid_dist")
         total = objective(distances, batch["others"], cfg)
-        grad_norm = take_step(optimizer, total, parameters, cfg.optim)
+
+        run.backward(total, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
 
         # Share of segments whose own sound is nearest
         own = distances.detach().diagonal(dim1=1, dim2=2)

@@ -2,9 +2,11 @@
 
 import errno
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,9 @@ from affekt.runtime.files import (
     sha256,
     write_json,
 )
+from affekt.runtime.optim import OptimConfig, make_optimizer
 from affekt.runtime.run import InfiniteSampler, Run, RunConfig, restore
+from tests.corpora.short_run import same
 
 
 class Noise(Dataset):
@@ -41,20 +45,24 @@ class Config:
     run: RunConfig
     lr: float = 0.05
     explode_at: int = 0
+    plain: bool = False  # without batch norm and dropout, which parts of a batch change
+    clip_norm: float = math.inf
+    fused: bool = False
 
 
 def train(cfg):
     run = Run(cfg)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
-    optimizer = torch.optim.Adam(model.parameters(), cfg.lr)
+    if cfg.plain:
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = make_optimizer(model.parameters(), OptimConfig(cfg.lr, fused=cfg.fused))
     run.register(model=model, optimizer=optimizer)
     for batch in run.batches(Noise()):
         total = model(batch["x"]).square().mean()
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
+        run.backward(total, optimizer)
+        grad_norm = run.take_step(optimizer, cfg.clip_norm)
         factor = float("nan") if run.step == cfg.explode_at else 1.0
-        run.log(total=total * factor, weight=0.5)
+        run.log(total=total * factor, weight=0.5, grad_norm=grad_norm)
     return model
 
 
@@ -64,6 +72,16 @@ def config(tmp_path):
         tmp_path / "run", device="cpu", steps=12, batch_size=3, workers=0, log_every=1, save_every=5
     )
     return Config(replace(run, progress=False))
+
+
+@pytest.fixture(autouse=True)
+def _flags():
+    """Leave torch's and OpenCV's switches as they were."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, cv2.getNumThreads()
+    yield
+    matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, threads = before
+    cv2.setNumThreads(threads)
 
 
 def history(config):
@@ -87,6 +105,69 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
     starts = json.loads((stopped.run.out / "run.json").read_text())["starts"]
     assert len(starts) == 2
     assert starts[0]["packages"]["torch"]
+
+
+@pytest.mark.parametrize("option", ["accumulate", "fused", "tf32", "cudnn_benchmark"])
+def test_a_stopped_run_continues_bit_for_bit_with_every_option(config, option):
+    chosen = replace(config, fused=option == "fused")
+    changes = {"accumulate": 3} if option == "accumulate" else {option: True}
+    chosen = chosen if option == "fused" else with_run(chosen, **changes)
+    whole = train(chosen)
+    stopped = with_run(chosen, out=config.run.out / "stopped", steps=7)
+    train(stopped)
+    continued = train(with_run(stopped, steps=12))
+    assert history(stopped) == history(chosen)
+    assert same(whole.state_dict(), continued.state_dict())
+
+
+@pytest.mark.parametrize("clip_norm", [math.inf, 0.5])
+def test_accumulated_batches_are_one_large_one(config, clip_norm):
+    whole = with_run(replace(config, plain=True, clip_norm=clip_norm, lr=0.01), batch_size=6)
+    parts = with_run(whole, out=config.run.out / "parts", batch_size=2, accumulate=3)
+    one, other = train(whole).state_dict(), train(parts).state_dict()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], atol=1e-5, rtol=0)
+    assert len(history(parts)) == len(history(whole)) == 12
+    for first, second in zip(history(whole), history(parts), strict=True):
+        assert first == pytest.approx(second, rel=1e-4)
+
+
+def test_a_step_returns_the_gradients_norm_before_it_is_cut(config):
+    run, network = Run(config), nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
+    start = network.weight.detach().clone()
+    for _ in range(2):  # the first one's gradient is forgotten
+        run.backward(30 * network.weight.sum(), optimizer)
+        assert run.take_step(optimizer, clip_norm=1e-3) == pytest.approx(30)
+    torch.testing.assert_close(network.weight.detach(), start - 2 * 0.5 * 1e-3)
+
+
+def test_options_of_the_device_are_set_and_torchs_own_left_alone(config):
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    Run(config)
+    assert (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark) == (*before, False)
+    faster = with_run(config, out=config.run.out / "fast", tf32=True, cudnn_benchmark=True)
+    Run(faster)
+    assert matmul.allow_tf32
+    assert cudnn.allow_tf32
+    assert cudnn.benchmark
+    Run(with_run(config, out=config.run.out / "exact", tf32=False))
+    assert not matmul.allow_tf32
+    assert not cudnn.allow_tf32
+
+
+class Threads(Noise):
+    """Says how many threads OpenCV has where an item is loaded."""
+
+    def __getitem__(self, draw):
+        return {"x": torch.tensor([float(cv2.getNumThreads())])}
+
+
+def test_opencv_has_one_thread_in_a_loader_process(config):
+    cv2.setNumThreads(2)
+    batch = next(Run(with_run(config, workers=1)).batches(Threads()))
+    assert batch["x"].tolist() == [[1.0]] * 3
 
 
 def test_lines_after_the_last_checkpoint_are_written_once(config):
