@@ -5,12 +5,13 @@ Example, on any prepared corpora of the profiles portrait and eamm:
 python -m benchmarks.full_size --corpus data/mini --speaker M901 --eamm-corpus data/mini_eamm
 python -m benchmarks.full_size --corpus data/mini --speaker M901 --only edge2video --json
 python -m benchmarks.full_size --eamm-corpus data/mini_eamm --only fomm a2fd displacement
+python -m benchmarks.full_size --eamm-corpus data/mini_eamm --device cuda --batch 8
 
-Each step is taken by the stage's own script on the paper's own YAML, in a process of its own, on
-the CPU. Pretrained parts are left out and VGG-19 has random weights: neither changes size or
-speed. EAMM's batches (40 pairs, 8 and 16 clips of 16 frames) are cut to `--batch`, since they need
-a GPU's memory. Seconds are those from the first step's end to the second's; memory is the
-process's peak.
+Each step is taken by the stage's own script on the paper's own YAML, in a process of its own.
+Pretrained parts are left out and VGG-19 has random weights: neither changes size or speed. EAMM's
+batches (40 pairs, 8 and 16 clips of 16 frames) are cut to `--batch`, since they need a GPU's
+memory. Seconds are those from the first step's end to the second's; memory is the process's peak,
+which holds what is on the CPU alone.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import torch
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
 
-RUN = ("run.steps=2", "run.device=cpu", "run.workers=0", "run.log_every=1", "run.progress=false")
+RUN = ("run.steps=2", "run.workers=0", "run.log_every=1", "run.progress=false")
 
 
 def commands(args: argparse.Namespace, runs: Path) -> dict[str, list[str]]:
@@ -58,7 +59,7 @@ def commands(args: argparse.Namespace, runs: Path) -> dict[str, list[str]]:
     for name, (script, *data) in allowed.items():
         paper = "evp" if name in evp else "eamm"
         file = f"configs/{paper}/{'fomm_vox256' if name == 'fomm' else name}.yaml"
-        run = (*RUN, f"run.out={runs / name}", "val.split=none")
+        run = (*RUN, f"run.device={args.device}", f"run.out={runs / name}", "val.split=none")
         found[name] = [sys.executable, f"{script}.py", file, *data, *run]
     return found
 
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--speaker", default="M901", help="whose portrait edge2video draws")
     add("--eamm-corpus", type=Path, help="prepared, profile eamm, with poses: for EAMM's stages")
     add("--batch", type=int, default=1, help="pairs or clips a step of EAMM's stages")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where the steps are taken")
     add("--size", type=int, help="pixels a side of edge2video's frames; default: its YAML's 512")
     add("--only", nargs="+", metavar="STAGE", help="default: all that the corpora allow")
     add("--json", action="store_true", help="one JSON object on the last line")
