@@ -18,6 +18,9 @@ FILES = sorted(
 COMMAND = re.compile(r"python (?:-m |test\.py )?([\w./]+?)(?:\.py)? (configs/[\w./]+\.yaml)")
 MODULES = {"ablate": "affekt.evaluation.ablation"}  # commands of test.py that read a YAML file
 ABLATIONS = sorted((ROOT / "configs").glob("*/ablations/*.yaml"))
+# How a header counts a run: "100 epochs of 17,500 windows"; "after epochs 60 and 90 of 300".
+EPOCHS = re.compile(r"(?<![\d,])([\d,]+) epochs? of ([\d,]+) \w+")
+MILESTONES = re.compile(r"after epochs (\d+) and (\d+) of (\d+)")
 # The rows of the paper's Table 2: each differs from the full method in one weight.
 TABLE_2 = {
     "disentangle_no_cla": "loss.classification",
@@ -65,6 +68,40 @@ def test_an_ablation_changes_exactly_the_keys_it_shows(path):
     assert changed == {key for key, _ in flat(shown)}
     assert "run.out" in changed
     assert len(changed) >= 2
+
+
+def header(path):
+    return " ".join(line[1:].strip() for line in path.read_text().splitlines() if line[:1] == "#")
+
+
+def number(text):
+    return int(text.replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    "path", [each for each in FILES if EPOCHS.search(header(each))], ids=name_of
+)
+def test_the_epochs_of_a_header_are_those_of_its_steps(path):
+    run = load_config(schema(path), path).run
+    seen = run.steps * run.batch_size * run.accumulate
+    for epochs, items in EPOCHS.findall(header(path)):
+        assert seen / number(items) == pytest.approx(number(epochs), rel=0.01)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if MILESTONES.search(header(p))], ids=name_of)
+def test_the_milestones_of_a_header_are_those_of_its_steps(path):
+    config = load_config(schema(path), path)
+    optim = config.optim if hasattr(config, "optim") else config.generator_optim
+    for first, second, last in MILESTONES.findall(header(path)):
+        shares = int(first) / int(last), int(second) / int(last)
+        wanted = tuple(share * config.run.steps for share in shares)
+        assert optim.milestones == pytest.approx(wanted, rel=1e-6)
+
+
+def test_headers_that_count_epochs_are_found():
+    counted = {path.stem for path in FILES if EPOCHS.search(header(path))}
+    assert {"pretrain_emotion", "a2fd", "displacement_release", "fomm_vox256"} <= counted
+    assert len([path for path in FILES if MILESTONES.search(header(path))]) >= 3
 
 
 @pytest.mark.parametrize(("name", "key"), TABLE_2.items())

@@ -81,3 +81,15 @@ def test_without_discriminators_the_generator_learns_alone(config):
     for row in rows:
         assert row["total"] == pytest.approx(2 * row["reconstruction"], rel=1e-5)
         assert not {"gan", "discriminator", "discriminator_grad_norm"} & set(row)
+
+
+def test_accumulated_batches_are_one_large_one(config):
+    """Generator and discriminators, both of instance norm: six sequences, and three times two."""
+    run = replace(config.run, steps=5, batch_size=6)
+    whole = replace(config, run=run, loss=replace(config.loss, gan_from=2))
+    parts = replace(run, out=run.out.with_name("parts"), batch_size=2, accumulate=3)
+    train(whole)
+    train(replace(whole, run=parts))
+    for one, other in zip(rows_of(run.out), rows_of(parts.out), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    assert "discriminator_grad_norm" in one
