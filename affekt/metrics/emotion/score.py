@@ -3,7 +3,7 @@
     python -m affekt.metrics.emotion.score runs/demo/emotion_classifier --corpus data/mini_eamm
     python -m affekt.metrics.emotion.score RUN --corpus data/mini --split test_sentence
 
-EVP (arXiv:2104.07452, Table 1 and Sec. 4) retrains FAN on MEAD and counts the videos whose emotion
+EVP (arXiv:2104.07452, Sec. 4.2, Table 1) retrains FAN on MEAD and counts the videos whose emotion
 it classifies right: truth 90.2 %, EVP 83.58 %, without cross-reconstruction 69.79 %. The accuracy
 on true videos is the ceiling, so a figure is reported with the truth's and as a share of it. The
 command measures that ceiling, on any split of any prepared corpus; test.py measures results.
