@@ -23,12 +23,14 @@ from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from evp.data.speech import EmotionFrom, LandmarkClips, clips_of
-from evp.inference.emotion_codes import check_emotions, clip_codes
+from evp.inference.emotion_codes import check_emotions, sound_codes
 from evp.landmark_space import fit_space, unflatten
 from evp.losses import Norm, Reduction, distance, velocity
 from evp.networks.audio2lm import (
     Audio2Landmark,
     Audio2LandmarkConfig,
+    EmotionCode,
+    PredictorDescription,
     predict_faces,
     save_network,
 )
@@ -57,7 +59,9 @@ class Config:
     encoders: Path = Path("runs/evp/disentangle")  # the run whose encoders are taken
     content_encoder: Literal["frozen", "finetune"] = "frozen"  # the release fine-tunes both
     emotion_encoder: Literal["frozen", "finetune"] = "frozen"
-    emotion_from: EmotionFrom = "window"  # see evp.data.speech.LandmarkClips and `emotion_codes`
+    # Of each window; the mean over the sequence; or the mean over another clip of that speaker and
+    # emotion (ours). In use too the code is of each window, or a mean: `EmotionCode`.
+    emotion_from: EmotionFrom = "window"
     view: View = "2d"  # how landmarks are aligned; 3d takes the head's rotation out
     frames: int = 16  # of a training sequence; the release's
     model: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)
@@ -81,7 +85,8 @@ def train(cfg: Config) -> None:
     sizes = encoders.config
     model = Audio2Landmark(cfg.model, sizes.content.dim + sizes.emotion.dim, space).to(run.device)
     save_description(cfg.run.out, EncodersDescription(sizes, corpus.emotions))
-    save_network(cfg.run.out, cfg.model, space, cfg.view)
+    emotion_code: EmotionCode = "window" if cfg.emotion_from == "window" else "clip"
+    save_network(cfg.run.out, PredictorDescription(cfg.model, cfg.view, emotion_code), space)
     parameters = [*model.parameters()]
     parameters += trainable(encoders.content, cfg.content_encoder)
     parameters += trainable(encoders.emotion, cfg.emotion_encoder)
@@ -94,7 +99,7 @@ def train(cfg: Config) -> None:
     )
 
     def predict(clip: Clip) -> NDArray[np.float32]:
-        code = clip_codes(encoders.emotion, [clip])[0]
+        (code,) = sound_codes(encoders.emotion, [clip.windows()], emotion_code)
         neutral = space.neutral_of(clip.speaker)
         return predict_faces(model, encoders.content, clip.windows(), code, neutral)
 
@@ -103,7 +108,7 @@ def train(cfg: Config) -> None:
 
         # faces from the codes of sound and emotion
         content = encoders.content(batch["windows"])
-        emotion = emotion_codes(encoders.emotion, batch["emotion_windows"], cfg.emotion_from)
+        emotion = emotion_codes(encoders.emotion, batch["emotion_windows"], emotion_code)
         faces, truth = model(content, emotion, batch["neutral"]), batch["landmarks"]
 
         # eq. 7, and the distance of motions
@@ -136,10 +141,10 @@ def trainable(encoder: nn.Module, mode: Literal["frozen", "finetune"]) -> list[n
     return [*encoder.parameters()] if mode == "finetune" else []
 
 
-def emotion_codes(encoder: nn.Module, windows: Tensor, source: EmotionFrom) -> Tensor:
+def emotion_codes(encoder: nn.Module, windows: Tensor, kind: EmotionCode) -> Tensor:
     """Return emotion codes (B, T, E): of each window, or one code, the mean over the windows."""
     codes: Tensor = encoder(windows)
-    return codes if source == "window" else codes.mean(dim=1, keepdim=True).expand_as(codes)
+    return codes if kind == "window" else codes.mean(dim=1, keepdim=True).expand_as(codes)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,14 @@ from affekt.showcase.thresholds import Results, without_nan
 from evp.analysis.measure_editing import true_faces
 from evp.data.portraits import OpenClip, nearest_frames
 from evp.data.speech import labels_of
-from evp.inference.emotion_codes import EmotionCodes, clip_codes, load_codes, part_codes
+from evp.inference.emotion_codes import (
+    EmotionCodes,
+    at_length,
+    clip_codes,
+    load_codes,
+    part_codes,
+    sound_codes,
+)
 from evp.inference.renderer import Renderer, load_renderer, render
 from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces
@@ -74,18 +81,20 @@ def predicted(predictor: Predictor, clip: Clip, code: Array, spoken: Clip | None
     """Return the clip's speaker with the sound of `spoken` (default: its own), (T, 68, 2)."""
     sound = (spoken or clip).windows()
     neutral = predictor.space.neutral_of(clip.speaker)
+    code = at_length(code, len(sound))
     return predict_faces(predictor.model, predictor.encoders.content, sound, code, neutral)
 
 
 def landmark_figures(predictor: Predictor, corpus: Corpus) -> dict[str, float]:
     """Return mouth distance in 256 px, against the speaker's mean and against shuffled sound.
 
-    The emotion code is the mean over the clip's own sound. `m_ld_shuffled` is what the same model
+    The emotion code is that of the clip's own sound. `m_ld_shuffled` is what the same model
     predicts from another held-out sentence of the same speaker in the same emotion, over the
     frames that both have.
     """
     clips = corpus.clips(TEST)
-    codes = clip_codes(predictor.encoders.emotion, clips)
+    sounds = [clip.windows() for clip in clips]
+    codes = sound_codes(predictor.encoders.emotion, sounds, predictor.emotion_code)
     px: dict[str, list[float]] = {name: [] for name in (*MOUTH_ERRORS, *GROUPS)}
     correlations = []
     for clip, code in zip(clips, codes, strict=True):

@@ -27,6 +27,7 @@ from affekt.media.emotions import parse_blend
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import DamagedFileError, read_json, replacing, write_json
 from affekt.runtime.run import restore
+from evp.networks.audio2lm import EmotionCode
 from evp.networks.encoders import (
     EmotionEncoder,
     Encoders,
@@ -71,15 +72,38 @@ class EmotionCodes:
         return code.astype(np.float32)
 
 
+def sound_codes(encoder: nn.Module, sounds: Sequence[Array], kind: EmotionCode) -> list[Array]:
+    """Return what conditions a network on each sound's emotion, in the form it was trained with.
+
+    Of kind `window` the code of each window, (N, E); of kind `clip` their mean, (E,).
+
+    Args:
+        encoder: E_e, in evaluation mode.
+        sounds: windows (N, 28, 12) of each.
+        kind: of the audio-to-landmark run.
+    """
+    device = next(encoder.parameters()).device
+    together = torch.from_numpy(np.concatenate(sounds)).to(device)
+    codes = encode(encoder, together).split([len(sound) for sound in sounds])
+    means = (code if kind == "window" else code.mean(dim=0) for code in codes)
+    return [code.cpu().numpy() for code in means]
+
+
+def at_length(code: Array, frames: int) -> Array:
+    """Return a code (E,) as it is, and codes (N, E) of windows for so many frames, (frames, E).
+
+    Those of another sound than the driving one are cut, or the last one is held, as in EVP's
+    release.
+    """
+    return code if code.ndim == 1 else code[np.minimum(np.arange(frames), len(code) - 1)]
+
+
 def clip_codes(encoder: nn.Module, clips: Sequence[Clip]) -> Array:
     """Return each clip's code, the mean over its windows, (clips, code) float32."""
-    device = next(encoder.parameters()).device
     means: list[Array] = []
     for first in range(0, len(clips), AT_ONCE):
         sounds = [clip.windows() for clip in clips[first : first + AT_ONCE]]
-        together = torch.from_numpy(np.concatenate(sounds)).to(device)
-        codes = encode(encoder, together).split([len(sound) for sound in sounds])
-        means += [code.mean(dim=0).cpu().numpy() for code in codes]
+        means += sound_codes(encoder, sounds, "clip")
     return np.stack(means)
 
 

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from affekt.arrays import Array
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import read_audio
 from affekt.media.emotions import NEUTRAL
-from evp.inference.emotion_codes import EmotionCodes, load_codes
+from evp.inference.emotion_codes import EmotionCodes, at_length, load_codes, sound_codes
 from evp.inference.emotion_track import read_track
 from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, predict_landmarks
-from evp.networks.encoders import encode
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Emotion:
     """Where the emotion comes from: at most one of these; none: from the driving audio itself."""
 
     label: str | None = None  # the mean code of a class
-    audio: Path | None = None  # the mean code of another recording
+    audio: Path | None = None  # another recording; see `emotion_code`
     blend: str | None = None  # "a:b:w", (1 - w) a + w b of two mean codes
     track: Path | None = None  # a schedule of mean codes over time, see emotion_track.py
     # How much of it, 0 (neutral) to 1. More is refused: codes are never negative (E_e ends in a
@@ -46,7 +44,11 @@ class Emotion:
 def emotion_code(
     predictor: Predictor, run_dir: Path, emotion: Emotion, speaker: str, own: Array
 ) -> Array:
-    """Return the emotion code (E,) of a clip, or that of every frame (T, E) of a schedule.
+    """Return the emotion code (E,) of a clip, or that of every frame, (T, E).
+
+    Every frame has its own in a schedule, and where a run trained on the codes of windows takes the
+    emotion from a sound. A label, blend or schedule is made of mean codes for such a run too (as in
+    the paper and in its release): they do not vary from frame to frame as those that it has seen.
 
     With an intensity w the code is (1 - w) neutral + w code, where neutral is the mean code of the
     label `neutral` (the paper's intensity manipulation, supplement Fig. 3).
@@ -93,11 +95,10 @@ def _wanted_code(
 
 
 def _audio_code(predictor: Predictor, emotion: Emotion, own: Array) -> Array:
-    """Return the mean code of the other recording, or of the driving audio."""
+    """Return the code of the other recording, or of the driving audio, as the run was trained."""
     windows = own if emotion.audio is None else sound_windows(read_audio(emotion.audio))
-    device = next(predictor.encoders.parameters()).device
-    codes = encode(predictor.encoders.emotion, torch.from_numpy(np.array(windows)).to(device))
-    return codes.mean(dim=0).cpu().numpy()
+    (code,) = sound_codes(predictor.encoders.emotion, [windows], predictor.emotion_code)
+    return at_length(code, len(own))
 
 
 def audio_to_landmarks(

@@ -5,8 +5,8 @@
         --out results/val
 
 A clip is predicted from its own sound alone: its content codes frame by frame, and its emotion
-code, the mean over its windows; the face starts from the neutral face of its speaker's training
-clips. Writes into OUT
+code as the run was trained with it, of each window or the mean over them; the face starts from the
+neutral face of its speaker's training clips. Writes into OUT
     <clip id>.npy      (T, 68, 2) float32, pixels of the 256 px aligned face
     predictions.json   run, corpus, split, the view in which faces are aligned, and the clips' ids;
                        written last, so that a folder that has it is whole
@@ -20,7 +20,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import save_npy, write_json
 from evp.data.speech import clips_of
-from evp.inference.emotion_codes import check_emotions, clip_codes, corpus_of
+from evp.inference.emotion_codes import check_emotions, corpus_of, sound_codes
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces
 
 FILE = "predictions.json"
@@ -32,16 +32,17 @@ def predict_clips(predictor: Predictor, clips: Sequence[Clip]) -> dict[str, Arra
     Raises:
         ValueError: a speaker that the run was not trained on.
     """
-    codes = clip_codes(predictor.encoders.emotion, clips)
+    sounds = [clip.windows() for clip in clips]
+    codes = sound_codes(predictor.encoders.emotion, sounds, predictor.emotion_code)
     return {
         clip.id: predict_faces(
             predictor.model,
             predictor.encoders.content,
-            clip.windows(),
+            sound,
             code,
             predictor.space.neutral_of(clip.speaker),
         )
-        for clip, code in zip(clips, codes, strict=True)
+        for clip, sound, code in zip(clips, sounds, codes, strict=True)
     }
 
 

@@ -42,6 +42,10 @@ DISPLACEMENT = 4 / FACE_SIZE  # face frames; 4 px, the size of a landmark's moti
 COMPONENT = 8.0  # deviations; few outputs need larger steps than many to move a face as fast
 
 
+# What the emotion codes were in training, and so are in use: of each window, or one, their mean.
+EmotionCode = Literal["window", "clip"]
+
+
 @dataclass(frozen=True)
 class Audio2LandmarkConfig:
     """Widths of the network; the defaults are the paper's."""
@@ -158,6 +162,15 @@ def _head(config: Audio2LandmarkConfig, outputs: int) -> nn.Sequential:
 
 
 @dataclass(frozen=True)
+class PredictorDescription:
+    """What a run folder holds of its network besides weights and landmark space."""
+
+    model: Audio2LandmarkConfig
+    view: View
+    emotion_code: EmotionCode = "clip"  # of a run before this entry, which was used so
+
+
+@dataclass(frozen=True)
 class Predictor:
     """A trained audio-to-landmark run, ready for inference."""
 
@@ -165,13 +178,12 @@ class Predictor:
     encoders: Encoders
     space: LandmarkSpace
     view: View
+    emotion_code: EmotionCode
 
 
-def save_network(
-    run_dir: Path, config: Audio2LandmarkConfig, space: LandmarkSpace, view: View
-) -> None:
+def save_network(run_dir: Path, description: PredictorDescription, space: LandmarkSpace) -> None:
     """Write audio2lm.yaml and landmark_space.npz, which `load_predictor` reads."""
-    dump_config(_Sizes(config, view), run_dir / "audio2lm.yaml")
+    dump_config(description, run_dir / "audio2lm.yaml")
     save_space(space, run_dir / "landmark_space.npz")
 
 
@@ -183,11 +195,11 @@ def load_predictor(run_dir: Path) -> Predictor:
     """
     encoders = load_encoders(run_dir)
     space = load_space(run_dir / "landmark_space.npz")
-    sizes = load_config(_Sizes, run_dir / "audio2lm.yaml")
+    found = load_config(PredictorDescription, run_dir / "audio2lm.yaml")
     code_dim = encoders.config.content.dim + encoders.config.emotion.dim
-    model = Audio2Landmark(sizes.model, code_dim)
+    model = Audio2Landmark(found.model, code_dim)
     restore(run_dir, model=model)
-    return Predictor(model.eval(), encoders, space, sizes.view)
+    return Predictor(model.eval(), encoders, space, found.view, found.emotion_code)
 
 
 def predict_landmarks(
@@ -260,9 +272,3 @@ def faces_under(
 
 def _tensor(array: NDArray[Any], device: torch.device) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=np.float32)).to(device)
-
-
-@dataclass(frozen=True)
-class _Sizes:
-    model: Audio2LandmarkConfig
-    view: View

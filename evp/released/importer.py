@@ -30,7 +30,12 @@ from affekt.runtime.files import replacing_folder, save_npy
 from affekt.runtime.weights.convert import ImportReport, check_out
 from evp.inference.emotion_codes import EmotionCodes, write_codes
 from evp.landmark_space import LandmarkSpace, save_space
-from evp.networks.audio2lm import Audio2Landmark, Audio2LandmarkConfig, save_network
+from evp.networks.audio2lm import (
+    Audio2Landmark,
+    Audio2LandmarkConfig,
+    PredictorDescription,
+    save_network,
+)
 from evp.networks.encoders import EmotionEncoderConfig, save_description
 from evp.released.arrays import (
     BLENDED,
@@ -150,7 +155,9 @@ def _write_runs(
         save_description(run, read.encoders)
         checkpoint.save(run / "checkpoints", 0, read.parts)
         if read.landmarks is not None and space is not None:
-            save_network(run, read.landmarks, space, "2d")
+            # As it was trained; its stored features are mean codes
+            description = PredictorDescription(read.landmarks, "2d", "window")
+            save_network(run, description, space)
     run = folder / FOLDERS["audio2lm"]
     if space is not None:
         save_space(space, run / "landmark_space.npz")

@@ -4,7 +4,12 @@ from affekt.runtime.checkpoint import save
 from affekt.runtime.files import write_text
 from evp.inference.emotion_codes import mean_codes, save_codes
 from evp.landmark_space import fit_space
-from evp.networks.audio2lm import Audio2Landmark, Audio2LandmarkConfig, save_network
+from evp.networks.audio2lm import (
+    Audio2Landmark,
+    Audio2LandmarkConfig,
+    PredictorDescription,
+    save_network,
+)
 from evp.networks.encoders import (
     ContentEncoderConfig,
     EmotionEncoderConfig,
@@ -35,11 +40,11 @@ def write_encoders(folder, corpus, sizes=TINY, emotions=None, encoders=None, **p
     return folder
 
 
-def make_run(folder, corpus, emotions=None, codes=False):
+def make_run(folder, corpus, emotions=None, codes=False, emotion_code="clip"):
     """Write an untrained run of train_audio2lm.py, with mean emotion codes if wanted."""
     encoders, space = Encoders(TINY), fit_space(corpus, "2d", LANDMARKS.components)
     model = Audio2Landmark(LANDMARKS, 10, space)
-    save_network(folder, LANDMARKS, space, "2d")
+    save_network(folder, PredictorDescription(LANDMARKS, "2d", emotion_code), space)
     write_encoders(folder, corpus, TINY, emotions, encoders, model=model)
     if codes:
         save_codes(mean_codes(encoders.emotion, corpus), folder, corpus)

@@ -10,6 +10,7 @@ from affekt.media.validation import ValConfig
 from affekt.runtime.files import DamagedFileError
 from affekt.runtime.optim import OptimConfig
 from evp.inference.emotion_codes import clip_codes
+from evp.inference.predict import predict_clips
 from evp.landmark_space import LandmarkSpace, fit_space, flatten, load_space, unflatten
 from evp.networks.audio2lm import (
     Audio2Landmark,
@@ -186,6 +187,29 @@ def test_a_frozen_encoder_keeps_weights_and_batch_statistics(config):
     for part in ("content", "emotion"):
         for name in ("dense.0.weight", "convolutions.0.1.running_mean"):
             assert not torch.equal(after[f"{part}.{name}"], before[f"{part}.{name}"])
+
+
+@pytest.mark.parametrize(
+    ("emotion_from", "kind"), [("window", "window"), ("clip", "clip"), ("other_clip", "clip")]
+)
+def test_the_emotion_code_is_validated_and_used_as_it_was_trained(
+    config, corpus, emotion_from, kind
+):
+    run = replace(config.run, steps=40, save_every=40)
+    train(replace(config, run=run, emotion_from=emotion_from, val=ValConfig(every=40)))
+    predictor = load_predictor(run.out)
+    assert predictor.emotion_code == kind
+    clips = corpus.clips(split="test_sentence")
+    space, view = predictor.space, predictor.view
+
+    def mouth_px(used):
+        faces = predict_clips(replace(predictor, emotion_code=used), clips)
+        return landmark_metrics(lambda clip: faces[clip.id], clips, space, view)["val_mouth_px"]
+
+    figures = rows_of(run.out)[-1]
+    assert mouth_px(kind) == pytest.approx(figures["val_mouth_px"], abs=1e-5)
+    other = "clip" if kind == "window" else "window"
+    assert abs(mouth_px(other) - figures["val_mouth_px"]) > 5e-5  # emotion hardly moves a mouth
 
 
 @pytest.mark.parametrize("workers", [0, 2])
