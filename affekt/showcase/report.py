@@ -54,7 +54,7 @@ expression.
 - media/grid.mp4 | 12 | all from one target video
 # 3D alignment
 The same predicted face, with the target's pose and without (the paper's Fig. 7).
-- media/alignment.mp4 | 6 | left aligned in 3D, right not at all
+- media/alignment.mp4 | 6 | left aligned in 3D, middle by eq. 8 as printed, right not at all
 - edge2video/pictures/val_*.png | 6 | guidance, generated, true: held out
 # Data and training
 The corpus as prepared, with the detected landmarks, and every loss.

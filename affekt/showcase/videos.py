@@ -115,10 +115,14 @@ class EvpVideos:
         write_video(self.media / "grid.mp4", frames, self.spoken[0].audio())
 
     def alignment_pair(self) -> None:
-        """Write alignment.mp4: the same face with and without 3D alignment (the paper's Fig. 7)."""
+        """Write alignment.mp4: a face in 3D, by eq. 8 as printed, without alignment (Fig. 7)."""
         clip = self.spoken[0]
         face = self.face(clip, Emotion())
-        ways: dict[str, Alignment] = {"3D alignment": "3d", "no alignment": "none"}
+        ways: dict[str, Alignment] = {
+            "3D alignment": "3d",
+            "eq. 8 as printed": "paper",
+            "no alignment": "none",
+        }
         columns = {name: [f.picture for f in self.edited(face, w)] for name, w in ways.items()}
         write_row(self.media / "alignment.mp4", columns, EVP_TILE, clip)
 

@@ -161,7 +161,8 @@ def _add_postprocess(parser: argparse.ArgumentParser) -> None:
 
 def _add_rendering(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    text = "follow the target's head in 3D, or not at all (the paper's Fig. 7)"
+    text = """how the face follows the target's head: in 3D with all its detail, by eq. 8 as printed
+        (the fitted face alone), or not at all (the paper's Fig. 7); default: 3d"""
     add("--alignment", choices=tp.get_args(Alignment), default="3d", help=text)
     text = """cut the target around its face, or take its largest centred square as it is, for a
         target that is a crop already; --frame crop writes a picture of its size then"""

@@ -84,7 +84,7 @@ class EvpPipeline:
         Args:
             runs: where they are.
             tracker: finds the faces of target videos.
-            align: load the face model, for jobs of alignment `3d`.
+            align: load the face model, for jobs of another alignment than `none`.
             predict: load the audio-to-landmark network, for jobs without `face`.
 
         Raises:
@@ -101,7 +101,7 @@ class EvpPipeline:
         return cls(
             jobs[0].runs,
             FaceTracker(make_detector(jobs[0].detector, jobs[0].detector_device)),
-            align=any(job.alignment == "3d" for job in jobs),
+            align=any(job.alignment != "none" for job in jobs),
             predict=any(job.face is None for job in jobs),
         )
 

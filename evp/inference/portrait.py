@@ -30,7 +30,7 @@ from evp.data.portraits import GuidanceConfig, guidance_maps, scaled
 from evp.inference.postprocess import PostprocessOptions, postprocessed
 from evp.inference.renderer import FrameRenderer, Renderer, Target, initial_frames
 
-Alignment = tp.Literal["3d", "none"]
+Alignment = tp.Literal["3d", "paper", "none"]
 Paste = tp.Literal["face", "crop"]
 
 BATCH = 8  # frames read and rendered at once
@@ -95,9 +95,12 @@ def place_faces(
     Args:
         predicted: (T, 68, 2), aligned faces in 256 px.
         target: (T, 68, 2), the target's landmarks, source pixels.
-        model: the landmark face model; needed by `3d`.
-        alignment: `3d` gives each face the target's R, t and s of its frame (eq. 8); `none` moves
-            all of them by one 2D similarity and ignores how the head moves (Fig. 7, right).
+        model: the landmark face model; needed by all but `none`.
+        alignment: `paper` is eq. 8 as printed, l_p = s_t Pr R_t L_p + t_t, where L_p is the fitted
+            face: the predicted geometry and expression, and nothing that the fit leaves over. `3d`
+            (ours) takes the geometry of the target, one person being both, and carries along what
+            the fit leaves over. `none` moves all faces by one 2D similarity and ignores how the
+            head moves (Fig. 7, right).
     """
     if alignment == "none":
         predicted_rigid, target_rigid = (each[:, RIGID].mean(0) for each in (predicted, target))
@@ -106,6 +109,8 @@ def place_faces(
         raise ValueError("the 3D alignment needs a face model; name one, or use alignment none")
     config = FitConfig()
     fit = fit_clip(model, target, config)
+    if alignment == "paper":
+        return replace_pose(model, predicted, fit.pose, config, residual="drop")
     # One person: the target's geometry, so that the new face keeps the target's size.
     return replace_pose(model, predicted, fit.pose, config, identity=fit.identity)
 

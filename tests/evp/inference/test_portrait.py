@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
+from affekt.media.face3d.fit import fit_clip
 from affekt.media.face3d.model import project
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.geometry import align_3d
@@ -38,6 +40,40 @@ def test_3d_alignment_gives_the_face_the_targets_pose(model):
     assert error["3d"] < 0.25 * error["none"]
 
 
+def test_the_papers_alignment_is_eq_8_as_printed(model):
+    """l_p = s_t Pr R_t L_p + t_t, where L_p is the face fitted to the predicted landmarks."""
+    target, spoken = made_up_clip(model, T, seed=1), made_up_clip(model, T, seed=3)
+    predicted = frontal(model, spoken)
+    predicted[:, 51] += 3.0  # what no mode of the model explains
+    own, detected = fit_clip(model, predicted), fit_clip(model, target.landmarks)
+    projection = np.array([[1.0, 0, 0], [0, 1, 0]])
+    placed = place_faces(predicted, target.landmarks, model, "paper")
+    for k in range(T):
+        modes = np.tensordot(own.identity, model.identity, 1)
+        modes = modes + np.tensordot(own.expression[k], model.expression, 1)
+        rotation = Rotation.from_rotvec(detected.pose[k, :3]).as_matrix()
+        turned = (model.mean + modes) @ rotation.T @ projection.T
+        wanted = np.exp(detected.pose[k, 3]) * turned + detected.pose[k, 4:]
+        np.testing.assert_allclose(placed[k], wanted, atol=1e-6)
+
+
+def test_detail_that_no_mode_explains_is_kept_in_3d_and_lost_by_eq_8(model):
+    """The figures of docs/evp_deviations.md: one person's face, and 1.5 px beside its model."""
+    target, spoken = made_up_clip(model, 40, seed=1), made_up_clip(model, 40, seed=3)
+    shapes = model.shapes(target.identity, spoken.expression)
+    detail = np.random.default_rng(0).normal(size=(68, 3)) * [1, 1, 0] * 1.5 / 110
+    errors = {}
+    for name, faces in (("model", shapes), ("detail", shapes + detail)):
+        truth = project(faces, target.pose)
+        for way in ("3d", "paper", "none"):
+            placed = place_faces(align_3d(faces), truth, model, way)
+            errors[name, way] = np.linalg.norm(placed - truth, axis=2).mean()
+    stated = {("model", "3d"): 0.07, ("model", "paper"): 0.11}
+    stated |= {("detail", "3d"): 0.39, ("detail", "paper"): 1.97, ("detail", "none"): 15.2}
+    for case, px in stated.items():
+        assert errors[case] == pytest.approx(px, rel=0.1), case
+
+
 def test_without_alignment_the_face_does_not_follow_the_head(model):
     target = made_up_clip(model, T)
     face = np.repeat(frontal(model, target)[:1], T, axis=0)
@@ -48,8 +84,9 @@ def test_without_alignment_the_face_does_not_follow_the_head(model):
 
 def test_3d_alignment_without_a_model_is_refused(model):
     clip = made_up_clip(model, T)
-    with pytest.raises(ValueError, match="needs a face model"):
-        place_faces(frontal(model, clip), clip.landmarks, None, "3d")
+    for way in ("3d", "paper"):
+        with pytest.raises(ValueError, match="needs a face model"):
+            place_faces(frontal(model, clip), clip.landmarks, None, way)
 
 
 def video(path, count):
