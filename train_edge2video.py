@@ -21,8 +21,8 @@ from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.nets.warp import warp_by_flow
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import (
+    Ema,
     OptimConfig,
-    make_ema,
     make_optimizer,
     set_learning_rate,
     weighted_sum,
@@ -140,7 +140,7 @@ def train(cfg: Config) -> None:
         cfg.video_discriminator if cfg.loss.gan_video else None,
     ).to(device)
     vgg = Vgg(cfg.vgg).to(device) if cfg.loss.vgg else None
-    ema = make_ema(generator, cfg.ema_decay)
+    ema = Ema(generator, cfg.ema_decay)
     optimizer = make_optimizer(generator.parameters(), cfg.optim)
     discriminator_optimizer = make_optimizer(discriminators.parameters(), cfg.discriminator_optim)
     run.register(
@@ -162,7 +162,7 @@ def train(cfg: Config) -> None:
         set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
         phase = training_phase(run.step, cfg.generator.enhancers, cfg.sequence)
         set_trainable(generator, phase)
-        sequences = Sequences(**batch).at_level(phase.level)
+        sequences = Sequences.of(batch).at_level(phase.level)
         truth = sequences.after(cfg.generator.previous)
         adversarial = cfg.loss.gan + cfg.loss.gan_video > 0 and run.step >= cfg.loss.gan_from
 

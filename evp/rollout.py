@@ -51,6 +51,17 @@ class Sequences(NamedTuple):
     flow: Tensor | None = None  # (B, K, 2, H, W), pixels, to the frame before
     confidence: Tensor | None = None  # (B, K, 1, H, W), 1 where the flow is reliable
 
+    @classmethod
+    def of(cls, batch: dict[str, Tensor]) -> "Sequences":
+        """Return a batch of evp.data.portraits.PortraitClips, as floats on its device."""
+        confidence = batch.get("confidence")
+        return cls(
+            batch["frames"].float() / 127.5 - 1,
+            batch["guidance"].float() / 255,
+            batch.get("flow"),
+            None if confidence is None else confidence.float(),
+        )
+
     def after(self, first: int) -> "Sequences":
         """Return all but the first frames."""
         return Sequences(*(None if each is None else each[:, first:] for each in self))  # type: ignore[arg-type]

@@ -58,11 +58,12 @@ class GuidanceConfig:
 
 
 class PortraitClips(Dataset[dict[str, Tensor]]):
-    """Every run of K consecutive frames of the clips is an item, float32:
+    """Every run of K consecutive frames of the clips is an item:
 
-    frames (K, 3, H, W) in [-1, 1], guidance (K, C, H, W) in [0, 1]; on request also the backward
-    flow that `python -m data_prep.flow` stored, flow (K, 2, H, W) in pixels to the frame before,
-    and where it is reliable, confidence (K, 1, H, W) of 0 and 1 (0 in a repeated border).
+    frames (K, 3, H, W) and guidance (K, C, H, W), both uint8, a quarter of the bytes of the floats
+    that evp.rollout.Sequences makes of them on the device; on request also the backward flow that
+    `python -m data_prep.flow` stored, flow (K, 2, H, W) float32 in pixels to the frame before, and
+    where it is reliable, confidence (K, 1, H, W) bool (False in a repeated border).
 
     With a `shift`, each index moves the run as a whole by so many pixels at most, to either side
     and up or down, and repeats the border. Ours: a person's clips are cut around their first frame,
@@ -107,12 +108,12 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         right, down = rng.integers(-self.shift, self.shift + 1, 2).tolist()
         chosen, move = range(start, start + self.frames), (right, down)
         frames, guidance = self.clips[which].read(chosen, move)
-        item = {"frames": frames_to_tensor(frames), "guidance": guidance_to_tensor(guidance)}
+        item = {"frames": _channels_first(frames), "guidance": torch.from_numpy(guidance)}
         if self.flows:
             flow, confidence = self.flows[which].read(chosen, self.size)
             item["flow"] = _channels_first(shifted(flow, move))
             reliable = shifted(confidence, move) & unpadded(self.size, move)
-            item["confidence"] = _channels_first(reliable[..., None]).float()
+            item["confidence"] = _channels_first(reliable[..., None])
         return item
 
 
@@ -229,16 +230,6 @@ def scaled(landmarks: Points, scale: float) -> Points:
     Whole numbers are centres of pixels, and a resized picture keeps its area.
     """
     return (landmarks + 0.5) * scale - 0.5
-
-
-def frames_to_tensor(frames: Image) -> Tensor:
-    """Return (..., 3, H, W) float32 in [-1, 1] of RGB frames (..., H, W, 3) uint8."""
-    return _channels_first(frames).float() / 127.5 - 1
-
-
-def guidance_to_tensor(guidance: Image) -> Tensor:
-    """Return float32 in [0, 1] of guidance maps uint8, of the same shape."""
-    return torch.from_numpy(guidance).float() / 255
 
 
 def _channels_first(pictures: Array) -> Tensor:

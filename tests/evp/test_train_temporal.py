@@ -83,8 +83,8 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
     val_set = val_frames(config.data, quick.val, PLAIN, previous=2)
     (first,), truth = val_set.initial, val_set.frames
     seen = PortraitClips(training_clips(config.data), PLAIN)
-    mean = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).mean(dim=0)
-    grey = (127.5 * (mean + 1)).round().byte().permute(1, 2, 0).numpy()
+    shown = torch.stack([seen[draw]["frames"][0] for draw in range(len(seen))]).float()
+    grey = shown.mean(dim=0).round().byte().permute(1, 2, 0).numpy()
     one_late = np.concatenate([first.frames[-1:], truth[:-1]])
     repeated = (first.frames[-1:], grey[None])
     for still in (one_late, *(frame.repeat(RUN, axis=0) for frame in repeated)):
@@ -98,7 +98,7 @@ def test_it_learns_faces_that_move_better_than_any_frame_repeated(config):
 
     (clip,) = speaker_clips(config.data, "test_sentence")[0]
     items = PortraitClips([clip], PLAIN, clip.frames, flow=True)[0]
-    batch = Sequences(**{name: value[None] for name, value in items.items()})
+    batch = Sequences.of({name: value[None] for name, value in items.items()})
     with torch.no_grad():
         made = generate_sequences(generator, batch, SequenceConfig())
     moved, still = (

@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
+from torch.optim.swa_utils import AveragedModel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from affekt.runtime.optim import (
+    EMA_WARM_UP,
+    Ema,
     OptimConfig,
-    make_ema,
     make_optimizer,
     rate_factor,
     set_learning_rate,
@@ -71,7 +74,7 @@ def moved(network, ema, by=1.0):
 
 def test_the_average_follows_slowly_and_forgets_its_start():
     network = nn.Linear(1, 3)
-    ema = make_ema(network, decay=0.9)
+    ema = Ema(network, decay=0.9)
     ema.update_parameters(network)  # the first one is copied
     start = ema.module.bias.clone()
     moved(network, ema)  # after one update (1 + 1) / (10 + 1) is kept
@@ -83,7 +86,55 @@ def test_the_average_follows_slowly_and_forgets_its_start():
 
 def test_decay_0_keeps_the_last_weights():
     network = nn.Linear(1, 3)
-    ema = make_ema(network, decay=0.0)
+    ema = Ema(network, decay=0.0)
     for _ in range(2):
         moved(network, ema)
         torch.testing.assert_close(ema.module.bias, network.bias)
+
+
+def slow_average(decay):
+    """The average as torch's own, one weight at a time."""
+
+    def blend(average, now, updates):
+        kept = torch.as_tensor((1 + updates) / (EMA_WARM_UP + updates)).clamp(max=decay)
+        return torch.lerp(now, average, kept.to(now))
+
+    return lambda network: AveragedModel(network, avg_fn=blend)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3, 0.999])
+def test_the_average_is_the_same_to_the_bit_as_weight_by_weight(decay):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Linear(4, 7))
+    one, other = Ema(network, decay), slow_average(decay)(network)
+    for _ in range(30):
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight += torch.randn_like(weight)
+            network[1].running_mean += 1
+        for average in (one, other):
+            average.update_parameters(network)
+        pairs = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+        assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+
+
+def test_an_average_that_is_off_is_one_copy_of_all_weights():
+    network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(64)))  # 128 weights
+    ema = Ema(network, 0.0)
+    for _ in range(3):
+        with CountedOperations() as counted:
+            ema.update_parameters(network)
+        assert counted.names.count("aten._foreach_copy_.default") == 1
+        assert len(counted.names) < 10
+
+
+class CountedOperations(TorchDispatchMode):
+    """Notes what torch is asked to do."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))

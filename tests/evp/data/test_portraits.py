@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import default_collate
 
 from affekt.media.video.flow_store import FILE
 from affekt.runtime.config import ConfigError
@@ -20,6 +21,7 @@ from evp.data.portraits import (
     speaker_clips,
     training_clips,
 )
+from evp.rollout import Sequences
 from tests.corpora.portrait_corpus import SIZE, picture, write_flow, write_portraits
 
 PLAIN = GuidanceConfig("plain", SIZE // 2)
@@ -40,9 +42,9 @@ def test_an_item_has_the_flow_of_its_frames_at_their_size(data, size):
     assert set(item) == {"frames", "guidance", "flow", "confidence"}
     assert item["flow"].shape == (4, 2, size, size)
     np.testing.assert_array_equal(item["flow"].permute(0, 2, 3, 1), flow)
-    assert item["confidence"].dtype == torch.float32
+    assert item["confidence"].dtype == torch.bool
     np.testing.assert_array_equal(item["confidence"][:, 0], trusted)
-    assert 0 < item["confidence"].mean() < 1
+    assert 0 < item["confidence"].float().mean() < 1
     assert set(PortraitClips(clips, PLAIN)[0]) == {"frames", "guidance"}
 
 
@@ -118,10 +120,29 @@ def test_an_item_is_a_run_of_frames_with_their_own_maps(data):
     assert second["guidance"].shape == (3, 1, SIZE, SIZE)
     faces = clips[1].stored_landmarks()
     for k in range(3):
-        wanted = torch.from_numpy(picture(faces[k])).permute(2, 0, 1) / 127.5 - 1
-        torch.testing.assert_close(second["frames"][k], wanted)
+        wanted = torch.from_numpy(picture(faces[k])).permute(2, 0, 1)
+        assert torch.equal(second["frames"][k], wanted)
     assert torch.equal(items[9 + len(items)]["frames"], items[9]["frames"])
-    assert set(second["guidance"].unique().tolist()) == {0.0, 1.0}
+    assert set(second["guidance"].unique().tolist()) == {0, 255}
+
+
+def test_pictures_travel_as_bytes_and_are_floats_where_they_are_used(data):
+    """A byte a value, a quarter of the floats, which are those of numpy's float32."""
+    write_flow(data.corpora[0])
+    items = PortraitClips(training_clips(data), GuidanceConfig("distance", 32), 3, flow=True)
+    batch = default_collate([items[0], items[5]])
+    assert [batch[name].element_size() for name in ("frames", "guidance", "confidence")] == [1] * 3
+    made = Sequences.of(batch)
+    one, last = np.float32(1), np.float32(255)
+    frames, maps = (batch[name].numpy().astype(np.float32) for name in ("frames", "guidance"))
+    np.testing.assert_array_equal(made.frames, frames / np.float32(127.5) - one)
+    np.testing.assert_array_equal(made.guidance, maps / last)
+    np.testing.assert_array_equal(made.confidence, batch["confidence"].numpy().astype(np.float32))
+    assert {each.dtype for each in (made.frames, made.guidance, made.flow, made.confidence)} == {
+        torch.float32
+    }
+    alone = Sequences.of({name: batch[name] for name in ("frames", "guidance")})
+    assert alone.flow is alone.confidence is None
 
 
 def test_a_shift_moves_frame_and_map_together_and_depends_on_the_draw_alone(data):

@@ -10,7 +10,7 @@ from affekt.media.faces.crop import Crop, cut
 from affekt.media.video.pictures import resized
 from affekt.media.video.video import VideoWriter, read_frames
 from affekt.runtime import checkpoint
-from affekt.runtime.optim import make_ema
+from affekt.runtime.optim import Ema
 from evp.data.portraits import GuidanceConfig, guidance_maps, scaled
 from evp.inference.portrait import edit
 from evp.inference.renderer import (
@@ -110,7 +110,7 @@ def test_each_kind_of_generator_says_how_many_frames_it_sees():
         generator = make_generator(GuidanceConfig("plain", 16), config)
         assert isinstance(generator, TemporalGenerator if previous else Generator)
         assert history_length(generator) == previous
-        assert history_length(make_ema(generator, 0.5)) == previous
+        assert history_length(Ema(generator, 0.5)) == previous
 
 
 def test_grey_levels_are_rounded_and_stay_in_their_range():
@@ -133,7 +133,7 @@ def test_a_saved_generator_is_loaded_as_it_was(tmp_path, make):
     with pytest.raises(FileNotFoundError, match=r"train_edge2video\.py"):
         load_generator(tmp_path)
     generator = make().eval()
-    average = make_ema(generator, 0.5)
+    average = Ema(generator, 0.5)
     average.update_parameters(generator)
     description = RendererDescription(generator.config, GuidanceConfig("plain", 16), "M901")
     save_description(tmp_path, description)
@@ -212,7 +212,7 @@ def test_an_edited_video_is_one_sequence_however_many_frames_are_read_at_once(ta
 def saved(folder, config, guidance=PLAIN, speaker="s"):
     generator = make_generator(guidance, config)
     save_description(folder, RendererDescription(config, guidance, speaker))
-    checkpoint.save(folder / "checkpoints", 1, {"ema": make_ema(generator, 0.0)})
+    checkpoint.save(folder / "checkpoints", 1, {"ema": Ema(generator, 0.0)})
     return folder
 
 
