@@ -19,7 +19,15 @@ from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
-from evp.data.quads import SCHEMES, CepstralOffset, Quads, SchemeName, Timing
+from evp.data.quads import (
+    SCHEMES,
+    Aligner,
+    CepstralOffset,
+    Quads,
+    SchemeName,
+    Timing,
+    check_aligner,
+)
 from evp.data.speech import labels_of
 from evp.inference.emotion_codes import check_emotions
 from evp.losses import DisentanglementLossConfig, disentanglement_losses, needed_of_quads
@@ -37,6 +45,7 @@ class Config:
     content_from: Path | None = Path("runs/evp/pretrain_content")  # null: from scratch
     emotion_from: Path | None = Path("runs/evp/pretrain_emotion")
     model: DisentanglementConfig = field(default_factory=DisentanglementConfig)
+    aligner: Aligner | None = None  # that the pairs must be made by (data_prep.pairs); null: any
     sampling: SchemeName = "paper"
     shift: int = 0  # up to so many rows of 10 ms between frames, 0 to 3; ours
     cepstral_offset: float = 0.0  # deviation, at E_c's input; see evp.data.quads.CepstralOffset
@@ -49,6 +58,7 @@ class Config:
 def train(cfg: Config) -> None:
     # data
     corpus = Corpus(cfg.corpus)
+    aligner = check_aligner(corpus, cfg.aligner)
     quads = Quads(corpus, "train", cfg.sampling, cfg.run.seed, cfg.shift, cfg.timing)
     data = CepstralOffset(quads, cfg.cepstral_offset, cfg.run.seed)
     val_set = val_clips(corpus, cfg.val)
@@ -56,6 +66,7 @@ def train(cfg: Config) -> None:
 
     # networks, optimizer, checkpoint
     run = Run(cfg)
+    run.record(aligner=aligner)
     save_description(cfg.run.out, EncodersDescription(cfg.model.encoders, corpus.emotions))
     model = Disentanglement(cfg.model, len(corpus.emotions)).to(run.device)
     start_from_pretrained(cfg, model, corpus)

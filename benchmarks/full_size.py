@@ -29,6 +29,7 @@ import torch
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
 
+FRESH = ("content_from=null", "emotion_from=null")
 RUN = ("run.steps=2", "run.workers=0", "run.log_every=1", "run.progress=false")
 
 
@@ -43,7 +44,7 @@ def commands(args: argparse.Namespace, runs: Path) -> dict[str, list[str]]:
     evp = {
         "pretrain_emotion": ("pretrain_encoders", corpus),
         "pretrain_content": ("pretrain_encoders", corpus),
-        "disentangle": ("train_disentangle", corpus, "content_from=null", "emotion_from=null"),
+        "disentangle": ("train_disentangle", corpus, "aligner=null", *FRESH),
         "audio2lm": ("train_audio2lm", corpus, f"encoders={runs / 'disentangle'}"),
         "edge2video": ("train_edge2video", *video),
     }

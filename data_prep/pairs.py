@@ -11,11 +11,11 @@ emotion's clip: by data_prep.alignment.speech, which passes over pauses and stop
 recording breaks off, or with --aligner dtw as EVP's release does. Writes
 <corpus>/pairs/<speaker>/<sentence>/<emotion>.npy, (rows, 13) float32 (a second recording of an
 emotion: <emotion>_2.npy), and pairs/pairs.jsonl, a line each: speaker, sentence, emotion, reference
-(its emotion), clip and reference_clip (ids), split, matched (rows of the reference that this clip
-holds), rows (of the file: those that all clips of the sentence hold), cost (of a step of the path;
-0 for the reference), file (relative to pairs/). What was left out, and why, stands in
-pairs/left_out.jsonl. Clips of different splits are never paired; training reads the rows whose
-split is `train`. A second run makes only what is missing or made with other settings.
+(its emotion), clip and reference_clip (ids), split, aligner (`speech` or `dtw`), matched (rows of
+the reference that this clip holds), rows (of the file: those that all clips of the sentence hold),
+cost (of a step of the path; 0 for the reference), file (relative to pairs/). What was left out, and
+why, stands in pairs/left_out.jsonl. Clips of different splits are never paired; training reads the
+rows whose split is `train`. A second run makes only what is missing or made with other settings.
 
 Where a corpus numbers its files differently from emotion to emotion, --table names a CSV file with
 the columns speaker, emotion, number, sentence (not where data_prep.prepare had the table already,
@@ -150,7 +150,7 @@ def _pair(
         old, warped = at_hand.get(row["made_from"]), None
         if old is None:
             warped, row["cost"], row["matched"] = _aligned(mfcc, readable[0][1], config)
-        row = old or row
+        row = (old or row) | {"aligner": config.aligner}  # older files do not say
         if reason := _too_far(row, len(readable[0][1]), config):
             pairs.leave_out(take.clip, reason)
             continue
@@ -213,6 +213,7 @@ def _row(
         "clip": clip.id,
         "reference_clip": reference_take.clip.id,
         "split": split,
+        "aligner": config.aligner,
         "matched": len(reference_rows),
         "rows": len(reference_rows),
         "cost": 0.0,

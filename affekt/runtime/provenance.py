@@ -4,7 +4,7 @@ import hashlib
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -29,6 +29,12 @@ def write_provenance(path: Path, device: torch.device, corpora: Sequence[Path]) 
     }
     earlier = read_json(path)["starts"] if path.exists() else []
     write_json(path, {"starts": [*earlier, record]})
+
+
+def add_to_provenance(path: Path, facts: Mapping[str, str]) -> None:
+    """Add facts to the newest start of a run in its run.json."""
+    *earlier, newest = read_json(path)["starts"]
+    write_json(path, {"starts": [*earlier, newest | dict(facts)]})
 
 
 def versions() -> dict[str, str | None]:

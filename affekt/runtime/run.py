@@ -26,7 +26,7 @@ from tqdm import tqdm
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError, differences, dump_config, load_config, plain
 from affekt.runtime.files import read_jsonl, replacing, write_jsonl, write_text
-from affekt.runtime.provenance import write_provenance
+from affekt.runtime.provenance import add_to_provenance, write_provenance
 
 log = logging.getLogger(__name__)
 
@@ -259,6 +259,10 @@ class Run:
     def due(self, every: int) -> bool:
         """Return whether something done every `every` steps, and at the last, is due now."""
         return self.step_done and (self.step % every == 0 or self.step == self.config.steps)
+
+    def record(self, **facts: str) -> None:
+        """Add what this start's results depend on, such as how data was made, to run.json."""
+        add_to_provenance(self.config.out / "run.json", facts)
 
     def log(self, **values: Tensor | float) -> None:
         """Check that every scalar is finite; write them every `log_every` steps.

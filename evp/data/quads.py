@@ -6,8 +6,10 @@ dataset takes any index: the item is index % length, and random choices come fro
 that a continued run gets what an unstopped one would have got.
 """
 
+import logging
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,11 +21,16 @@ from torch.utils.data import Dataset
 from affekt.arrays import Array
 from affekt.media.audio.mfcc import CEPSTRA, WINDOW_ROWS, WINDOW_STEP
 from affekt.media.corpus import Corpus
+from affekt.runtime.config import ConfigError
 from affekt.runtime.files import load_npy, read_jsonl
 from evp.data.speech import every_row, label_of, window_at
 
+log = logging.getLogger(__name__)
+
 SchemeName = Literal["paper", "release"]
 Timing = Literal["reference", "own"]
+Aligner = Literal["speech", "dtw"]
+UNKNOWN = "unknown"  # the aligner of pairs that were made before they said which
 PAIRS = "run python -m data_prep.pairs"
 OFFSET_STREAM = 1  # seeds the cepstral offsets apart from the choice of windows
 
@@ -213,9 +220,7 @@ def read_sentences(
         ValueError: none in this split, or an emotion that the corpus does not list.
     """
     folder = corpus.root / "pairs"
-    path = folder / "pairs.jsonl"
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; {PAIRS} for {corpus.root}")
+    path = _pairs_file(corpus)
     # Recordings by sentence and emotion, aligned to one reference by DTW
     groups: dict[tuple[str, str, str], dict[int, list[Recording]]] = {}
     for row in read_jsonl(path):
@@ -236,6 +241,34 @@ def read_sentences(
     if not sentences:
         raise ValueError(f"{path} has no sentence in two emotions in split {split!r}; {PAIRS}")
     return sentences
+
+
+def check_aligner(corpus: Corpus, wanted: Aligner | None) -> str:
+    """Return which aligner made a corpus's pairs; pairs that do not say are `unknown`.
+
+    Raises:
+        FileNotFoundError: no pairs there; the message names the command that makes them.
+        ConfigError: they are known to be of another aligner than `wanted`.
+    """
+    path = _pairs_file(corpus)
+    found = ", ".join(sorted({row.get("aligner", UNKNOWN) for row in read_jsonl(path)}))
+    if wanted is None or found == wanted:
+        return found
+    again = f"{PAIRS} {corpus.root} --aligner {wanted}"
+    if found == UNKNOWN:
+        log.warning("%s does not say which aligner made it, wanted %s; %s", path, wanted, again)
+        return found
+    raise ConfigError(
+        f"the pairs of {path} are by the aligner {found}, and aligner is {wanted!r}; {again}, or "
+        "set aligner=null, which takes any"
+    )
+
+
+def _pairs_file(corpus: Corpus) -> Path:
+    path = corpus.root / "pairs" / "pairs.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {PAIRS} for {corpus.root}")
+    return path
 
 
 def window_starts(own: Array, warped: Array) -> NDArray[np.int64]:

@@ -75,6 +75,16 @@ def test_by_plain_dtw_all_emotions_of_a_sentence_take_the_first_labels_timing(ro
     assert (root / "pairs/M901/001/sad.npy").is_file()
 
 
+def test_every_line_says_which_aligner_made_it_and_a_second_run_mends_older_files(root):
+    for aligner in ("speech", "dtw"):
+        make_pairs(root, PairsConfig(aligner), progress=False)
+        assert {row["aligner"] for row in rows_of(root)} == {aligner}
+    old = [{k: v for k, v in row.items() if k != "aligner"} for row in rows_of(root)]
+    write_jsonl(root / "pairs/pairs.jsonl", old)
+    assert make_pairs(root, PairsConfig("dtw"), progress=False).kept == len(old)
+    assert {row["aligner"] for row in rows_of(root)} == {"dtw"}
+
+
 def test_a_library_is_imported_only_where_it_is_chosen():
     optional = {"dtw", "librosa", "python_speech_features", "face_alignment"}
     program = (

@@ -12,6 +12,7 @@ import pretrain_encoders
 import train_disentangle
 from affekt.media.validation import ValConfig
 from affekt.runtime.config import ConfigError
+from affekt.runtime.files import read_json, read_jsonl, write_jsonl
 from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig, restore
 from evp.data.quads import SCHEMES, Quads
@@ -249,6 +250,34 @@ def test_pretraining_on_other_emotions_is_refused(config, tmp_path):
     config = replace(config, corpus=other.root, emotion_from=tmp_path / "pre")
     with pytest.raises(ValueError, match=r"emotions angry, happy, neutral, but .* lists neutral"):
         train(replace(config, val=ValConfig("none")))
+
+
+def test_pairs_of_another_aligner_are_refused_and_the_runs_record_says_which(
+    config, corpus, tmp_path, caplog
+):
+    short = replace(config, run=replace(config.run, steps=1, save_every=1), val=ValConfig("none"))
+    path = corpus.root / "pairs/pairs.jsonl"
+    message = (
+        f"the pairs of {path} are by the aligner speech, and aligner is 'dtw'; run python -m "
+        f"data_prep.pairs {corpus.root} --aligner dtw, or set aligner=null, which takes any"
+    )
+    with pytest.raises(ConfigError) as refused:
+        train(replace(short, aligner="dtw"))
+    assert str(refused.value) == message
+    assert not short.run.out.exists()
+    for out, aligner in (("any", None), ("speech", "speech")):
+        run = replace(short.run, out=tmp_path / out)
+        train(replace(short, run=run, aligner=aligner))
+        assert read_json(run.out / "run.json")["starts"][-1]["aligner"] == "speech"
+    # pairs made before they said so
+    kept = path.read_text()
+    write_jsonl(path, [{k: v for k, v in r.items() if k != "aligner"} for r in read_jsonl(path)])
+    try:
+        train(replace(short, aligner="dtw"))
+    finally:
+        path.write_text(kept)
+    assert read_json(short.run.out / "run.json")["starts"][-1]["aligner"] == "unknown"
+    assert "does not say which aligner made it, wanted dtw" in caplog.text
 
 
 def test_a_corpus_without_pairs_names_the_command_and_leaves_no_run(config, tmp_path):
