@@ -47,7 +47,7 @@ class EvpVideos:
     """Videos of EVP's demo: held-out sentences on a held-out video of a turning head."""
 
     def __init__(self, runs: Path, speech: Corpus, lively: Corpus) -> None:
-        self.runs, self.media = runs, runs / "media"
+        self.runs, self.media, self.speech = runs, runs / "media", speech
         self.predictor = load_predictor(runs / "audio2lm")
         self.renderer = load_renderer(runs / "edge2video", "cpu")
         self.model = load_face_model(runs / "face_model.npz")
@@ -103,13 +103,15 @@ class EvpVideos:
 
     def grid(self) -> None:
         """Write grid.mp4: sentences down, emotions across, as the supplement's Fig. 2."""
+        speaker = self.renderer.speaker
+        labels = [each for each in EMOTIONS if self.speech.clips("train", speaker, each)]
         rows = [
-            [self.crops(clip, Emotion(label=label)) for label in EMOTIONS]
+            [self.crops(clip, Emotion(label=label)) for label in labels]
             for clip in tqdm(self.spoken[:2], "grid")
         ]
         length = min(len(cell) for row in rows for cell in row)
         frames = [
-            np.concatenate([labelled_row([c[k] for c in row], EMOTIONS, EVP_TILE) for row in rows])
+            np.concatenate([labelled_row([c[k] for c in row], labels, EVP_TILE) for row in rows])
             for k in range(length)
         ]
         write_video(self.media / "grid.mp4", frames, self.spoken[0].audio())

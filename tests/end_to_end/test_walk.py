@@ -17,9 +17,12 @@ from typing import get_type_hints
 import pytest
 
 import pretrain_encoders
+import train_a2fd
 import train_audio2lm
 import train_disentangle
 import train_edge2video
+import train_emotion_displacement
+import train_fomm
 from affekt.media.emotions import EMOTIONS as EMOTION_LABELS
 from affekt.runtime.config import load_config
 from affekt.runtime.files import read_jsonl
@@ -31,15 +34,20 @@ from data_prep.mini_corpus import Extent, make_corpus
 from data_prep.pose import Config as PoseConfig
 from data_prep.prepare import Config as PrepareConfig
 from data_prep.sentences import MEAD_SENTENCES, read_table
+from eamm.inference.keypoints import EammRuns
 
 ROOT = Path(__file__).parents[2]
 WALK = ROOT / "docs/evp.md"
-PAGES = [WALK, ROOT / "docs/evp_deviations.md", ROOT / "docs/evp_parts.md"]
+EAMM_WALK = ROOT / "docs/eamm.md"
+PAGES = [WALK, ROOT / "docs/evp_deviations.md", ROOT / "docs/evp_parts.md", EAMM_WALK]
 CONFIGS = (
     pretrain_encoders.Config,
     train_disentangle.Config,
     train_audio2lm.Config,
     train_edge2video.Config,
+    train_fomm.Config,
+    train_a2fd.Config,
+    train_emotion_displacement.Config,
     PrepareConfig,
     PoseConfig,
 )
@@ -79,7 +87,10 @@ MADE = (
     "results/M003/clips/M003_happy_3_001.mp4",
     "runs/evp/disentangle/analysis/figure_5.png",
     "runs/evp/audio2lm/editing.json",
+    "results/M003/no_cross/M003_sad_3_001.mp4",
     "results/M003/sad_happy/strip.png",
+    "runs/evp/media/grid.mp4",
+    "runs/evp/media/alignment.mp4",
     "happy.mp4",
     "blend.mp4",
     "track.mp4",
@@ -122,14 +133,16 @@ def keys_of(config, where=""):
 
 def parsed_options():
     """The options of every command of EVP, from what their sources add to parsers."""
-    packages = ("evp", "data_prep", "affekt", "benchmarks")
+    packages = ("evp", "eamm", "data_prep", "affekt", "benchmarks")
     sources = [
         *ROOT.glob("*.py"),
         *(path for name in packages for path in (ROOT / name).rglob("*.py")),
     ]
     text = "".join(path.read_text() for path in sources)
     flags = {f"--{name}" for name in re.findall(r'"(corpus|model|out)": "', text)}
-    flags |= {"--help"} | {f"--{field.name}" for field in fields(ImportConfig)}
+    flags |= {"--help"} | {
+        f"--{field.name}" for field in (*fields(ImportConfig), *fields(EammRuns))
+    }
     return flags | set(re.findall(r'"(--[a-z][a-z0-9-]+)"', text))
 
 
@@ -249,7 +262,7 @@ def test_every_module_script_config_and_link_of_a_page_exists(page):
         found = [ROOT / path, *(ROOT / folder / path for folder in ("tests", "evp"))]
         assert any(place.exists() for place in found), path
     for path in re.findall(r"`(ablations/\w+\.yaml)`", text):
-        assert (ROOT / "configs/evp" / path).exists(), path
+        assert any((ROOT / "configs" / paper / path).exists() for paper in ("evp", "eamm")), path
     for target, anchor in re.findall(r"\]\((\w+\.md)?(?:#([\w-]+))?\)", text):
         linked = (page.parent / target) if target else page
         assert linked.exists(), target
