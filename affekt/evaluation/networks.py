@@ -104,13 +104,14 @@ class IdentityMeasure(Measure):
 
     weights: Path
     identity: str
+    device: str
     detector: Detector
     name: str = "identity"
     rows: tuple[str, ...] = (RESULT, TRUTH, OTHER)
 
     @cached_property
     def _session(self) -> tp.Any:
-        return load_arcface(self.weights)
+        return load_arcface(self.weights, self.device)
 
     def depends_on(self, pair: ClipPair) -> str:
         """Return the checksum of the source picture; none where there is no such file."""
@@ -299,7 +300,7 @@ def measures_of(
             case "sync":
                 return SyncMeasure(*weights, networks.device, protocol.sync)
             case "identity":
-                return IdentityMeasure(*weights, detector)
+                return IdentityMeasure(*weights, networks.device, detector)
             case "emotion":
                 return EmotionMeasure(*weights, networks.device, protocol.emotion.frames)
             case "distribution":

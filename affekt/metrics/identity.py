@@ -8,6 +8,7 @@ An expression lowers CSIM by itself, so the true video's frames against the same
 ceiling, and are reported with every figure.
 """
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from affekt.arrays import Array, Image
 from affekt.media.faces.geometry import affine, similarity
 from affekt.media.faces.points import MOUTH_CORNERS
 
+log = logging.getLogger(__name__)
+
+CUDA = "CUDAExecutionProvider"
 SIZE = 112  # pixels a side of an aligned face
 EMBEDDING = 512
 # Where eyes, nose tip and mouth corners come to lie in it; pixels, InsightFace's numbers.
@@ -48,8 +52,11 @@ UNREADABLE = (  # what onnxruntime raises for files; they share no class of thei
 )
 
 
-def load_arcface(path: Path) -> Any:
-    """Return an onnxruntime.InferenceSession of an ArcFace network on one CPU thread.
+def load_arcface(path: Path, device: str = "cpu") -> Any:
+    """Return an onnxruntime.InferenceSession of an ArcFace network, of one thread on the CPU.
+
+    On `cuda` it runs where the onnxruntime that is installed can (onnxruntime-gpu; the plain one
+    cannot, which is said, and runs on the CPU).
 
     Raises:
         FileNotFoundError: no such file.
@@ -62,9 +69,7 @@ def load_arcface(path: Path) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device))
     except UNREADABLE as error:
         raise ValueError(f"{path} is no ONNX network that can be run: {error}") from None
     # Input and output must be those of w600k_r50
@@ -75,6 +80,14 @@ def load_arcface(path: Path) -> Any:
             f"(N, {EMBEDDING}): w600k_r50.onnx"
         )
     return session
+
+
+def _providers(device: str) -> list[str]:
+    wanted = [CUDA] if device.startswith("cuda") else []
+    if wanted and CUDA not in onnxruntime.get_available_providers():
+        log.warning("ArcFace runs on the CPU: this onnxruntime has no CUDA (onnxruntime-gpu has)")
+        wanted = []
+    return [*wanted, "CPUExecutionProvider"]
 
 
 def five_points(landmarks: Array) -> Array:

@@ -35,6 +35,15 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(description=description, **options)
 
 
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def add_device(parser: argparse.ArgumentParser, default: str = "auto") -> None:
+    """Add --device, where all networks of a command run; see affekt.runtime.run.pick_device."""
+    text = f"of the networks; auto: cuda where there is one (default: {default})"
+    parser.add_argument("--device", choices=DEVICES, default=default, help=text)
+
+
 def program() -> str:
     """Return how this process was started: `train_fomm.py` or `python -m evp.analysis.codes`."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)

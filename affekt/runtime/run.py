@@ -321,7 +321,7 @@ def pick_device(name: str) -> torch.device:
         ConfigError: cuda is asked for and there is none.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("run.device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu'")
+        raise ConfigError("the device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu'")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)

@@ -69,9 +69,14 @@ class TrainedNetworks(NamedTuple):
         """Pixels a side of a picture (S)."""
         return self.fomm.config.size
 
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.fomm.parameters()).device
+
     def portrait(self, clip: Clip, frame: int = 0) -> Tensor:
         """Return a frame of a clip as a picture to animate, (1, 3, S, S)."""
-        return to_tensor(clip_frames(clip, frame, frame + 1, self.size))
+        return to_tensor(clip_frames(clip, frame, frame + 1, self.size)).to(self.device)
 
     def frames(self, clip: Clip, chosen: Sequence[int]) -> Image:
         """Return some frames of a clip at the networks' size, (N, S, S, 3)."""
@@ -81,7 +86,8 @@ class TrainedNetworks(NamedTuple):
         """Return A2FD's keypoints (T, K) of a clip's sound under one pose (6,), held still."""
         windows, _ = clip_motion(sound)
         still = torch.from_numpy(np.array(pose, np.float32)).expand(len(windows), -1)
-        return self.a2fd.of_clip(portrait_1CHW, windows[None], still[None])
+        windows_1T, still_1T = (each[None].to(self.device) for each in (windows, still))
+        return self.a2fd.of_clip(portrait_1CHW, windows_1T, still_1T)
 
     def neutral(self, clip: Clip) -> tuple[Tensor, Keypoints]:
         """Return a clip's first frame as a portrait, and A2FD's keypoints of its own sound."""
@@ -109,14 +115,16 @@ class TrainedNetworks(NamedTuple):
         return RenderedFrames(frames, align_faces(self.detect(resized(frames, DETECTED))))
 
 
-def open_networks(runs: Path, detect: Callable[[Image], Array]) -> TrainedNetworks:
+def open_networks(
+    runs: Path, detect: Callable[[Image], Array], device: torch.device | str = "cpu"
+) -> TrainedNetworks:
     """Read the runs fomm/, a2fd/ and displacement/ of a folder.
 
     Raises:
         FileNotFoundError: one of them is missing; the message names its command.
         ConfigError: they were not trained with one another.
     """
-    networks = load_networks(EammRuns.in_folder(runs), True, "cpu")
+    networks = load_networks(EammRuns.in_folder(runs), True, device)
     assert networks.emotion is not None
     return TrainedNetworks(networks.fomm, networks.a2fd, *networks.emotion, detect)
 

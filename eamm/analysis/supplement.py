@@ -35,9 +35,10 @@ from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import from_tensor
 from affekt.media.video.video import write_video
 from affekt.metrics.probes import principal_plane, silhouette
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.config import flat
 from affekt.runtime.files import write_json, write_text
+from affekt.runtime.run import pick_device
 from eamm.analysis.networks import (
     TEST,
     WEIGHTS,
@@ -345,7 +346,7 @@ def _clip_codes(networks: TrainedNetworks, clip: Clip) -> dict[str, Array]:
     shown = networks.frames(clip, spread_frames(clip, FRAMES))
     thumbnails = resized(from_tensor(emotion_source(shown, networks.description)), THUMBNAIL)
     return {
-        "feature": networks.features(shown).mean(dim=0).numpy(),
+        "feature": networks.features(shown).mean(dim=0).cpu().numpy(),
         "pixels": thumbnails.mean(axis=0).ravel() / 255,
     }
 
@@ -367,12 +368,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--out", type=Path, help="folder to write into; default: RUNS/analysis")
     add("--blends", nargs="+", default=BLENDS, metavar="a:b", help="emotions to blend")
     add("--emotion", default="surprised", help="of the static and dynamic source")
+    add_device(parser)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     out = args.out or args.runs / "analysis"
     with user_errors():
         detector, corpus = make_detector(), Corpus(args.corpus)
-        networks = open_networks(args.runs, lambda frames: detect_faces(detector, frames))
+        networks = open_networks(
+            args.runs, lambda frames: detect_faces(detector, frames), pick_device(args.device)
+        )
         people = held_out_people(corpus)
         blends = [parse_pair(text) for text in args.blends]
         found = {

@@ -39,9 +39,10 @@ from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_json, write_json
+from affekt.runtime.run import pick_device
 from eamm.a2fd.data import neutral_clips
 from eamm.a2fd.network import fingerprint
 from eamm.a2fd.teacher import teacher_keypoints
@@ -229,9 +230,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "least share of emotion against speech"
     add("--selectivity", type=float, default=SELECTIVITY, help=text)
     add("--stride", type=int, default=4, help="look at every so many frames")
+    add_device(parser)
     args = parser.parse_args(argv)
     with user_errors():
-        fomm = load_fomm(args.fomm)
+        fomm = load_fomm(args.fomm, pick_device(args.device))
         found = measure(fomm, Corpus(args.corpus), args.stride)
         chosen = choose(found, args.count, args.selectivity)
     rows = [asdict(each) | {"selectivity": each.selectivity, "score": each.score} for each in found]

@@ -5,6 +5,7 @@ import typing as tp
 from pathlib import Path
 
 from affekt.media.faces.detector import DetectorDevice, DetectorName
+from affekt.runtime.command import add_device
 from affekt.runtime.manifest import Column
 from eamm.fomm.animate import AnimatorOptions
 from eamm.fomm.fast.fast import Precision
@@ -84,9 +85,9 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
 
     # What it is made with
     add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help="of faces")
-    text = "of face_alignment; mediapipe runs on the CPU"
-    add("--detector-device", choices=tp.get_args(DetectorDevice), default="cpu", help=text)
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    text = "of face_alignment (default: --device); mediapipe runs on the CPU"
+    add("--detector-device", choices=tp.get_args(DetectorDevice), help=text)
+    add_device(parser)
     add("--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering")
     text = "rendering processes, 1 GB each at 256 px; CPU only"
     add("--workers", type=int, default=1, help=text)

@@ -41,9 +41,14 @@ class RenderOptions:
     size: int | None = None  # pixels a side of the written crop; None: as the networks render it
     comparison: bool = False  # also write OUT_comparison.mp4: inputs and results
     detector: DetectorName = "mediapipe"
-    detector_device: DetectorDevice = "cpu"
-    device: str = "auto"
+    detector_device: DetectorDevice | None = None  # of face_alignment; none: `device`
+    device: DetectorDevice = "auto"
     animator: AnimatorOptions = field(default_factory=AnimatorOptions)
+
+    @property
+    def chosen_detector(self) -> tuple[DetectorName, DetectorDevice]:
+        """The landmark detector, and the device that it runs on."""
+        return self.detector, self.detector_device or self.device
 
     def __post_init__(self) -> None:
         if self.size is not None and (self.size < 2 or self.size % 2):
@@ -85,9 +90,7 @@ class FommPipeline:
         for option, given in (("adapt-scale", job.adapt_scale), ("best-frame", job.best_frame)):
             if given and not job.relative:
                 log.warning("--%s changes nothing without --relative", option)
-        return cls(
-            job.fomm, make_detector(job.options.detector, job.options.detector_device), job.options
-        )
+        return cls(job.fomm, make_detector(*job.options.chosen_detector), job.options)
 
     def run(self, job: FommJob, progress: Progress = no_progress) -> list[Path]:
         """Write the video of a portrait that moves as a driving video does; return its files.

@@ -112,7 +112,7 @@ class EammPipeline:
     def for_jobs(cls, jobs: Sequence[EammJob]) -> Self:
         """Load what jobs need that share runs, detector and device; see `__init__`."""
         options = jobs[0].options
-        tracker = FaceTracker(make_detector(options.detector, options.detector_device))
+        tracker = FaceTracker(make_detector(*options.chosen_detector))
         emotion = any(job.emotion.paths for job in jobs)
         return cls(jobs[0].runs, tracker, options, emotion=emotion)
 

@@ -44,9 +44,10 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.plots import clouds
 from affekt.metrics.intervals import clustered_difference, clustered_mean, clustered_share
 from affekt.metrics.probes import leave_one_group_out_hits, principal_plane, silhouettes
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.config import flat
 from affekt.runtime.files import write_json, write_text
+from affekt.runtime.run import pick_device
 from evp.inference.emotion_codes import check_emotions, mean_mfcc, part_codes
 from evp.networks.encoders import load_description
 
@@ -255,7 +256,12 @@ def embed(codes_ND: Array) -> Array:
     return plane
 
 
-def analyse(models: Mapping[str, Sequence[Path]], corpus: Corpus, picture: Path) -> dict[str, Any]:
+def analyse(
+    models: Mapping[str, Sequence[Path]],
+    corpus: Corpus,
+    picture: Path,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
     """Write Fig. 5 and return all that analysis.json holds.
 
     Raises:
@@ -266,7 +272,7 @@ def analyse(models: Mapping[str, Sequence[Path]], corpus: Corpus, picture: Path)
     labels = labels_of_clips(clips)
     # Every encoder's codes are scored once, though runs may share a pretrained one.
     held = {run for runs in models.values() for run in runs}
-    codes = {run: part_codes(run, "emotion", clips) for run in sorted(held)}
+    codes = {run: part_codes(run, "emotion", clips, device) for run in sorted(held)}
     by_run = {run: score(codes_ND, labels) for run, codes_ND in codes.items()}
     scores = {name: [by_run[run] for run in runs] for name, runs in models.items()}
     scores["no_network"] = [score(mean_mfcc(clips), labels)]
@@ -338,12 +344,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--no-cross", type=Path, nargs="+", default=[], help="the cross term at 0; one for each")
     add("--corpus", type=Path, help="another copy of the runs' corpus")
     add("--out", type=Path, help="folder to write into; default: analysis/ in the first run")
+    add_device(parser)
     args = parser.parse_args(argv)
     out = args.out or args.run[0] / "analysis"
     torch.set_num_threads(1)
     with user_errors():
         models = models_of_runs(args.run, args.no_cross)
-        found = analyse(models, corpus_of_models(models, args.corpus), out / "figure_5.png")
+        corpus, device = corpus_of_models(models, args.corpus), pick_device(args.device)
+        found = analyse(models, corpus, out / "figure_5.png", device)
     write_json(out / "analysis.json", found)
     write_text(out / "analysis.md", report(found))
     print(report(found), end="")  # noqa: T201 - the command's result

@@ -38,8 +38,9 @@ from affekt.media.faces.points import mouth_opening
 from affekt.media.plots import labelled_row, save, write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.files import write_json
+from affekt.runtime.run import pick_device
 from evp.analysis.measure_editing import blended_faces, emotion_projection, path_figures, true_faces
 from evp.inference.emotion_codes import check_emotions, corpus_of, load_codes
 from evp.inference.portrait import edit
@@ -117,8 +118,8 @@ def show(args: argparse.Namespace) -> Figures:
     run, out = args.runs / "audio2lm", args.out or args.runs / "editing"
     corpus = Corpus(args.corpus or corpus_of(run))
     check_emotions(run, corpus)
-    predictor, codes = load_predictor(run), load_codes(run)
-    renderer = load_renderer(args.runs / "edge2video")
+    predictor, codes = load_predictor(run, pick_device(args.device)), load_codes(run)
+    renderer = load_renderer(args.runs / "edge2video", args.device)
     model = load_face_model(args.runs / "face_model.npz")
     speaker = renderer.speaker
     ends = codes.of(first, speaker), codes.of(second, speaker)
@@ -186,6 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--targets", type=Path, help="prepared corpus of the target clip; default: the same")
     add("--target", metavar="CLIP", help="id of the clip whose frames are edited")
     add("--out", type=Path, help="folder to write into; default: RUNS/editing")
+    add_device(parser)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     with user_errors():

@@ -15,6 +15,8 @@ mean MFCC is the baseline without a network. For each kind of code:
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from affekt.arrays import Array
 from affekt.markdown import markdown_table
 from affekt.media.corpus import Clip, Corpus
@@ -24,20 +26,23 @@ from affekt.metrics.probes import (
     probe_accuracy,
     silhouette,
 )
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.files import write_json
+from affekt.runtime.run import pick_device
 from evp.data.speech import clips_of, labels_of
 from evp.inference.emotion_codes import check_emotions, corpus_of, mean_mfcc, part_codes
 from evp.networks.encoders import load_description
 
 
-def measure_run(run_dir: Path, corpus: Corpus, split: str) -> dict[str, dict[str, float]]:
+def measure_run(
+    run_dir: Path, corpus: Corpus, split: str, device: torch.device | str = "cpu"
+) -> dict[str, dict[str, float]]:
     """Return the figures of raw MFCC and of every encoder that the run holds."""
     check_emotions(run_dir, corpus)
     train, test = clips_of(corpus, "train"), clips_of(corpus, split)
     figures = {"mfcc": measures(mean_mfcc(train), mean_mfcc(test), train, test, corpus)}
     for part in load_description(run_dir).holds:
-        codes, held_out = (part_codes(run_dir, part, clips) for clips in (train, test))
+        codes, held_out = (part_codes(run_dir, part, clips, device) for clips in (train, test))
         figures[part] = measures(codes, held_out, train, test, corpus)
     return figures
 
@@ -71,10 +76,11 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a run folder that holds encoders")
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
     parser.add_argument("--split", default="test_sentence", help="which clips are held out")
+    add_device(parser)
     args = parser.parse_args()
     with user_errors():
         corpus = Corpus(args.corpus or corpus_of(args.run))
-        figures = measure_run(args.run, corpus, args.split)
+        figures = measure_run(args.run, corpus, args.split, pick_device(args.device))
     write_json(args.run / "codes.json", {"split": args.split, **figures})
     print(table(figures))  # noqa: T201 - the command's result
 

@@ -33,8 +33,9 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import View
 from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
 from affekt.metrics.landmark import axis_projection, correlation
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.files import write_json
+from affekt.runtime.run import pick_device
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import EmotionCodes, check_emotions, corpus_of, load_codes
 from evp.networks.audio2lm import Predictor, faces_under, load_predictor
@@ -132,7 +133,9 @@ def path_figures(
     return PathFigures(*name, tuple(means.tolist()), rank_correlation(means, weights), mouth_r)
 
 
-def measure(run_dir: Path, corpus: Corpus, split: str) -> Figures:
+def measure(
+    run_dir: Path, corpus: Corpus, split: str, device: torch.device | str = "cpu"
+) -> Figures:
     """Return the figures at the top of this file.
 
     Raises:
@@ -141,7 +144,7 @@ def measure(run_dir: Path, corpus: Corpus, split: str) -> Figures:
             clips, or no speaker has codes and training clips of two emotions.
     """
     check_emotions(run_dir, corpus)
-    predictor, codes = load_predictor(run_dir), load_codes(run_dir)
+    predictor, codes = load_predictor(run_dir, device), load_codes(run_dir)
     truth = true_faces(corpus, predictor.view)
     clips = clips_of(corpus, split)
     paths = [path for clip in clips for path in clip_paths(predictor, codes, truth, clip)]
@@ -219,9 +222,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
     parser.add_argument("--split", default="test_sentence", help="whose clips' sound is used")
     parser.add_argument("--out", type=Path, help="the file to write; default: RUN/editing.json")
+    add_device(parser)
     args = parser.parse_args(argv)
     with user_errors():
-        found = measure(args.run, Corpus(args.corpus or corpus_of(args.run)), args.split)
+        corpus, device = Corpus(args.corpus or corpus_of(args.run)), pick_device(args.device)
+        found = measure(args.run, corpus, args.split, device)
     write_json(args.out or args.run / "editing.json", found)
     print(table(found))  # noqa: T201 - the command's result
 

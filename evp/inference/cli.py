@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from affekt.media.faces.detector import DetectorDevice, DetectorName
+from affekt.runtime.command import add_device
 from affekt.runtime.manifest import Column
 from evp.inference.landmarks import Emotion
 from evp.inference.pipeline import EvpJob, EvpPipeline, EvpRuns
@@ -178,8 +179,8 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = "of landmarks; take the one that the training corpus was prepared with"
     add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help=text)
-    text = "of face_alignment; mediapipe runs on the CPU"
-    add("--detector-device", choices=tp.get_args(DetectorDevice), default="cpu", help=text)
+    text = "of face_alignment (default: --device); mediapipe runs on the CPU"
+    add("--detector-device", choices=tp.get_args(DetectorDevice), help=text)
     add("--speaker", default="", help="whose neutral face; default: the renderer's")
     add("--audio2lm", type=Path, help="default: RUN/audio2lm")
     add("--edge2video", type=Path, help="default: RUN/edge2video")
@@ -187,4 +188,4 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
         temporal one; default: the target's own frames"""
     add("--image-generator", type=Path, metavar="RUN", help=text)
     add("--face-model", type=Path, help="default: RUN/face_model.npz")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="of the renderer")
+    add_device(parser)

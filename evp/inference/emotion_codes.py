@@ -24,9 +24,9 @@ from torch import nn
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_blend
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.files import DamagedFileError, read_json, replacing, write_json
-from affekt.runtime.run import restore
+from affekt.runtime.run import pick_device, restore
 from evp.networks.audio2lm import EmotionCode
 from evp.networks.encoders import (
     EmotionEncoder,
@@ -107,11 +107,13 @@ def clip_codes(encoder: nn.Module, clips: Sequence[Clip]) -> Array:
     return np.stack(means)
 
 
-def part_codes(run: Path, part: Part, clips: Sequence[Clip]) -> Array:
+def part_codes(
+    run: Path, part: Part, clips: Sequence[Clip], device: torch.device | str = "cpu"
+) -> Array:
     """Return the codes (N, D) of clips by one encoder of a run, which may hold that one alone."""
     encoder = getattr(Encoders(load_description(run).encoders), part)
     restore(run, **{f"{part}_encoder": encoder})
-    return clip_codes(encoder, clips)
+    return clip_codes(encoder.to(device), clips)
 
 
 def mean_mfcc(clips: Sequence[Clip]) -> Array:
@@ -194,9 +196,10 @@ def main() -> None:
     parser = CommandParser(__doc__)
     parser.add_argument("run", type=Path, help="a run of train_disentangle.py or train_audio2lm.py")
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
+    add_device(parser)
     args = parser.parse_args()
     with user_errors():
-        encoders = load_encoders(args.run)
+        encoders = load_encoders(args.run, pick_device(args.device))
         corpus = Corpus(args.corpus or corpus_of(args.run))
         check_emotions(args.run, corpus)
         save_codes(mean_codes(encoders.emotion, corpus), args.run, corpus)

@@ -28,6 +28,7 @@ from affekt.media.faces.track import FaceTrack, FaceTracker, FramesConfig
 from affekt.media.video.pictures import resized
 from affekt.media.video.result import Progress, no_progress, read_driving_audio, write_videos
 from affekt.media.video.video import write_video
+from affekt.runtime.run import pick_device
 from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.inference.portrait import Alignment, EditedFrame, Paste, edit
 from evp.inference.postprocess import PauseRule, PostprocessOptions, mouth_closed
@@ -42,7 +43,7 @@ class EvpRuns:
     audio2lm: Path
     edge2video: Path
     face_model: Path
-    device: str = "auto"
+    device: DetectorDevice = "auto"
     speaker: str = ""  # whose neutral face; none: the renderer's
     image_generator: Path | None = None  # a run that renders the initial frames; none: real ones
 
@@ -70,7 +71,7 @@ class EvpJob:
     paste: Paste = "face"
     landmarks: Path | None = None  # a preview of the predicted landmarks goes there
     detector: DetectorName = "mediapipe"  # the one that the corpus was prepared with
-    detector_device: DetectorDevice = "cpu"
+    detector_device: DetectorDevice | None = None  # of face_alignment; none: the networks'
 
 
 class EvpPipeline:
@@ -93,14 +94,17 @@ class EvpPipeline:
         self.runs, self.tracker = runs, tracker
         self.renderer = load_renderer(runs.edge2video, runs.device, runs.image_generator)
         self.face_model = load_face_model(runs.face_model) if align else None
-        self.predictor = load_predictor(runs.audio2lm) if predict else None
+        self.predictor = (
+            load_predictor(runs.audio2lm, pick_device(runs.device)) if predict else None
+        )
 
     @classmethod
     def for_jobs(cls, jobs: Sequence[EvpJob]) -> Self:
         """Load what jobs need that share runs and detector; see `__init__`."""
+        job = jobs[0]
         return cls(
-            jobs[0].runs,
-            FaceTracker(make_detector(jobs[0].detector, jobs[0].detector_device)),
+            job.runs,
+            FaceTracker(make_detector(job.detector, job.detector_device or job.runs.device)),
             align=any(job.alignment != "none" for job in jobs),
             predict=any(job.face is None for job in jobs),
         )

@@ -15,10 +15,13 @@ neutral face of its speaker's training clips. Writes into OUT
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.files import save_npy, write_json
+from affekt.runtime.run import pick_device
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import check_emotions, corpus_of, sound_codes
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces
@@ -46,7 +49,9 @@ def predict_clips(predictor: Predictor, clips: Sequence[Clip]) -> dict[str, Arra
     }
 
 
-def write_predictions(run_dir: Path, corpus: Corpus, split: str, out: Path) -> int:
+def write_predictions(
+    run_dir: Path, corpus: Corpus, split: str, out: Path, device: torch.device | str = "cpu"
+) -> int:
     """Predict the clips of a split and write them; return their number.
 
     Raises:
@@ -55,7 +60,7 @@ def write_predictions(run_dir: Path, corpus: Corpus, split: str, out: Path) -> i
         ValueError: the run has other emotions than the corpus, or the split has no clips.
     """
     check_emotions(run_dir, corpus)
-    predictor = load_predictor(run_dir)
+    predictor = load_predictor(run_dir, device)
     predicted = predict_clips(predictor, clips_of(corpus, split))
     for name, landmarks in predicted.items():
         save_npy(out / f"{name}.npy", landmarks)
@@ -71,10 +76,12 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="another copy of the run's corpus")
     parser.add_argument("--split", default="test_sentence", help="which clips are predicted")
     parser.add_argument("--out", type=Path, required=True, help="the folder of the landmarks")
+    add_device(parser)
     args = parser.parse_args()
     with user_errors():
         corpus = Corpus(args.corpus or corpus_of(args.run))
-        count = write_predictions(args.run, corpus, args.split, args.out)
+        device = pick_device(args.device)
+        count = write_predictions(args.run, corpus, args.split, args.out, device)
     print(f"{count} clips in {args.out}")  # noqa: T201 - the command's result
 
 

@@ -187,19 +187,19 @@ def save_network(run_dir: Path, description: PredictorDescription, space: Landma
     save_space(space, run_dir / "landmark_space.npz")
 
 
-def load_predictor(run_dir: Path) -> Predictor:
-    """Read a run of train_audio2lm.py.
+def load_predictor(run_dir: Path, device: torch.device | str = "cpu") -> Predictor:
+    """Read a run of train_audio2lm.py; its networks go to `device`.
 
     Raises:
         FileNotFoundError: not such a run; the message names the file that is missing.
     """
-    encoders = load_encoders(run_dir)
+    encoders = load_encoders(run_dir, device)
     space = load_space(run_dir / "landmark_space.npz")
     found = load_config(PredictorDescription, run_dir / "audio2lm.yaml")
     code_dim = encoders.config.content.dim + encoders.config.emotion.dim
     model = Audio2Landmark(found.model, code_dim)
     restore(run_dir, model=model)
-    return Predictor(model.eval(), encoders, space, found.view, found.emotion_code)
+    return Predictor(model.to(device).eval(), encoders, space, found.view, found.emotion_code)
 
 
 def predict_landmarks(

@@ -201,7 +201,7 @@ def load_description(run_dir: Path) -> EncodersDescription:
     return load_config(EncodersDescription, path)
 
 
-def load_encoders(run_dir: Path) -> Encoders:
+def load_encoders(run_dir: Path, device: torch.device | str = "cpu") -> Encoders:
     """Return both encoders of a disentanglement or audio-to-landmark run, in evaluation mode.
 
     Raises:
@@ -214,7 +214,7 @@ def load_encoders(run_dir: Path) -> Encoders:
         )
     encoders = Encoders(description.encoders)
     restore(run_dir, content_encoder=encoders.content, emotion_encoder=encoders.emotion)
-    return encoders.eval()
+    return encoders.to(device).eval()
 
 
 def load_pretrained(encoders: Encoders, part: Part, run_dir: Path) -> None:

@@ -21,7 +21,7 @@ def frame(points, white=0):
 def fake_networks(monkeypatch, audio_to_landmarks, edit, wrap=lambda _name, function: function):
     """Let EvpPipeline predict and render with these functions; `wrap` may count other calls."""
     others = {
-        "load_predictor": lambda _: object(),
+        "load_predictor": lambda *_: object(),
         "load_renderer": lambda *_: SimpleNamespace(speaker="s", stored=64),
         "load_face_model": lambda _: None,
         "make_detector": lambda *_: None,

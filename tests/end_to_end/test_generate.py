@@ -93,10 +93,11 @@ def test_the_chosen_detector_is_loaded_on_the_chosen_device(loud_and_open, tmp_p
     asked = []
     loading = "evp.inference.pipeline.make_detector"
     monkeypatch.setattr(loading, lambda *given: asked.append(given))
-    chosen = ("--detector=face_alignment", "--detector-device=auto")
-    for more in ((), chosen):
+    fan = ("--detector=face_alignment",)
+    for more in ((), fan, (*fan, "--device=cpu"), (*fan, "--device=cpu", "--detector-device=auto")):
         assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0
-    assert asked == [("mediapipe", "cpu"), ("face_alignment", "auto")]
+    fan_on = [("face_alignment", device) for device in ("auto", "cpu", "auto")]
+    assert asked == [("mediapipe", "auto"), *fan_on]
 
 
 def test_audio_may_be_an_array(loud_and_open, tmp_path):

@@ -28,6 +28,7 @@ from affekt.evaluation.tables.evaluations import SCHEMA, load_evaluation
 from affekt.evaluation.tables.papers import load_paper
 from affekt.evaluation.tables.table import FORMATS, render
 from affekt.evaluation.video import FaceFinder, opened
+from affekt.runtime.command import DEVICES, add_device
 from affekt.runtime.files import write_json, write_jsonl, write_text
 from affekt.runtime.provenance import versions
 from affekt.runtime.run import pick_device
@@ -81,10 +82,9 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     add("--emotion-classifier", type=Path, metavar="RUN", help="of affekt.metrics.emotion.train")
     add("--syncnet", type=Path, metavar="RUN",
         help="of affekt.metrics.sync.train; default: the public one")  # fmt: skip
-    add("--device", choices=("auto", "cpu", "cuda"), default="cpu",
-        help="of networks (default: cpu)")  # fmt: skip
-    add("--detector-device", choices=("auto", "cpu", "cuda"), default="cpu",
-        help="of landmarks.detector=face_alignment, not of mediapipe (default: auto)")  # fmt: skip
+    add_device(parser, "cpu")  # figures are the same on every machine
+    add("--detector-device", choices=DEVICES,
+        help="of landmarks.detector=face_alignment (default: --device)")  # fmt: skip
     add("overrides", nargs="*", metavar="key.sub=value", help="of the protocol")
 
 
@@ -105,7 +105,7 @@ def measured(
     runs |= {"emotion": args.emotion_classifier, "sync": args.syncnet}
     networks = choose_networks(protocol, runs, str(pick_device(args.device)))
     faces = args.cache or args.out.parent / "cache"
-    job = Job(protocol, networks, faces, controls, args.detector_device)
+    job = Job(protocol, networks, faces, controls, args.detector_device or args.device)
     if args.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: args.limit], missing=[], extra=[])
     record = run_evaluation(pairing, job, args.out, name, args.workers)

@@ -78,7 +78,7 @@ def judged(tmp_path, monkeypatch):
     """Truth with sound, results that are copies, tiny judges; returns a function that measures."""
     monkeypatch.setattr(measuring, "make_detector", lambda *_: WideDetector())
     monkeypatch.setattr(measuring, "detector_version", lambda name: "wide bar")
-    monkeypatch.setattr(networks, "load_arcface", lambda path: Session())
+    monkeypatch.setattr(networks, "load_arcface", lambda path, device: Session())
     monkeypatch.setattr(networks, "load_inception", lambda path, device: Colours())
     monkeypatch.setattr(networks, "features", small_pictures)
     folder = tmp_path / "weights"

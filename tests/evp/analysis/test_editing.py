@@ -47,7 +47,7 @@ def drawn(monkeypatch):
             yield SimpleNamespace(picture=np.full((SIDE, SIDE, 3), 10 * k, np.uint8))
 
     speaker = SimpleNamespace(speaker="W902")
-    monkeypatch.setattr("evp.analysis.editing.load_renderer", lambda _: speaker)
+    monkeypatch.setattr("evp.analysis.editing.load_renderer", lambda *_: speaker)
     monkeypatch.setattr("evp.analysis.editing.load_face_model", lambda _: None)
     monkeypatch.setattr("evp.analysis.editing.edit", edit)
     return calls
