@@ -3,7 +3,7 @@
     python -m affekt.metrics.emotion.score runs/demo/emotion_classifier --corpus data/mini_eamm
     python -m affekt.metrics.emotion.score RUN --corpus data/mini --split test_sentence
 
-EVP (arXiv:2104.07452, Sec. 4.2, Table 1) retrains FAN on MEAD and counts the videos whose emotion
+EVP (arXiv:2104.07452, Sec. 4.2) retrains FAN on MEAD and counts the videos whose emotion
 it classifies right: truth 90.2 %, EVP 83.58 %, without cross-reconstruction 69.79 %. The accuracy
 on true videos is the ceiling, so a figure is reported with the truth's and as a share of it. The
 command measures that ceiling, on any split of any prepared corpus; test.py measures results.
@@ -33,7 +33,7 @@ from affekt.media.video.tensors import to_tensor
 from affekt.metrics.emotion.data import aligned_faces, frames_of, spread
 from affekt.metrics.emotion.network import Classifier, load_classifier
 from affekt.metrics.intervals import wilson_interval
-from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.files import write_json
 from affekt.runtime.run import pick_device
 
@@ -189,10 +189,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", choices=SPLITS, default="test_speaker")
     parser.add_argument("--speaker", help="this person alone")
     parser.add_argument("--json", type=Path, help="write the metrics there too")
+    add_device(parser)
     args = parser.parse_args(argv)
     # Accuracy on true clips
     with user_errors():
-        classifier = load_classifier(args.run, pick_device("auto"))
+        classifier = load_classifier(args.run, pick_device(args.device))
         corpus, emotions = Corpus(args.corpus), classifier.description.emotions
         clips = corpus.clips(args.split, speaker=args.speaker)
         if not clips:
