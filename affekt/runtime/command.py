@@ -83,6 +83,7 @@ def config_from_argv(
             may be left out where all of them are given.
         switches: boolean fields of `cls`, with "-" for "_", and their help: `--field` sets one.
     """
+    # The parser: a file, flags and switches, and dotted keys
     flags, switches = flags or {}, switches or {}
     parser = CommandParser(doc)
     count = "?" if flags else None
@@ -94,6 +95,7 @@ def config_from_argv(
     for name, text in switches.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     args = parser.parse_intermixed_args(argv)
+    # What was given, as the configuration
     given = {name: getattr(args, name) for name in flags if getattr(args, name) is not None}
     if args.config is None and len(given) < len(flags):
         missing = " and ".join(f"--{name}" for name in flags if name not in given)

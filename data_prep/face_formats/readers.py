@@ -62,6 +62,7 @@ def read_bfm2009(folder: Path) -> Basis:
         FileNotFoundError: a file is missing; the message says what it is.
         ValueError: a file is of another kind, or two files do not belong together.
     """
+    # Geometry, of all vertices; expression, of a part of them
     path = the_file(folder, SHAPE, "the shape of the Basel Face Model 2009")
     expression = _bfm_expression(the_file(folder, MODES, "Guo et al.'s expression modes"))
     V = len(expression) // 3
@@ -71,6 +72,7 @@ def read_bfm2009(folder: Path) -> Basis:
     K, E = modes.shape[1], expression.shape[1]
     identity_std = of_shape(shape["shapeEV"].ravel(), (K,), path, "shapeEV").astype(np.float64)
     kept = _bfm_trim(folder, len(mean) // 3, V)
+    # Standard deviations of the expression modes stand in a text file
     std_path = the_file(folder, STD, f"the {E} standard deviations of {MODES}'s modes")
     try:
         stds = np.array(std_path.read_text(encoding="utf-8").split(), np.float64)
@@ -172,6 +174,7 @@ def read_bfm2017(path: Path) -> Basis:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; expected one such as {BFM2017}")
+    # Two statistical models over the same vertices
     try:
         with h5py.File(path, "r") as file:
             mean, identity, variance = _h5_pca(file, "shape/model", path)
@@ -231,6 +234,7 @@ def read_ict(source: Path) -> Basis:
     mean = _vertices(the_file(folder, NEUTRAL, "the mean mesh of an ICT-FaceKit checkout"))
     indices = the_file(folder, INDICES, "the expressions and landmarks of an ICT-FaceKit checkout")
     first = the_file(folder, "identity000.obj", "the first identity mode of ICT-FaceKit")
+    # A mesh a mode; modes are differences from the mean
     identity = []
     while first.is_file():
         identity.append(_offsets(first, mean))
