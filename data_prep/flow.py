@@ -90,10 +90,12 @@ def make_flow(config: Config) -> Flows:
     if "profile" not in corpus.info:
         raise FileNotFoundError(f"{config.corpus} stores no frames; {PREPARE} with a profile")
     origin = _origin(config.method, make_estimator(config.method, config.device))
+    # Clips without flow yet, of a corpus whose flow is of this method
     clips = corpus.clips()
     _claim(config, clips, origin)
     missing = [clip for clip in clips if not _has_flow(clip)]
     flows = Flows(len(clips) - len(missing))
+    # Computed in worker processes; a clip that cannot be read is named
     make, start = functools.partial(_make, config), functools.partial(_start, config)
     died = "the process that worked on it died"
     outcomes = parallel_map(make, missing, config.workers, start, lambda clip: (clip.id, died))

@@ -73,12 +73,14 @@ def fit_corpus(config: Config) -> Poses:
     """
     corpus, model = Corpus(config.corpus), load_face_model(config.model)
     origin = {"model": model.name, "sha256": sha256(config.model), "fit": plain(config.fit)}
+    # What this model and these settings have made already
     clips = corpus.clips()
     poses = Poses({}, {}, 0)
     for clip in clips:
         record = _record(clip, origin)
         if record is not None:
             poses.residuals[clip.id] = record["residual_px"]
+    # Fit the rest in worker processes; a clip that cannot be fitted is named
     missing = [clip for clip in clips if clip.id not in poses.residuals]
     fit = partial(_fit, model, origin, config.fit)
     died = "the process that fitted it died"

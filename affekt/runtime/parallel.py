@@ -38,6 +38,7 @@ def parallel_map(
             start()
         yield from map(function, items)
         return
+    # All in one pool; after a worker's death what is left goes one by one
     left = dict(enumerate(items))
     try:
         yield from _in_pool(function, left, workers, start)

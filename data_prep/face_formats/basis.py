@@ -91,6 +91,7 @@ def read_landmarks(path: Path) -> dict[int, int]:
             return _whole(np.array(value.get(ICT_KEY) if isinstance(value, dict) else value), path)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is no list of landmarks: {error}; wanted {FORMS}") from None
+    # Text: pairs, or 68 numbers
     lines = [line.split("#")[0].strip() for line in text.splitlines()]
     if any("=" in line for line in lines):
         return _pairs(lines, path)

@@ -300,10 +300,12 @@ def write_truth(
     strengths (T, E) and strength_names, identity and identity_names, manner and manner_names,
     phonemes and visemes with times (N, 2) in seconds, text, speaker, emotion, level.
     """
+    # Faces before and after the pose; what is said, and the mouth shapes of it
     shape = head.landmarks(head.vertices(played.strengths))
     placed = posed(shape, played.pose)
     visemes = timed_visemes(played.speech.phonemes)
     phonemes = played.speech.phonemes
+    # One file, whole or not at all
     with replacing(path) as temporary:
         np.savez_compressed(
             temporary,

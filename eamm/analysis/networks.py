@@ -196,6 +196,7 @@ def clip_figures(without: Array, emotional: Array, truth: Array, source: Array) 
         truth: (T', 68, 2) of the true clip.
         source: (T'', 68, 2) of the emotion source's clip.
     """
+    # Aligned faces, and the mean shape of jaw and nostrils of each
     still, moved, true, other = (align_faces(each) for each in (without, emotional, truth, source))
     before, after, goal, theirs = (
         np.nanmean(faces[:, SHAPE], axis=0) for faces in (still, moved, true, other)

@@ -211,6 +211,7 @@ def add(key: str, source: Path, folder: Path | None = None) -> Path:
     file, target = entry(key), root(folder) / entry(key).file
     if not source.exists():
         raise FileNotFoundError(f"{source} does not exist")
+    # The file is what it should be, and its place is free or holds the same
     problem, digest = _problem(file, source)
     if problem:
         raise InvalidWeightsError(explanation(Status(file, source, "bad", problem)))
