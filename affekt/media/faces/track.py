@@ -110,12 +110,13 @@ class FaceTracker:
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        track = functools.partial(track_face, detector=detector)
-        self._cached = functools.lru_cache(MAX_CACHED)(track)
+        self._cached = functools.lru_cache(MAX_CACHED)(
+            lambda path, config: track_face(path, detector, config)
+        )
 
     def track(self, path: Path, config: FramesConfig | None = None) -> FaceTrack:
         """Return a video's face track; errors are those of `track_face`."""
-        return self._cached(path, config=config or FramesConfig())
+        return self._cached(path, config or FramesConfig())
 
 
 def _filled(points: Sequence[Array | None]) -> tuple[Array, tuple[int, ...]]:

@@ -40,7 +40,7 @@ def corpus(tmp_path_factory):
 def run(corpus, out, seed):
     train(
         Config(
-            run=RunConfig(out, seed, "cpu", 1, 1, 0, progress=False),
+            run=RunConfig(out, seed, "cpu", 1, 1, workers=0, progress=False),
             data=VideoDataConfig((corpus,), frames=3),
             guidance=GuidanceConfig("plain", SIZE // 2),
             generator=GeneratorConfig(2, 1, 1, 0, 0, 3, previous=1),
