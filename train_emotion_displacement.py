@@ -22,6 +22,7 @@ from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
+from affekt.runtime.files import replacing
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
 from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
@@ -100,7 +101,8 @@ def train(cfg: Config) -> None:
     run.register(model=model, optimizer=optimizer)
     save_displacement_description(cfg.run.out, description)
     if cfg.keypoint_choice is not None:
-        shutil.copyfile(cfg.keypoint_choice, cfg.run.out / FILE)
+        with replacing(cfg.run.out / FILE) as temporary:
+            shutil.copyfile(cfg.keypoint_choice, temporary)
     if cfg.data.cached_pictures:
         clips.cache = cached_keypoints(cfg.run.out / "keypoints", clips, fomm, a2fd)
     val_set = [prepare(fomm, a2fd, pair) for pair in pairs]

@@ -153,7 +153,8 @@ def _frames(clips: Sequence[Clip], most: int, done: Callable[[], object]) -> Arr
     if not frames:
         return np.zeros((0, 68, 3))
     together = np.concatenate(frames)
-    return together[:: max(1, len(together) // most)]  # of clips shorter than the step, too many
+    # Of clips shorter than the step there are too many
+    return together[:: max(1, -(-len(together) // most))]
 
 
 def learn_face_model(

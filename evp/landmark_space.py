@@ -17,6 +17,7 @@ Corpora have the 68 landmarks of iBUG; the release's faces have 106
 (affekt/media/faces/schemes.py).
 """
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from affekt.media.faces.geometry import FACE_SIZE, View, align_2d, align_3d
 from affekt.media.faces.schemes import Scheme, scheme_of
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import DamagedFileError, replacing
+
+log = logging.getLogger(__name__)
 
 NeutralFrom = Literal["speaker", "others"]
 
@@ -186,6 +189,9 @@ def training_neutral(
                 "clip that is predicted; add neutral clips of the speaker, leave the speaker out, "
                 "or, in pretraining, set neutral_from=others"
             )
+        for name, own in people.items():
+            if sum(clip.emotion == NEUTRAL for clip in own) == 1:
+                log.warning("%s has one neutral training clip, which is also its l_a", name)
         return [space.neutral_of(clip.speaker) for clip in clips]
     # All neutral frames, less those of the speaker
     sums: dict[str, Array] = defaultdict(lambda: np.zeros(space.neutral.shape[1]))

@@ -105,7 +105,7 @@ def find_videos(folder: Path) -> dict[str, Path]:
         found[clip] = path
     others = [path for path in visible if not is_of(path, VIDEO_ENDINGS) and path.is_file()]
     if others:
-        log.info("%s", left_out(others))
+        log.warning("%s", left_out(others))
     return found
 
 
@@ -120,15 +120,14 @@ def problems(pair: ClipPair, slack: int) -> Iterator[tuple[str, str]]:
         else:
             stored = pair.truth
             truth, has_audio = VideoShape(FRAME_RATE, stored.crop().size, stored.frames), True
+        sound = list(_sound_problem(pair))
     except MediaError as error:
         yield "unreadable", str(error)
         return
     yield from mismatch(result, truth, slack).items()
     if not has_audio:
         yield "no sound", "the truth has no sound, so that there are no sync figures"
-    lag = _sound_lag(pair)
-    if lag is not None and abs(lag) > 1000 / FRAME_RATE:
-        yield "sound out of step", f"the result's sound is {lag:+.0f} ms behind the truth's"
+    yield from sound
     if pair.source is not None and not pair.source.is_file():
         yield "no source", f"the source picture {pair.source} is not there"
 
@@ -160,13 +159,19 @@ def _described(truths: dict[str, ClipPair], manifest: Path) -> dict[str, ClipPai
     return pairs
 
 
-def _sound_lag(pair: ClipPair) -> float | None:
-    """Return the lag of the result's own sound, ms; the measures themselves take the truth's."""
+def _sound_problem(pair: ClipPair) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the result's own sound; the measures themselves take the truth's."""
     assert pair.result is not None
     sound = read_audio_if_any(pair.result)
     truth = pair.truth
     wanted = read_audio_if_any(truth) if isinstance(truth, Path) else truth.audio()
-    return None if sound is None or wanted is None else sound_lag(sound, wanted)
+    if sound is None or wanted is None or not (sound.any() or wanted.any()):
+        return
+    lag = sound_lag(sound, wanted)
+    if lag is None:
+        yield "another sound", "the result's sound is not the truth's at any shift"
+    elif abs(lag) > 1000 / FRAME_RATE:
+        yield "sound out of step", f"the result's sound is {lag:+.0f} ms behind the truth's"
 
 
 def _shape(info: VideoInfo) -> VideoShape:

@@ -195,17 +195,17 @@ def loudness(samples: Array) -> Array:
 def sound_lag(sound: Array, truth: Array) -> float | None:
     """Return by how many milliseconds a sound (samples,) comes after the true one, at 16 kHz.
 
-    The shift within +-0.5 s at which the waveforms correlate best; None where they do not (below
-    0.3 of what equal sounds do), as with other words or another voice.
+    The shift, of half the shorter sound at most, at which the waveforms correlate best, in either
+    polarity; None where they do not (below 0.3 of what equal sounds do), as with other words.
     """
     samples = min(len(sound), len(truth))
     ours, theirs = sound[:samples].astype(float), truth[:samples].astype(float)
     scale = float(np.linalg.norm(ours) * np.linalg.norm(theirs))
     if not scale:
         return None
-    agreement = correlate(ours, theirs, method="fft") / scale
+    agreement = np.abs(correlate(ours, theirs, method="fft")) / scale
     shifts = correlation_lags(samples, samples)
-    near = np.abs(shifts) <= SAMPLE_RATE // 2
+    near = np.abs(shifts) <= samples // 2
     best = int(np.argmax(np.where(near, agreement, -1)))
     return 1000 * float(shifts[best]) / SAMPLE_RATE if agreement[best] >= SAME_SOUND else None
 

@@ -33,12 +33,36 @@ class _Argument(tp.NamedTuple):
     item: str
     text: str
 
+    def __repr__(self) -> str:
+        return repr(self.text)
+
     def as_wanted(self, hint: tp.Any) -> tp.Any:
         """Return the text itself for text, a path or one of some words, else what YAML reads."""
-        words = tp.get_args(hint) if tp.get_origin(hint) is tp.Literal else ()
-        if hint in (str, Path) or self.text in words:
+        origin, args = tp.get_origin(hint), tp.get_args(hint)
+        if origin in (tp.Union, types.UnionType):
+            inner = next(arg for arg in args if arg is not type(None))
+            return None if self.text.strip() in ("", "null") else self.as_wanted(inner)
+        if hint is Path and not self.text.strip():
+            raise ConfigError(f"the argument {self.item!r} is empty, wanted a path")
+        if hint in (str, Path) or (origin is tp.Literal and self.text in args):
             return self.text
-        return _parse(self.text, f"the argument {self.item!r}")
+        loader = yaml.BaseLoader if _is_text(hint) else yaml.SafeLoader
+        return _parse(self.text, f"the argument {self.item!r}", loader)
+
+
+def _is_text(hint: tp.Any) -> bool:
+    """Return whether a field holds text or paths, alone or in tuples: 03 is no number there."""
+    if tp.get_origin(hint) is tuple:
+        return all(_is_text(each) for each in tp.get_args(hint) if each is not ...)
+    return hint in (str, Path)
+
+
+def _is_section(cls: tp.Any, keys: tp.Sequence[str]) -> bool:
+    """Return whether a dotted key names a dataclass of the configuration."""
+    for key in keys:
+        hint = tp.get_type_hints(cls).get(key) if dc.is_dataclass(cls) else None
+        cls = next((each for each in tp.get_args(hint) if dc.is_dataclass(each)), hint)
+    return dc.is_dataclass(cls)
 
 
 def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T:
@@ -54,9 +78,10 @@ def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T
         if not equals:
             raise ConfigError(f"{item!r} is not of the form key.sub=value")
         value: tp.Any = _Argument(item, text)
-        if text.lstrip().startswith("{"):
+        keys = dotted.split(".")
+        if _is_section(cls, keys):
             value = value.as_wanted(dict)  # a mapping is merged key by key, as one of a file
-        for key in reversed(dotted.split(".")):
+        for key in reversed(keys):
             value = {key: value}
         data = _merge(data, value)
         source = f"{path} with {' '.join(overrides)}"
@@ -115,9 +140,9 @@ def _read(path: Path) -> dict[str, tp.Any]:
     return data if base is None else _merge(_read(path.parent / base), data)
 
 
-def _parse(text: str, what: str) -> tp.Any:
+def _parse(text: str, what: str, loader: tp.Any = yaml.SafeLoader) -> tp.Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{what} is not YAML: {error}") from None
 
@@ -147,6 +172,13 @@ def build(cls: type[T], data: Mapping[str, tp.Any], where: str = "") -> T:
         needed = field.default is dc.MISSING and field.default_factory is dc.MISSING
         if needed and field.name not in data:
             raise ConfigError(f"the key '{where}{field.name}' is missing")
+    # A mapping adds to the field's own default, which may differ from its class's
+    for field in fields:
+        given, default = data.get(field.name), field.default
+        if field.default_factory is not dc.MISSING:
+            default = field.default_factory()
+        if isinstance(given, dict) and dc.is_dataclass(default):
+            data = {**data, field.name: _merge(plain(default), given)}
     values = {key: _convert(hints[key], value, f"{where}{key}") for key, value in data.items()}
     try:
         return cls(**values)
@@ -155,13 +187,11 @@ def build(cls: type[T], data: Mapping[str, tp.Any], where: str = "") -> T:
 
 
 def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
+    value = value.as_wanted(hint) if isinstance(value, _Argument) else value
     origin, args = tp.get_origin(hint), tp.get_args(hint)
     if origin in (tp.Union, types.UnionType):  # only `X | None` is used here
         inner = next(arg for arg in args if arg is not type(None))
-        empty = isinstance(value, _Argument) and value.text.strip() in ("", "null")
-        return None if value is None or empty else _convert(inner, value, where)
-    if isinstance(value, _Argument):
-        return _convert(hint, value.as_wanted(hint), where)
+        return None if value is None else _convert(inner, value, where)
     if dc.is_dataclass(hint) and isinstance(value, dict):
         return build(tp.cast(type, hint), value, f"{where}.")
     if origin is tuple and isinstance(value, (list, tuple)):

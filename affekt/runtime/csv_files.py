@@ -11,6 +11,7 @@ a line of another length            refused by its number
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,17 +41,24 @@ def read_csv(path: Path, needed: Sequence[str] = ()) -> tuple[tuple[str, ...], l
     """
     text = _text(path)
     # The header decides the separator: the one that gives the most of the columns needed
+    text = re.sub(r"\Asep=.\r?\n", "", text)  # Excel's own first line
     first = text.lstrip("\r\n").splitlines()[:1] or [""]
     separator = max(
         SEPARATORS,
         key=lambda mark: (len(set(needed) & set(_split(first[0], mark))), first[0].count(mark)),
     )
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        reader = csv.reader(
+            io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
+        )
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise ValueError(f"{path} is no CSV file: {error}") from None
     (_, header), *rows = [line for line in lines if any(line[1])] or [(1, [])]
+    # Empty columns at the end are what a spreadsheet leaves
+    width = max((k for k, name in enumerate(header, 1) if name), default=0)
+    header = header[:width]
+    rows = [(n, cells if any(cells[width:]) else cells[:width]) for n, cells in rows]
     _check_header(path, header, needed)
     for number, cells in rows:
         if len(cells) != len(header):

@@ -44,7 +44,7 @@ def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimConfig) -> t
         lr=config.lr,
         betas=config.betas,
         weight_decay=config.weight_decay,
-        fused=config.fused,
+        fused=config.fused or None,  # None leaves the choice to torch: foreach on CUDA
     )
 
 

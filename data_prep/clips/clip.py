@@ -170,7 +170,10 @@ def _prepare(job: PrepareJob, source: Source) -> ClipOutcome:
         reason, message = "failed", f"{source.video}: {type(error).__name__}: {error}"
     else:
         return ClipOutcome(source)
-    shutil.rmtree(folder, ignore_errors=True)  # an older version of a source that is now bad
+    # An older version of a source that is now bad goes; a source may be merely away (a drive that
+    # is not mounted, a network that fails), and comes back as it was
+    if reason not in ("missing", "failed"):
+        shutil.rmtree(folder, ignore_errors=True)
     return ClipOutcome(source, reason, message)
 
 

@@ -164,6 +164,10 @@ def read_choice(path: Path, detector: KeypointDetector) -> tuple[int, ...]:
             "keypoints mean nothing to another one; "
             "run python -m eamm.displacement.keypoint_choice anew"
         )
+    if "keypoint_ids" not in record:
+        raise ConfigError(
+            f"{path} is of an earlier version; run python -m eamm.displacement.keypoint_choice anew"
+        )
     return tuple(int(index) for index in record["keypoint_ids"])
 
 

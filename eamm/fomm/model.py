@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from affekt.runtime.config import dump_config, load_config
+from affekt.runtime.config import ConfigError, dump_config, load_config
 from affekt.runtime.run import restore
 from eamm.fomm.blocks import AntiAlias
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
@@ -133,6 +133,13 @@ def read_weights(folder: Path, name: str, network: nn.Module, **parts: nn.Module
         parts: of the network, as the run's checkpoint names them.
     """
     if (folder / name).is_file():
-        network.load_state_dict(load_file(folder / name))
+        try:
+            network.load_state_dict(load_file(folder / name))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise ConfigError(
+                f"{folder / name} does not fit this version ({reason}); import it anew: "
+                "python -m eamm.released.importer"
+            ) from None
     else:
         restore(folder, **parts)

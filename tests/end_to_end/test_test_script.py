@@ -502,13 +502,13 @@ def test_check_refuses_sound_that_is_out_of_step(script, folders, capsys):
     for number, path in enumerate(sorted((folders / "truth").iterdir())):
         frames, sound = read_frames(path), rng.normal(0, 0.1, 640 * 12)
         write_video(path, frames, sound)
-        write_video(
-            folders / "results" / path.name, frames, np.roll(sound, 640 * 3 * (number == 1))
-        )
+        own = rng.normal(0, 0.1, 640 * 12) if number == 2 else np.roll(sound, 1920 * number)
+        write_video(folders / "results" / path.name, frames, own)
     assert check(script, folders) == script.BAD_INPUT
     text = capsys.readouterr().out
     assert "b_002: sound out of step: the result's sound is +120 ms behind the truth's" in text
-    assert "2 as they should be" in text
+    assert "c_001: another sound: the result's sound is not the truth's at any shift" in text
+    assert "1 as they should be" in text
 
 
 def test_check_is_content_with_what_can_be_measured(script, folders, capsys):

@@ -50,7 +50,8 @@ def read_audio(path: Path, reader: AudioReader = "fast") -> Array:
         stream = media.track("audio")
         if stream is None:
             raise MediaError("no_audio", f"{path} holds no sound")
-        uncompressed = media.container.format.name in ("wav", "flac", "aiff", "w64")
+        plain = stream.codec_context.name.startswith(("pcm_", "flac"))
+        uncompressed = plain and media.container.format.name in ("wav", "flac", "aiff", "w64")
         samples, rate = (
             _uncompressed(path, reader, stream.codec_context.layout)
             if uncompressed

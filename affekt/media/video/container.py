@@ -8,6 +8,8 @@ import re
 import typing as tp
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -37,6 +39,7 @@ BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx",
 MEDIA_BOXES = (b"moov", b"mdat", b"moof", b"mfra")
 STREAMED_RIFF = 0x7FFF_F000  # sizes from here on mean that the writer had none yet
 RIFF_SLACK = 8  # bytes that careless writers count too much
+PROTOCOLS = {"protocol_whitelist": "file"}
 JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
 JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -66,7 +69,8 @@ class Media:
         time zero                 the file's own start, the earliest of its tracks
         a frame without a stamp   follows the frame before it
         stamps jump back          by more than 0.5 s: files were joined, and what follows continues
-                                  where the first part ended; by less, the order of frames counts
+                                  where the first part ended, pictures and sound by the same shift;
+                                  by less, the order of frames counts
         stamps jump ahead         by more than 10 s: a joined .ts or .mpg continues, another file is
                                   refused, with the place
         length                    what the track declares, else what is decoded (that of the file is
@@ -109,23 +113,14 @@ class Media:
 
     def end(self, stream: tp.Any) -> float | None:
         """Return when a stream ends by its own declaration, in seconds from zero."""
-        if self._joins:
+        if self._joins or self.container.format.name == "asf":  # which declares the file's alone
             return None
         tag = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", ""))
-        if tag:  # Matroska's way
-            return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3])
+        if tag:  # Matroska's way, by the file's clock
+            return 3600 * int(tag[1]) + 60 * int(tag[2]) + float(tag[3]) - self.zero
         if not stream.duration:
             return None
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - self.zero
-
-    def seconds(self, stream: tp.Any) -> float:
-        """Return when a stream ends, in seconds from zero; it is decoded where nothing says."""
-        declared = self.end(stream)
-        if declared is not None:
-            return declared
-        ends = [end for _, end, _ in self.timed(stream)]
-        self.container.seek(0)
-        return max(ends, default=0.0)
 
     def timed(self, stream: tp.Any) -> Iterator[tuple[float, float, tp.Any]]:
         """Yield (start, end, frame) of one stream, decoded, in seconds from zero.
@@ -134,16 +129,50 @@ class Media:
             MediaError: damaged, jump.
         """
         end = shift = 0.0
+        last: float | None = None  # the start of the frame before
+        joints = iter(self._joints)
         for frame in decoded(self.container, stream, self.path):
             start = end if frame.time is None else frame.time - self.zero + shift
-            ahead = start - end
-            if ahead > JUMP_AHEAD and not self._joins:
-                text = f"{self.path}: nothing from {end:.2f} s to {start:.2f} s; cut it there"
+            # Some files give a frame the hole after it as its length, others the one before
+            reach = 0.0 if last is None else last + min(end - last, JUMP_AHEAD)
+            ahead = start > reach + JUMP_AHEAD
+            if ahead and not self._joins:
+                text = f"{self.path}: nothing from {reach:.2f} s to {start:.2f} s; cut it there"
                 raise MediaError("jump", text)
-            if ahead > JUMP_AHEAD or ahead < -JUMP_BACK:
-                shift, start = shift - ahead, end
-            end = start + _lasts(frame, stream)
+            if last is not None and (ahead or start < last - JUMP_BACK):
+                joined = next(joints, shift + end - start)
+                start, shift = start + joined - shift, joined
+            last, end = start, start + _lasts(frame, stream)
             yield start, end, frame
+
+    @cached_property
+    def _joints(self) -> list[float]:
+        """Return the shift of what follows each joint, in seconds, the same for both tracks.
+
+        A part begins where the longer track of the one before ends, so that sound and pictures
+        stay in step over any number of joints. Packets are read, not decoded.
+        """
+        if not self._joins:
+            return []
+        tracks = [track for kind in ("video", "audio") if (track := self.track(kind)) is not None]
+        parts: dict[int, list[list[float]]] = {track.index: [] for track in tracks}  # start, end
+        clock: dict[int, float] = {}
+        with av.open(f"file:{self.path}", options=PROTOCOLS) as container:
+            for packet in container.demux([container.streams[index] for index in parts]):
+                if packet.dts is None or packet.pts is None:
+                    continue
+                base, own = float(packet.time_base), parts[packet.stream.index]
+                start, stamp = packet.pts * base - self.zero, packet.dts * base
+                last = clock.get(packet.stream.index, stamp)
+                if not own or not last - JUMP_BACK <= stamp <= last + JUMP_AHEAD:
+                    own.append([start, start])
+                own[-1][0] = min(own[-1][0], start)
+                own[-1][1] = max(own[-1][1], start + (packet.duration or 0) * base)
+                clock[packet.stream.index] = stamp
+        shifts = [0.0]
+        for before, after in pairwise(zip(*parts.values(), strict=False)):
+            shifts.append(shifts[-1] + max(e for _, e in before) - min(s for s, _ in after))
+        return shifts[1:]
 
     @property
     def _joins(self) -> bool:
@@ -165,7 +194,7 @@ def open_media(path: Path) -> Media:
     if _is_cut_off(path):
         raise MediaError("truncated", f"{path} ends before its contents do: a partial copy")
     try:
-        return Media(path, av.open(f"file:{path}", options={"protocol_whitelist": "file"}))
+        return Media(path, av.open(f"file:{path}", options=PROTOCOLS))
     except av.FFmpegError as error:
         raise MediaError("damaged", f"{path} is no readable media file: {error}") from None
 

@@ -53,12 +53,19 @@ def displayed(frame: tp.Any, stream: tp.Any) -> Image:
 def deinterlaced(timed: Timed, stream: tp.Any) -> Timed:
     """Pass frames on; from the first interlaced one on, each becomes a whole picture."""
     graph: Graph | None = None
+    form: tuple[int, int, str] | None = None  # of the frames that the filter takes
     times: list[tuple[float, float]] = []  # of the frames inside the filter, which holds one back
     for start, end, frame in timed:
         if graph is None and not frame.interlaced_frame:
             yield start, end, frame
             continue
-        graph = graph or _yadif(stream)
+        # Another size or pixel format needs another filter; the old one gives what it holds
+        found = frame.width, frame.height, frame.format.name
+        if graph is not None and found != form:
+            graph.vpush(None)
+            yield from _pulled(graph, times)
+            graph = None
+        graph, form = graph or _yadif(frame, stream), found
         times.append((start, end))
         graph.vpush(frame)
         yield from _pulled(graph, times)
@@ -67,10 +74,10 @@ def deinterlaced(timed: Timed, stream: tp.Any) -> Timed:
         yield from _pulled(graph, times)
 
 
-def _yadif(stream: tp.Any) -> Graph:
+def _yadif(frame: VideoFrame, stream: tp.Any) -> Graph:
     graph = Graph()
     graph.link_nodes(
-        graph.add_buffer(template=stream),
+        graph.add_buffer(None, frame.width, frame.height, frame.format, time_base=stream.time_base),
         graph.add("yadif", "mode=send_frame:deint=interlaced"),
         graph.add("buffersink"),
     ).configure()

@@ -51,7 +51,7 @@ class VideoInfo:
 
 
 def probe(path: Path) -> VideoInfo:
-    """Return what a file declares; no more than its first frame is decoded.
+    """Return what a file declares; of one that declares no length, all frames are decoded.
 
     Raises:
         MediaError: missing, empty, truncated, damaged, no_video.
@@ -62,16 +62,14 @@ def probe(path: Path) -> VideoInfo:
         if first is None:
             raise MediaError("no_video", f"{path} has a video stream without a single frame")
         height, width = displayed(first[2], stream).shape[:2]
-        media.container.seek(0)
-        seconds = media.seconds(stream)
-        return VideoInfo(
-            width=width,
-            height=height,
-            fps=float(stream.average_rate or stream.guessed_rate or FRAME_RATE),
-            frames=max(1, round(seconds * FRAME_RATE)),
-            seconds=seconds,
-            has_audio=media.track("audio") is not None,
-        )
+        seconds = media.end(stream)
+        fps = float(stream.average_rate or stream.guessed_rate or FRAME_RATE)
+        has_audio = media.track("audio") is not None
+    if seconds is None:  # opened anew: not every file can be wound back
+        with open_media(path) as media:
+            seconds = max(end for _, end, _ in media.timed(media.track("video")))
+    frames = max(1, round(seconds * FRAME_RATE))
+    return VideoInfo(width, height, fps, frames, seconds, has_audio)
 
 
 def read_video(path: Path) -> Iterator[Image]:

@@ -73,6 +73,38 @@ def test_files_joined_without_new_stamps_are_read_to_the_end(tmp_path):
     assert clapper.onsets(read_audio(joined)) == pytest.approx([1, 2, 4, 5], abs=0.08)
 
 
+def test_many_joints_leave_sound_and_pictures_in_step(tmp_path):
+    """Tracks of unlike length: each part begins for both where the longer one of the last ends."""
+    path = clapper.write(tmp_path / "a.ts", 2.0, sounds=[clapper.beeps(2.5)])
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(5 * path.read_bytes())
+    shown = [clapper.number(frame) for frame in read_video(joined)]
+    beeps = clapper.onsets(read_audio(joined))
+    ones = [k / 25 for k in range(1, len(shown)) if shown[k] == 25 != shown[k - 1]]
+    assert len(ones) == 5
+    assert beeps[::2] == pytest.approx(ones, abs=0.05)  # at 1 s of a part; the other one at 2 s
+
+
+def test_a_pause_before_frames_that_are_coded_out_of_order_is_no_joint(tmp_path):
+    """MP4 hands out lengths in the order of coding: the frame after a pause may carry it."""
+    stamps = np.concatenate([np.arange(30) / 30, 2 + np.arange(30) / 30])
+    path = clapper.write(tmp_path / "a.mp4", sounds=[], stamps=stamps)
+    assert len(list(read_video(path))) == probe(path).frames == pytest.approx(75, abs=1)
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "wmv", "h264"])
+def test_a_length_is_that_of_the_pictures(tmp_path, suffix):
+    """Clocks that do not begin at 0, a sound that outlasts the pictures, no clock at all."""
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "mkv":
+        clapper.write(path, sounds=[], stamps=1 + np.arange(50) / 25)
+    elif suffix == "wmv":
+        clapper.write(path, 2.0, sounds=[clapper.beeps(3.0)], video="wmv2", audio="aac")
+    else:
+        clapper.write(path, 2.0, sounds=[])
+    assert len(list(read_video(path))) == probe(path).frames == pytest.approx(50, abs=1)
+
+
 def test_a_jump_far_ahead_is_refused_with_its_place(tmp_path):
     stamps = np.concatenate([np.arange(25) / 25, 3600 + np.arange(25) / 25])
     path = clapper.write(tmp_path / "a.mkv", sounds=[], stamps=stamps)

@@ -15,6 +15,7 @@ class Optim:
     lr: float = 1e-3
     betas: tuple[float, float] = (0.5, 0.999)
     milestones: tuple[int, ...] = ()
+    warmup: int | None = 5
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Config:
     norm: Literal["l1", "l2"] = "l2"
     weights: Path | None = None
     amp: bool = False
+    speakers: tuple[str, ...] = ()
+    slow: Optim = Optim(lr=1e-6, warmup=9)
     optim: Optim = field(default_factory=Optim)
 
     def __post_init__(self):
@@ -59,6 +62,7 @@ def test_a_dumped_config_reads_back_equal(path, tmp_path):
         ("2024-05-01", "2024-05-01"),
         ("007", "007"),
         ("[draft] no", "[draft] no"),
+        ("{a}/b", "{a}/b"),
         (" spaced ", " spaced "),
         ("no", "no"),
         ("~/runs/a", str(Path.home() / "runs/a")),
@@ -67,6 +71,11 @@ def test_a_dumped_config_reads_back_equal(path, tmp_path):
 def test_a_path_is_what_was_typed(path, text, wanted):
     assert load_config(Config, path, [f"out={text}"]).out == Path(wanted)
     assert load_config(Config, path, [f"weights={text}"]).weights == Path(wanted)
+    assert load_config(Config, path, ["speakers=[001, 03, no]"]).speakers == ("001", "03", "no")
+    assert load_config(Config, path, ["optim.warmup=~"]).optim.warmup is None
+    assert load_config(Config, path, ["optim={lr: 1, warmup: 3}"]).optim.milestones == (1, 2)
+    # A field's default counts, not its class's: 9, not 5
+    assert load_config(Config, path, ["slow.lr=1"]).slow == Optim(lr=1, warmup=9)
     for nothing in ("weights=null", "weights="):
         assert load_config(Config, path, ["weights=x", nothing]).weights is None
 
@@ -84,6 +93,8 @@ def test_a_path_is_what_was_typed(path, text, wanted):
         ("norm=l22", "norm is 'l22', not one of 'l1', 'l2'; did you mean 'l2'?"),
         ("amp=1", "amp is 1, which is not bool"),
         ("optim=3", "optim is 3"),
+        ("out=", "the argument 'out=' is empty, wanted a path"),
+        ("norm.x=1", "norm is {'x': '1'}, not one of"),
         ("out", "'out' is not of the form key.sub=value"),
         ("norm=[", "the argument 'norm=[' is not YAML"),
         ("amp=true", "amp needs norm l2"),

@@ -23,8 +23,20 @@ TEXT = "speaker,name\r\nAnna,Zoë\r\n\r\n ,last\r\n"
         TEXT.replace(",", "\t").encode("utf-16"),
         TEXT.replace("\r\n", "\r").encode(),
         b"\n" + TEXT.encode(),
+        b"sep=;\r\n" + TEXT.replace(",", ";").encode(),
+        b'speaker, name,,\nAnna, "Zo\xc3\xab",,\n , last,,\n',
     ],
-    ids=["plain", "mark", "utf-16", "semicolons", "unicode text", "old mac", "empty first line"],
+    ids=[
+        "plain",
+        "mark",
+        "utf-16",
+        "semicolons",
+        "unicode text",
+        "old mac",
+        "empty first line",
+        "sep=",
+        "empty columns",
+    ],
 )
 def test_every_way_of_saving_gives_the_same_table(tmp_path, data):
     (tmp_path / "t.csv").write_bytes(data)
