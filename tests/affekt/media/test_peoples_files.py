@@ -271,12 +271,16 @@ def test_a_phones_two_pictures_in_one_are_a_picture(tmp_path):
 
 
 def test_an_embedded_profile_is_applied(tmp_path):
-    """A profile whose red and blue are exchanged: read_picture returns what viewers show."""
-    pytest.importorskip("PIL.ImageCms")
-    grey = Pillow.new("RGB", (8, 8), (90, 90, 90))
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ"))
-    grey.save(tmp_path / "plain.png")
-    grey.save(tmp_path / "lab.png", icc_profile=profile.tobytes())
-    plain, other = (read_picture(tmp_path / name) for name in ("plain.png", "lab.png"))
-    assert (plain == 90).all()
-    assert other.shape == plain.shape
+    """sRGB with red and blue exchanged: what is stored as red is shown as blue."""
+    standard = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = standard.replace(b"rXYZ", b"?XYZ").replace(b"bXYZ", b"rXYZ").replace(b"?XYZ", b"bXYZ")
+    profile = profile.replace("sRGB".encode("utf-16-be"), "BGRs".encode("utf-16-be"))
+    red = Pillow.new("RGB", (8, 8), (200, 30, 30))
+    for name, icc in (("plain", None), ("standard", standard), ("exchanged", profile)):
+        red.save(tmp_path / f"{name}.png", icc_profile=icc)
+    plain, same, other = (
+        read_picture(tmp_path / f"{name}.png")[0, 0].tolist()
+        for name in ("plain", "standard", "exchanged")
+    )
+    assert plain == same == [200, 30, 30]
+    assert other == pytest.approx([30, 30, 200], abs=3)
