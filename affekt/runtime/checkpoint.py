@@ -68,7 +68,10 @@ def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir:
     for name, part in parts.items():
         if name not in state["parts"]:
             known = ", ".join(state["parts"])
-            raise ConfigError(f"the checkpoint of {run_dir} has no part {name!r}; it has: {known}")
+            raise ConfigError(
+                f"the checkpoint of {run_dir} has no part {name!r}, only {known}: it is of another "
+                "stage or an earlier version; train anew"
+            )
         stored = state["parts"][name]
         try:
             part.load_state_dict(stored)
