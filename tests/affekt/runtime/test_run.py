@@ -228,7 +228,7 @@ def test_restore_wants_the_parts_it_names(config):
     other = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
     assert restore(config.run.out, model=other) == 12
     assert torch.equal(other[0].weight, model[0].weight)
-    with pytest.raises(ConfigError, match="no part 'generator'; it has: model, optimizer"):
+    with pytest.raises(ConfigError, match="no part 'generator', only model, optimizer: it is of"):
         restore(config.run.out, generator=other)
     with pytest.raises(FileNotFoundError, match="train this run first"):
         restore(config.run.out / "nowhere", model=other)
