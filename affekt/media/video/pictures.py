@@ -28,7 +28,9 @@ from affekt.media.video.container import MediaError
 
 LONGEST = 4096  # pixels of the longer side; more than any network here can use, and 50 MB at most
 BACKGROUND = (255, 255, 255)  # under transparent pixels
-READABLE = "PNG, JPEG, WebP, BMP, TIFF or GIF"
+READABLE = "PNG, JPEG, WebP, AVIF, JPEG 2000, BMP, PPM, TIFF or GIF"
+# Pillow's names of these (a JPEG with a second picture is JPEG); other formats may start programs
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "BMP", "PPM", "TIFF", "GIF")
 # What Pillow's readers raise on files that are damaged.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
 
@@ -64,7 +66,7 @@ def is_picture(path: Path) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Pillow.open(path) as picture:
+            with Pillow.open(path, formats=FORMATS) as picture:
                 if getattr(picture, "n_frames", 1) == 1:
                     return True
                 picture.seek(1)
@@ -105,7 +107,7 @@ def resized(frames: Image, size: int) -> Image:
 
 
 def _decoded(path: Path, longest: int) -> Image:
-    with Pillow.open(path) as picture:
+    with Pillow.open(path, formats=FORMATS) as picture:
         picture.draft("RGB", (longest, longest))  # JPEG alone can be decoded at a smaller size
         picture.load()
         return np.array(_rgb(_in_srgb(ImageOps.exif_transpose(picture))), np.uint8)

@@ -284,3 +284,12 @@ def test_an_embedded_profile_is_applied(tmp_path):
     )
     assert plain == same == [200, 30, 30]
     assert other == pytest.approx([30, 30, 200], abs=3)
+
+
+def test_a_picture_of_a_format_that_starts_programs_is_refused(tmp_path):
+    """An EPS file named .png would start Ghostscript."""
+    Pillow.new("RGB", (8, 8)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "portrait.png")
+    with pytest.raises(MediaError, match=r"is no picture that can be read; wanted PNG"):
+        read_picture(tmp_path / "portrait.png")
+    assert not is_picture(tmp_path / "portrait.png")
