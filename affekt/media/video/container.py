@@ -39,6 +39,7 @@ BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx",
 MEDIA_BOXES = (b"moov", b"mdat", b"moof", b"mfra")
 STREAMED_RIFF = 0x7FFF_F000  # sizes from here on mean that the writer had none yet
 RIFF_SLACK = 8  # bytes that careless writers count too much
+PLAYLISTS = ("concat", "hls", "dash", "imf")  # they pull in other files of the machine
 PROTOCOLS = {"protocol_whitelist": "file"}
 JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
 JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
@@ -194,9 +195,13 @@ def open_media(path: Path) -> Media:
     if _is_cut_off(path):
         raise MediaError("truncated", f"{path} ends before its contents do: a partial copy")
     try:
-        return Media(path, av.open(f"file:{path}", options=PROTOCOLS))
+        container = av.open(f"file:{path}", options=PROTOCOLS)
     except av.FFmpegError as error:
         raise MediaError("damaged", f"{path} is no readable media file: {error}") from None
+    if container.format.name in PLAYLISTS:
+        container.close()
+        raise MediaError("damaged", f"{path} is a playlist of other files, no media file")
+    return Media(path, container)
 
 
 def decoded(container: InputContainer, stream: tp.Any, path: Path) -> Iterator[tp.Any]:

@@ -293,3 +293,10 @@ def test_a_picture_of_a_format_that_starts_programs_is_refused(tmp_path):
     with pytest.raises(MediaError, match=r"is no picture that can be read; wanted PNG"):
         read_picture(tmp_path / "portrait.png")
     assert not is_picture(tmp_path / "portrait.png")
+
+
+def test_a_playlist_is_no_media_file(tmp_path):
+    clapper.write(tmp_path / "private.mp4", 1.0)
+    (tmp_path / "clip.mp4").write_text("ffconcat version 1.0\nfile private.mp4\n")
+    with pytest.raises(MediaError, match="is a playlist of other files"):
+        next(read_video(tmp_path / "clip.mp4"))
