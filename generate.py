@@ -31,10 +31,10 @@ from tqdm import tqdm
 import eamm.inference.cli
 import eamm.inference.fomm_cli
 import evp.inference.cli
-from affekt.media.video.container import is_disk_error
 from affekt.media.video.result import Progress, Rows
 from affekt.runtime.batch import FAILED, Fingerprints, ResultFolder
 from affekt.runtime.command import USER_ERRORS, CommandParser
+from affekt.runtime.files import is_disk_error
 from affekt.runtime.manifest import (
     Column,
     Manifest,

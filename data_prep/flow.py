@@ -34,12 +34,11 @@ from tqdm import tqdm
 
 from affekt.arrays import Image
 from affekt.media.corpus import PREPARE, Clip, Corpus
-from affekt.media.video.container import is_disk_error
 from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident, make_estimator
 from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import read_json, write_json
+from affekt.runtime.files import is_disk_error, read_json, write_json
 from affekt.runtime.parallel import parallel_map
 
 log = logging.getLogger(__name__)

@@ -27,10 +27,9 @@ from tqdm import tqdm
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.fit import FitConfig, fit_clip, px_at_256
 from affekt.media.face3d.model import FaceModel, load_face_model
-from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
-from affekt.runtime.files import read_json, save_npy, sha256, write_json
+from affekt.runtime.files import is_disk_error, read_json, save_npy, sha256, write_json
 from affekt.runtime.parallel import parallel_map
 
 log = logging.getLogger(__name__)

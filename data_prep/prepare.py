@@ -42,10 +42,16 @@ from affekt.media.constants import FRAME_RATE, SAMPLE_RATE
 from affekt.media.corpus import SCHEMA
 from affekt.media.faces.detector import detector_version
 from affekt.media.faces.track import FramesConfig
-from affekt.media.video.container import is_disk_error
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import differences, plain
-from affekt.runtime.files import TEMPORARY, read_json, read_jsonl, write_json, write_jsonl
+from affekt.runtime.files import (
+    TEMPORARY,
+    is_disk_error,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+)
 from data_prep.clips.clip import (
     AudioConfig,
     ClipConfig,

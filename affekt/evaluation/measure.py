@@ -32,7 +32,7 @@ from affekt.media.faces.detector import (
     detector_version,
     make_detector,
 )
-from affekt.media.video.container import is_disk_error
+from affekt.runtime.files import is_disk_error
 from affekt.runtime.parallel import parallel_map
 
 log = logging.getLogger(__name__)

@@ -1,12 +1,14 @@
-"""Atomic writes (beside the place, then renamed) and checked reads of text, JSON and arrays."""
+"""Atomic, flushed writes (beside the place, then renamed), checked reads of text, JSON, arrays."""
 
 import contextlib
+import errno
 import functools
 import hashlib
 import io
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 import typing as tp
@@ -23,6 +25,13 @@ from affekt.arrays import Array
 
 TEMPORARY = ".affekt-"  # begins the names of what is not whole yet, however long the final ones
 LONGEST_SUFFIX = 16  # bytes; encoders choose a format by it
+UNFINISHED = re.compile(re.escape(TEMPORARY) + r"[a-z0-9_]{8}(\.[^./]{1,15})?")  # as tempfile's
+DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EFBIG: "a file is larger than allowed (ulimit -f)",
+}
 VERSION_1 = MAGIC_PREFIX + bytes([1, 0])  # of a .npy file's header; numpy writes it wherever it can
 BROKEN_ARRAY = (  # all that numpy was seen to raise on cut or altered .npy files
     *(ValueError, OSError, EOFError, SyntaxError, TypeError, LookupError, AttributeError),
@@ -46,35 +55,110 @@ class DamagedFileError(ValueError):
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path of the same suffix; rename it to `path` on success, else remove it.
 
-    Readers see the old file or the new one, never a part: a full disk or a crash midway leaves
-    `path` as it was.
+    Readers see the old file or the new one, never a part, after a power cut too: the file is
+    flushed to the disk before it gets its name, and the folder after. Inside `replacing_folder`
+    that is left to it.
+
+    Raises:
+        OSError: the disk is full; with its errno, whatever error the writer made of that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix if len(path.suffix) <= LONGEST_SUFFIX else ""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY, suffix=suffix)
     os.close(handle)
     temporary = Path(name)
+    flushed_later = any(folder.name.startswith(TEMPORARY) for folder in path.parents)
     try:
-        yield temporary
+        with _disk_errors(temporary, path):
+            yield temporary
         temporary.chmod(0o644)  # mkstemp makes files that only their owner reads
+        if not flushed_later:
+            _flush(temporary)
         temporary.replace(path)
+        if not flushed_later:
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; rename it over `path` on success, remove it on failure."""
+    """Yield a temporary folder; rename it over `path` on success, remove it on failure.
+
+    It is flushed to the disk, with all files in it, before it gets its name.
+
+    Raises:
+        OSError: as `replacing`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY))
     try:
-        yield temporary
+        with _disk_errors(temporary / f"{TEMPORARY}probe", path):
+            yield temporary
         temporary.chmod(0o755)
+        for inside in (*temporary.rglob("*"), temporary):
+            _flush(inside)
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
+        _flush(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left in `folder` of `replacing` and `replacing_folder`.
+
+    Hold the folder's lock: a living process's files look the same. Only their own names are
+    removed, and nothing is reached through a link.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for left in folder.glob(f"{TEMPORARY}*"):
+        if left.is_symlink() or not UNFINISHED.fullmatch(left.name):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Return whether an error is the disk's (full, over quota, read-only) and not one file's."""
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS
+
+
+@contextlib.contextmanager
+def _disk_errors(probe: Path, path: Path) -> Iterator[None]:
+    """Give an error inside the disk's errno where the disk is full: torch, numpy and others do not.
+
+    A failed write leaves no room for another: one more is tried, at the end of `probe`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_disk_error(error):
+            raise
+        try:
+            with probe.open("ab") as file:
+                file.write(bytes(2**20))
+                _flush(probe)
+        except OSError as full:
+            if is_disk_error(full):
+                raise OSError(full.errno, full.strerror, str(path)) from error
+        raise
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file or folder is on the disk; some file systems cannot, of folders."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

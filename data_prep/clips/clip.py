@@ -24,9 +24,9 @@ from affekt.media.audio.reader import AudioReader, fitted, read_audio, write_wav
 from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
 from affekt.media.faces.track import FaceTrack, FramesConfig, track_face
-from affekt.media.video.container import MediaError, is_disk_error
+from affekt.media.video.container import MediaError
 from affekt.media.video.frames import frame_writer
-from affekt.runtime.files import replacing_folder, save_npy, sha256, write_json
+from affekt.runtime.files import is_disk_error, replacing_folder, save_npy, sha256, write_json
 from affekt.runtime.parallel import parallel_map
 from data_prep.clips.boxes import BoxedDetector, read_boxes
 from data_prep.clips.layouts.config import Source

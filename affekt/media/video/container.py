@@ -3,7 +3,6 @@
 PyAV carries FFmpeg, so the content decides how a file is read, never its name.
 """
 
-import errno
 import re
 import typing as tp
 from collections.abc import Iterator
@@ -43,7 +42,6 @@ PLAYLISTS = ("concat", "hls", "dash", "imf")  # they pull in other files of the 
 PROTOCOLS = {"protocol_whitelist": "file"}
 JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
 JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 class MediaError(ValueError):
@@ -226,11 +224,6 @@ def _lasts(frame: tp.Any, stream: tp.Any) -> float:
     if frame.duration:
         return float(frame.duration * frame.time_base)
     return 1 / float(stream.average_rate or stream.guessed_rate or FRAME_RATE)
-
-
-def is_disk_error(error: BaseException) -> bool:
-    """Return whether an error is the disk's (full, over quota, read-only) and not one file's."""
-    return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
 def _is_cut_off(path: Path) -> bool:

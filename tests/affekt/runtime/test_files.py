@@ -1,11 +1,19 @@
 """Files are written beside their place and renamed, whatever their names."""
 
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from affekt.runtime.files import (
     DamagedFileError,
     load_npy,
+    remove_unfinished,
+    replacing,
     replacing_folder,
     save_npy,
     write_text,
@@ -51,3 +59,78 @@ def test_an_array_cut_short_is_damaged_though_its_header_is_known(tmp_path):
         (tmp_path / "a.npy").write_bytes(whole[:length])
         with pytest.raises(DamagedFileError, match=r"a\.npy is damaged .*make it"):
             load_npy(tmp_path / "a.npy", (4, 4), "make it")
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    flushed = []
+
+    def fsync(handle):
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        flushed.append((path.suffix or path.name, (tmp_path / "a.json").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "a.json", "{}")
+    assert flushed == [(".json", False), (tmp_path.name, True)]
+
+
+def test_a_folder_is_flushed_with_all_its_files_once(tmp_path, monkeypatch):
+    flushed = []
+
+    def fsync(handle):
+        path = Path(f"/proc/self/fd/{handle}").readlink()
+        flushed.append((path.name.split("-")[0], (tmp_path / "clip").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing_folder(tmp_path / "clip") as folder:
+        write_text(folder / "inner" / "a.json", "{}")
+        save_npy(folder / "b.npy", np.arange(3))
+    names = ["inner", "b.npy", "a.json", ".affekt"]
+    assert sorted(flushed) == sorted([*((name, False) for name in names), (tmp_path.name, True)])
+
+
+@pytest.mark.parametrize("context", [replacing, replacing_folder])
+def test_a_writer_that_hides_the_full_disk_is_given_its_errno(tmp_path, context):
+    """A limit on a file's size fails as a full disk does: what is over it is not written."""
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+from affekt.runtime.files import {context.__name__} as context
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    with context(Path(sys.argv[1])) as temporary:
+        (temporary / "x" if temporary.is_dir() else temporary).write_bytes(bytes(4096))
+        raise RuntimeError("unexpected pos")
+except OSError as error:
+    print(error.errno, error.filename, error.__cause__)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "out")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == f"{errno.EFBIG} {tmp_path / 'out'} unexpected pos\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path):
+    with pytest.raises(RuntimeError, match="mine"), replacing(tmp_path / "a"):
+        raise RuntimeError("mine")
+
+
+def test_only_what_a_killed_process_left_of_ours_is_removed(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    folder = tmp_path / "run"
+    (folder / ".affekt-abcd_012").mkdir(parents=True)
+    (folder / ".affekt-abcd_012" / "mfcc.npy").touch()
+    (folder / ".affekt-abcd_013.pt").touch()
+    foreign = [".affekt-notes", ".affekt-abcd_0123.pt", ".affekt-ABCD_012", "5.pt", ".ssh"]
+    for name in foreign:
+        (folder / name).touch()
+    (folder / ".affekt-link_012").symlink_to(outside)
+    remove_unfinished(folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*foreign, ".affekt-link_012"])
+    assert (outside / "kept").exists()
+    (outside / ".affekt-abcd_012").touch()
+    (tmp_path / "link").symlink_to(outside)
+    remove_unfinished(tmp_path / "link")
+    assert (outside / ".affekt-abcd_012").exists()
