@@ -31,7 +31,7 @@ class _Held(tp.NamedTuple):
     """A lock file that this process has open, and how many of its locks are not released yet."""
 
     file: tp.TextIO
-    count: int
+    locks: int
 
 
 _held: dict[Path, _Held] = {}
@@ -57,7 +57,7 @@ class FolderLock:
         self._path = (folder / LOCK).resolve()
         held = _held.get(self._path)
         file = _taken(self._path, folder, doing) if held is None else held.file
-        _held[self._path] = _Held(file, 1 if held is None else held.count + 1)
+        _held[self._path] = _Held(file, 1 if held is None else held.locks + 1)
         self._released = False
 
     def release(self) -> None:
@@ -66,8 +66,8 @@ class FolderLock:
             return
         self._released = True
         held = _held.pop(self._path)
-        if held.count > 1:
-            _held[self._path] = held._replace(count=held.count - 1)
+        if held.locks > 1:
+            _held[self._path] = held._replace(locks=held.locks - 1)
         else:
             held.file.close()
 
