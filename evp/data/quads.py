@@ -10,7 +10,7 @@ import logging
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -228,9 +228,8 @@ def read_sentences(
             continue
         label = label_of(row["emotion"], corpus)
         warped = load_npy(folder / row["file"], (None, CEPSTRA), f"{PAIRS} for {corpus.root}")
-        own = corpus.clip(row["clip"]).mfcc() if timing == "own" else warped
         key = (row["speaker"], row["sentence"], row["reference"])
-        recording = Recording(every_row(own), window_starts(own, warped))
+        recording = _recording(corpus, row, warped, timing)
         groups.setdefault(key, defaultdict(list))[label].append(recording)
     # Sentences in one emotion alone cannot form a quad
     sentences = [
@@ -241,6 +240,14 @@ def read_sentences(
     if not sentences:
         raise ValueError(f"{path} has no sentence in two emotions in split {split!r}; {PAIRS}")
     return sentences
+
+
+def _recording(corpus: Corpus, row: dict[str, Any], warped: Array, timing: Timing) -> Recording:
+    if timing == "reference":
+        windows = every_row(warped)
+        return Recording(windows, np.arange(len(windows)))
+    own = corpus.clip(row["clip"]).mfcc()
+    return Recording(every_row(own), window_starts(own, warped))
 
 
 def check_aligner(corpus: Corpus, wanted: Aligner | None) -> str:

@@ -77,7 +77,6 @@ class Phoneme:
     name: str
     start: float
     end: float
-    stressed: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def _phonemes(events: list[tuple[str, float]], seconds: float) -> tuple[Phoneme,
     """Events with a start become sounds with a start and an end."""
     ends = [start for _, start in events[1:]] + [seconds]
     return tuple(
-        Phoneme(name.lstrip(PRIMARY + SECONDARY), start, end, name.startswith(PRIMARY))
+        Phoneme(name.lstrip(PRIMARY + SECONDARY), start, end)
         for (name, start), end in zip(events, ends, strict=True)
         if end > start
     )

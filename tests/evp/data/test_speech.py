@@ -160,6 +160,17 @@ def test_own_timing_of_an_unwarped_sentence_is_the_reference_timing(corpus):
         assert torch.equal(item["windows"], Quads(corpus, "train", "paper", 0, 3)[42]["windows"])
 
 
+def test_reference_timing_cuts_at_the_reference_row(corpus):
+    """Window k of a warped recording holds its rows k to k + 27, where the warp repeats one too."""
+    name = "M901_happy_3_001"
+    warped = telling_mfcc(1, 1, 1)[[*range(20), *[20] * 10, *range(20, 50)]]
+    np.save(corpus.root / "pairs" / f"{name}.npy", warped)
+    sentences = read_sentences(corpus, "train")
+    happy = sentences[0].recordings[EMOTIONS.index("happy")][0]
+    for row in (0, 6, 12, 25, 32):
+        np.testing.assert_array_equal(happy.at(row), warped[row : row + 28, 1:])
+
+
 def test_missing_pairs_name_their_command(corpus):
     (corpus.root / "pairs/pairs.jsonl").unlink()
     with pytest.raises(
