@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from affekt.runtime.parallel import end_with_parent
 from benchmarks.harness import Result, main
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import FastFomm, Precision
@@ -145,7 +146,8 @@ def _measured(path: Path, memory: bool) -> Result:
         "two_processes": median(fast for _, fast in clips),
     }
     if memory:
-        with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(1, spawn, end_with_parent, max_tasks_per_child=1) as pool:
             peaks = [pool.submit(peak_memory, path, count).result() for count in CLIPS]
         result.notes["peak_mib"] = {
             str(count): round(mib, 1) for count, mib in zip(CLIPS, peaks, strict=True)

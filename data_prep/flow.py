@@ -39,7 +39,7 @@ from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import is_disk_error, read_json, write_json
-from affekt.runtime.parallel import parallel_map
+from affekt.runtime.parallel import Loss, parallel_map
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,7 @@ def make_flow(config: Config) -> Flows:
     flows = Flows(len(clips) - len(missing))
     # Computed in worker processes; a clip that cannot be read is named
     make, start = functools.partial(_make, config), functools.partial(_start, config)
-    died = "the process that worked on it died"
-    outcomes = parallel_map(make, missing, config.workers, start, lambda clip: (clip.id, died))
+    outcomes = parallel_map(make, missing, config.workers, start, _lost)
     bar = tqdm(total=len(missing), desc="flow", unit="clip", disable=not config.progress)
     with bar:
         for clip_id, reason in outcomes:
@@ -178,6 +177,10 @@ def _make(config: Config, clip: Clip) -> Outcome:
         (clip.folder / FILE).unlink(missing_ok=True)  # a damaged one of an earlier run
         return clip.id, str(error)
     return clip.id, ""
+
+
+def _lost(clip: Clip, loss: Loss) -> Outcome:
+    return clip.id, str(loss)
 
 
 def _write(folder: Path, store: FrameStore, estimator: Estimator) -> None:

@@ -13,12 +13,12 @@ others.
 Needs a prepared corpus and a face model (data_prep.face_model, or an imported one).
 """
 
+import functools
 import logging
 import sys
 import typing as tp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import is_disk_error, read_json, save_npy, sha256, write_json
-from affekt.runtime.parallel import parallel_map
+from affekt.runtime.parallel import Loss, parallel_map
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ def fit_corpus(config: Config) -> Poses:
         FileNotFoundError, ValueError: no corpus, no face model, or a broken one.
         OSError: the disk is full.
     """
-    corpus, model = Corpus(config.corpus), load_face_model(config.model)
-    origin = {"model": model.name, "sha256": sha256(config.model), "fit": plain(config.fit)}
+    corpus, name = Corpus(config.corpus), load_face_model(config.model).name
+    origin = {"model": name, "sha256": sha256(config.model), "fit": plain(config.fit)}
     # What this model and these settings have made already
     clips = corpus.clips()
     poses = Poses({}, {}, 0)
@@ -81,9 +81,8 @@ def fit_corpus(config: Config) -> Poses:
             poses.residuals[clip.id] = record["residual_px"]
     # Fit the rest in worker processes; a clip that cannot be fitted is named
     missing = [clip for clip in clips if clip.id not in poses.residuals]
-    fit = partial(_fit, model, origin, config.fit)
-    died = "the process that fitted it died"
-    found = parallel_map(fit, missing, config.workers, died=lambda clip: (clip.id, None, died))
+    fit = functools.partial(_fit, config, origin)
+    found = parallel_map(fit, missing, config.workers, lost=_lost)
     bar = tqdm(total=len(missing), desc="pose", unit="clip", disable=not config.progress)
     with bar:
         for clip_id, residual, message in found:
@@ -121,9 +120,16 @@ def _record(clip: Clip, origin: Row) -> Row | None:
         return None
 
 
-def _fit(model: FaceModel, origin: Row, config: FitConfig, clip: Clip) -> Outcome:
+@functools.lru_cache(maxsize=1)
+def _model(path: Path, digest: str) -> FaceModel:
+    """Load the model of this SHA-256, once in every process."""
+    return load_face_model(path)
+
+
+def _fit(config: Config, origin: Row, clip: Clip) -> Outcome:
     try:
-        fit = fit_clip(model, clip.landmarks(), config)
+        model = _model(config.model, origin["sha256"])
+        fit = fit_clip(model, clip.landmarks(), config.fit)
         residual = fit.residual_px * px_at_256(fit.pose)
         record = {
             "residual_px": round(float(np.median(residual)), 4),
@@ -139,6 +145,10 @@ def _fit(model: FaceModel, origin: Row, config: FitConfig, clip: Clip) -> Outcom
             (clip.folder / name).unlink(missing_ok=True)
         return clip.id, None, str(error)
     return clip.id, record["residual_px"], ""
+
+
+def _lost(clip: Clip, loss: Loss) -> Outcome:
+    return clip.id, None, str(loss)
 
 
 def summary(poses: Poses, config: Config) -> str:

@@ -33,7 +33,7 @@ from affekt.media.faces.detector import (
     make_detector,
 )
 from affekt.runtime.files import is_disk_error
-from affekt.runtime.parallel import parallel_map
+from affekt.runtime.parallel import Loss, parallel_map
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def measure_all(
         else:
             yield Outcome(task, {})
     # The rest in worker processes
-    for outcome in parallel_map(_measure, left, workers, partial(_start, job), _died):
+    for outcome in parallel_map(_measure, left, workers, partial(_start, job), _lost):
         for name, rows in outcome.found.items():
             cache.add(outcome.task.pair.id, name, outcome.task.keys[name], rows)
         yield outcome
@@ -242,5 +242,5 @@ def _failed(task: Task, error: Exception) -> Outcome:
     return Outcome(task, {}, str(getattr(error, "reason", name)), text)
 
 
-def _died(task: Task) -> Outcome:
-    return Outcome(task, {}, "died", f"{task.pair.id}: the process that measured it died")
+def _lost(task: Task, loss: Loss) -> Outcome:
+    return Outcome(task, {}, "died", f"{task.pair.id}: {loss}")

@@ -1,16 +1,37 @@
-"""Parallel map that survives worker crashes: an item that kills its process costs itself alone."""
+"""Parallel map that survives worker crashes and items without an end.
 
+An item that kills its process, or takes longer than a limit, costs itself alone. Every process has
+a pipe of its own and holds one item at a time, so that it is known which item was in work when a
+process died, and a process can be ended without harm to the others. (concurrent.futures knows
+neither, and has no time limit.)
+"""
+
+import contextlib
 import logging
+import math
 import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
 import typing as tp
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing.connection import Connection, wait
 
 log = logging.getLogger(__name__)
 
 Item = tp.TypeVar("Item")
 Result = tp.TypeVar("Result")
+Loss = BrokenProcessPool | TimeoutError  # why an item has no result
+
+GRACE = 5.0  # seconds between asking a process to end and ending it
+STARTS = 3  # processes that may die in a row before they have any work
 
 
 def parallel_map(
@@ -18,56 +39,191 @@ def parallel_map(
     items: Sequence[Item],
     workers: int,
     start: Callable[[], None] | None = None,
-    died: Callable[[Item], Result] | None = None,
+    lost: Callable[[Item, Loss], Result] | None = None,
+    seconds: float | None = None,
 ) -> Iterator[Result]:
     """Yield function(item) of every item, in any order.
 
+    The processes end with this one, however it ends. An item whose process was killed (by a fault
+    in a decoder, by a full memory) is tried again, alone, when the others are done.
+
     Args:
-        function: picklable; what it raises ends everything.
+        function: picklable; what it raises ends everything. Above 64 KiB, a pipe's buffer, each
+            process starts only when the one before has read it.
         items: picklable.
-        workers: processes; 0: in this one.
+        workers: processes; 0: in this one, where nothing can be limited or lost.
         start: called first in every process; picklable.
-        died: the result of an item whose process was killed (by a fault in a decoder, by a full
-            memory), even when it was alone in it; None: such an item ends everything.
+        lost: the result of an item that killed its process even when it was alone, or that took
+            too long; None: such an item ends everything.
+        seconds: that an item may take; None: any time.
 
     Raises:
-        BrokenProcessPool: a process was killed, and `died` is None.
+        BrokenProcessPool: a process was killed, and `lost` is None; or none can be started.
+        TimeoutError: an item took too long, and `lost` is None.
     """
     if not workers:
         if start is not None:
             start()
         yield from map(function, items)
         return
-    # All in one pool; after a worker's death what is left goes one by one
-    left = dict(enumerate(items))
-    try:
-        yield from _in_pool(function, left, workers, start)
-    except BrokenProcessPool:
-        if died is None:
-            raise
-        log.warning("a worker died; the %d items left are done one by one", len(left))
-        for key, item in list(left.items()):
-            try:
-                yield from _in_pool(function, {key: item}, 1, start)
-            except BrokenProcessPool:
-                yield died(item)
+    again: list[Item] = []
+    for item, result in _answers(function, items, workers, start, seconds):
+        if isinstance(result, BrokenProcessPool) and lost is not None:
+            log.warning("a worker died; the item that it worked on is tried again at the end")
+            again.append(item)
+        else:
+            yield _kept(item, result, lost)
+    for item, result in _answers(function, again, 1, start, seconds):
+        yield _kept(item, result, lost)
 
 
-def _in_pool(
+def end_with_parent() -> None:
+    """End this process, one that multiprocessing started, as soon as its parent has ended.
+
+    The parent may have been killed. A wait for the parent's own pipe, so portable and without
+    polling; a process inside a call that keeps Python's lock ends after it.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: tp.Any) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)  # where it is handled, temporary files are removed
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+def _kept(item: Item, result: Result | Loss, lost: Callable[[Item, Loss], Result] | None) -> Result:
+    if not isinstance(result, Loss):
+        return result
+    if lost is None:
+        raise result
+    return lost(item, result)
+
+
+def _answers(
     function: Callable[[Item], Result],
-    left: dict[int, Item],
+    items: Iterable[Item],
     workers: int,
     start: Callable[[], None] | None,
-) -> Iterator[Result]:
-    """Yield the results, and take what is done from `left`."""
-    # mediapipe's, numba's, FFmpeg's and BLAS' threads do not survive a fork
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, spawn, initializer=start)
+    seconds: float | None,
+) -> Iterator[tuple[Item, Result | Loss]]:
+    """Yield every item with its result, or with why it has none; raise what `function` raises."""
+    waiting = deque(items)
+    crew: list[_Worker[Item, Result]] = []
+    failed_starts = 0
     try:
-        futures = {pool.submit(function, item): key for key, item in left.items()}
-        for future in as_completed(futures):
-            result = future.result()
-            del left[futures[future]]
-            yield result
+        while waiting or any(worker.items for worker in crew):
+            # As many processes as there is work for; they report as soon as they are ready
+            while len(crew) < workers and sum(not w.items for w in crew) < len(waiting):
+                crew.append(_Worker(function, start))
+            found: list[tuple[Item, Result | Loss]] = []
+            for worker in _due(crew):
+                answer, items = worker.answer(seconds)
+                found += [(item, answer) for item in items]  # none of a process that starts
+                if not isinstance(answer, Loss):
+                    failed_starts = 0
+                    if waiting:
+                        worker.give(waiting.popleft(), seconds)
+                    continue
+                # It is gone or hangs; another takes its place
+                crew.remove(worker)
+                _end([worker])
+                failed_starts += not items
+                if failed_starts == STARTS:
+                    raise answer
+            yield from found
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _end(crew)
+
+
+def _due(crew: Sequence["_Worker[Item, Result]"]) -> list["_Worker[Item, Result]"]:
+    """Wait, and return the workers that have answered, died or taken too long."""
+    soonest = min(worker.deadline for worker in crew)
+    patience = None if soonest == math.inf else max(0.0, soonest - time.monotonic())
+    ready, now = wait([worker.pipe for worker in crew], patience), time.monotonic()
+    return [worker for worker in crew if worker.pipe in ready or worker.deadline <= now]
+
+
+class _Worker(tp.Generic[Item, Result]):
+    """A process, and what it works on: one item, or none."""
+
+    def __init__(
+        self, function: Callable[[Item], Result], start: Callable[[], None] | None
+    ) -> None:
+        # mediapipe's, numba's, FFmpeg's and BLAS' threads do not survive a fork
+        spawn = multiprocessing.get_context("spawn")
+        self.pipe, other = spawn.Pipe()
+        self.process = spawn.Process(target=_work, args=(other, function, start), daemon=True)
+        self.process.start()
+        other.close()  # so that the process's death ends the pipe
+        self.items: list[Item] = []
+        self.deadline = math.inf
+
+    def give(self, item: Item, seconds: float | None) -> None:
+        """Let the process work on an item."""
+        self.items = [item]
+        self.deadline = time.monotonic() + (seconds or math.inf)
+        with contextlib.suppress(BrokenPipeError):  # it has just died, which its pipe will tell
+            self.pipe.send(item)
+
+    def answer(self, seconds: float | None) -> tuple[Result | Loss, list[Item]]:
+        """Return the result, or why there is none, and the item that it belongs to."""
+        items, self.items, self.deadline = self.items, [], math.inf
+        if not self.pipe.poll():
+            return TimeoutError(f"it took longer than {seconds:g} s"), items
+        try:
+            is_result, value = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(GRACE)
+            status = self.process.exitcode
+            text = f"the process that worked on it died (exit status {status})"
+            return BrokenProcessPool(text), items
+        if not is_result:
+            raise value
+        return value, items
+
+
+def _end(crew: Iterable["_Worker[tp.Any, tp.Any]"]) -> None:
+    """Ask processes to end, so that they remove what is half-written; end them after GRACE."""
+    for worker in crew:
+        worker.process.terminate()
+    limit = time.monotonic() + GRACE
+    for worker in crew:
+        worker.process.join(max(0.0, limit - time.monotonic()))
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+
+
+def _work(
+    pipe: Connection, function: Callable[[Item], Result], start: Callable[[], None] | None
+) -> None:
+    """The life of a process: start, then answer each item until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's matter
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    end_with_parent()
+    _answer(pipe, start or (lambda: None))
+    with contextlib.suppress(EOFError):
+        while True:
+            _answer(pipe, partial(function, pipe.recv()))
+
+
+def _answer(pipe: Connection, call: Callable[[], object]) -> None:
+    try:
+        answer = pickle.dumps((True, call()))
+    except Exception as error:  # goes to the parent, whatever it is
+        error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+        answer = pickle.dumps((False, _sendable(error)))
+    pipe.send_bytes(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return an error that another process can read: itself, or one with its text."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # of a class with a constructor of its own, or holding what cannot be sent
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -1,10 +1,13 @@
 """Run a plan of dependent commands, several at a time, and show their progress.
 
 A command's output goes to a log file of its own. Its tqdm bar is read back from there, so that
-two stages that run side by side show two clean lines in a terminal.
+two stages that run side by side show two clean lines in a terminal. On Linux the commands end with
+this process, also where it is killed.
 """
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1  # of Linux, man 2 prctl
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before there are children
 POLL = 0.2  # seconds
 QUIET_INTERVAL = 30.0  # seconds between progress lines where the output is no terminal
 
@@ -95,9 +100,19 @@ def _start(stage: Stage, logs: Path) -> _Running:
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "1"}
     with log.open("wb") as file:
         process = subprocess.Popen(
-            stage.command, stdout=file, stderr=subprocess.STDOUT, env=environment
+            stage.command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=_end_with_parent if _LIBC else None,
         )
     return _Running(stage, process, log)
+
+
+def _end_with_parent() -> None:
+    """Let Linux ask this process to end when the thread that started it has ended."""
+    assert _LIBC is not None
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _check(item: _Running) -> None:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError, differences, dump_config, load_config, plain
 from affekt.runtime.files import read_jsonl, replacing, write_jsonl, write_text
+from affekt.runtime.parallel import end_with_parent
 from affekt.runtime.provenance import add_to_provenance, write_provenance
 
 log = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ class Run:
             config.batch_size,
             sampler=sampler,
             num_workers=config.workers,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_start_loader,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(config.seed),  # keep off the global one
         )
@@ -381,6 +382,7 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
-def _one_thread(worker: int) -> None:
-    """Keep OpenCV of a loader process to one thread: items are prepared side by side."""
+def _start_loader(worker: int) -> None:
+    """Keep a loader process to one OpenCV thread, and to its parent's life."""
+    end_with_parent()
     cv2.setNumThreads(1)

@@ -27,7 +27,7 @@ from affekt.media.faces.track import FaceTrack, FramesConfig, track_face
 from affekt.media.video.container import MediaError
 from affekt.media.video.frames import frame_writer
 from affekt.runtime.files import is_disk_error, replacing_folder, save_npy, sha256, write_json
-from affekt.runtime.parallel import parallel_map
+from affekt.runtime.parallel import Loss, parallel_map
 from data_prep.clips.boxes import BoxedDetector, read_boxes
 from data_prep.clips.layouts.config import Source
 
@@ -135,11 +135,11 @@ def outcomes(sources: Sequence[Source], job: PrepareJob, workers: int) -> Iterat
         FileNotFoundError: the detector's weights are missing.
     """
     prepare = functools.partial(_prepare, job)
-    yield from parallel_map(prepare, sources, workers, _start, _died)
+    yield from parallel_map(prepare, sources, workers, _start, _lost)
 
 
-def _died(source: Source) -> ClipOutcome:
-    return ClipOutcome(source, "failed", f"{source.video}: the process that read it died")
+def _lost(source: Source, loss: Loss) -> ClipOutcome:
+    return ClipOutcome(source, "failed", f"{source.video}: {loss}")
 
 
 def _start() -> None:

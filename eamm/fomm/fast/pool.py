@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from affekt.runtime.parallel import end_with_parent
 from eamm.fomm.fast.fast import FastFomm, Precision, PreparedSource
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import WEIGHTS, Fomm, load_fomm, save_fomm_description
@@ -104,6 +105,7 @@ class _Worker:
 
 
 def _start(fomm: Path, source: Path, precision: Precision) -> None:
+    end_with_parent()
     torch.set_num_threads(1)
     parts = load_file(source)
     _Worker.fast = FastFomm(load_fomm(fomm), precision)
