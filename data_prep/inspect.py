@@ -2,29 +2,37 @@
 
     python -m data_prep.inspect data/mini
     python -m data_prep.inspect data/mead --speakers M003 M030 --split train --out sheet.png
+    python -m data_prep.inspect data/mead --verify
 
 The sheet has a row for each speaker and a column for each emotion: the middle frame of the first
 clip, with its landmarks. It is the quickest way to see a wrong crop, wrong colours, or landmarks
 that do not sit. A corpus of sounds has no sheet. Of many speakers, 50 are shown, evenly spread.
+
+--verify reads every byte of the corpus instead, names each file that is not as `prepare` wrote it,
+and ends with an error if there is one (affekt/media/integrity.py).
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import cv2
 import numpy as np
+from tqdm import tqdm
 
 from affekt.arrays import Array, Image
 from affekt.markdown import markdown_table
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import SPLITS, Clip, Corpus, by_speaker
 from affekt.media.faces.points import POLYLINES
+from affekt.media.integrity import ANEW, CLIP, QUARANTINE, check_list, clip_faults, whole_record
 from affekt.media.plots import write_png
 from affekt.media.validation import evenly_spread
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import read_json, read_jsonl
+from affekt.runtime.files import DamagedFileError, read_json, read_jsonl
 
 CELL = 256  # pixels of a picture in the sheet
 MARGIN = 96  # pixels at the left, for the speakers' names
@@ -120,6 +128,40 @@ def state(corpus: Corpus, clips: Sequence[Clip]) -> str:
     return "\n".join(lines)
 
 
+def verify(corpus: Corpus, workers: int = 0, progress: bool = True) -> tuple[list[str], int]:
+    """Return what is damaged or missing, a line a file, and how many clips have no checksums.
+
+    Corpus.json and the manifest were checked when the corpus was opened.
+
+    Args:
+        corpus: any prepared corpus; a clip of one prepared before there were checksums is passed.
+        workers: threads, which read side by side; 0: one for each core.
+        progress: a bar.
+    """
+    faults: list[str] = []
+    try:
+        check_list(corpus.root, corpus.info, QUARANTINE)
+    except DamagedFileError as error:
+        faults.append(str(error))
+    clips, unchecked = corpus.clips(), 0
+    with ThreadPool(workers or os.cpu_count() or 1) as pool:
+        found = pool.imap(_faults, clips, chunksize=8)
+        bar = tqdm(found, "verify", len(clips), unit="clip", disable=not progress)
+        for own, has_checksums in bar:
+            faults += own
+            unchecked += not has_checksums
+    return faults, unchecked
+
+
+def _faults(clip: Clip) -> tuple[list[str], bool]:
+    """Return what is wrong with a clip, and whether it has checksums."""
+    faults = clip_faults(clip.folder)
+    record = whole_record(clip.folder)
+    if record and (record["frames"], record["sha256"]) != (clip.frames, clip.sha256):
+        faults.append(f"{clip.folder / CLIP} is of another clip than the manifest says")
+    return faults, bool(faults) or "files" in record
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line."""
     parser = CommandParser(__doc__)
@@ -127,9 +169,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="the sheet; default: <corpus>/contact_sheet.png")
     parser.add_argument("--speakers", nargs="+", help="only these")
     parser.add_argument("--split", choices=SPLITS, help="only this one")
+    text = "read every file of the corpus and name those that are not as they were written"
+    parser.add_argument("--verify", action="store_true", help=text)
+    text = "threads of --verify (default: the cores)"
+    parser.add_argument("--workers", type=int, default=0, help=text)
     args = parser.parse_args(argv)
     with user_errors():
         corpus = Corpus(args.corpus)
+        if args.verify:
+            return _report_faults(corpus, *verify(corpus, args.workers))
         chosen = corpus.clips(split=args.split)
         clips = [c for c in chosen if args.speakers is None or c.speaker in args.speakers]
         if not clips:
@@ -140,6 +188,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             out = args.out or args.corpus / "contact_sheet.png"
             write_png(out, contact_sheet(corpus, clips))
             print(f"contact sheet: {out}")
+    return 0
+
+
+def _report_faults(corpus: Corpus, faults: Sequence[str], unchecked: int) -> int:
+    """Print what `verify` found; return the exit status."""
+    for line in faults:
+        print(line)
+    clips = len(corpus.clips())
+    if unchecked:
+        print(f"{unchecked} of {clips} clips were prepared without checksums, and are not checked")
+    if faults:
+        print(f"{corpus.root}: {len(faults)} files of {clips} clips are damaged or missing; {ANEW}")
+        return 1
+    print(f"{corpus.root}: {clips} clips are whole")
     return 0
 
 

@@ -16,19 +16,17 @@ in each: the frames whose landmarks were filled in, and the state of the source.
 `mfcc.backend=python_speech_features` and `audio.reader=librosa` use the libraries of the papers'
 releases, slower and equal but for rounding; detector.name=face_alignment their kind of landmarks.
 
-The same command again prepares what is missing and what changed in the source. A source that was
-refused is tried again when it changed, or with retry=true. A corpus is of one setting: other
-settings need another `out`.
+The same command again prepares what is missing, what changed in the source, and clips whose files
+are cut off. A source that was refused is tried again when it changed, or with retry=true. A corpus
+is of one setting: other settings need another `out`. Where more than quarantine_limit of the clips
+are refused, the command ends with an error, and what is done stays.
 
 Next: python -m data_prep.inspect, python -m data_prep.face_model, python -m data_prep.pose.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import logging
-import shutil
 import sys
 import typing as tp
 from collections import Counter
@@ -42,17 +40,23 @@ from affekt.media.constants import FRAME_RATE, SAMPLE_RATE
 from affekt.media.corpus import SCHEMA
 from affekt.media.faces.detector import detector_version
 from affekt.media.faces.track import FramesConfig
+from affekt.media.integrity import (
+    CLIP,
+    CORPUS,
+    MANIFEST,
+    QUARANTINE,
+    check_list,
+    read_sealed,
+    whole_record,
+    write_lists,
+    write_sealed,
+)
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import differences, plain
-from affekt.runtime.files import (
-    TEMPORARY,
-    is_disk_error,
-    read_json,
-    read_jsonl,
-    write_json,
-    write_jsonl,
-)
+from affekt.runtime.files import DamagedFileError, is_disk_error, read_jsonl
+from affekt.runtime.lock import locked
 from data_prep.clips.clip import (
+    CONTENTS_VERSION,
     AudioConfig,
     ClipConfig,
     ClipOutcome,
@@ -61,6 +65,7 @@ from data_prep.clips.clip import (
     PrepareJob,
     clip_folder,
     outcomes,
+    remove_unfinished_clips,
     stamp,
 )
 from data_prep.clips.dry_run import Plan, report
@@ -75,7 +80,7 @@ Row = dict[str, tp.Any]
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a prepared corpus; changing any but the last five needs another `out`."""
+    """Settings of a prepared corpus; changing any but the last six needs another `out`."""
 
     corpus: CorpusConfig
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -85,11 +90,16 @@ class Config:
     mfcc: MfccConfig = field(default_factory=MfccConfig)
     out: Path = Path("data/prepared")
     workers: int = 2  # processes; 0: none but this one
+    # Share of the clips that may be refused before the command ends with an error; not counted are
+    # files left out as copies of others. A corpus of a few clips may need more.
+    quarantine_limit: float = 0.02
     retry: bool = False  # try refused sources again, though they did not change
     progress: bool = True  # a bar
     dry_run: bool = False  # say what would be done, and how long it would take; write nothing
 
     def __post_init__(self) -> None:
+        if not 0 <= self.quarantine_limit <= 1:
+            raise ValueError(f"quarantine_limit is {self.quarantine_limit}, wanted a share, 0 to 1")
         if self.corpus.has_pictures and self.audio.trim_below:
             raise ValueError(
                 "audio.trim_below would shift sound against its pictures; it is for corpora "
@@ -109,13 +119,20 @@ class Result:
     quarantine: list[Row]
     made: int  # clips that this run prepared
 
+    @property
+    def refused_share(self) -> float:
+        """The share of the clips that were refused; left-out copies are no clips."""
+        refused = sum(row["reason"] != "copy" for row in self.quarantine)
+        return refused / max(1, refused + len(self.manifest))
+
 
 def prepare(config: Config) -> Result:
     """Prepare what is missing of a corpus.
 
     Raises:
         FileNotFoundError: no corpus there, or the detector's weights are missing.
-        ValueError: `out` holds a corpus of other settings, or names do not fit the layout.
+        ValueError: `out` holds a corpus of other settings or is in use, names do not fit the
+            layout, or a clip would be written through a link.
         OSError: the disk is full; the same command goes on where it stopped.
     """
     # List the sources, and which of them are not prepared yet.
@@ -123,11 +140,13 @@ def prepare(config: Config) -> Result:
     for note in listing.notes:
         log.warning("%s", note)
     splits = splits_of(listing.sources, config.split)
-    with _locked(config.out):
+    with locked(config.out, "preparing"):
+        remove_unfinished_clips(config.out)
         _claim(config)
         refused = _refused(config)
-        todo = _todo(config, listing, refused)
         job = _job(config)
+        todo = _todo(job, listing, refused)
+        _refuse_links(job.out, todo)
         # Prepare them; the lists are written even when the run is interrupted.
         made = 0
         try:
@@ -137,7 +156,7 @@ def prepare(config: Config) -> Result:
                 if outcome.reason is not None:
                     refused[outcome.source.id] = _refusal(outcome)
         finally:
-            result = _write_lists(config, listing, splits, refused, made)
+            result = _write_lists(job, listing, splits, refused, made)
     return result
 
 
@@ -149,9 +168,10 @@ def dry_run(config: Config) -> str:
     """
     listing = numbered(find_sources(config.corpus), config.split)
     _check_settings(config)
-    todo = _todo(config, listing, _refused(config))
+    job = _job(config)
+    todo = _todo(job, listing, _refused(config))
     splits = splits_of(listing.sources, config.split)
-    return report(Plan(listing, splits, todo, _job(config), config.workers))
+    return report(Plan(listing, splits, todo, job, config.workers))
 
 
 def summary(result: Result, out: Path) -> str:
@@ -181,7 +201,11 @@ def summary(result: Result, out: Path) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 if the corpus holds at least one clip, else 1."""
+    """Run the command line.
+
+    Returns:
+        0 if the corpus holds at least one clip and few enough were refused, else 1.
+    """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     switches = {"dry-run": "say what would be done and how long it would take; write nothing"}
     config = config_from_argv(Config, __doc__, argv, switches=switches)
@@ -191,18 +215,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         result = prepare(config)
     except (OSError, ValueError) as error:
-        print(f"prepare: {error}", file=sys.stderr)
-        if is_disk_error(error):
-            print("what is done is kept: make room, then run the same command", file=sys.stderr)
+        kept = "; what is done is kept: make room, then run the same command"
+        print(f"prepare: {error}{kept if is_disk_error(error) else ''}", file=sys.stderr)
         return 1
     print(summary(result, config.out))
+    if result.refused_share > config.quarantine_limit:
+        print(
+            f"prepare: {result.refused_share:.1%} of the clips are refused, more than "
+            f"quarantine_limit={config.quarantine_limit:g} allows: see to the reasons above, or "
+            "raise it if that many are bad; what is prepared can be used",
+            file=sys.stderr,
+        )
+        return 1
     return 0 if result.manifest else 1
 
 
 def settings(config: Config) -> Row:
     """Return what decides the contents of a prepared corpus, as plain values."""
     values: Row = plain(config)
-    for name in ("out", "workers", "retry", "progress", "dry_run"):
+    for name in ("out", "workers", "quarantine_limit", "retry", "progress", "dry_run"):
         del values[name]
     del values["corpus"]["root"]  # a corpus may move
     if not config.corpus.has_pictures:
@@ -218,36 +249,62 @@ def settings(config: Config) -> Row:
     for name in ("sound_only", "channels", "boxes"):
         if getattr(config.corpus, name) == getattr(usual, name):
             del values["corpus"][name]
+    if CONTENTS_VERSION > 1:
+        values["contents_version"] = CONTENTS_VERSION
     return values
+
+
+def _settings_sha256(values: Row) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _job(config: Config) -> PrepareJob:
     frames = config.frames if config.corpus.has_pictures else None
     needs_sound = config.corpus.sound == "required"
     contents = ClipConfig(frames, needs_sound, config.audio, config.mfcc)
-    return PrepareJob(config.out, contents, config.detector)
+    return PrepareJob(config.out, contents, config.detector, _settings_sha256(settings(config)))
 
 
 def _claim(config: Config) -> None:
     """Write corpus.json, or check that the one there is of the same settings."""
-    _check_settings(config)
-    path = config.out / "corpus.json"
-    if not path.exists():
-        write_json(path, _corpus_record(config, settings(config)))
+    if not _check_settings(config):
+        record = _corpus_record(config, settings(config))
+        write_sealed(config.out / CORPUS, record | {"lists": {}})
 
 
-def _check_settings(config: Config) -> None:
-    """Refuse an `out` that holds a corpus of other settings."""
-    path, wanted = config.out / "corpus.json", settings(config)
-    if not path.exists():
-        return
-    found = read_json(path).get("settings", {})
+def _check_settings(config: Config) -> bool:
+    """Refuse an `out` that holds a corpus of other settings; return whether it holds one."""
+    path, wanted = config.out / CORPUS, settings(config)
+    try:
+        found = read_sealed(path).get("settings", {})
+    except (FileNotFoundError, DamagedFileError) as error:
+        # Its settings are those of its clips, which name them
+        of_these = {"settings_sha256": _settings_sha256(wanted)}
+        for clip in config.out.glob(f"clips/*/*/{CLIP}"):
+            if not whole_record(clip.parent).items() >= of_these.items():
+                raise ValueError(
+                    f"{error}: and {clip.parent} may be of other settings; choose another out=, or "
+                    f"delete {config.out}"
+                ) from None
+        return False
     differing = [f"{key} = {old!r}, now {new!r}" for key, old, new in differences(found, wanted)]
     if differing:
         raise ValueError(
             f"{config.out} was prepared with other settings ({'; '.join(differing)}); "
             "choose another out=, or delete that folder"
         )
+    return True
+
+
+def _refuse_links(out: Path, todo: Sequence[Source]) -> None:
+    """Refuse to write clips through links below `out`, which may lead to somebody's own files."""
+    speakers = {clip_folder(out, source).parent for source in todo}
+    for folder in (out / "clips", *sorted(speakers), *(clip_folder(out, each) for each in todo)):
+        if folder.is_symlink():
+            raise ValueError(
+                f"{folder} is a link, through which no clip is written or removed; put a folder "
+                "there, or choose another out= (which may be a link itself)"
+            )
 
 
 def _corpus_record(config: Config, values: Row) -> Row:
@@ -265,32 +322,43 @@ def _corpus_record(config: Config, values: Row) -> Row:
         "sample_rate": SAMPLE_RATE,
         "emotions": list(config.corpus.classes),
         **pictures,
-        "settings_sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
+        "settings_sha256": _settings_sha256(values),
         "settings": values,
     }
 
 
 def _refused(config: Config) -> dict[str, Row]:
     """Return what an earlier run refused, by clip id."""
-    path = config.out / "quarantine.jsonl"
-    rows = read_jsonl(path) if path.exists() and not config.retry else []
-    return {row["id"]: row for row in rows}
+    path = config.out / QUARANTINE
+    if config.retry or not path.exists():
+        return {}
+    try:
+        check_list(config.out, read_sealed(config.out / CORPUS), QUARANTINE)
+        return {row["id"]: row for row in read_jsonl(path)}
+    except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
+        log.warning("what was refused is tried again: %s", error)
+        return {}
 
 
-def _todo(config: Config, listing: Listing, refused: dict[str, Row]) -> list[Source]:
+def _todo(job: PrepareJob, listing: Listing, refused: dict[str, Row]) -> list[Source]:
     """Return the sources that are neither prepared nor refused as they are now."""
     settled = {(name, json.dumps(row["stamp"])) for name, row in refused.items()}
     return [
         source
         for source in listing.sources
-        if not _is_ready(config.out, source)
-        and (source.id, json.dumps(stamp(source))) not in settled
+        if not _ready(job, source) and (source.id, json.dumps(stamp(source))) not in settled
     ]
 
 
-def _is_ready(out: Path, source: Source) -> bool:
-    path = clip_folder(out, source) / "clip.json"
-    return path.is_file() and read_json(path)["stamp"] == stamp(source)
+def _ready(job: PrepareJob, source: Source) -> Row:
+    """Return the clip.json of a clip that is prepared and whole, of the source as it is; else {}.
+
+    A clip that names no settings, or no boxes, is of before they were named.
+    """
+    record = whole_record(clip_folder(job.out, source))
+    known = record.get("stamp", [])
+    same = known and record.get("settings_sha256", job.settings) == job.settings
+    return record if same and known == stamp(source)[: len(known)] else {}
 
 
 def _refusal(outcome: ClipOutcome) -> Row:
@@ -316,7 +384,7 @@ def _refusal_by_name(refusal: Refusal) -> Row:
 
 
 def _write_lists(
-    config: Config,
+    job: PrepareJob,
     listing: Listing,
     splits: dict[str, str],
     refused: dict[str, Row],
@@ -324,18 +392,16 @@ def _write_lists(
 ) -> Result:
     """Write manifest and quarantine of the sources listed now, from what lies on the disk."""
     sources = listing.sources
-    ready = [source for source in sources if _is_ready(config.out, source)]
-    manifest = [_manifest_row(config.out, source, splits[source.id]) for source in ready]
-    listed = {source.id for source in sources} - {row["id"] for row in manifest}
+    ready = {source.id: _ready(job, source) for source in sources}
+    manifest = [_manifest_row(s, splits[s.id], ready[s.id]) for s in sources if ready[s.id]]
+    listed = {source.id for source in sources if not ready[source.id]}
     quarantine = [refused[name] for name in sorted(refused.keys() & listed)]
     quarantine += [_refusal_by_name(refusal) for refusal in listing.refused]
-    write_jsonl(config.out / "manifest.jsonl", manifest)
-    write_jsonl(config.out / "quarantine.jsonl", quarantine)
+    write_lists(job.out, {MANIFEST: manifest, QUARANTINE: quarantine})
     return Result(manifest, quarantine, made)
 
 
-def _manifest_row(out: Path, source: Source, split: str) -> Row:
-    record = read_json(clip_folder(out, source) / "clip.json")
+def _manifest_row(source: Source, split: str, record: Row) -> Row:
     return {
         "id": source.id,
         "speaker": source.speaker,
@@ -356,21 +422,6 @@ def _shown(found: Iterator[ClipOutcome], total: int, config: Config) -> Iterator
             if outcome.reason is not None:
                 bar.write(f"refused, {outcome.reason}: {outcome.message}")
             yield outcome
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder for this process; remove what a killed one left half-written."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is preparing {out}; wait for it") from None
-        for left in out.glob(f"clips/*/{TEMPORARY}*/"):
-            if not (left.is_symlink() or left.parent.is_symlink()):
-                shutil.rmtree(left)
-        yield
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Letters: T frames of a clip, 25 per second.
 import typing as tp
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +17,25 @@ from affekt.media.audio.reader import read_audio
 from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.geometry import View, align_2d, align_3d
+from affekt.media.integrity import CORPUS, MANIFEST, PREPARE, check_list, check_sizes, read_sealed
 from affekt.media.video.flow_store import MAKE as FLOW
 from affekt.media.video.flow_store import FlowStore, open_flow
 from affekt.media.video.frames import FrameStore, open_frames
 from affekt.media.video.packed import check
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import load_npy, read_json, read_jsonl
+from affekt.runtime.files import DamagedFileError, load_npy, read_json, read_jsonl
 
 SCHEMA = 1  # of the prepared corpus; data_prep writes it into corpus.json
 SPLITS = ("train", "val", "test_sentence", "test_speaker")
-PREPARE = "run python -m data_prep.prepare"
 POSE = "run python -m data_prep.pose"
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One line of the manifest; arrays are read when asked for and checked against `frames`."""
+    """One line of the manifest; arrays are read when asked for and checked against `frames`.
+
+    The first of them also checks the sizes of the clip's files (affekt/media/integrity.py).
+    """
 
     id: str
     speaker: str
@@ -46,11 +50,11 @@ class Clip:
 
     def landmarks(self) -> Array:
         """Return (T, 68, 2) float32, source pixels."""
-        return load_npy(self.folder / "landmarks.npy", (self.frames, 68, 2), PREPARE)
+        return load_npy(self._whole / "landmarks.npy", (self.frames, 68, 2), PREPARE)
 
     def landmarks3d(self) -> Array:
         """Return (T, 68, 3) float32, source pixels, z away from the viewer."""
-        path = self.folder / "landmarks3d.npy"
+        path = self._whole / "landmarks3d.npy"
         return load_npy(path, (self.frames, 68, 3), f"{PREPARE} with a detector that gives depth")
 
     def stored_landmarks(self) -> Array:
@@ -63,7 +67,7 @@ class Clip:
 
     def mfcc(self) -> Array:
         """Return (4T + 24, 13) float32, a row every 10 ms."""
-        return load_npy(self.folder / "mfcc.npy", (4 * self.frames + 24, 13), PREPARE)
+        return load_npy(self._whole / "mfcc.npy", (4 * self.frames + 24, 13), PREPARE)
 
     def windows(self) -> Array:
         """Return (T, 28, 12) float32, the audio around each frame, a read-only strided view."""
@@ -75,15 +79,15 @@ class Clip:
 
     def audio(self) -> Array:
         """Return (640 T,) float32 in [-1, 1], 16 kHz."""
-        return read_audio(self.folder / "audio.wav")
+        return read_audio(self._whole / "audio.wav")
 
     def crop(self) -> Crop:
         """Return the transform from source to stored pixels."""
-        return read_crop(self.folder / "crop.json")
+        return read_crop(self._whole / "crop.json")
 
     def store(self) -> FrameStore:
         """Open the stored frames: store[i] and store[i:j] are RGB uint8."""
-        return open_frames(self.folder)
+        return open_frames(self._whole)
 
     def flow(self) -> FlowStore:
         """Open the stored optical flow: of each frame from the frame before it.
@@ -98,6 +102,12 @@ class Clip:
         check(len(flow) == self.frames, flow.path, found, f"{FLOW} {corpus}, which makes it anew")
         return flow
 
+    @cached_property
+    def _whole(self) -> Path:
+        """The folder, once the sizes of its files are checked."""
+        check_sizes(self.folder)
+        return self.folder
+
 
 class Corpus:
     """A prepared corpus, as data_prep wrote it."""
@@ -107,18 +117,18 @@ class Corpus:
 
         Raises:
             FileNotFoundError: no prepared corpus there; the message names the command.
+            DamagedFileError: one of the two is not as it was written.
             ValueError: written by another version of data_prep.
         """
         self.root = Path(root)
-        if not (self.root / "manifest.jsonl").is_file():
-            raise FileNotFoundError(f"{root} is no prepared corpus (no manifest.jsonl); {PREPARE}")
-        self.info: dict[str, tp.Any] = read_json(self.root / "corpus.json")
+        if not (self.root / MANIFEST).is_file():
+            raise FileNotFoundError(f"{root} is no prepared corpus (no {MANIFEST}); {PREPARE}")
+        self.info: dict[str, tp.Any] = read_sealed(self.root / CORPUS)
         if self.info.get("schema") != SCHEMA:
             found = self.info.get("schema")
             raise ValueError(f"{root} has schema {found}, wanted {SCHEMA}; {PREPARE} anew")
-        rows = read_jsonl(self.root / "manifest.jsonl")
-        folder = self.root / "clips"
-        self._clips = [Clip(**row, folder=folder / row["speaker"] / row["id"]) for row in rows]
+        check_list(self.root, self.info, MANIFEST)
+        self._clips = _clips(self.root)
         # Look-ups without a scan: in LRW every clip is a speaker of its own
         self._by_speaker = by_speaker(self._clips)
         self._by_id = {clip.id: clip for clip in self._clips}
@@ -177,6 +187,15 @@ def by_speaker(clips: Iterable[Clip]) -> dict[str, list[Clip]]:
     for clip in clips:
         found.setdefault(clip.speaker, []).append(clip)
     return dict(sorted(found.items()))
+
+
+def _clips(root: Path) -> list[Clip]:
+    """Read the manifest of a corpus."""
+    rows, folder = read_jsonl(root / MANIFEST), root / "clips"
+    try:
+        return [Clip(**row, folder=folder / row["speaker"] / row["id"]) for row in rows]
+    except (TypeError, KeyError) as error:
+        raise DamagedFileError(f"{root / MANIFEST} is damaged ({error}); {PREPARE}") from None
 
 
 def read_crop(path: Path) -> Crop:

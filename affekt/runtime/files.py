@@ -82,13 +82,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; rename it over `path` on success, remove it on failure.
+def replacing_folder(path: Path, own: re.Pattern[str] | None = None) -> Iterator[Path]:
+    """Yield a temporary folder; rename it to `path` on success, remove it on failure.
 
     It is flushed to the disk, with all files in it, before it gets its name.
 
+    Args:
+        path: of the folder; only with `own` may there be one already.
+        own: files of it whose whole name fits are removed; all else in it is somebody's own and is
+            moved into the new folder.
+
     Raises:
-        OSError: as `replacing`.
+        OSError: as `replacing`; and where there is a folder, or a link to one, and no `own`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY))
@@ -98,8 +103,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         temporary.chmod(0o755)
         for inside in (*temporary.rglob("*"), temporary):
             _flush(inside)
-        if path.exists():
-            shutil.rmtree(path)
+        if own is not None and path.is_dir() and not path.is_symlink():
+            for left in sorted(path.iterdir()):
+                if own.fullmatch(left.name) and not left.is_dir():
+                    left.unlink()
+                else:
+                    left.replace(temporary / left.name)
         temporary.replace(path)
         _flush(path.parent)
     finally:

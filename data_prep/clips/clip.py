@@ -6,9 +6,10 @@ ends in a `ClipOutcome` with a reason. Only what concerns all clips stops the ru
 missing detector, the user.
 """
 
+import contextlib
 import functools
 import logging
-import shutil
+import re
 import traceback
 import typing as tp
 from collections.abc import Iterator, Sequence
@@ -24,9 +25,18 @@ from affekt.media.audio.reader import AudioReader, fitted, read_audio, write_wav
 from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
 from affekt.media.faces.track import FaceTrack, FramesConfig, track_face
+from affekt.media.integrity import CLIP, described, write_sealed
 from affekt.media.video.container import MediaError
 from affekt.media.video.frames import frame_writer
-from affekt.runtime.files import is_disk_error, replacing_folder, save_npy, sha256, write_json
+from affekt.runtime.files import (
+    TEMPORARY,
+    UNFINISHED,
+    is_disk_error,
+    replacing_folder,
+    save_npy,
+    sha256,
+    write_json,
+)
 from affekt.runtime.parallel import Loss, parallel_map
 from data_prep.clips.boxes import BoxedDetector, read_boxes
 from data_prep.clips.layouts.config import Source
@@ -42,6 +52,14 @@ STAGES = {
     "face_vanishes": "face",
     "face_jumps": "face",
 }
+# The only files of a clip's folder that data_prep makes, and so removes.
+OWN = re.compile(
+    r"(audio\.wav|mfcc\.npy|landmarks(3d)?\.npy|frames\.(jpegs|npy|mp4)|flow\.pngs"
+    rf"|(clip|crop)\.json|pose\.(npy|json)|{UNFINISHED.pattern})"
+)
+# To be raised with every change of the code after which a clip's arrays or frames are others: a
+# corpus is of one version, as it is of one setting. The detector has a version of its own.
+CONTENTS_VERSION = 1
 MIN_SOUND = 0.9  # share of the pictures that the sound must last for
 
 
@@ -89,6 +107,7 @@ class PrepareJob:
     out: Path
     clip: ClipConfig
     detector: DetectorConfig
+    settings: str = ""  # their SHA-256, which every clip names
 
 
 @dataclass(frozen=True)
@@ -113,13 +132,45 @@ def clip_folder(out: Path, source: Source) -> Path:
 def stamp(source: Source) -> list[list[int] | None]:
     """Return size and time of change of the source's files, by which a new version is known."""
     found: list[list[int] | None] = []
-    for path in (source.video, source.audio):
+    boxes = () if source.boxes is None else (source.boxes,)
+    for path in (source.video, source.audio, *boxes):
         if path is None or not path.is_file():
             found.append(None)
             continue
         status = path.stat()
         found.append([status.st_size, status.st_mtime_ns])
     return found
+
+
+def remove_clip(folder: Path) -> None:
+    """Remove what data_prep wrote of a clip, and its folder if that is empty then.
+
+    Nothing is removed through a link: neither clips/, nor the speaker's folder, nor the clip's.
+    """
+    if not folder.is_dir() or any(path.is_symlink() for path in (folder, *folder.parents[:2])):
+        return
+    for path in folder.iterdir():
+        if OWN.fullmatch(path.name) and not (path.is_dir() and not path.is_symlink()):
+            path.unlink()
+    with contextlib.suppress(OSError):  # somebody's own files stay
+        folder.rmdir()
+
+
+def remove_unfinished_clips(out: Path) -> None:
+    """Remove the folders that killed runs left half-written; hold the lock of `out`.
+
+    Only folders with a temporary name that hold nothing but a clip's files, in a prepared corpus.
+    """
+    if not (out / "corpus.json").is_file():
+        return
+    for left in out.glob(f"clips/*/{TEMPORARY}*/"):
+        if not UNFINISHED.fullmatch(left.name):
+            continue
+        foreign = sorted(path.name for path in left.iterdir() if not OWN.fullmatch(path.name))
+        if foreign:
+            log.warning("%s stays: data_prep did not write %s", left, ", ".join(foreign[:5]))
+        else:
+            remove_clip(left)
 
 
 def outcomes(sources: Sequence[Source], job: PrepareJob, workers: int) -> Iterator[ClipOutcome]:
@@ -158,9 +209,10 @@ def _prepare(job: PrepareJob, source: Source) -> ClipOutcome:
     folder = clip_folder(job.out, source)
     known = stamp(source)
     try:
-        with replacing_folder(folder) as temporary:
+        with replacing_folder(folder, OWN) as temporary:
             record = prepare_clip(source, temporary, detector, job.clip)
-            write_json(temporary / "clip.json", record | {"stamp": known})
+            record |= {"stamp": known, "settings_sha256": job.settings}
+            write_sealed(temporary / CLIP, record | {"files": described(temporary)})
     except MediaError as error:
         reason, message = str(error.reason), error.message
     except Exception as error:  # one clip's fault, whatever it is, must not stop the others
@@ -173,7 +225,7 @@ def _prepare(job: PrepareJob, source: Source) -> ClipOutcome:
     # An older version of a source that is now bad goes; a source may be merely away (a drive that
     # is not mounted, a network that fails), and comes back as it was
     if reason not in ("missing", "failed"):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_clip(folder)
     return ClipOutcome(source, reason, message)
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from affekt.media.corpus import Corpus
 from affekt.media.faces.track import FramesConfig
+from affekt.media.integrity import write_sealed
 from affekt.media.video.video import write_video
-from affekt.runtime.files import read_json, write_json
+from affekt.runtime.files import read_json
 from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.clips.splits import SplitConfig
 from data_prep.inspect import (
@@ -123,7 +124,7 @@ def test_a_corpus_of_sounds_has_counts_and_no_sheet(corpus, tmp_path, capsys):
     shutil.copytree(corpus.root, copy)
     info = read_json(copy / "corpus.json")
     del info["profile"]
-    write_json(copy / "corpus.json", info)
+    write_sealed(copy / "corpus.json", info)
     for path in copy.rglob("clip.json"):
         path.unlink()  # a corpus without pictures has none
     (copy / "contact_sheet.png").unlink(missing_ok=True)

@@ -1,0 +1,171 @@
+"""Whether a prepared corpus is whole: sizes, counts and digests that data_prep writes beside it.
+
+    corpus.json   "lists": lines and SHA-256 of manifest.jsonl and quarantine.jsonl
+    clip.json     "files": size and SHA-256 of every other file of the clip
+
+Both end in a seal, the SHA-256 of their own text before it. Opening a corpus checks corpus.json and
+the manifest; the first look into a clip, its clip.json and the sizes of its files; `python -m
+data_prep.inspect CORPUS --verify`, everything. A corpus prepared before there were seals has none
+of the keys above: it is read as it was.
+"""
+
+import hashlib
+import json
+import typing as tp
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from affekt.runtime.files import TEMPORARY, DamagedFileError, read_json, sha256, write_text
+
+Row = dict[str, tp.Any]
+
+CORPUS, CLIP = "corpus.json", "clip.json"
+MANIFEST, QUARANTINE = "manifest.jsonl", "quarantine.jsonl"
+SEALED_BY = {CORPUS: "lists", CLIP: "files"}  # the key without which a file is of before
+SEAL = ',\n  "seal": "'  # the beginning of the last entry
+PREPARE = "run python -m data_prep.prepare"
+ANEW = "remove the clip's folder, then run the same data_prep.prepare, which makes it anew"
+
+
+def write_sealed(path: Path, record: Row) -> None:
+    """Write a record as indented JSON whose last entry is the SHA-256 of all text before it."""
+    record = {key: value for key, value in record.items() if key != "seal"}
+    text = json.dumps(record, indent=2, allow_nan=False).removesuffix("\n}")
+    write_text(path, f'{text}{SEAL}{_digest(text.encode())}"\n}}\n')
+
+
+def read_sealed(path: Path, remedy: str = PREPARE) -> Row:
+    """Read corpus.json or clip.json and check its seal; one of before has none.
+
+    Raises:
+        FileNotFoundError: no such file; `remedy` is appended.
+        DamagedFileError: it is no JSON, or not as it was written.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {remedy}")
+    try:
+        record = read_json(path)
+        text, seal, end = path.read_bytes().rpartition(SEAL.encode())
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); {remedy}") from None
+    fits = isinstance(record, dict)
+    if fits and (seal or SEALED_BY[path.name] in record):
+        fits = end == f'{_digest(text)}"\n}}\n'.encode()
+    if not fits:
+        raise DamagedFileError(f"{path} is damaged: it is not as it was written; {remedy}")
+    return tp.cast(Row, record)
+
+
+def write_lists(root: Path, lists: Mapping[str, Sequence[Row]]) -> None:
+    """Write manifest and quarantine of a corpus, and their entries in corpus.json.
+
+    A reader finds each list old or new, never mixed, and so does the next run where this one is
+    killed midway: corpus.json accepts both while they are replaced. Lists that are as they should
+    be are not touched.
+    """
+    info = read_sealed(root / CORPUS)
+    texts = {
+        name: "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        for name, rows in lists.items()
+    }
+    new = {name: [_list_entry(text.encode())] for name, text in texts.items()}
+    there = {
+        name: [_list_entry((root / name).read_bytes())] for name in lists if (root / name).is_file()
+    }
+    known = info.get("lists", {})
+    if known == there == new:
+        return
+    both = {name: [*(known.get(name) or there.get(name, [])), *new[name]] for name in lists}
+    write_sealed(root / CORPUS, info | {"lists": both})
+    for name, text in texts.items():
+        write_text(root / name, text)
+    write_sealed(root / CORPUS, info | {"lists": new})
+
+
+def check_list(root: Path, info: Row, name: str) -> None:
+    """Refuse a list of a corpus that is not as it was written; `info` is its corpus.json.
+
+    Two entries are accepted while a list is replaced, the old one and the new one.
+
+    Raises:
+        DamagedFileError: with the lines found and wanted.
+    """
+    accepted = info.get("lists", {}).get(name)
+    if accepted is None:
+        return
+    if not (root / name).is_file():
+        raise DamagedFileError(f"{root / name} is missing; {PREPARE}")
+    found = _list_entry((root / name).read_bytes())
+    if found not in accepted:
+        wanted = " or ".join(str(entry["lines"]) for entry in accepted)
+        raise DamagedFileError(
+            f"{root / name} is damaged: it has {found['lines']} lines, wanted {wanted}, or was "
+            "changed; run the same data_prep.prepare, which writes it anew"
+        )
+
+
+def described(folder: Path) -> dict[str, list[int | str]]:
+    """Return size and SHA-256 of the files of a clip's folder, by name."""
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith(TEMPORARY))
+    return {path.name: [path.stat().st_size, sha256(path)] for path in paths if path.name != CLIP}
+
+
+def check_sizes(folder: Path) -> None:
+    """Refuse a clip whose clip.json is damaged or whose files have other sizes than it says.
+
+    A file that is absent is not looked for: its reader says so, with the command that makes it.
+
+    Raises:
+        DamagedFileError: with the file, and the sizes found and wanted.
+    """
+    if (folder / CLIP).is_file():
+        wrong = list(_wrong_sizes(folder, read_sealed(folder / CLIP, ANEW)))
+        if wrong:
+            raise DamagedFileError(f"{wrong[0]}; {ANEW}")
+
+
+def whole_record(folder: Path) -> Row:
+    """Return a clip's clip.json, or {} where it, or the size of one of the files, is not right."""
+    try:
+        record = read_sealed(folder / CLIP)
+        missing = (name for name in record.get("files", {}) if not (folder / name).is_file())
+        return {} if any(missing) or any(_wrong_sizes(folder, record)) else record
+    except (FileNotFoundError, DamagedFileError):
+        return {}
+
+
+def clip_faults(folder: Path) -> list[str]:
+    """Return what is damaged or missing of a clip, a line a file; all of its bytes are read."""
+    try:
+        record = read_sealed(folder / CLIP, ANEW)
+    except (OSError, DamagedFileError) as error:
+        return [str(error)]
+    files = record.get("files", {})
+    faults = [f"{folder / name} is missing" for name in files if not (folder / name).is_file()]
+    faults += _wrong_sizes(folder, record)
+    for name, (size, digest) in files.items():
+        path = folder / name
+        try:
+            if path.is_file() and path.stat().st_size == size and sha256(path) != digest:
+                faults.append(f"{path} is damaged: its contents are not as they were written")
+        except OSError as error:  # a bad sector
+            faults.append(f"{path} cannot be read: {error.strerror}")
+    return faults
+
+
+def _wrong_sizes(folder: Path, record: Row) -> Iterable[str]:
+    for name, (size, _) in record.get("files", {}).items():
+        try:
+            found = (folder / name).stat().st_size
+        except OSError:
+            continue
+        if found != size:
+            yield f"{folder / name} is damaged: it has {found} bytes, wanted {size}"
+
+
+def _list_entry(data: bytes) -> Row:
+    return {"lines": data.count(b"\n"), "sha256": _digest(data)}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
