@@ -33,7 +33,8 @@ import torch
 from tqdm import tqdm
 
 from affekt.arrays import Image
-from affekt.media.corpus import PREPARE, Clip, Corpus
+from affekt.media.corpus import Clip, Corpus
+from affekt.media.integrity import PREPARE
 from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident, make_estimator
 from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
