@@ -24,8 +24,7 @@ import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
+from affekt.runtime import checkpoint
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
 
@@ -79,8 +78,9 @@ def measure(name: str, command: list[str], runs: Path) -> dict[str, tp.Any]:
     if process.returncode:
         raise RuntimeError(f"{name} failed:\n{log.read_text('utf-8', 'replace')[-2000:]}")
     first, second = (row["time"] for row in read_jsonl(runs / name / "metrics.jsonl")[-2:])
-    newest = sorted((runs / name / "checkpoints").glob("*.pt"))[-1]
-    parts = torch.load(newest, map_location="cpu", weights_only=True)["parts"]
+    state = checkpoint.newest(runs / name / "checkpoints")
+    assert state is not None
+    parts = state["parts"]
     counts = {part: _weights(state) for part, state in parts.items() if "optimizer" not in part}
     seconds, peak = round(second - first, 2), round(usage.ru_maxrss / 2**20, 2)
     return {"name": name, "parameters": counts, "seconds": seconds, "peak_gib": peak}

@@ -1,7 +1,6 @@
 """Checkpoints: state dicts, step and random generators; written whole, the last two kept."""
 
 import logging
-import pickle
 import typing as tp
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import DamagedFileError, replacing
+from affekt.runtime.weights.tensor_files import load_torch, not_finite
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +25,17 @@ class Stateful(tp.Protocol):
 
 
 def save(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
-    """Write `folder`/<step>.pt, whole or not at all, then drop all but the newest two."""
+    """Write `folder`/<step>.pt, whole or not at all, then drop all but the newest two.
+
+    Raises:
+        FloatingPointError: a weight is NaN or infinite; it is named and nothing is written.
+    """
     state = {name: part.state_dict() for name, part in parts.items()}
+    wrong = not_finite(state)
+    if wrong is not None:
+        raise FloatingPointError(
+            f"step {step}: {wrong} holds NaN or infinity; {folder} keeps the checkpoint before it"
+        )
     rng = {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
     with replacing(folder / f"{step:09d}.pt") as temporary:
         torch.save({"step": step, "rng": rng, "parts": state}, temporary)
@@ -45,17 +54,32 @@ def newest(folder: Path) -> dict[str, tp.Any] | None:
     files = _files(folder)
     for path in files:
         try:
-            state: dict[str, tp.Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
-            reason = str(error).splitlines()[0]
-            log.warning("%s is damaged (%s); using the checkpoint before it", path, reason)
-            continue
-        return state
+            return read(path)
+        except DamagedFileError as error:
+            log.warning("%s; using the checkpoint before it", error)
     if files:
         raise DamagedFileError(
             f"every checkpoint in {folder} is damaged; delete the run and start anew"
         )
     return None
+
+
+def read(path: Path) -> dict[str, tp.Any]:
+    """Return what a checkpoint holds: `step`, `rng` and `parts`, after a check of every byte.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedFileError: damaged, or a torch file of something else.
+    """
+    state = load_torch(path)
+    if not (
+        isinstance(state, dict)
+        and state.keys() >= {"step", "rng", "parts"}
+        and isinstance(state["step"], int)
+        and isinstance(state["parts"], dict)
+    ):
+        raise DamagedFileError(f"{path} is no checkpoint of a run")
+    return state
 
 
 def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir: Path) -> None:
@@ -64,6 +88,7 @@ def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir:
     Raises:
         ConfigError: the checkpoint lacks a part, or a part has other weights there; the message
             names those it has, or what differs.
+        DamagedFileError: a weight of the part is NaN or infinite; the message names it.
     """
     for name, part in parts.items():
         if name not in state["parts"]:
@@ -73,6 +98,12 @@ def load_parts(state: dict[str, tp.Any], parts: Mapping[str, Stateful], run_dir:
                 "stage or an earlier version; train anew"
             )
         stored = state["parts"][name]
+        wrong = not_finite(stored, name)
+        if wrong is not None:
+            raise DamagedFileError(
+                f"the checkpoint of {run_dir} at step {state['step']} is of no use: {wrong} holds "
+                "NaN or infinity; delete it, which leaves the one before it, or train anew"
+            )
         try:
             part.load_state_dict(stored)
         except (RuntimeError, ValueError) as error:  # a module's, an optimizer's

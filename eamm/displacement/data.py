@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -22,7 +21,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.video.tensors import to_tensor
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import replacing
+from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
 from eamm.a2fd.data import PROFILE, clip_frames, neutral_clips, neutral_picture
 from eamm.a2fd.network import A2fd, fingerprint
 from eamm.a2fd.teacher import teacher_keypoints
@@ -215,11 +214,10 @@ def cached_keypoints(
             neutral, P = clips.neutral[clip.speaker], clips.config.cached_pictures
             pictures = torch.stack([neutral_picture(neutral, clips.size, rng) for _ in range(P)])
             found = clip_keypoints(fomm, a2fd, clip, pictures, clips.spans[number])
-            flat |= {f"{clip.id}/{name}": each.contiguous() for name, each in _named(found)}
-        with replacing(file) as temporary:
-            save_file(flat, temporary)
+            flat |= {f"{clip.id}/{name}": each for name, each in _named(found)}
+        save_tensors(file, flat)
     # Read them back by clip and name
-    flat = load_file(file)
+    flat, _ = load_tensors(file)
     return {
         clip.id: ClipKeypoints(
             *(

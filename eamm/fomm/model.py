@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from affekt.runtime.config import ConfigError, dump_config, load_config
 from affekt.runtime.run import restore
+from affekt.runtime.weights.tensor_files import load_tensors
 from eamm.fomm.blocks import AntiAlias
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import Generated, Generator, GeneratorConfig
@@ -104,7 +104,7 @@ def load_discriminator(path: Path, device: torch.device | str = "cpu") -> Discri
         raise FileNotFoundError(f"{description} is missing: {path} holds no imported discriminator")
     count = load_config(FommConfig, path / DESCRIPTION).keypoints.count
     discriminator = Discriminator(count, load_config(DiscriminatorConfig, description))
-    discriminator.load_state_dict(load_file(path / "discriminator.safetensors"))
+    discriminator.load_state_dict(load_tensors(path / "discriminator.safetensors")[0])
     return discriminator.to(device).eval()
 
 
@@ -134,7 +134,7 @@ def read_weights(folder: Path, name: str, network: nn.Module, **parts: nn.Module
     """
     if (folder / name).is_file():
         try:
-            network.load_state_dict(load_file(folder / name))
+            network.load_state_dict(load_tensors(folder / name)[0])
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise ConfigError(

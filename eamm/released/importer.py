@@ -18,13 +18,13 @@ import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
 
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import dump_config
 from affekt.runtime.files import replacing_folder
 from affekt.runtime.weights.convert import ImportReport, check_out, read_torch, tensors
+from affekt.runtime.weights.tensor_files import save_tensors
 from eamm.released.models import EXPECTED, NAMES, Options, Released, build_models
 
 COUNTERS = ("epoch", "step")
@@ -70,9 +70,7 @@ def import_released(
     # Weights and sizes of each, all of them or none
     with replacing_folder(out) as folder:
         for name, (description, module) in models.items():
-            weights = folder / f"{name}.safetensors"
-            save_file(module.state_dict(), weights)
-            weights.chmod(0o644)  # safetensors makes files that only their owner reads
+            save_tensors(folder / f"{name}.safetensors", module.state_dict())
             dump_config(description, folder / f"{name}.yaml")
         report.write(folder)
     return report

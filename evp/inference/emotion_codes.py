@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_blend
 from affekt.runtime.command import CommandParser, add_device, user_errors
-from affekt.runtime.files import DamagedFileError, read_json, replacing, write_json
+from affekt.runtime.files import DamagedFileError, read_json, write_json
 from affekt.runtime.run import pick_device, restore
+from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
 from evp.networks.audio2lm import EmotionCode
 from evp.networks.encoders import (
     EmotionEncoder,
@@ -141,8 +141,7 @@ def save_codes(codes: EmotionCodes, run_dir: Path, corpus: Corpus) -> None:
 
 def write_codes(codes: EmotionCodes, run_dir: Path, source: dict[str, Any]) -> None:
     """Write codes into a run folder, with a record of their source."""
-    with replacing(run_dir / FILE) as temporary:
-        save_file({name: np.ascontiguousarray(c) for name, c in codes.codes.items()}, temporary)
+    save_tensors(run_dir / FILE, {name: torch.from_numpy(c) for name, c in codes.codes.items()})
     write_json(run_dir / "emotion_codes.json", {"emotions": list(codes.emotions), **source})
 
 
@@ -159,7 +158,8 @@ def load_codes(run_dir: Path) -> EmotionCodes:
     emotions = read_json(path).get("emotions")
     if emotions is None:
         raise DamagedFileError(f"{path} lists no emotions; run {MAKE} {run_dir}")
-    return EmotionCodes(tuple(emotions), load_file(run_dir / FILE))
+    codes, _ = load_tensors(run_dir / FILE)
+    return EmotionCodes(tuple(emotions), {name: code.numpy() for name, code in codes.items()})
 
 
 def check_emotions(run_dir: Path, corpus: Corpus) -> None:

@@ -26,14 +26,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from affekt.runtime.config import from_mapping
-from affekt.runtime.files import replacing
 from affekt.runtime.weights.convert import fill, read_torch, tensors
+from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
 
 Attention = tp.Literal["self", "relation"]
 
@@ -166,9 +164,7 @@ class Classifier:
 def save_classifier(folder: Path, network: Fan, description: Description) -> Path:
     """Write the weights and their description into a run folder; return the file."""
     path = folder / WEIGHTS
-    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    with replacing(path) as temporary:
-        save_file(state, temporary, {HEADER: json.dumps(asdict(description))})
+    save_tensors(path, network.state_dict(), {HEADER: json.dumps(asdict(description))})
     return path
 
 
@@ -186,10 +182,12 @@ def load_classifier(path: Path, device: torch.device | str = "cpu") -> Classifie
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing; {TRAIN}")
-    header, state = _read(file)
+    state, metadata = load_tensors(file)
     # Sizes from the description, weights from the same file
     try:
-        description = from_mapping(Description, json.loads(header or "{}"), "its description")
+        description = from_mapping(
+            Description, json.loads(metadata.get(HEADER, "{}")), "its description"
+        )
         network = Fan(description.fan, len(description.emotions))
         network.load_state_dict(state)
     except (ValueError, RuntimeError) as error:
@@ -234,12 +232,3 @@ def _stage(inside: int, outside: int, stride: int, blocks: int) -> nn.Sequential
         )
     others = [BasicBlock(outside, outside) for _ in range(blocks - 1)]
     return nn.Sequential(BasicBlock(inside, outside, stride, shortcut), *others)
-
-
-def _read(file: Path) -> tuple[str, dict[str, Tensor]]:
-    try:
-        with safe_open(file, "pt") as opened:
-            header = (opened.metadata() or {}).get(HEADER, "")
-            return header, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{file} is damaged, or is no safetensors file: {error}") from None

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from affekt.media.audio.mfcc import CEPSTRA
 from affekt.runtime.config import dump_config, load_config
-from affekt.runtime.files import replacing
 from affekt.runtime.run import restore
 from affekt.runtime.weights.convert import fill, read_torch, tensors
+from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
 
 CropKind = Literal["face", "mouth"]
 
@@ -95,9 +94,7 @@ def save_description(run_dir: Path, config: SyncNetConfig) -> None:
 def export_syncnet(folder: Path, network: SyncNet) -> Path:
     """Write a network as syncnet.yaml and syncnet.safetensors; return the path of the weights."""
     save_description(folder, network.config)
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    with replacing(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+    save_tensors(folder / WEIGHTS, network.state_dict())
     return folder / WEIGHTS
 
 
@@ -131,7 +128,7 @@ def _from_folder(folder: Path) -> SyncNet:
         )
     network = SyncNet(load_config(SyncNetConfig, folder / DESCRIPTION))
     if (folder / WEIGHTS).is_file():
-        _fill(network, load_file(folder / WEIGHTS), folder / WEIGHTS)
+        _fill(network, load_tensors(folder / WEIGHTS)[0], folder / WEIGHTS)
     else:
         restore(folder, network=network)
     return network

@@ -6,7 +6,6 @@ for (evp/released, eamm/released).
 
 import pickle
 import re
-import struct
 import typing as tp
 import warnings
 import zipfile
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from affekt.runtime.files import sha256, write_json
+from affekt.runtime.weights.tensor_files import BROKEN, check_records, reason_of
 
 State = dict[str, Tensor]
 # How a released name begins, and what that beginning becomes.
@@ -43,11 +43,6 @@ NUMPY: list[tp.Any] = [
     np.dtype,
     *(type(np.dtype(code)) for code in "?bBhHiIlLqQefd"),
 ]
-
-BROKEN = (  # all that torch and pickle were seen to raise on cut or altered files
-    *(RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error),
-    *(AssertionError, AttributeError, TypeError),
-)
 COUNTER = "num_batches_tracked"  # of batch norms; evaluation never reads it
 
 
@@ -125,13 +120,17 @@ def read_torch(path: Path, expected: str) -> tp.Any:
     try:
         with torch.serialization.safe_globals(NUMPY), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other pickle protocols: it is read, or it raises
+            if zipfile.is_zipfile(path):  # torch's files before 1.6 are none
+                check_records(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is damaged, or holds more than tensors ({reason})") from None
+        raise ValueError(
+            f"{path} is damaged, or holds more than tensors ({reason_of(error)})"
+        ) from None
     except BROKEN as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is cut off or damaged ({reason}); download it again") from None
+        raise ValueError(
+            f"{path} is cut off or damaged ({reason_of(error)}); download it again"
+        ) from None
 
 
 def tensors(state: tp.Any, name: str, path: Path) -> State:

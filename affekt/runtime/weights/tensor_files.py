@@ -1,0 +1,128 @@
+"""Tensors in files, torch's and safetensors': checked against their checksums before they are used.
+
+A zip file of torch's holds a CRC-32 of each record, which torch writes and never compares; what no
+CRC covers (names, places and sizes of records) has to agree in both of zip's lists of them.
+safetensors has no checksum: `save_tensors` adds one of all names, types, shapes, values and
+metadata as metadata of its own. Files without it are read as they are.
+"""
+
+import json
+import pickle
+import struct
+import typing as tp
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from affekt.runtime.files import DamagedFileError, replacing
+
+BROKEN = (  # all that torch, pickle, zipfile and safetensors raise on cut or altered files
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, AssertionError),
+    *(AttributeError, TypeError, MemoryError, OverflowError, zlib.error),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
+)
+CHECKSUM = "affekt_crc32"  # of safetensors' metadata
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error's message, or its name where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def load_torch(path: Path) -> tp.Any:
+    """Return what a torch file holds, on the CPU; tensors and plain values are all it may hold.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedFileError: a record's checksum is another, or it is no torch file.
+    """
+    try:
+        check_records(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except BROKEN as error:
+        raise DamagedFileError(f"{path} is damaged ({reason_of(error)})") from None
+
+
+def check_records(path: Path) -> None:
+    """Compare every record of a zip file with its CRC-32.
+
+    Raises:
+        zipfile.BadZipFile: one differs, or the file is no zip file. Altered headers raise others of
+            BROKEN.
+    """
+    with zipfile.ZipFile(path) as archive:
+        wrong = archive.testzip()
+    if wrong is not None:
+        raise zipfile.BadZipFile(f"the checksum of its record {wrong} is another")
+
+
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file with a checksum, whole or not at all.
+
+    Raises:
+        FloatingPointError: a tensor holds NaN or infinity; it is named and nothing is written.
+    """
+    wrong = not_finite(tensors)
+    if wrong is not None:
+        raise FloatingPointError(f"{wrong} holds NaN or infinity; {path} is not written")
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    described = dict(metadata or {})
+    with replacing(path) as temporary:
+        save_file(plain, temporary, {**described, CHECKSUM: _checksum(plain, described)})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file, on the CPU, and its metadata.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedFileError: its checksum is another, it is no safetensors file, or a tensor holds NaN
+            or infinity.
+    """
+    try:
+        with safe_open(path, "pt") as opened:
+            metadata = dict(opened.metadata() or {})
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (FileNotFoundError, PermissionError):
+        raise
+    except BROKEN as error:
+        raise DamagedFileError(
+            f"{path} is damaged, or is no safetensors file: {reason_of(error)}"
+        ) from None
+    written = metadata.pop(CHECKSUM, None)
+    if written not in (None, _checksum(tensors, metadata)):
+        raise DamagedFileError(f"{path} is damaged (its checksum is another); make it anew")
+    wrong = not_finite(tensors)
+    if wrong is not None:
+        raise DamagedFileError(f"{path}: {wrong} holds NaN or infinity; make it anew")
+    return tensors, metadata
+
+
+def not_finite(state: tp.Any, name: str = "") -> str | None:
+    """Return the dotted name of the first tensor of a state dict with NaN or infinity, or None."""
+    if isinstance(state, Tensor):
+        finite = not state.is_floating_point() or bool(state.isfinite().all())
+        return None if finite else name
+    items = state.items() if isinstance(state, Mapping) else ()
+    if isinstance(state, (list, tuple)):
+        items = enumerate(state)
+    found = (not_finite(value, f"{name}.{key}".lstrip(".")) for key, value in items)
+    return next((each for each in found if each is not None), None)
+
+
+def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    total = zlib.crc32(json.dumps(sorted(metadata.items())).encode())
+    for name, value in sorted(tensors.items()):
+        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
+        total = zlib.crc32(value.flatten().view(torch.uint8).numpy(), total)
+    return f"{total:08x}"
