@@ -12,7 +12,7 @@ import struct
 import typing as tp
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -113,8 +113,10 @@ def not_finite(state: tp.Any, name: str = "") -> str | None:
     if isinstance(state, Tensor):
         finite = not state.is_floating_point() or bool(state.isfinite().all())
         return None if finite else name
-    items = state.items() if isinstance(state, Mapping) else ()
-    if isinstance(state, (list, tuple)):
+    items: Iterable[tuple[tp.Any, tp.Any]] = ()
+    if isinstance(state, Mapping):
+        items = state.items()
+    elif isinstance(state, (list, tuple)):
         items = enumerate(state)
     found = (not_finite(value, f"{name}.{key}".lstrip(".")) for key, value in items)
     return next((each for each in found if each is not None), None)
@@ -124,5 +126,5 @@ def _checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str
     total = zlib.crc32(json.dumps(sorted(metadata.items())).encode())
     for name, value in sorted(tensors.items()):
         total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
-        total = zlib.crc32(value.flatten().view(torch.uint8).numpy(), total)
+        total = zlib.crc32(value.flatten().view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
