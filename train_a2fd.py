@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.validation import ValConfig, evenly_spread
+from affekt.media.video.tensors import float_pictures
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.checkpoint import Stateful
 from affekt.runtime.command import run_stage
@@ -137,6 +138,7 @@ def train(cfg: Config) -> None:
         fomm.generator.train(cfg.generator == "finetune")
 
         # Keypoints against the detector's, and every few frames the picture rendered from them
+        batch = float_pictures(batch)
         keypoints, heatmap = model(batch["source"], batch["windows"], batch["pose"])
         terms = imitation((keypoints, heatmap), targets_of(fomm, batch), cfg.loss.reduction)
         if vgg is not None:

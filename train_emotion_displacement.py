@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
+from affekt.media.video.tensors import float_pictures
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.files import replacing
@@ -111,6 +112,7 @@ def train(cfg: Config) -> None:
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
 
         # A2FD's keypoints, displaced by the emotion frames
+        batch = float_pictures(batch)
         neutral, teacher = keypoints_of(batch, fomm, a2fd)
         features = model.extractor(batch["emotion"].flatten(0, 1))
         displaced = apply_displacement(neutral, model.predict(features, neutral), ids)

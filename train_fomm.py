@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from affekt.media.validation import ValConfig
+from affekt.media.video.tensors import float_pictures
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
@@ -108,6 +109,7 @@ def train(cfg: Config) -> None:
         set_learning_rate(generator_optimizer, cfg.generator_optim, run.step, cfg.run.steps)
         set_learning_rate(detector_optimizer, cfg.detector_optim, run.step, cfg.run.steps)
         set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
+        batch = float_pictures(batch)
         source, driving = (batch[name].to(memory_format=order) for name in ("source", "driving"))
         transform = random_transform(len(driving), cfg.transform, driving)
 

@@ -20,7 +20,7 @@ from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import to_tensor
+from affekt.media.video.tensors import channels_first
 from affekt.runtime.config import ConfigError
 from eamm.a2fd.layers import NormStats
 from eamm.a2fd.teacher import CachedTargets
@@ -51,11 +51,12 @@ class A2fdDataConfig:
 
 
 class DrivenClips(Dataset[dict[str, Tensor]]):
-    """Every clip is an item, float32, with other frames at each index:
+    """Every clip is an item, with other frames at each index:
 
-    source (3, S, S) in [0, 1], windows (T, 28, 12), pose (T, 6) as eamm/pose.py gives it,
-    and frames (T, 3, S, S) in [0, 1] where they are wanted, and the cached targets' value (T, K,
-    2), jacobian (T, K, 2, 2) and heatmap (T, K, h, w) where there are any.
+    source (3, S, S) uint8, windows (T, 28, 12) float32, pose (T, 6) float32 as eamm/pose.py gives
+    it, and frames (T, 3, S, S) uint8 where they are wanted, and the cached targets' value (T, K,
+    2), jacobian (T, K, 2, 2) and heatmap (T, K, h, w), float32, where there are any. Pictures
+    become floats on the device (tensors.float_pictures).
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
         }
         if self.pictures:
             frames = clip_frames(clip, driving.start, driving.stop, self.size)
-            item["frames"] = to_tensor(colour_jitter(frames, (self.config.jitter,) * 4, rng))
+            item["frames"] = channels_first(colour_jitter(frames, (self.config.jitter,) * 4, rng))
         if self.targets is not None:
             item |= self.targets.of(clip, driving)
         return item
@@ -104,7 +105,7 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
         """Return frame `first` of the clip, or any frame of another clip of its speaker."""
         if self.neutral:
             return neutral_picture(self.neutral[clip.speaker], self.size, rng)
-        return to_tensor(clip_frames(clip, first, first + 1, self.size))[0]
+        return channels_first(clip_frames(clip, first, first + 1, self.size))[0]
 
 
 def source_frame(frames: int, driving: int, rng: np.random.Generator) -> int:
@@ -175,7 +176,7 @@ def clip_frames(clip: Clip, start: int, stop: int, size: int) -> Image:
 
 
 def neutral_picture(neutral: Sequence[Clip], size: int, rng: np.random.Generator) -> Tensor:
-    """Return a random frame of a random neutral clip, (3, S, S) in [0, 1] (supplement A.2)."""
+    """Return a random frame of a random neutral clip, (3, S, S) uint8 (supplement A.2)."""
     clip = neutral[int(rng.integers(len(neutral)))]
     frame = int(rng.integers(clip.frames))
-    return to_tensor(clip_frames(clip, frame, frame + 1, size))[0]
+    return channels_first(clip_frames(clip, frame, frame + 1, size))[0]

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
-from affekt.media.video.tensors import to_tensor
+from affekt.media.video.tensors import channels_first, unit_range
 from affekt.runtime.config import ConfigError
 from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
 from eamm.a2fd.data import PROFILE, clip_frames, neutral_clips, neutral_picture
@@ -64,12 +64,14 @@ class ClipKeypoints(NamedTuple):
 
 
 class EmotionClips(Dataset[dict[str, Tensor]]):
-    """An item is a random run of F frames of a clip, float32:
+    """An item is a random run of F frames of a clip, pictures uint8, all else but labels float32:
 
     emotion (F, 3, S, S), augmented; label (), int64, and either the keypoints
         teacher_value (F, K, 2), teacher_jacobian (F, K, 2, 2), neutral_value, neutral_jacobian
     or what the frozen networks compute them from:
         driving (F, 3, S, S) as they are, identity (3, S, S), windows (F, 28, 12), pose (F, 6).
+
+    Pictures become floats on the device (tensors.float_pictures).
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         driving = clip_frames(clip, start, start + F, self.size)
         shown = self._shown(clip, driving, rng)
         item = {
-            "emotion": to_tensor(augment(shown, self.augmentation, rng)),
+            "emotion": channels_first(augment(shown, self.augmentation, rng)),
             "label": torch.tensor(self.labels[clip.emotion]),
         }
         if self.cache is not None:
@@ -127,7 +129,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         windows, pose = clip_motion(clip)
         picture = neutral_picture(self.neutral[clip.speaker], self.size, rng)
         return item | {
-            "driving": to_tensor(driving),
+            "driving": channels_first(driving),
             "identity": picture,
             "windows": windows[start : start + F],
             "pose": pose[start : start + F],
@@ -213,7 +215,8 @@ def cached_keypoints(
             rng = np.random.default_rng((clips.seed, number))
             neutral, P = clips.neutral[clip.speaker], clips.config.cached_pictures
             pictures = torch.stack([neutral_picture(neutral, clips.size, rng) for _ in range(P)])
-            found = clip_keypoints(fomm, a2fd, clip, pictures, clips.spans[number])
+            span = clips.spans[number]
+            found = clip_keypoints(fomm, a2fd, clip, unit_range(pictures), span)
             flat |= {f"{clip.id}/{name}": each for name, each in _named(found)}
         save_tensors(file, flat)
     # Read them back by clip and name

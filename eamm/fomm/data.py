@@ -21,7 +21,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.crop import Profile
 from affekt.media.faces.points import COUNT, FLIP
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import to_tensor
+from affekt.media.video.tensors import channels_first
 from affekt.runtime.config import ConfigError
 
 Points = NDArray[np.float32]
@@ -69,7 +69,7 @@ class FrameDataConfig:
 
 
 class FramePairs(Dataset[dict[str, Tensor]]):
-    """Pairs `source` and `driving`, float32 RGB (3, size, size) in [0, 1].
+    """Pairs `source` and `driving`, uint8 RGB (3, size, size); see tensors.float_pictures.
 
     With landmark supervision also `source_landmarks` and `driving_landmarks`, (K, 2), x and y in
     [-1, 1]. Within a clip the source is the earlier frame until time is flipped. Every choice is
@@ -77,7 +77,7 @@ class FramePairs(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, data: FrameDataConfig, size: int, seed: int, split: str = "train") -> None:
-        """Open the clips of the split; frames are read when asked for.
+        """Take the clips of the split; they are opened and read when asked for.
 
         Raises:
             ConfigError: a corpus of another profile, or no clip with two frames in the split.
@@ -88,12 +88,6 @@ class FramePairs(Dataset[dict[str, Tensor]]):
             roots = ", ".join(map(str, data.corpora))
             raise ConfigError(f"{roots} has no {split!r} clip of two frames or more")
         self.groups = grouped(clips, data.sampling)
-        self.stores = {clip.folder: clip.store() for clip in clips}
-        self.landmarks = (
-            {clip.folder: clip.stored_landmarks().astype(np.float32) for clip in clips}
-            if data.landmarks
-            else {}
-        )
 
     def __len__(self) -> int:
         return self.data.repeats * len(self.groups)
@@ -105,15 +99,16 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         flip_sides = flip_sides and not flip_time
         if flip_time:
             places.reverse()
-        read = [self.stores[clip.folder].read([place]) for clip, place in places]
+        read = [clip.store().read([place]) for clip, place in places]
         frames = np.concatenate([resized(frame, self.size) for frame in read])
         if flip_sides:
             frames = np.ascontiguousarray(frames[:, :, ::-1])
-        source, driving = to_tensor(jittered(frames, sample_jitter(self.data.jitter, rng)))
+        source, driving = channels_first(jittered(frames, sample_jitter(self.data.jitter, rng)))
         item = {"source": source, "driving": driving}
         if self.data.landmarks:
-            for name, (clip, place) in zip(("source", "driving"), places, strict=True):
-                landmarks = self._landmarks(clip, place, bool(flip_sides))
+            names = "source", "driving"
+            for name, (clip, place), stored in zip(names, places, read, strict=True):
+                landmarks = self._landmarks(clip, place, stored.shape[2], bool(flip_sides))
                 item[f"{name}_landmarks"] = group_means(landmarks, self.data.landmarks)
         return item
 
@@ -126,10 +121,12 @@ class FramePairs(Dataset[dict[str, Tensor]]):
         early, late = sorted(rng.choice(clip.frames, 2, replace=False).tolist())
         return [(clip, early), (clip, late)]
 
-    def _landmarks(self, clip: Clip, place: int, mirrored: bool) -> Points:
-        """Return a frame's landmarks, (68, 2) in [-1, 1], both ends on pixel centres."""
-        width = self.stores[clip.folder].size[0]
-        pixels = (self.landmarks[clip.folder][place] + 0.5) * (self.size / width) - 0.5
+    def _landmarks(self, clip: Clip, place: int, width: int, mirrored: bool) -> Points:
+        """Return the landmarks of a frame `width` pixels wide, (68, 2) in [-1, 1], both ends on
+        pixel centres.
+        """
+        stored = clip.stored_landmarks()[place].astype(np.float32)
+        pixels = (stored + 0.5) * (self.size / width) - 0.5
         points: Points = pixels * (2 / (self.size - 1)) - 1
         return points[list(FLIP)] * MIRROR if mirrored else points
 

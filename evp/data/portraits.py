@@ -20,6 +20,7 @@ from affekt.media.faces.edges import CHANNELS, Form, guidance_map
 from affekt.media.faces.geometry import align_2d
 from affekt.media.video.frames import FrameStore
 from affekt.media.video.pictures import resized
+from affekt.media.video.tensors import channels_first
 from affekt.runtime.config import ConfigError
 
 Points = NDArray[np.floating[Any]]
@@ -108,12 +109,12 @@ class PortraitClips(Dataset[dict[str, Tensor]]):
         right, down = rng.integers(-self.shift, self.shift + 1, 2).tolist()
         chosen, move = range(start, start + self.frames), (right, down)
         frames, guidance = self.clips[which].read(chosen, move)
-        item = {"frames": _channels_first(frames), "guidance": torch.from_numpy(guidance)}
+        item = {"frames": channels_first(frames), "guidance": torch.from_numpy(guidance)}
         if self.flows:
             flow, confidence = self.flows[which].read(chosen, self.size)
-            item["flow"] = _channels_first(shifted(flow, move))
+            item["flow"] = channels_first(shifted(flow, move))
             reliable = shifted(confidence, move) & unpadded(self.size, move)
-            item["confidence"] = _channels_first(reliable[..., None])
+            item["confidence"] = channels_first(reliable[..., None])
         return item
 
 
@@ -230,10 +231,6 @@ def scaled(landmarks: Points, scale: float) -> Points:
     Whole numbers are centres of pixels, and a resized picture keeps its area.
     """
     return (landmarks + 0.5) * scale - 0.5
-
-
-def _channels_first(pictures: Array) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(pictures, -1, -3)))
 
 
 def nearest_frames(train: Sequence[Clip], clip: Clip) -> list[tuple[Clip, int]]:

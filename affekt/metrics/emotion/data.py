@@ -25,7 +25,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.crop import Crop, cut
 from affekt.media.faces.geometry import RIGID_TEMPLATE, affine, similarity
 from affekt.media.faces.points import RIGID
-from affekt.media.video.tensors import to_tensor
+from affekt.media.video.tensors import channels_first
 from affekt.runtime.config import ConfigError
 
 # The square that is cut out, in pixels of the 256 px aligned face. It holds the face from the
@@ -73,7 +73,7 @@ class FaceDataConfig:
 
 
 class FaceClips(Dataset[dict[str, Tensor]]):
-    """An item is F frames of a clip: faces (F, 3, S, S) float32 in [0, 1], label () int64.
+    """An item is F frames of a clip: faces (F, 3, S, S) uint8, label () int64.
 
     Every emotion is sampled as often as every other, however many clips it has.
     """
@@ -108,7 +108,7 @@ class FaceClips(Dataset[dict[str, Tensor]]):
         edges = np.linspace(0, clip.frames, self.config.frames + 1)
         chosen = np.floor(rng.uniform(edges[:-1], edges[1:])).astype(int).tolist()
         faces = augmented_faces(*frames_of(clip, chosen), self.config, rng)
-        return {"faces": to_tensor(faces), "label": torch.tensor(label)}
+        return {"faces": channels_first(faces), "label": torch.tensor(label)}
 
 
 def frames_of(clip: Clip, indices: Sequence[int]) -> tuple[Image, Array]:

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.validation import ValConfig, val_clips
+from affekt.media.video.tensors import unit_range
 from affekt.metrics.emotion.data import FaceClips, FaceDataConfig, split_hash
 from affekt.metrics.emotion.network import (
     Classifier,
@@ -70,7 +71,7 @@ def train(cfg: Config) -> None:
     # Training loop: one label a clip
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
-        logits = model(batch["faces"])
+        logits = model(unit_range(batch["faces"]))
         loss = functional.cross_entropy(logits, batch["label"], label_smoothing=cfg.label_smoothing)
 
         run.backward(loss, optimizer)

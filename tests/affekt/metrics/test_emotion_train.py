@@ -8,7 +8,7 @@ import torch
 
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
-from affekt.media.video.tensors import to_tensor
+from affekt.media.video.tensors import channels_first
 from affekt.metrics.emotion.data import (
     FaceAugmentation,
     FaceClips,
@@ -148,7 +148,8 @@ def test_an_item_is_a_frame_from_each_part_of_its_clip(corpus):
     clip, label = clips.items[4]
     item = clips[4]
     assert item["label"] == label
-    everything = to_tensor(aligned_faces(*frames_of(clip, range(clip.frames)), 32))
+    assert item["faces"].dtype == torch.uint8
+    everything = channels_first(aligned_faces(*frames_of(clip, range(clip.frames)), 32))
     for part, face in enumerate(item["faces"]):  # ten frames in five parts of two
         assert any(torch.equal(face, everything[2 * part + each]) for each in (0, 1))
     again = clips[4]["faces"]

@@ -11,7 +11,7 @@ from torch import nn
 import train_emotion_displacement
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
-from affekt.media.video.tensors import to_tensor
+from affekt.media.video.tensors import channels_first, float_pictures, unit_range
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.optim import OptimConfig
@@ -174,7 +174,7 @@ def clips_of(made, augmentation=NOTHING, **data):
 
 
 def all_frames(clip):
-    return to_tensor(clip_frames(clip, 0, clip.frames, 32))
+    return channels_first(clip_frames(clip, 0, clip.frames, 32))
 
 
 def test_an_item_is_a_run_of_a_clip_and_what_the_frozen_networks_need(made):
@@ -182,7 +182,7 @@ def test_an_item_is_a_run_of_a_clip_and_what_the_frozen_networks_need(made):
     assert [clip.emotion for clip in clips.clips] == ["angry", "happy"] * 4
     for draw in range(12):
         item, clip = clips[draw], clips.clips[draw % 8]
-        frames = to_tensor(clip_frames(clip, 0, clip.frames, 32))
+        frames = channels_first(clip_frames(clip, 0, clip.frames, 32))
         windows, pose = clip_motion(clip)
         starts = [s for s in range(8) if torch.equal(frames[s : s + 3], item["driving"])]
         assert len(starts) == 1
@@ -199,9 +199,12 @@ def test_only_the_emotion_source_is_augmented_and_equal_draws_are_equal(made):
     one, two, other = clips[3], clips_of(made, AugmentConfig())[3], clips[11]
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["emotion"], other["emotion"])
-    assert not torch.allclose(one["emotion"], one["driving"], atol=0.1)
+    floats = float_pictures(one)
+    assert one["driving"].dtype == one["identity"].dtype == one["emotion"].dtype == torch.uint8
+    assert torch.equal(floats["driving"], one["driving"].float() / 255)
+    assert not torch.allclose(floats["emotion"], floats["driving"], atol=0.1)
     clip = clips.clips[3]
-    stored = to_tensor(clip_frames(clip, 0, clip.frames, 32))
+    stored = channels_first(clip_frames(clip, 0, clip.frames, 32))
     assert any(torch.equal(stored[s : s + 3], one["driving"]) for s in range(8))
 
 
@@ -228,13 +231,13 @@ def test_cached_keypoints_are_those_of_the_frozen_networks_and_are_kept(made, tm
     cache = cached_keypoints(tmp_path / "keypoints", clips, fomm, a2fd)
     clip = clips.clips[5]
     assert cache[clip.id].neutral.value.shape == (2, 10, 3, 2)
-    frames = to_tensor(clip_frames(clip, 0, clip.frames, 32))
+    frames = channels_first(clip_frames(clip, 0, clip.frames, 32))
     with torch.no_grad():
-        seen = fomm.detector(frames)
+        seen = fomm.detector(unit_range(frames))
     torch.testing.assert_close(cache[clip.id].teacher.value, seen.value)
     torch.testing.assert_close(cache[clip.id].teacher.jacobian, seen.jacobian)
     own = corpus.clips("train", clip.speaker, "neutral")
-    neutral = [fomm.detector(all_frames(each)).value.detach() for each in own]
+    neutral = [fomm.detector(unit_range(all_frames(each))).value.detach() for each in own]
     for picture in cache[clip.id].neutral.value:  # the still A2FD keeps the picture's keypoints
         still = picture[0]
         assert any((each - still).abs().amax(dim=(1, 2)).min() < 1e-5 for each in neutral)
@@ -242,7 +245,8 @@ def test_cached_keypoints_are_those_of_the_frozen_networks_and_are_kept(made, tm
     clips.cache = cache
     item, plain = clips[5], clips_of(made)[5]
     with torch.no_grad():
-        torch.testing.assert_close(item["teacher_value"], fomm.detector(plain["driving"]).value)
+        seen = fomm.detector(unit_range(plain["driving"]))
+    torch.testing.assert_close(item["teacher_value"], seen.value)
     (file,) = (tmp_path / "keypoints").iterdir()
     before = file.stat().st_mtime_ns
     again = cached_keypoints(tmp_path / "keypoints", clips, fomm, a2fd)
@@ -263,7 +267,7 @@ def test_a_cached_run_of_a_longer_clip_belongs_to_its_frames(made, tmp_path):
         clip, item = clips.clips[draw % 8], clips[draw]
         assert clips.cache[clip.id].teacher.value.shape == (5, 3, 2)
         with torch.no_grad():
-            seen = fomm.detector(item["emotion"]).value  # not augmented here
+            seen = fomm.detector(unit_range(item["emotion"])).value  # not augmented here
         torch.testing.assert_close(item["teacher_value"], seen)
     with pytest.raises(ValueError, match="longest is 2, an item has 3"):
         DisplacementDataConfig(frames=3, longest=2)

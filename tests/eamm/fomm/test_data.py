@@ -8,8 +8,9 @@ import torch
 from PIL import Image, ImageEnhance
 from torchvision.transforms.functional import adjust_hue
 
+from affekt.media.corpus import Clip
 from affekt.media.video.pictures import resized
-from affekt.media.video.tensors import from_tensor, to_tensor
+from affekt.media.video.tensors import float_pictures, from_tensor, to_tensor, unit_range
 from affekt.runtime.config import ConfigError
 from eamm.fomm.data import FrameDataConfig, FramePairs, JitterConfig, jittered, sample_jitter
 from tests.corpora.portrait_corpus import write_portraits
@@ -49,8 +50,7 @@ def pairs_of(corpus, size=SIZE, seed=0, **data):
 
 def marks(frame):
     """The clip, the frame, and whether the picture is mirrored."""
-    levels = (frame * 255).round()
-    return (int(levels[0, 0, 0]) // 10, int(levels[1, 0, 0]) // 20, bool(levels[2, 0, 0] == 0))
+    return (int(frame[0, 0, 0]) // 10, int(frame[1, 0, 0]) // 20, bool(frame[2, 0, 0] == 0))
 
 
 def all_marks(pairs):
@@ -134,6 +134,31 @@ def test_frames_come_at_the_size_wanted(corpus):
     assert resized(frames, 8) is frames
     with pytest.raises(ValueError, match="8x6 pixels are not square"):
         resized(frames[:, :6], 4)
+
+
+def test_pictures_leave_the_loader_as_bytes_and_are_the_same_floats_on_the_device(corpus):
+    pair = pairs_of(corpus, size=8, jitter=JitterConfig(), landmarks=((30,),))[3]
+    assert pair["source"].dtype == pair["driving"].dtype == torch.uint8
+    floats = float_pictures(pair)
+    for name in ("source", "driving"):
+        assert torch.equal(floats[name], pair[name].float() / 255)
+    assert floats["source_landmarks"] is pair["source_landmarks"]
+
+
+def test_clips_are_opened_when_they_are_asked_for(corpus, monkeypatch):
+    opened = []
+    store = Clip.store
+    monkeypatch.setattr(Clip, "store", lambda clip: opened.append(clip.id) or store(clip))
+    pairs = pairs_of(corpus, landmarks=((30,),))
+    assert not opened
+    assert all(marks(pairs[0][name])[0] < 3 for name in ("source", "driving"))
+    assert len(opened) == 4
+
+
+def test_every_level_is_the_same_float_as_divided_by_255():
+    levels = torch.arange(256, dtype=torch.uint8)
+    wanted = torch.from_numpy(np.arange(256, dtype=np.float32) / np.float32(255))
+    assert torch.equal(unit_range(levels), wanted)
 
 
 def test_frames_survive_the_way_to_tensors_and_back():
