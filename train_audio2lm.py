@@ -22,8 +22,8 @@ from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
-from evp.data.speech import EmotionFrom, LandmarkClips, clips_of
-from evp.inference.emotion_codes import check_emotions, sound_codes
+from evp.data.speech import EmotionFrom, FrameCodes, LandmarkClips, clips_of
+from evp.inference.emotion_codes import check_emotions, frame_codes, sound_codes
 from evp.landmark_space import fit_space, unflatten
 from evp.losses import Norm, Reduction, distance, velocity
 from evp.networks.audio2lm import (
@@ -34,7 +34,12 @@ from evp.networks.audio2lm import (
     predict_faces,
     save_network,
 )
-from evp.networks.encoders import EncodersDescription, load_encoders, save_description
+from evp.networks.encoders import (
+    Encoders,
+    EncodersDescription,
+    load_encoders,
+    save_description,
+)
 from evp.validation import landmark_metrics, plot_faces
 
 PLOTTED = 4  # frames of a batch, one a sequence
@@ -62,12 +67,22 @@ class Config:
     # Of each window; the mean over the sequence; or the mean over another clip of that speaker and
     # emotion (ours). In use too the code is of each window, or a mean: `EmotionCode`.
     emotion_from: EmotionFrom = "window"
+    # Compute the codes of all training windows before the first step, which needs frozen encoders,
+    # instead of those of each batch: 1.5 kB a frame at the paper's size. Equal to rounding.
+    cache_codes: bool = False
     view: View = "2d"  # how landmarks are aligned; 3d takes the head's rotation out
     frames: int = 16  # of a training sequence; the release's
     model: Audio2LandmarkConfig = field(default_factory=Audio2LandmarkConfig)
     loss: LandmarkLossConfig = field(default_factory=LandmarkLossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     val: ValConfig = field(default_factory=ValConfig)
+
+    def __post_init__(self) -> None:
+        if self.cache_codes and "finetune" in (self.content_encoder, self.emotion_encoder):
+            raise ValueError(
+                "cached codes are those of encoders that stay as they are; set both encoders to "
+                "frozen, or cache_codes=false"
+            )
 
 
 def train(cfg: Config) -> None:
@@ -98,6 +113,10 @@ def train(cfg: Config) -> None:
         optimizer=optimizer,
     )
 
+    if cfg.cache_codes:
+        parts = encoders.content, encoders.emotion
+        clips.codes = FrameCodes(*(frame_codes(each, train_clips) for each in parts))
+
     def predict(clip: Clip) -> NDArray[np.float32]:
         (code,) = sound_codes(encoders.emotion, [clip.windows()], emotion_code)
         neutral = space.neutral_of(clip.speaker)
@@ -107,8 +126,8 @@ def train(cfg: Config) -> None:
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
 
         # faces from the codes of sound and emotion
-        content = encoders.content(batch["windows"])
-        emotion = emotion_codes(encoders.emotion, batch["emotion_windows"], emotion_code)
+        content, codes = codes_of(batch, encoders)
+        emotion = pooled(codes, emotion_code)
         faces, truth = model(content, emotion, batch["neutral"]), batch["landmarks"]
 
         # eq. 7, and the distance of motions
@@ -141,9 +160,15 @@ def trainable(encoder: nn.Module, mode: Literal["frozen", "finetune"]) -> list[n
     return [*encoder.parameters()] if mode == "finetune" else []
 
 
-def emotion_codes(encoder: nn.Module, windows: Tensor, kind: EmotionCode) -> Tensor:
-    """Return emotion codes (B, T, E): of each window, or one code, the mean over the windows."""
-    codes: Tensor = encoder(windows)
+def codes_of(batch: dict[str, Tensor], encoders: Encoders) -> tuple[Tensor, Tensor]:
+    """Return content codes (B, T, C) and emotion codes (B, T, E) of a batch's windows."""
+    if "content" in batch:
+        return batch["content"], batch["emotion"]
+    return encoders.content(batch["windows"]), encoders.emotion(batch["emotion_windows"])
+
+
+def pooled(codes: Tensor, kind: EmotionCode) -> Tensor:
+    """Return emotion codes (B, T, E) as they are, or all of a sequence as their mean."""
     return codes if kind == "window" else codes.mean(dim=1, keepdim=True).expand_as(codes)
 
 

@@ -19,7 +19,7 @@ Corpora have the 68 landmarks of iBUG; the release's faces have 106
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -164,7 +164,7 @@ def fit_space(
 
 
 def training_neutral(
-    space: LandmarkSpace, clips: Sequence[Clip], faces: Sequence[Array]
+    space: LandmarkSpace, clips: Sequence[Clip], faces: Iterable[Array]
 ) -> list[Array]:
     """Return l_a of each training clip, (L,), the mean of other frames than are predicted.
 

@@ -89,6 +89,15 @@ def sound_codes(encoder: nn.Module, sounds: Sequence[Array], kind: EmotionCode) 
     return [code.cpu().numpy() for code in means]
 
 
+def frame_codes(encoder: nn.Module, clips: Sequence[Clip]) -> list[Array]:
+    """Return the code of every frame of each clip, (T, code) float32."""
+    codes: list[Array] = []
+    for first in range(0, len(clips), AT_ONCE):
+        sounds = [clip.windows() for clip in clips[first : first + AT_ONCE]]
+        codes += sound_codes(encoder, sounds, "window")
+    return codes
+
+
 def at_length(code: Array, frames: int) -> Array:
     """Return a code (E,) as it is, and codes (N, E) of windows for so many frames, (frames, E).
 

@@ -1,5 +1,7 @@
 """The optimizer and its learning rates, against torch's own."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -58,8 +60,35 @@ def test_a_linear_rate_ends_at_its_last_factor():
     assert rate_factor(config, 1, 1) == 1.0
 
 
-def test_an_optimizer_of_nothing_does_nothing():
-    optimizer = make_optimizer([], OptimConfig())
+def steps_of(optimizer, weights, first, count):
+    for step in range(first, first + count):
+        generator = torch.Generator().manual_seed(step)
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape, generator=generator)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_fused_adam_is_adam_to_rounding_and_is_continued_to_the_bit(decay):
+    config = OptimConfig(lr=1e-2, weight_decay=decay)
+    fused = replace(config, fused=True)
+    start = [torch.randn(33, 7), torch.randn(5)]
+    plain, ours, stopped = ([nn.Parameter(each.clone()) for each in start] for _ in range(3))
+    steps_of(make_optimizer(plain, config), plain, 0, 6)
+    steps_of(make_optimizer(ours, fused), ours, 0, 6)
+    before = make_optimizer(stopped, fused)
+    steps_of(before, stopped, 0, 3)
+    after = make_optimizer(stopped, fused)
+    after.load_state_dict(before.state_dict())
+    steps_of(after, stopped, 3, 3)
+    for one, two, three in zip(plain, ours, stopped, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+        assert torch.equal(three, two)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_optimizer_of_nothing_does_nothing(fused):
+    optimizer = make_optimizer([], OptimConfig(fused=fused))
     optimizer.zero_grad()
     optimizer.step()
     assert optimizer.param_groups[0]["params"] == []

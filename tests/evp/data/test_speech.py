@@ -9,8 +9,9 @@ import torch
 from affekt.media.audio.mfcc import windows
 from affekt.media.corpus import SCHEMA, Corpus
 from affekt.runtime.files import write_json, write_jsonl
+from evp.data import speech
 from evp.data.quads import CepstralOffset, Quads, read_sentences, window_starts
-from evp.data.speech import EmotionWindows, LandmarkClips, clips_of, every_row
+from evp.data.speech import EmotionWindows, FrameCodes, LandmarkClips, clips_of, every_row
 from evp.landmark_space import fit_space, flatten, unflatten
 
 EMOTIONS = ("angry", "happy", "neutral", "sad")
@@ -213,6 +214,49 @@ def test_another_clips_emotion_is_of_the_same_speaker_and_emotion(corpus):
         own, other = (tags(data[draw][name][0]) for name in ("windows", "emotion_windows"))
         assert (own[0], own[2]) == (other[0], other[2])
         assert own[1] != other[1]
+
+
+@pytest.mark.parametrize("emotion_from", ["window", "other_clip"])
+def test_clips_of_too_many_frames_to_keep_are_read_when_asked_for(
+    corpus, emotion_from, monkeypatch
+):
+    space, clips = fit_space(corpus, "2d", 2), clips_of(corpus, "train")
+
+    def both():
+        windows = EmotionWindows(corpus, "train", seed=0, shift=3)
+        return windows, LandmarkClips(clips, space, "2d", 4, emotion_from, seed=0)
+
+    kept = both()
+    monkeypatch.setattr(speech, "MOST_KEPT", sum(clip.frames for clip in clips) - 1)
+    for one, other in zip(kept, both(), strict=True):
+        assert one.windows.kept is not None
+        assert other.windows.kept is None
+        for draw in range(0, 60, 7):
+            pairs = zip(one[draw].items(), other[draw].items(), strict=True)
+            assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
+    assert isinstance(kept[1], LandmarkClips)
+    assert both()[1].faces.kept is None
+
+
+def test_every_window_of_every_clip_is_an_item_in_the_clips_order(corpus):
+    data, clips = EmotionWindows(corpus, "train", seed=0), clips_of(corpus, "train")
+    windows = [window for clip in clips for window in clip.windows()]
+    assert len(data) == len(windows)
+    assert all(np.array_equal(data[i]["window"], each) for i, each in enumerate(windows))
+
+
+def test_codes_of_frames_stand_for_windows_of_the_same_frames(corpus):
+    space, clips = fit_space(corpus, "2d", 2), clips_of(corpus, "train")
+    data = LandmarkClips(clips, space, "2d", 4, "other_clip", seed=0)
+    plain = [data[draw] for draw in range(40)]
+    flat = [clip.windows().reshape(clip.frames, -1).astype(np.float32) for clip in clips]
+    data.codes = FrameCodes(flat, [2 * each for each in flat])
+    for draw, item in enumerate(plain):
+        coded = data[draw]
+        assert set(coded) == {"content", "emotion", "landmarks", "neutral"}
+        assert torch.equal(coded["content"], item["windows"].flatten(1))
+        assert torch.equal(coded["emotion"], 2 * item["emotion_windows"].flatten(1))
+        assert torch.equal(coded["landmarks"], item["landmarks"])
 
 
 def test_a_clip_shorter_than_a_sequence_holds_its_last_frame(corpus):

@@ -222,6 +222,24 @@ def test_a_stopped_run_continues_bit_for_bit(config, workers):
     assert same(*(load_predictor(each).model.state_dict() for each in (out, run.out)))
 
 
+@pytest.mark.parametrize("emotion_from", ["window", "clip", "other_clip"])
+def test_cached_codes_of_frozen_encoders_give_the_losses_of_encoding_each_batch(
+    config, emotion_from, monkeypatch
+):
+    frozen = {"content_encoder": "frozen", "emotion_encoder": "frozen", "val": ValConfig("none")}
+    config = replace(config, emotion_from=emotion_from, optim=OptimConfig(1e-3), **frozen)
+    run = replace(config.run, steps=6, save_every=3)
+    train(replace(config, run=run))
+    cached = replace(config, run=replace(run, out=run.out / "cached"), cache_codes=True)
+    out = resumed(train, cached, stop=3)
+    for one, other in zip(rows_of(run.out), rows_of(out), strict=True):
+        assert other == pytest.approx(one, rel=1e-4)
+    predictors = [load_predictor(each) for each in (run.out, out)]
+    assert same(*(each.encoders.state_dict() for each in predictors))
+    with pytest.raises(ValueError, match="cached codes are those of encoders that stay"):
+        replace(cached, emotion_encoder="finetune")
+
+
 def test_velocity_of_weight_0_is_not_computed(config, monkeypatch):
     monkeypatch.setattr("train_audio2lm.velocity", None)
     train(replace(config, run=replace(config.run, steps=1), val=ValConfig("none")))
