@@ -89,23 +89,26 @@ class DrivenClips(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.seed, index))
         first = source_frame(clip.frames, self.config.frames, rng)
         driving = slice(first + 1, first + 1 + self.config.frames)
-        item = {
-            "source": self._source(clip, first, rng),
-            "windows": torch.from_numpy(clip.windows()[driving].copy()),
-            "pose": torch.from_numpy(release_pose(clip)[driving]),
-        }
-        if self.pictures:
-            frames = clip_frames(clip, driving.start, driving.stop, self.size)
-            item["frames"] = channels_first(colour_jitter(frames, (self.config.jitter,) * 4, rng))
+        item = self._pictures(clip, first, rng)
+        item["windows"] = torch.from_numpy(clip.windows()[driving].copy())
+        item["pose"] = torch.from_numpy(release_pose(clip)[driving])
         if self.targets is not None:
             item |= self.targets.of(clip, driving)
         return item
 
-    def _source(self, clip: Clip, first: int, rng: np.random.Generator) -> Tensor:
-        """Return frame `first` of the clip, or any frame of another clip of its speaker."""
+    def _pictures(self, clip: Clip, first: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Return the source, frame `first` or one of a neutral clip, and the frames after it."""
+        stop = first + 1 + (self.config.frames if self.pictures else 0)
         if self.neutral:
-            return neutral_picture(self.neutral[clip.speaker], self.size, rng)
-        return channels_first(clip_frames(clip, first, first + 1, self.size))[0]
+            source = neutral_picture(self.neutral[clip.speaker], self.size, rng)
+            driving = clip_frames(clip, first + 1, stop, self.size) if self.pictures else None
+        else:
+            read = clip_frames(clip, first, stop, self.size)  # decoded in one go
+            source, driving = channels_first(read[0]), read[1:] if self.pictures else None
+        if driving is None:
+            return {"source": source}
+        driving = colour_jitter(driving, (self.config.jitter,) * 4, rng)
+        return {"source": source, "frames": channels_first(driving)}
 
 
 def source_frame(frames: int, driving: int, rng: np.random.Generator) -> int:

@@ -173,7 +173,7 @@ def augmented_faces(
     faces = aligned_faces(frames, landmarks, size, change)
     if rng.random() < how.flip:
         faces = np.ascontiguousarray(faces[:, :, ::-1])
-    return _recoloured(_blurred(faces, float(rng.uniform(0, how.blur))), how, rng)
+    return recoloured(_blurred(faces, float(rng.uniform(0, how.blur))), how, rng)
 
 
 def split_hash(clips: Sequence[Clip]) -> str:
@@ -188,11 +188,13 @@ def _blurred(faces: Image, sigma: float) -> Image:
     return np.stack([np.asarray(cv2.GaussianBlur(face, (0, 0), sigma), np.uint8) for face in faces])
 
 
-def _recoloured(faces: Image, how: FaceAugmentation, rng: np.random.Generator) -> Image:
+def recoloured(faces: Image, how: FaceAugmentation, rng: np.random.Generator) -> Image:
     """Return faces (N, S, S, 3) with other brightness, tint and contrast."""
     brightness, contrast = (1 + rng.uniform(-each, each) for each in (how.brightness, how.contrast))
     gains = brightness * (1 + rng.uniform(-how.tint, how.tint, 3))
-    levels = faces.astype(np.float32)
-    mean = levels.mean()
+    mean = faces.astype(np.float32).mean()
+    levels = np.arange(256, dtype=np.float32)[:, None]
     changed = ((levels - mean) * np.float32(contrast) + mean) * gains.astype(np.float32)
-    return np.asarray(np.rint(changed.clip(0, 255)), np.uint8)
+    table = np.rint(changed.clip(0, 255)).astype(np.uint8)
+    flat = np.ascontiguousarray(faces).reshape(-1, faces.shape[2], 3)
+    return np.asarray(cv2.LUT(flat, table[None]), np.uint8).reshape(faces.shape)

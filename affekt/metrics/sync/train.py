@@ -20,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from affekt.arrays import Array
+from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import FRAME_STEP, PADDING, WINDOW_STEP
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.validation import ValConfig, val_clips
@@ -222,8 +223,7 @@ class SyncClips(Dataset[dict[str, Tensor]]):
         if rng.random() < config.flip:
             faces = faces[:, :, ::-1]
         gain = 1 + config.colour * rng.uniform(-1, 1, 3)
-        faces = np.clip(np.rint(faces * gain), 0, 255).astype(np.uint8)
-        return np.ascontiguousarray(faces.transpose(3, 0, 1, 2))
+        return np.ascontiguousarray(scaled_channels(faces, gain).transpose(3, 0, 1, 2))
 
     def _windows(self, clip: Clip, start: int, rng: np.random.Generator) -> Array:
         config = self.config
@@ -232,6 +232,13 @@ class SyncClips(Dataset[dict[str, Tensor]]):
         offset[0] = 2 * math.log(1 + config.volume * rng.uniform(-1, 1))
         windows = row_windows((rows + offset).astype(np.float32), config.windows)
         return np.ascontiguousarray(windows)
+
+
+def scaled_channels(faces: Image, gain: Array) -> Image:
+    """Return faces (N, H, W, 3) whose channels are multiplied by `gain` (3,) and rounded."""
+    table = np.clip(np.rint(np.arange(256)[:, None] * gain), 0, 255).astype(np.uint8)
+    flat = np.ascontiguousarray(faces).reshape(-1, faces.shape[2], 3)
+    return np.asarray(cv2.LUT(flat, table[None]), np.uint8).reshape(faces.shape)
 
 
 def clip_rows(clip: Clip) -> Array:

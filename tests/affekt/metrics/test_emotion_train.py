@@ -16,6 +16,7 @@ from affekt.metrics.emotion.data import (
     aligned_faces,
     augmented_faces,
     frames_of,
+    recoloured,
     split_hash,
 )
 from affekt.metrics.emotion.network import WEIGHTS, Backbone, FanConfig, load_classifier
@@ -166,6 +167,18 @@ def test_an_augmentation_changes_all_frames_of_an_item_alike(corpus):
     one, other = augmented_faces(*twice, FaceDataConfig(2, 32, strong), rng)
     assert np.array_equal(one, other)
     assert not np.array_equal(one, aligned_faces(frame, points, 32)[0])
+
+
+def test_recoloured_levels_are_those_of_recolouring_each_pixel():
+    faces = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+    how = FaceAugmentation(brightness=0.4, tint=0.2, contrast=0.4)
+    rng = np.random.default_rng(1)
+    brightness, contrast = (1 + rng.uniform(-0.4, 0.4) for _ in range(2))
+    gains = (brightness * (1 + rng.uniform(-0.2, 0.2, 3))).astype(np.float32)
+    levels = faces.astype(np.float32)
+    wanted = ((levels - levels.mean()) * np.float32(contrast) + levels.mean()) * gains
+    found = recoloured(faces, how, np.random.default_rng(1))
+    assert np.array_equal(found, np.rint(wanted.clip(0, 255)).astype(np.uint8))
 
 
 def test_the_hash_of_a_split_changes_with_a_label_or_a_source_but_not_with_order(corpus, tmp_path):

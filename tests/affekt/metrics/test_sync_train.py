@@ -24,6 +24,7 @@ from affekt.metrics.sync.train import (
     contrastive,
     multi_way,
     objective,
+    scaled_channels,
     train,
 )
 from affekt.runtime.config import ConfigError
@@ -136,6 +137,12 @@ def test_augmentation_keeps_within_its_bounds(corpus):
     assert torch.allclose(difference[:, 0], difference[0, 0, 0], atol=1e-4)
     mirrored = SyncClips(corpus.clips(), NETWORK, replace(STILL, flip=1.0))[0]
     assert torch.equal(mirrored["faces"].flip(3), plain["faces"])
+
+
+def test_scaled_levels_are_those_of_scaling_each_pixel():
+    faces, gain = np.random.default_rng(0).integers(0, 256, (2, 9, 8, 3), np.uint8), [0.9, 1, 1.13]
+    wanted = np.clip(np.rint(faces[:, :, ::-1] * gain), 0, 255).astype(np.uint8)
+    assert np.array_equal(scaled_channels(faces[:, :, ::-1], np.array(gain)), wanted)
 
 
 def test_stored_sound_is_heard_as_the_sound_itself(corpus):
