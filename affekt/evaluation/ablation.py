@@ -22,8 +22,9 @@ import yaml
 
 from affekt.runtime import checkpoint
 from affekt.runtime.config import flat
-from affekt.runtime.files import read_json, sha256
+from affekt.runtime.files import sha256
 from affekt.runtime.plan import Stage
+from affekt.runtime.provenance import starts
 from affekt.runtime.run import FREE_KEYS
 
 Settings = dict[str, tp.Any]  # a configuration, flat: dotted key -> value
@@ -227,7 +228,7 @@ def check_runs(runs: Sequence[Training], corpus: Path) -> list[str]:
     for run in runs:
         if not finished(run):
             raise ValueError(f"{run.out} has not done its {run.settings['run.steps']} steps")
-        for start in read_json(run.out / "run.json")["starts"]:
+        for start in starts(run.out / "run.json"):
             if start["data"] != {str(corpus): wanted}:
                 raise ValueError(
                     f"{run.out} was trained on {start['data']}, wanted {corpus} as it is now "

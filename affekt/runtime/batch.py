@@ -15,7 +15,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from affekt.runtime.files import sha256, write_jsonl
+from affekt.runtime.files import read_text, sha256, write_jsonl
 
 log = logging.getLogger(__name__)
 
@@ -108,11 +108,11 @@ def _records(path: Path) -> list[dict[str, Any]]:
     """Return the lines of generated.jsonl; an incomplete last one is dropped from the file."""
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     whole, _, torn = text.rpartition("\n")
     try:
         records = [json.loads(line) for line in whole.splitlines()]
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}; remove it to make all clips anew") from None
     if torn:
         log.warning("%s ends in a part of a line, which is dropped", path)

@@ -15,13 +15,31 @@ from pathlib import Path
 import yaml
 
 from affekt.runtime.config import ConfigError, load_config, plain
-from affekt.runtime.files import DamagedFileError
+from affekt.runtime.files import DISK_ERRORS, DamagedFileError, is_disk_error
+from affekt.runtime.lock import FolderInUseError
+from affekt.runtime.signals import StoppedBySignal
 
 T = tp.TypeVar("T")
 
+
+class _RunSettings(tp.Protocol):
+    @property
+    def out(self) -> Path: ...
+
+
+class _Stage(tp.Protocol):
+    @property
+    def run(self) -> _RunSettings: ...
+
+
+S = tp.TypeVar("S", bound=_Stage)
+
 USER_ERRORS = (OSError, ValueError, FloatingPointError)
 # Of training code that somebody changes, other OSErrors and ValueErrors are bugs as well.
-STAGE_ERRORS = (ConfigError, DamagedFileError, FileNotFoundError, FloatingPointError)
+STAGE_ERRORS = (
+    *(ConfigError, DamagedFileError, FolderInUseError, FileNotFoundError, FloatingPointError),
+)
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 # What DataLoader puts into messages.
 OF_A_WORKER = "\nOriginal Traceback (most recent call last):\n"
 
@@ -114,23 +132,39 @@ def config_from_argv(
 
 
 def run_stage(
-    train: Callable[[T], None],
-    config: type[T],
+    train: Callable[[S], None],
+    config: type[S],
     doc: str | None,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Train on the command line's configuration; return the exit status.
 
-    A configuration that does not fit, a file that is damaged or not there yet and a loss that is
-    not finite end the program with their message alone.
+    A configuration that does not fit, a file that is damaged or not there yet, a folder in use, a
+    full disk and a loss that is not finite end the program with their message alone and status 1; a
+    signal with what was saved and 128 + its number.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    settings = config_from_argv(config, doc, argv)
     try:
-        train(config_from_argv(config, doc, argv))
+        train(settings)
     except STAGE_ERRORS as error:
-        sys.stderr.write(f"{program()}: {_message(error)}\n")
-        return 1
-    return 0
+        said, status = _message(error), 1
+    except OSError as error:
+        if not is_disk_error(error):
+            raise
+        what, where = DISK_ERRORS[error.errno or 0], error.filename or settings.run.out
+        said, status = f"{what} at {where}: make room, then run the same command", 1
+    except StoppedBySignal as stop:
+        said, status = stop.text, int(str(stop.code))
+    except KeyboardInterrupt:
+        said, status = (
+            "interrupted; the same command continues from the last checkpoint",
+            INTERRUPTED,
+        )
+    else:
+        return 0
+    sys.stderr.write(f"{program()}: {said}\n")
+    return status
 
 
 def _message(error: Exception) -> str:

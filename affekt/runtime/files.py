@@ -176,6 +176,26 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        DamagedFileError: it holds other bytes; the message names the place of the first.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DamagedFileError(
+            f"{path} is no UTF-8 text (byte {error.start} is {error.object[error.start]:#04x}); "
+            "save it as UTF-8, or make it anew"
+        ) from None
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged file that only reports, in place of an earlier one; return its new path."""
+    return path.replace(path.with_name(path.name + ".damaged"))
+
+
 def write_json(path: Path, value: tp.Any) -> None:
     """Write `value` as indented JSON; NaN and infinity are refused, since JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
@@ -185,12 +205,12 @@ def read_json(path: Path) -> tp.Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: the file is not JSON; the message names it.
+        DamagedFileError: the file is not JSON; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is not JSON: {error}") from None
 
 
 def write_jsonl(path: Path, rows: Iterable[tp.Any]) -> None:
@@ -202,14 +222,14 @@ def read_jsonl(path: Path) -> list[tp.Any]:
     """Read one JSON value a line.
 
     Raises:
-        ValueError: a line is not JSON; the message names the file and the line.
+        DamagedFileError: a line is not JSON; the message names the file and the line.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}, is not JSON: {error}") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DamagedFileError(f"{path}, line {number}, is not JSON: {error}") from None
     return rows
 
 

@@ -71,6 +71,10 @@ class FolderLock:
         else:
             held.file.close()
 
+    def __del__(self) -> None:
+        if hasattr(self, "_released"):  # it was taken
+            self.release()
+
 
 @contextlib.contextmanager
 def locked(folder: Path, doing: str) -> Iterator[None]:

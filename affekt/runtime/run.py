@@ -4,11 +4,9 @@ A stage keeps its own `for` loop and optimizer steps; `Run` supplies the batches
 saves between them. docs/formats.md describes the folder.
 """
 
-import json
 import logging
 import math
 import random
-import time
 import typing as tp
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,14 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError, differences, dump_config, load_config, plain
-from affekt.runtime.files import read_jsonl, replacing, write_jsonl, write_text
+from affekt.runtime.files import remove_unfinished
+from affekt.runtime.lock import FolderLock
+from affekt.runtime.metric_log import MetricLogger
 from affekt.runtime.parallel import end_with_parent
 from affekt.runtime.provenance import add_to_provenance, write_provenance
+from affekt.runtime.signals import StoppedBySignal, StopRequest, leave_to_parent
 
 log = logging.getLogger(__name__)
 
@@ -87,66 +87,14 @@ class InfiniteSampler(Sampler[int]):
             epoch, skip = epoch + 1, 0
 
 
-class MetricLogger:
-    """Metrics of one run; a continued run drops the lines that it will write again."""
-
-    def __init__(self, out: Path) -> None:
-        self.out, self.path = out, out / "metrics.jsonl"
-        self._board: SummaryWriter | None = None
-        self._purge_after = 0  # curves of later steps, left by a stopped run, are hidden
-
-    def forget_after(self, step: int) -> None:
-        """Drop what a run that stopped after its last checkpoint wrote of later steps.
-
-        A last line that was cut short, by a full disk or a kill, goes too.
-        """
-        self._purge_after = step
-        if not self.path.exists():
-            return
-        text = self.path.read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            log.warning("%s ends in a line that is cut short; it is dropped", self.path)
-            write_text(self.path, text[: text.rfind("\n") + 1])
-        rows = read_jsonl(self.path)
-        write_jsonl(self.path, [row for row in rows if row["step"] <= step])
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one line to metrics.jsonl now; write finite values to TensorBoard as well."""
-        row: dict[str, tp.Any] = {"step": step, "time": round(time.time(), 3)}
-        row |= {
-            name: value if math.isfinite(value) else str(value) for name, value in values.items()
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        for name, value in values.items():
-            if math.isfinite(value):
-                self._writer().add_scalar(name, value, step)
-
-    def picture(self, step: int, name: str, image_HWC: NDArray[np.uint8]) -> None:
-        """Write an RGB picture as pictures/<name>_<step>.png and to TensorBoard."""
-        with replacing(self.out / "pictures" / f"{name}_{step:09d}.png") as temporary:
-            cv2.imwrite(str(temporary), cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR))
-        self._writer().add_image(name, image_HWC, step, dataformats="HWC")
-
-    def close(self) -> None:
-        """Flush TensorBoard's events."""
-        if self._board is not None:
-            self._board.close()
-            self._board = None
-
-    def _writer(self) -> SummaryWriter:
-        if self._board is None:
-            self._board = SummaryWriter(str(self.out), purge_step=self._purge_after + 1)
-        return self._board
-
-
 class Run:
     """One training run; create it before the model, so that the model is seeded."""
 
     def __init__(self, stage: StageConfig) -> None:
-        """Make or reopen the run folder and seed every generator.
+        """Make or reopen the run folder, keep other trainings out of it, seed every generator.
 
         Raises:
+            FolderInUseError: another process trains in the folder.
             ConfigError: the folder holds a run of another configuration; the message names the
                 first key that differs.
         """
@@ -162,6 +110,7 @@ class Run:
         if config.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = config.tf32
             torch.backends.cudnn.allow_tf32 = config.tf32
+        self._lock = FolderLock(config.out, "training")
         _claim_folder(stage, config.out)
         write_provenance(config.out / "run.json", self.device, _corpora(stage))
         self.logger = MetricLogger(config.out)
@@ -192,6 +141,10 @@ class Run:
         """Yield batches on the device until `steps` are done, saving between steps.
 
         A step is `accumulate` batches; `backward` and `take_step` are called with each of them.
+        After the last one the folder is free for others.
+
+        Raises:
+            StoppedBySignal: SIGTERM, SIGUSR1 or SIGINT came; the step in work was done and saved.
         """
         config, length = self.config, len(dataset)  # type: ignore[arg-type]  # of unsized ones
         if length == 0:
@@ -218,7 +171,7 @@ class Run:
             mininterval=1.0,
         )
         batches = iter(loader)
-        with bar:
+        with bar, StopRequest() as stop:
             while self.step < config.steps:
                 self.step += 1
                 for self.part in range(1, config.accumulate + 1):
@@ -228,9 +181,13 @@ class Run:
                     }
                 bar.update()
                 bar.set_postfix_str(self.headline, refresh=False)
-                if self.due(config.save_every):
+                if self.due(config.save_every) or stop.number is not None:
                     self.save()
+                if stop.number is not None:
+                    kept = f"step {self.step} is saved in {config.out}"
+                    raise StoppedBySignal(stop.number, f"{kept}; the same command continues")
         self.logger.close()
+        self._lock.release()
 
     def backward(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
         """Add the loss's gradient to those of the step's batches before this one."""
@@ -330,9 +287,11 @@ def pick_device(name: str) -> torch.device:
 
 def _claim_folder(stage: StageConfig, out: Path) -> None:
     """Make the run folder with its config.yaml, or check that it is of the same configuration."""
+    for folder in (out, out / "checkpoints", out / "pictures"):
+        remove_unfinished(folder)
     path = out / "config.yaml"
     if path.exists():
-        stored = load_config(type(stage), path)
+        stored = _stored(stage, path)
         free = {key: getattr(stage.run, key) for key in FREE_KEYS}
         if stored.run.steps != stage.run.steps:
             log.warning(
@@ -350,6 +309,17 @@ def _claim_folder(stage: StageConfig, out: Path) -> None:
             )
     out.mkdir(parents=True, exist_ok=True)
     dump_config(stage, path)
+
+
+def _stored(stage: StageConfig, path: Path) -> StageConfig:
+    """Return the configuration that a run folder's config.yaml holds."""
+    try:
+        return load_config(type(stage), path)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}; it tells what {path.parent} was trained with. If that is the configuration "
+            "given here, delete this file; if not, give this run another run.out"
+        ) from None
 
 
 def _corpora(stage: StageConfig) -> list[Path]:
@@ -383,6 +353,7 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _start_loader(worker: int) -> None:
-    """Keep a loader process to one OpenCV thread, and to its parent's life."""
+    """Keep a loader process to one OpenCV thread, and to its parent's life and signals."""
     end_with_parent()
+    leave_to_parent()
     cv2.setNumThreads(1)

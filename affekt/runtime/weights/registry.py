@@ -25,7 +25,7 @@ from pathlib import Path
 import yaml
 
 from affekt.runtime.config import build
-from affekt.runtime.files import replacing, sha256
+from affekt.runtime.files import DamagedFileError, replacing, sha256
 
 VARIABLE = "AFFEKT_WEIGHTS"
 DEFAULT = Path("weights")
@@ -43,7 +43,7 @@ class MissingWeightsError(FileNotFoundError):
     """A weights file is not where it should be."""
 
 
-class InvalidWeightsError(ValueError):
+class InvalidWeightsError(DamagedFileError):
     """A weights file is there, but is not the one that was published."""
 
 

@@ -5,6 +5,7 @@ import pytest
 from torch.utils.data import DataLoader, Dataset
 
 import train_disentangle
+from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.files import load_npy
 
@@ -46,6 +47,19 @@ def test_a_damaged_file_is_one_line_wherever_it_is_read(tmp_path, capsys, worker
     assert run_stage(read, train_disentangle.Config, "doc", [YAML]) == 1
     said = capsys.readouterr().err.partition(": ")[2]
     assert said == f"{tmp_path / 'stored.npy'} has shape (2,), wanted (3,); make it anew\n"
+
+
+def test_a_wrong_vgg_file_is_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("AFFEKT_WEIGHTS", str(tmp_path))
+    (tmp_path / "vgg19-dcbb9e9d.pth").write_bytes(b"PK\x03\x04 another file")
+
+    def read(_):
+        Vgg(VggConfig(weights="imagenet"))
+
+    assert run_stage(read, train_disentangle.Config, "doc", [YAML]) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'vgg19-dcbb9e9d.pth'} is cut off: " in said
+    assert len(said.splitlines()) == 1
 
 
 def test_a_bug_keeps_its_traceback():

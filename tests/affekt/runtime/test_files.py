@@ -12,6 +12,8 @@ import pytest
 from affekt.runtime.files import (
     DamagedFileError,
     load_npy,
+    read_json,
+    read_jsonl,
     remove_unfinished,
     replacing,
     replacing_folder,
@@ -134,3 +136,13 @@ def test_only_what_a_killed_process_left_of_ours_is_removed(tmp_path):
     (tmp_path / "link").symlink_to(outside)
     remove_unfinished(tmp_path / "link")
     assert (outside / ".affekt-abcd_012").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe{}", b"[" * 10**6, b"nothing"])
+def test_what_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"a\.json is no"):
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.jsonl").write_bytes(b"{}\n" + content + b"\n{}")
+    with pytest.raises(DamagedFileError, match=r"a\.jsonl.* is no"):
+        read_jsonl(tmp_path / "a.jsonl")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import (
     DamagedFileError,
@@ -203,6 +204,67 @@ def test_a_metrics_line_cut_short_is_dropped_and_written_again(config, caplog):
     train(config)
     assert [row["step"] for row in history(config)] == list(range(1, 13))
     assert "cut short" in caplog.text
+
+
+@pytest.mark.parametrize("line", [b'{"step": 4, "to', b"\xff\xfe", b"[1]", b'{"step": "x"}', b""])
+def test_damaged_metrics_are_put_aside_and_the_run_goes_on(config, caplog, line):
+    train(with_run(config, steps=10))
+    path = config.run.out / "metrics.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:3], line + b"\n", *lines[4:]])
+    path.write_bytes(damaged)
+    train(config)
+    assert [row["step"] for row in history(config)] == [1, 2, 3, *range(5, 13)]
+    assert path.with_name("metrics.jsonl.damaged").read_bytes() == damaged
+    assert f"{path} had 1 damaged lines; it is now metrics.jsonl.damaged" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", b'{"starts": []}', b"[" * 10**6])
+def test_a_damaged_run_json_is_put_aside_and_the_run_goes_on(config, caplog, content):
+    train(with_run(config, steps=5))
+    path = config.run.out / "run.json"
+    path.write_bytes(content)
+    Run(config).record(aligner="dtw")
+    assert path.with_name("run.json.damaged").read_bytes() == content
+    assert "it is now run.json.damaged" in caplog.text
+    (start,) = json.loads(path.read_text())["starts"]
+    assert start["aligner"] == "dtw"
+
+
+@pytest.mark.parametrize("content", ["run: {out: [}", "", "run: {out: x}\nlr: fast", "a: \x01"])
+def test_a_damaged_config_yaml_is_named_with_what_to_do(config, content):
+    train(with_run(config, steps=5))
+    path = config.run.out / "config.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as refused:
+        train(config)
+    said = str(refused.value)
+    assert str(path) in said
+    assert "delete this file; if not, give this run another run.out" in said
+    path.unlink()
+    train(config)
+    assert [row["step"] for row in history(config)] == list(range(1, 13))
+
+
+def test_weights_that_became_nan_are_not_saved(config):
+    class Broken(nn.Linear):
+        def state_dict(self, *args, **kwargs):
+            found = super().state_dict(*args, **kwargs)
+            found["weight"] = found["weight"] * float("nan")
+            return found
+
+    run = Run(config)
+    run.register(model=Broken(2, 2))
+    with pytest.raises(FloatingPointError, match=r"step 0: model\.weight holds NaN"):
+        run.save()
+    assert checkpoint.newest(config.run.out / "checkpoints") is None
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(config, monkeypatch):
+    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
+    with pytest.raises(OSError, match="OpenCV could not write a picture into"):
+        Run(config).picture("sample", np.zeros((4, 6, 3), np.uint8))
+    assert list((config.run.out / "pictures").iterdir()) == []
 
 
 def test_a_folder_of_another_config_is_refused_by_key(config):

@@ -1,0 +1,85 @@
+"""Metrics and pictures of a run: metrics.jsonl, pictures/ and TensorBoard's events."""
+
+import json
+import logging
+import math
+import time
+import typing as tp
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+
+from affekt.runtime.files import put_aside, replacing, write_jsonl
+
+log = logging.getLogger(__name__)
+
+
+class MetricLogger:
+    """Metrics of one run; a continued run drops the lines that it will write again."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.path = out, out / "metrics.jsonl"
+        self._board: SummaryWriter | None = None
+        self._purge_after = 0  # curves of later steps, left by a stopped run, are hidden
+
+    def forget_after(self, step: int) -> None:
+        """Drop what a run that stopped after its last checkpoint wrote of later steps.
+
+        A last line that was cut short, by a full disk or a kill, goes too. A file with other
+        damaged lines is put aside, and the run goes on with the lines that can be read.
+        """
+        self._purge_after = step
+        if not self.path.exists():
+            return
+        lines = self.path.read_bytes().split(b"\n")
+        if lines.pop():
+            log.warning("%s ends in a line that is cut short; it is dropped", self.path)
+        rows = [row for row in map(_row, lines) if row is not None]
+        if len(rows) < len(lines):
+            kept = put_aside(self.path)
+            lost = len(lines) - len(rows)
+            log.warning("%s had %d damaged lines; it is now %s", self.path, lost, kept.name)
+        write_jsonl(self.path, [row for row in rows if row["step"] <= step])
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line to metrics.jsonl now; write finite values to TensorBoard as well."""
+        row: dict[str, tp.Any] = {"step": step, "time": round(time.time(), 3)}
+        row |= {
+            name: value if math.isfinite(value) else str(value) for name, value in values.items()
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._writer().add_scalar(name, value, step)
+
+    def picture(self, step: int, name: str, image_HWC: NDArray[np.uint8]) -> None:
+        """Write an RGB picture as pictures/<name>_<step>.png and to TensorBoard."""
+        with replacing(self.out / "pictures" / f"{name}_{step:09d}.png") as temporary:
+            if not cv2.imwrite(str(temporary), cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR)):
+                raise OSError(f"OpenCV could not write a picture into {self.out / 'pictures'}")
+        self._writer().add_image(name, image_HWC, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush TensorBoard's events."""
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def _writer(self) -> SummaryWriter:
+        if self._board is None:
+            self._board = SummaryWriter(str(self.out), purge_step=self._purge_after + 1)
+        return self._board
+
+
+def _row(line: bytes) -> dict[str, tp.Any] | None:
+    """Return a line of metrics.jsonl, None where it is damaged."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
