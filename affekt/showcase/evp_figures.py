@@ -28,11 +28,12 @@ from affekt.media.faces.points import GROUPS, MOUTH, mouth_opening
 from affekt.media.faces.track import track_face
 from affekt.metrics.image import psnr, ssim
 from affekt.metrics.landmark import mouth_correlation, moved_toward, point_distance
-from affekt.metrics.probes import nearest_mean_accuracy, probe_accuracy
+from affekt.metrics.probes import nearest_mean_accuracy
 from affekt.metrics.temporal import loudness, opening_lag
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
 from affekt.showcase.thresholds import Results, without_nan
+from evp.analysis.content_leak import content_leaks
 from evp.analysis.measure_editing import true_faces
 from evp.data.portraits import OpenClip, nearest_frames
 from evp.data.speech import labels_of
@@ -41,7 +42,6 @@ from evp.inference.emotion_codes import (
     at_length,
     clip_codes,
     load_codes,
-    part_codes,
     sound_codes,
 )
 from evp.inference.renderer import Renderer, load_renderer, render
@@ -141,7 +141,7 @@ def emotion_figures(
         "raw_mfcc_accuracy": _raw_accuracy(train, test, corpus),
         "raw_mfcc_accuracy_per_speaker": float(np.mean(by_speaker)),  # a harder baseline
         **swap_figures(predictor, codes, corpus),
-        **content_leaks(corpus, runs),
+        **leak_figures(corpus, runs),
     }
 
 
@@ -163,14 +163,15 @@ def swap_figures(predictor: Predictor, codes: EmotionCodes, corpus: Corpus) -> d
     }
 
 
-def content_leaks(corpus: Corpus, runs: Path) -> dict[str, float]:
-    """Return the accuracy of linear probes for emotion on clips' content codes (chance 1 / K)."""
-    both = corpus.clips("train"), corpus.clips(TEST)
-    labels, wanted = (labels_of(clips, corpus) for clips in both)
-    leaks = {}
+def leak_figures(corpus: Corpus, runs: Path) -> dict[str, float]:
+    """Return how often a probe reads emotion from content codes (chance 1 / K), by run and timing.
+
+    At equal timing, and as spoken (`_own_timing`); see evp.analysis.content_leak.
+    """
+    leaks: dict[str, float] = {}
     for key, run in CONTENT_LEAKS.items():
-        codes, held_out = (part_codes(runs / run, "content", clips) for clips in both)
-        leaks[key] = probe_accuracy(codes, labels, held_out, wanted)
+        leak = content_leaks(runs / run, corpus, TEST)
+        leaks |= {key: leak["equal_timing"], f"{key}_own_timing": leak["own_timing"]}
     return leaks
 
 

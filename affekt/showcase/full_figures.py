@@ -40,6 +40,7 @@ def measure(out: Path, evp: Path) -> Results:
         if load_evaluation(folder).of(RESULT, CORRECT):  # LRW has no emotions
             for row in (RESULT, TRUTH):
                 figures[f"eamm_{name}_emotion_{row}"] = accuracy(folder, row)
+    figures["content_leak"] = read_json(out / "content_leak" / "content_leak.json")
     figures["temporal"] = read_json(out / "temporal" / "figures.json")
     editing = read_json(out / "editing" / "editing.json")
     for name in ("blends", "intensity"):

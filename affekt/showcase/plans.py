@@ -61,6 +61,7 @@ class FullDemo:
     size: int = 128  # pixels a side of the corpus's frames, which results must have
     speech: Path = Path("data/mini")  # of EVP's demo: calm heads
     lively: Path = Path("data/mini_lively")  # of EVP's demo: target videos
+    encoder_configs: Path = Path("configs/demo/evp")  # whose stages the content leak's seeds repeat
     temporal: Path = Path("configs/demo/evp/temporal.yaml")  # the sequential renderer
 
 

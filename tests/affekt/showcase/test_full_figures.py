@@ -28,6 +28,8 @@ def out(tmp_path):
     steadier = {"warp_ratio": 0.93, "ssim_change": 0.004, "warp_ratio_softened": 0.97}
     errors = {"warp_error_with": 4.9, "frozen": {"warp_error": 7.0}}
     write_json(tmp_path / "temporal/figures.json", steadier | errors)
+    leak = {"equal_timing": {"median": 0.25, "fourth": 0.27}}
+    write_json(tmp_path / "content_leak/content_leak.json", leak)
     followed = dict.fromkeys(EDITING, 0.95) | {"gone": [0, 1]}
     editing = {"blends": followed, "intensity": followed, "pairs": {}}
     write_json(tmp_path / "editing/editing.json", editing)
