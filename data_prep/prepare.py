@@ -4,6 +4,8 @@
     python -m data_prep.prepare configs/data/mead.yaml corpus.root=/data/MEAD workers=8
     python -m data_prep.prepare configs/data/folder.yaml corpus.root=/data/clips out=data/mine
     python -m data_prep.prepare configs/data/ravdess.yaml corpus.root=/data/RAVDESS --dry-run
+    python -m data_prep.prepare configs/data/mead.yaml --shard 3/16
+    python -m data_prep.prepare configs/data/mead.yaml --ray auto
     python -m data_prep.prepare configs/real/emodb.yaml corpus.root=/data/emodb
 
 Reads any container and frame rate, finds 68 landmarks in every frame, crops the frames, and
@@ -21,6 +23,9 @@ are cut off. A source that was refused is tried again when it changed, or with r
 is of one setting: other settings need another `out`. Where more than quarantine_limit of the clips
 are refused, the command ends with an error, and what is done stays.
 
+On several machines (docs/scale.md): --shard i/n prepares the share i, from 0, of the clips into
+out/shards/i-of-n/, and python -m data_prep.merge joins the shares; --ray works on a Ray cluster.
+
 Next: python -m data_prep.inspect, python -m data_prep.face_model, python -m data_prep.pose.
 """
 
@@ -31,7 +36,7 @@ import sys
 import typing as tp
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -43,34 +48,42 @@ from affekt.media.faces.track import FramesConfig
 from affekt.media.integrity import (
     CLIP,
     CORPUS,
-    MANIFEST,
     QUARANTINE,
     check_list,
     read_sealed,
     whole_record,
-    write_lists,
     write_sealed,
 )
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import differences, plain
-from affekt.runtime.files import DamagedFileError, is_disk_error, read_jsonl
+from affekt.runtime.files import DamagedFileError, is_disk_error, read_jsonl, write_json
 from affekt.runtime.lock import locked
+from affekt.runtime.shards import FOLDER, parse_shard
 from data_prep.clips.clip import (
     CONTENTS_VERSION,
     AudioConfig,
     ClipConfig,
     ClipOutcome,
     DetectorConfig,
+    Engine,
     MfccConfig,
     PrepareJob,
     clip_folder,
     outcomes,
     remove_unfinished_clips,
-    stamp,
 )
 from data_prep.clips.dry_run import Plan, report
-from data_prep.clips.layouts.config import SENTENCES, CorpusConfig, Listing, Refusal, Source
+from data_prep.clips.layouts.config import SENTENCES, CorpusConfig, Listing, Source
 from data_prep.clips.layouts.listing import find_sources
+from data_prep.clips.lists import (
+    SHARD,
+    Result,
+    list_clips,
+    missing,
+    own_share,
+    refusal_row,
+    shard_record,
+)
 from data_prep.clips.splits import SplitConfig, numbered, splits_of
 
 log = logging.getLogger(__name__)
@@ -80,7 +93,7 @@ Row = dict[str, tp.Any]
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of a prepared corpus; changing any but the last six needs another `out`."""
+    """Settings of a prepared corpus; changing any but `out` and what follows needs another."""
 
     corpus: CorpusConfig
     split: SplitConfig = field(default_factory=SplitConfig)
@@ -89,7 +102,11 @@ class Config:
     audio: AudioConfig = field(default_factory=AudioConfig)
     mfcc: MfccConfig = field(default_factory=MfccConfig)
     out: Path = Path("data/prepared")
-    workers: int = 2  # processes; 0: none but this one
+    workers: int = 2  # processes; 0: none but this one, which no clip_seconds can end
+    clip_minutes: float = 60.0  # a longer source is refused (too_long)
+    clip_seconds: float = 3600.0  # that preparing a clip may take, else it is refused (timeout)
+    shard: str = ""  # i/n: the share i, from 0, of n; empty: all
+    ray: str = ""  # address of a Ray cluster that does the work; auto: the one of this machine
     # Share of the clips that may be refused before the command ends with an error; not counted are
     # files left out as copies of others. A corpus of a few clips may need more.
     quarantine_limit: float = 0.02
@@ -98,6 +115,9 @@ class Config:
     dry_run: bool = False  # say what would be done, and how long it would take; write nothing
 
     def __post_init__(self) -> None:
+        parse_shard(self.shard)
+        if min(self.clip_minutes, self.clip_seconds) <= 0:
+            raise ValueError("clip_minutes and clip_seconds must be above 0")
         if not 0 <= self.quarantine_limit <= 1:
             raise ValueError(f"quarantine_limit is {self.quarantine_limit}, wanted a share, 0 to 1")
         if self.corpus.has_pictures and self.audio.trim_below:
@@ -110,20 +130,11 @@ class Config:
         if known and unknown:
             raise ValueError(f"split.test_sentences has unknown texts {unknown}; known: {known}")
 
-
-@dataclass(frozen=True)
-class Result:
-    """Contents of a prepared corpus after a run."""
-
-    manifest: list[Row]
-    quarantine: list[Row]
-    made: int  # clips that this run prepared
-
     @property
-    def refused_share(self) -> float:
-        """The share of the clips that were refused; left-out copies are no clips."""
-        refused = sum(row["reason"] != "copy" for row in self.quarantine)
-        return refused / max(1, refused + len(self.manifest))
+    def place(self) -> Path:
+        """The folder of what is prepared: `out`, or that of a share."""
+        shard = parse_shard(self.shard)
+        return self.out if shard is None else shard.folder(self.out)
 
 
 def prepare(config: Config) -> Result:
@@ -136,27 +147,30 @@ def prepare(config: Config) -> Result:
         OSError: the disk is full; the same command goes on where it stopped.
     """
     # List the sources, and which of them are not prepared yet.
-    listing = numbered(find_sources(config.corpus), config.split)
-    for note in listing.notes:
+    whole = numbered(find_sources(config.corpus), config.split)
+    for note in whole.notes:
         log.warning("%s", note)
-    splits = splits_of(listing.sources, config.split)
+    splits = splits_of(whole.sources, config.split)
+    config, listing = _share(config, whole)
     with locked(config.out, "preparing"):
         remove_unfinished_clips(config.out)
         _claim(config)
         refused = _refused(config)
         job = _job(config)
-        todo = _todo(job, listing, refused)
+        todo = missing(job, listing, refused)
         _refuse_links(job.out, todo)
         # Prepare them; the lists are written even when the run is interrupted.
         made = 0
         try:
-            for outcome in _shown(outcomes(todo, job, config.workers), len(todo), config):
+            for outcome in _shown(outcomes(todo, job, _engine(config)), len(todo), config):
                 made += outcome.reason is None
                 refused.pop(outcome.source.id, None)
                 if outcome.reason is not None:
-                    refused[outcome.source.id] = _refusal(outcome)
+                    refused[outcome.source.id] = refusal_row(outcome)
         finally:
-            result = _write_lists(job, listing, splits, refused, made)
+            result = list_clips(job, listing, splits, refused, made)
+        if config.shard:
+            write_json(config.out / SHARD, shard_record(config.shard, listing, whole))
     return result
 
 
@@ -166,10 +180,10 @@ def dry_run(config: Config) -> str:
     Raises:
         FileNotFoundError, ValueError: as `prepare`.
     """
-    listing = numbered(find_sources(config.corpus), config.split)
+    config, listing = _share(config, numbered(find_sources(config.corpus), config.split))
     _check_settings(config)
     job = _job(config)
-    todo = _todo(job, listing, _refused(config))
+    todo = missing(job, listing, _refused(config))
     splits = splits_of(listing.sources, config.split)
     return report(Plan(listing, splits, todo, job, config.workers))
 
@@ -208,7 +222,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     switches = {"dry-run": "say what would be done and how long it would take; write nothing"}
-    config = config_from_argv(Config, __doc__, argv, switches=switches)
+    values = {"shard": "i/n: prepare the share i of n alone", "ray": "address of a Ray cluster"}
+    config = config_from_argv(Config, __doc__, argv, switches=switches, values=values)
     try:
         if config.dry_run:
             print(dry_run(config))
@@ -218,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = "; what is done is kept: make room, then run the same command"
         print(f"prepare: {error}{kept if is_disk_error(error) else ''}", file=sys.stderr)
         return 1
-    print(summary(result, config.out))
+    print(summary(result, config.place))
     if result.refused_share > config.quarantine_limit:
         print(
             f"prepare: {result.refused_share:.1%} of the clips are refused, more than "
@@ -227,13 +242,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return 0 if result.manifest else 1
+    return 0 if result.manifest or config.shard else 1
 
 
 def settings(config: Config) -> Row:
     """Return what decides the contents of a prepared corpus, as plain values."""
     values: Row = plain(config)
-    for name in ("out", "workers", "quarantine_limit", "retry", "progress", "dry_run"):
+    names = list(values)
+    for name in names[names.index("out") :]:
         del values[name]
     del values["corpus"]["root"]  # a corpus may move
     if not config.corpus.has_pictures:
@@ -262,7 +278,25 @@ def _job(config: Config) -> PrepareJob:
     frames = config.frames if config.corpus.has_pictures else None
     needs_sound = config.corpus.sound == "required"
     contents = ClipConfig(frames, needs_sound, config.audio, config.mfcc)
-    return PrepareJob(config.out, contents, config.detector, _settings_sha256(settings(config)))
+    digest = _settings_sha256(settings(config))
+    return PrepareJob(config.out, contents, config.detector, digest, config.clip_minutes)
+
+
+def _engine(config: Config) -> Engine:
+    return Engine(config.workers, config.clip_seconds, config.ray)
+
+
+def _share(config: Config, listing: Listing) -> tuple[Config, Listing]:
+    """Return the share of the clips that is to be prepared, and the configuration with its `out`.
+
+    A share is a prepared corpus of its own, which data_prep.merge makes part of the whole.
+    """
+    shard = parse_shard(config.shard)
+    if shard is None:
+        if (config.out / FOLDER).exists():
+            log.warning("%s holds shards: is python -m data_prep.merge to be run?", config.out)
+        return config, listing
+    return replace(config, out=config.place), own_share(listing, shard)
 
 
 def _claim(config: Config) -> None:
@@ -338,81 +372,6 @@ def _refused(config: Config) -> dict[str, Row]:
     except (FileNotFoundError, ValueError, LookupError, TypeError) as error:
         log.warning("what was refused is tried again: %s", error)
         return {}
-
-
-def _todo(job: PrepareJob, listing: Listing, refused: dict[str, Row]) -> list[Source]:
-    """Return the sources that are neither prepared nor refused as they are now."""
-    settled = {(name, json.dumps(row["stamp"])) for name, row in refused.items()}
-    return [
-        source
-        for source in listing.sources
-        if not _ready(job, source) and (source.id, json.dumps(stamp(source))) not in settled
-    ]
-
-
-def _ready(job: PrepareJob, source: Source) -> Row:
-    """Return the clip.json of a clip that is prepared and whole, of the source as it is; else {}.
-
-    A clip that names no settings, or no boxes, is of before they were named.
-    """
-    record = whole_record(clip_folder(job.out, source))
-    known = record.get("stamp", [])
-    same = known and record.get("settings_sha256", job.settings) == job.settings
-    return record if same and known == stamp(source)[: len(known)] else {}
-
-
-def _refusal(outcome: ClipOutcome) -> Row:
-    return {
-        "id": outcome.source.id,
-        "path": str(outcome.source.video),
-        "stage": outcome.stage,
-        "reason": outcome.reason,
-        "message": outcome.message,
-        "stamp": stamp(outcome.source),
-    }
-
-
-def _refusal_by_name(refusal: Refusal) -> Row:
-    return {
-        "id": str(refusal.path),  # it has no other
-        "path": str(refusal.path),
-        "stage": "name",
-        "reason": refusal.reason,
-        "message": refusal.message,
-        "stamp": None,
-    }
-
-
-def _write_lists(
-    job: PrepareJob,
-    listing: Listing,
-    splits: dict[str, str],
-    refused: dict[str, Row],
-    made: int,
-) -> Result:
-    """Write manifest and quarantine of the sources listed now, from what lies on the disk."""
-    sources = listing.sources
-    ready = {source.id: _ready(job, source) for source in sources}
-    manifest = [_manifest_row(s, splits[s.id], ready[s.id]) for s in sources if ready[s.id]]
-    listed = {source.id for source in sources if not ready[source.id]}
-    quarantine = [refused[name] for name in sorted(refused.keys() & listed)]
-    quarantine += [_refusal_by_name(refusal) for refusal in listing.refused]
-    write_lists(job.out, {MANIFEST: manifest, QUARANTINE: quarantine})
-    return Result(manifest, quarantine, made)
-
-
-def _manifest_row(source: Source, split: str, record: Row) -> Row:
-    return {
-        "id": source.id,
-        "speaker": source.speaker,
-        "emotion": source.emotion,
-        "level": source.level,
-        "sentence": source.sentence,
-        "split": split,
-        "frames": record["frames"],
-        "sha256": record["sha256"],
-        "source": str(source.video),
-    }
 
 
 def _shown(found: Iterator[ClipOutcome], total: int, config: Config) -> Iterator[ClipOutcome]:

@@ -87,6 +87,7 @@ def config_from_argv(
     argv: Sequence[str] | None = None,
     flags: Mapping[str, str] | None = None,
     switches: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
 ) -> T:
     """Read `CONFIG.yaml [key.sub=value ...]` from the command line; `doc` is what --help prints.
 
@@ -99,10 +100,11 @@ def config_from_argv(
         argv: the arguments; None: the program's own.
         flags: path fields of `cls` and their help: `--field PATH` wins over the file, and the file
             may be left out where all of them are given.
+        values: text fields of `cls` and their help: `--field TEXT` wins over the file.
         switches: boolean fields of `cls`, with "-" for "_", and their help: `--field` sets one.
     """
     # The parser: a file, flags and switches, and dotted keys
-    flags, switches = flags or {}, switches or {}
+    flags, switches, values = flags or {}, switches or {}, values or {}
     parser = CommandParser(doc)
     count = "?" if flags else None
     parser.add_argument("config", type=Path, nargs=count, help="a file in configs/")
@@ -110,6 +112,8 @@ def config_from_argv(
     parser.add_argument("--resolve", action="store_true", help="print every value and stop")
     for name, text in flags.items():
         parser.add_argument(f"--{name}", type=Path, metavar="PATH", help=text)
+    for name, text in values.items():
+        parser.add_argument(f"--{name}", metavar="TEXT", help=text)
     for name, text in switches.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     args = parser.parse_intermixed_args(argv)
@@ -120,9 +124,11 @@ def config_from_argv(
         parser.error(f"give a CONFIG.yaml, or {missing}")
     try:
         overrides = [*args.overrides, *(f"{name}={path}" for name, path in given.items())]
+        texts = {name: getattr(args, name) for name in values if getattr(args, name) is not None}
+        overrides += [f"{name}={text}" for name, text in texts.items()]
         fields = (name.replace("-", "_") for name in switches)
         overrides += [f"{field}=true" for field in fields if getattr(args, field)]
-        config = load_config(cls, args.config, overrides) if args.config else cls(**given)
+        config = load_config(cls, args.config, overrides) if args.config else cls(**given, **texts)
     except ConfigError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if args.resolve:

@@ -9,6 +9,7 @@ missing detector, the user.
 import contextlib
 import functools
 import logging
+import math
 import re
 import traceback
 import typing as tp
@@ -26,7 +27,7 @@ from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
 from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
 from affekt.media.faces.track import FaceTrack, FramesConfig, track_face
 from affekt.media.integrity import CLIP, described, write_sealed
-from affekt.media.video.container import MediaError
+from affekt.media.video.container import MediaError, limited_length
 from affekt.media.video.frames import frame_writer
 from affekt.runtime.files import (
     TEMPORARY,
@@ -108,6 +109,16 @@ class PrepareJob:
     clip: ClipConfig
     detector: DetectorConfig
     settings: str = ""  # their SHA-256, which every clip names
+    minutes: float = math.inf  # that a source may last
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What prepares the clips of a corpus."""
+
+    workers: int = 0  # processes; 0: this one
+    seconds: float | None = None  # that a clip may take in a worker process
+    ray: str = ""  # address of a Ray cluster, instead of processes here
 
 
 @dataclass(frozen=True)
@@ -173,23 +184,29 @@ def remove_unfinished_clips(out: Path) -> None:
             remove_clip(left)
 
 
-def outcomes(sources: Sequence[Source], job: PrepareJob, workers: int) -> Iterator[ClipOutcome]:
+def outcomes(
+    sources: Sequence[Source], job: PrepareJob, engine: Engine | None = None
+) -> Iterator[ClipOutcome]:
     """Prepare the sources and yield the result of each, in any order.
 
     Args:
         sources: what to prepare.
         job: how.
-        workers: processes; 0: in this one.
+        engine: where; None: in this process.
 
     Raises:
         OSError: the disk is full or cannot be written.
         FileNotFoundError: the detector's weights are missing.
     """
     prepare = functools.partial(_prepare, job)
-    yield from parallel_map(prepare, sources, workers, _start, _lost)
+    engine = engine or Engine()
+    yield from parallel_map(prepare, sources, engine.workers, _start, _lost, engine.seconds)
 
 
 def _lost(source: Source, loss: Loss) -> ClipOutcome:
+    if isinstance(loss, TimeoutError):
+        text = f"{source.video}: {loss}; to try again: a larger clip_seconds, and retry=true"
+        return ClipOutcome(source, "timeout", text)
     return ClipOutcome(source, "failed", f"{source.video}: {loss}")
 
 
@@ -210,7 +227,8 @@ def _prepare(job: PrepareJob, source: Source) -> ClipOutcome:
     known = stamp(source)
     try:
         with replacing_folder(folder, OWN) as temporary:
-            record = prepare_clip(source, temporary, detector, job.clip)
+            with limited_length(job.minutes):
+                record = prepare_clip(source, temporary, detector, job.clip)
             record |= {"stamp": known, "settings_sha256": job.settings}
             write_sealed(temporary / CLIP, record | {"files": described(temporary)})
     except MediaError as error:

@@ -102,7 +102,7 @@ def _sample(sources: Sequence[Source], job: PrepareJob) -> list[_Measured]:
     with tempfile.TemporaryDirectory(prefix="affekt-dry-run-") as folder:
         trial = replace(job, out=Path(folder))
         begin = time.perf_counter()
-        for outcome in outcomes([sources[0], *sources], trial, 0):
+        for outcome in outcomes([sources[0], *sources], trial):
             seconds = time.perf_counter() - begin
             files = clip_folder(trial.out, outcome.source).glob("*")
             measured.append(_Measured(outcome, seconds, sum(f.stat().st_size for f in files)))

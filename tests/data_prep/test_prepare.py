@@ -4,8 +4,10 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import av
@@ -14,6 +16,7 @@ import pytest
 import soundfile
 
 from affekt.media.audio.mfcc import clip_mfcc
+from affekt.media.audio.reader import write_wav
 from affekt.media.corpus import Corpus
 from affekt.media.faces import track as track_module
 from affekt.media.faces.crop import cut
@@ -22,7 +25,7 @@ from affekt.media.faces.track import FramesConfig, track_face
 from affekt.media.video.video import MediaError, read_video, write_video
 from data_prep import prepare as prepare_module
 from data_prep.clips import clip as clip_module
-from data_prep.clips.clip import AudioConfig, ClipConfig, DetectorConfig, MfccConfig
+from data_prep.clips.clip import AudioConfig, ClipConfig, DetectorConfig, Engine, MfccConfig
 from data_prep.clips.layouts.config import CorpusConfig, Source
 from data_prep.clips.layouts.listing import find_sources
 from data_prep.clips.splits import SplitConfig, split_of, splits_of
@@ -527,12 +530,52 @@ def test_a_clip_that_kills_its_process_is_refused_and_the_others_are_made(raw, t
     job = clip_module.PrepareJob(tmp_path, ClipConfig(FramesConfig(size=64)), DetectorConfig())
     sources = find_sources(folder_config(raw, tmp_path).corpus).sources
     deadly = DeadlySource(**vars(sources[0]), parent=os.getpid())
-    found = list(clip_module.outcomes([deadly, *sources[1:]], job, 1))
+    found = list(clip_module.outcomes([deadly, *sources[1:]], job, Engine(1)))
     assert {outcome.source.video.name: outcome.reason for outcome in found} == {
         "ann_happy_1.mp4": "failed",
         "ann_neutral_2.mp4": None,
         "ann_sad_1.mp4": None,
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class EndlessSource(Source):
+    """Holds the process that prepares it for ever, as a hostile file would."""
+
+    parent: int = 0
+
+    @property
+    def id(self):
+        if os.getpid() != self.parent:
+            time.sleep(600)
+        return "endless"
+
+
+def test_a_clip_that_takes_too_long_is_refused_and_the_others_are_made(tmp_path):
+    for name in "ab":
+        write_wav(tmp_path / f"{name}.wav", tone(12))
+    config = CorpusConfig("folder", tmp_path, speaker="ann", sound_only=True)
+    first, second = find_sources(config).sources
+    endless = EndlessSource(**vars(first), parent=os.getpid())
+    job = clip_module.PrepareJob(tmp_path / "out", ClipConfig(None), DetectorConfig())
+    found = list(clip_module.outcomes([endless, second], job, Engine(1, seconds=12)))
+    assert [(outcome.reason, outcome.source.video.name) for outcome in found] == [
+        ("timeout", "a.wav"),
+        (None, "b.wav"),
+    ]
+    assert re.search("longer than 12 s; .*clip_seconds, and retry=true", found[0].message)
+
+
+def test_a_clip_above_the_length_that_is_allowed_is_refused(tmp_path):
+    write_wav(tmp_path / "raw/long.wav", np.tile(tone(25), 5))
+    write_wav(tmp_path / "raw/short.wav", tone(25))
+    corpus = CorpusConfig("folder", tmp_path / "raw", speaker="ann", sound_only=True)
+    config = Config(corpus, out=tmp_path / "out", workers=0, clip_minutes=0.05, progress=False)
+    result = prepare(config)
+    assert [row["id"] for row in result.manifest] == ["ann_neutral_1_short"]
+    refusal = result.quarantine[0]
+    assert refusal["reason"] == "too_long"
+    assert "long.wav lasts 0.1 minutes or more; the limit is 0.05" in refusal["message"]
 
 
 def test_the_command_says_what_it_did_and_how_it_ended(tmp_path, capsys):

@@ -15,7 +15,9 @@ from affekt.media.integrity import MANIFEST, read_sealed, write_lists, write_sea
 from affekt.runtime.files import DamagedFileError
 from data_prep import inspect
 from data_prep import prepare as prepare_module
+from data_prep.clips import clip as clip_module
 from data_prep.clips.layouts.config import CorpusConfig
+from data_prep.clips.lists import ready_record
 from data_prep.clips.splits import SplitConfig
 from data_prep.prepare import Config, prepare
 from tests.corpora.drawn_face import talking_clip
@@ -274,8 +276,8 @@ def test_lists_are_old_or_new_wherever_a_run_is_killed(copy, monkeypatch):
         writes.append(arguments)
         original(*arguments)
 
-    original = prepare_module.write_lists.__globals__["write_text"]
-    monkeypatch.setitem(prepare_module.write_lists.__globals__, "write_text", killed)
+    original = write_lists.__globals__["write_text"]
+    monkeypatch.setitem(write_lists.__globals__, "write_text", killed)
     for fatal in range(4):
         writes.clear()
         with pytest.raises(KeyboardInterrupt):
@@ -293,14 +295,14 @@ def test_boxes_that_change_make_a_clip_anew_and_corpora_of_before_stay(raw, tmp_
         boxes=tmp_path / "boxes.txt",
     )
     (tmp_path / "boxes.txt").write_text("one")
-    job = prepare_module.PrepareJob(tmp_path, None, None, "s")
-    folder = prepare_module.clip_folder(tmp_path, source)
+    job = clip_module.PrepareJob(tmp_path, None, None, "s")
+    folder = clip_module.clip_folder(tmp_path, source)
     folder.mkdir(parents=True)
-    stamp = prepare_module.stamp(source)
+    stamp = clip_module.stamp(source)
     assert len(stamp) == 3
     for known in (stamp, stamp[:2]):  # of before: no boxes
         write_sealed(folder / "clip.json", {"stamp": known, "files": {}})
-        assert prepare_module._ready(job, source)
+        assert ready_record(job, source)
     write_sealed(folder / "clip.json", {"stamp": stamp, "files": {}})
     (tmp_path / "boxes.txt").write_text("others")
-    assert not prepare_module._ready(job, source)
+    assert not ready_record(job, source)

@@ -3,10 +3,13 @@
 PyAV carries FFmpeg, so the content decides how a file is read, never its name.
 """
 
+import contextlib
+import math
 import re
 import typing as tp
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +34,8 @@ Reason = tp.Literal[
     "no_face",
     "face_vanishes",  # for longer than can be filled in
     "face_jumps",  # a cut, or another face
+    "too_long",  # longer than `limited_length` allows
+    "timeout",  # it took longer to read than a clip may take
     "failed",  # none of these: a fault of the program or of a library
 ]
 # Top-level boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime); others are not checked.
@@ -42,6 +47,9 @@ PLAYLISTS = ("concat", "hls", "dash", "imf")  # they pull in other files of the 
 PROTOCOLS = {"protocol_whitelist": "file"}
 JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
 JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
+
+
+_longest = ContextVar("longest", default=math.inf)  # seconds that media may last
 
 
 class MediaError(ValueError):
@@ -73,12 +81,13 @@ class Media:
         stamps jump ahead         by more than 10 s: a joined .ts or .mpg continues, another file is
                                   refused, with the place
         length                    what the track declares, else what is decoded (that of the file is
-                                  often another track's)
+                                  often another track's); at most what `limited_length` allows
         protocols                 local files alone; a colon in a name has no meaning
     """
 
     path: Path
     container: InputContainer
+    longest: float = field(default_factory=lambda: _longest.get())  # seconds
 
     def __enter__(self) -> tp.Self:
         return self
@@ -95,7 +104,7 @@ class Media:
         """Return the stream of pictures or sound that players take, None where there is none.
 
         Raises:
-            MediaError: damaged (its codec is unknown).
+            MediaError: damaged (its codec is unknown), too_long.
         """
         streams = [
             stream
@@ -108,6 +117,7 @@ class Media:
         if stream.codec_context is None:
             raise MediaError("damaged", f"{self.path}: no decoder knows how its {kind} is coded")
         stream.codec_context.thread_count = 1  # clips are decoded side by side, by processes
+        self._check_length(self.end(stream) or 0.0)
         return stream
 
     def end(self, stream: tp.Any) -> float | None:
@@ -125,7 +135,7 @@ class Media:
         """Yield (start, end, frame) of one stream, decoded, in seconds from zero.
 
         Raises:
-            MediaError: damaged, jump.
+            MediaError: damaged, jump, too_long.
         """
         end = shift = 0.0
         last: float | None = None  # the start of the frame before
@@ -141,8 +151,15 @@ class Media:
             if last is not None and (ahead or start < last - JUMP_BACK):
                 joined = next(joints, shift + end - start)
                 start, shift = start + joined - shift, joined
+            self._check_length(start)
             last, end = start, start + _lasts(frame, stream)
             yield start, end, frame
+
+    def _check_length(self, seconds: float) -> None:
+        if seconds > self.longest:
+            limit = f"the limit is {self.longest / 60:g} (clip_minutes)"
+            text = f"{self.path} lasts {seconds / 60:.1f} minutes or more; {limit}"
+            raise MediaError("too_long", text)
 
     @cached_property
     def _joints(self) -> list[float]:
@@ -177,6 +194,19 @@ class Media:
     def _joins(self) -> bool:
         """Whether the format may be joined from parts, each with a clock of its own."""
         return self.container.format.name in ("mpegts", "mpeg")
+
+
+@contextlib.contextmanager
+def limited_length(minutes: float) -> Iterator[None]:
+    """Refuse longer media opened inside the `with`: by what they declare, then by what is decoded.
+
+    A few bytes can declare hours of silence or of one picture, which readers would make in full.
+    """
+    before = _longest.set(60 * minutes)
+    try:
+        yield
+    finally:
+        _longest.reset(before)
 
 
 def open_media(path: Path) -> Media:

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from affekt.media.audio.reader import read_audio
-from affekt.media.video.container import MediaError
+from affekt.media.video.container import MediaError, limited_length
 from affekt.media.video.pictures import is_picture, read_picture
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import probe, read_frames, read_video, write_video
@@ -71,6 +71,17 @@ def test_files_joined_without_new_stamps_are_read_to_the_end(tmp_path):
     assert _changes(shown) == 2 * list(range(75))
     assert probe(joined).frames == len(shown)
     assert clapper.onsets(read_audio(joined)) == pytest.approx([1, 2, 4, 5], abs=0.08)
+
+
+@pytest.mark.parametrize("name", ["declared.mp4", "undeclared.ts"])
+def test_media_above_a_limit_are_refused_by_what_they_declare_or_hold(tmp_path, name):
+    path = clapper.write(tmp_path / name, 3.0)
+    for read in (read_audio, read_frames):
+        with limited_length(0.06):  # minutes: 3.6 s
+            assert len(read(path))
+        with limited_length(0.02), pytest.raises(MediaError, match=r"the limit is 0\.02") as caught:
+            read(path)
+        assert caught.value.reason == "too_long"
 
 
 def test_many_joints_leave_sound_and_pictures_in_step(tmp_path):
