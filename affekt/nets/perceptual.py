@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import vgg19
 
 from affekt.runtime.weights import registry as weights
 
@@ -17,7 +16,9 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1] (torchvision)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Layer = tp.Literal["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
-PLACES: dict[Layer, int] = {  # in torchvision's vgg19().features
+# VGG-19's layers (Simonyan and Zisserman 2015, Table 1, E): channels of 3 x 3 convolutions, 0: pool
+LAYERS = (*(64,) * 2, 0, *(128,) * 2, 0, *(256,) * 4, 0, *(512,) * 4, 0, *(512,) * 4, 0)
+PLACES: dict[Layer, int] = {  # in torchvision's vgg19().features, whose layout this is
     "relu1_1": 1,
     "relu2_1": 6,
     "relu3_1": 11,
@@ -55,7 +56,7 @@ class Vgg(nn.Module):
         super().__init__()
         self.places = [PLACES[layer] for layer in config.layers]
         with torch.device("meta"):  # no time for weights that are replaced
-            network = vgg19(weights=None).features[: max(self.places) + 1]
+            network = vgg19_layers()[: max(self.places) + 1]
         if config.weights == "random":
             state = _random_state(network, config)
         else:
@@ -75,6 +76,19 @@ class Vgg(nn.Module):
             if place in self.places:
                 found[place] = features
         return [found[place] for place in self.places]
+
+
+def vgg19_layers() -> nn.Sequential:
+    """Return VGG-19's convolutions as torchvision numbers them; its package imports for seconds."""
+    layers: list[nn.Module] = []
+    inputs = 3
+    for outputs in LAYERS:
+        if outputs == 0:
+            layers.append(nn.MaxPool2d(2, 2))
+            continue
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
+        inputs = outputs
+    return nn.Sequential(*layers)
 
 
 def _random_state(network: nn.Module, config: VggConfig) -> dict[str, Tensor]:

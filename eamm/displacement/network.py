@@ -19,12 +19,12 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from affekt.arrays import Image
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
 from affekt.nets.precision import in_float32
+from affekt.nets.residual import residual_stage
 from affekt.runtime.config import dump_config
 from eamm.augment import mask_mouth
 from eamm.fomm.blocks import AntiAlias, Hourglass, HourglassConfig, mlp
@@ -81,7 +81,7 @@ class EmotionExtractor(nn.Module):
         ins = (first, *config.widths[:-1])
         self.stages = nn.Sequential(
             *(
-                _stage(*sizes, stride=1 + (number > 0), blocks=config.blocks)
+                residual_stage(*sizes, stride=1 + (number > 0), blocks=config.blocks)
                 for number, sizes in enumerate(zip(ins, config.widths, strict=True))
             )
         )
@@ -303,13 +303,3 @@ def _convolutions() -> nn.Module:
         nn.ReLU(),
         nn.Conv1d(4, 4, 3),  # -> 6
     )
-
-
-def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
-    skip = None
-    if stride != 1 or inputs != outputs:
-        skip = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-        )
-    first = BasicBlock(inputs, outputs, stride, skip)
-    return nn.Sequential(first, *(BasicBlock(outputs, outputs) for _ in range(blocks - 1)))

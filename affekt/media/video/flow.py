@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torchvision.models.optical_flow import raft_large, raft_small
 
 from affekt.arrays import Array, Image
 from affekt.runtime.weights import registry as weights
@@ -39,7 +38,7 @@ PRESET = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
 RELATIVE, ABSOLUTE = 0.01, 0.5  # of squared pixels; squared pixels
 SMALLEST = 16  # pixels a side; below, DIS' patches of 8 pixels have no pyramid
 
-NETWORKS = {"raft": raft_large, "raft_small": raft_small}
+NETWORKS: dict[str, str] = {"raft": "raft_large", "raft_small": "raft_small"}  # in torchvision
 UPDATES = 12  # of the flow; torchvision's default, and what its figures are measured with
 STRIDE, LEAST = 8, 128  # pixels a side: a multiple of, and at least
 
@@ -92,11 +91,13 @@ class Raft:
             FileNotFoundError: they are missing; the message names the file and its place.
             ValueError: they are not the published ones.
         """
+        from torchvision.models import get_model  # for RAFT alone: it imports for seconds
+
         path = weights.find(method)
         self.updates, self.device = updates, device
         self.settings = {"weights": path.name, "updates": updates}
         with torch.device("meta"):  # no time for weights that are replaced
-            network = NETWORKS[method](weights=None)
+            network = get_model(NETWORKS[method], weights=None)
         _load(network, path)
         self.network = network.requires_grad_(False).eval().to(device)
 

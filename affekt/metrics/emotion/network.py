@@ -27,8 +27,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
+from affekt.nets.residual import residual_stage
 from affekt.runtime.config import from_mapping
 from affekt.runtime.weights.convert import fill, read_torch, tensors
 from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
@@ -76,10 +76,10 @@ class Backbone(nn.Module):
         self.bn1 = nn.BatchNorm2d(first)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(first, config.widths[0], 1, config.blocks)
-        self.layer2 = _stage(config.widths[0], config.widths[1], 2, config.blocks)
-        self.layer3 = _stage(config.widths[1], config.widths[2], 2, config.blocks)
-        self.layer4 = _stage(config.widths[2], config.widths[3], 2, config.blocks)
+        self.layer1 = residual_stage(first, config.widths[0], 1, config.blocks)
+        self.layer2 = residual_stage(config.widths[0], config.widths[1], 2, config.blocks)
+        self.layer3 = residual_stage(config.widths[1], config.widths[2], 2, config.blocks)
+        self.layer4 = residual_stage(config.widths[2], config.widths[3], 2, config.blocks)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
@@ -221,14 +221,3 @@ def load_backbone(network: Backbone, path: Path) -> None:
         sizes = "a ResNet-18 with torchvision's names; fan.widths must be [64, 128, 256, 512]"
         raise ValueError(f"{path}: {error}; wanted is {sizes}") from None
     network.train(training)
-
-
-def _stage(inside: int, outside: int, stride: int, blocks: int) -> nn.Sequential:
-    """Return a residual stage; its first block changes size and channels, as in torchvision."""
-    shortcut = None
-    if stride != 1 or inside != outside:
-        shortcut = nn.Sequential(
-            nn.Conv2d(inside, outside, 1, stride=stride, bias=False), nn.BatchNorm2d(outside)
-        )
-    others = [BasicBlock(outside, outside) for _ in range(blocks - 1)]
-    return nn.Sequential(BasicBlock(inside, outside, stride, shortcut), *others)

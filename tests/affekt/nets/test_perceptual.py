@@ -4,8 +4,9 @@ import io
 
 import pytest
 import torch
+from torchvision.models import vgg19
 
-from affekt.nets.perceptual import Vgg, VggConfig
+from affekt.nets.perceptual import Vgg, VggConfig, vgg19_layers
 from tests.corpora.published_weights import publish
 
 
@@ -30,6 +31,12 @@ def test_weights_come_from_the_file_with_its_names(tmp_path, monkeypatch):
     wanted = torch.relu(torch.conv2d(normal, first, torch.full((64,), 0.5), padding=1))
     (found,) = vgg(frame)
     torch.testing.assert_close(found, wanted)
+
+
+def test_layers_are_torchvisions():
+    with torch.device("meta"):
+        ours, theirs = vgg19_layers(), vgg19(weights=None).features
+    assert str(ours) == str(theirs)
 
 
 def test_random_weights_are_the_same_every_time_and_disturb_no_generator():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import pad
+from torchvision.models import get_model
 
 from affekt.media.video.flow import NETWORKS, Dis, Raft, confident, make_estimator, origins, sampled
 from affekt.media.video.flow_store import FILE, flow_writer, open_flow, resized
@@ -258,7 +259,7 @@ def test_nothing_remains_of_a_writing_that_failed(tmp_path):
 def publish_network(monkeypatch, folder, method, change=None):
     """Write random weights as torchvision publishes them; return the network that has them."""
     torch.manual_seed(0)
-    network = NETWORKS[method](weights=None).eval()
+    network = get_model(NETWORKS[method], weights=None).eval()
     state = network.state_dict()
     content = io.BytesIO()
     torch.save(change(state) if change else state, content)
