@@ -28,7 +28,6 @@ from affekt.showcase.plans import (
     scores_of,
     stages_of,
 )
-from affekt.showcase.report import write_report
 from affekt.showcase.thresholds import Results, rows
 
 
@@ -60,6 +59,8 @@ def plan(cfg: Config) -> list[Stage]:
 
 def run_demo(cfg: Config) -> Results:
     """Run what is missing of the plan; write results.json and report.html."""
+    from affekt.showcase.report import write_report  # imports all that the figures need
+
     with elapsed(cfg.home / "elapsed.json") as wall:
         seconds = run_plan(plan(cfg), cfg.home / "logs", cfg.cores)
     path = cfg.out / "results.json"

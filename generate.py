@@ -18,20 +18,16 @@ they are; one that cannot be made is named at the end and in failed.jsonl, and t
 """
 
 import argparse
+import importlib
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import torch
 from tqdm import tqdm
 
-import eamm.inference.cli
-import eamm.inference.fomm_cli
-import evp.inference.cli
-from affekt.media.video.result import Progress, Rows
 from affekt.runtime.batch import FAILED, Fingerprints, ResultFolder
 from affekt.runtime.command import USER_ERRORS, CommandParser
 from affekt.runtime.files import is_disk_error
@@ -43,6 +39,9 @@ from affekt.runtime.manifest import (
     read_manifest,
     with_row,
 )
+
+if TYPE_CHECKING:
+    from affekt.media.video.result import Progress, Rows
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +57,13 @@ class Job(Protocol):
 class Pipeline(Protocol):
     """Trained networks that make videos."""
 
-    def run(self, job: Any, progress: Progress = ...) -> list[Path]:
+    def run(self, job: Any, progress: "Progress" = ...) -> list[Path]:
         """Do one of its system's jobs; return the files written."""
 
 
 class System(Protocol):
     """A system's command line: what its cli module defines."""
 
-    HELP: str
     USAGE: str
     DESCRIPTION: str
     COLUMNS: tuple[Column, ...]  # of a manifest
@@ -81,11 +79,20 @@ class System(Protocol):
         """Load once the networks that jobs of the same runs need."""
 
 
-PIPELINES: Mapping[str, System] = {
-    "evp": evp.inference.cli,
-    "fomm": eamm.inference.fomm_cli,
-    "eamm": eamm.inference.cli,
+# Each system's command line, which is imported where the system is named, and its line of --help
+PIPELINES = {
+    "evp": (
+        "evp.inference.cli",
+        "a person of the training set talks with your audio in any emotion",
+    ),
+    "fomm": ("eamm.inference.fomm_cli", "a portrait moves as the head in a video does"),
+    "eamm": ("eamm.inference.cli", "a portrait talks with your audio, a head pose and an emotion"),
 }
+
+
+def system_of(name: str) -> System:
+    """Import a system's command line."""
+    return cast(System, importlib.import_module(PIPELINES[name][0]))
 
 
 def generate(system: System, job: Job) -> list[Path]:
@@ -99,7 +106,7 @@ def generate(system: System, job: Job) -> list[Path]:
     return system.open_pipeline([job]).run(job, frames_bar)
 
 
-def frames_bar(rows: Rows, count: int) -> Rows:
+def frames_bar(rows: "Rows", count: int) -> "Rows":
     """Return the rows behind a progress bar."""
     return tqdm(rows, "frames", count, unit="frame")
 
@@ -112,7 +119,7 @@ def generate_all(args: argparse.Namespace) -> ResultFolder:
             wrong with a single clip does not stop the others.
     """
     # The manifest's rows as jobs
-    system = PIPELINES[args.system]
+    system = system_of(args.system)
     manifest = read_manifest(args.manifest)
     check_columns(manifest, system.COLUMNS, args)
     if args.out.suffix.lower() == ".mp4":
@@ -147,7 +154,7 @@ def job_of_row(
     Raises:
         ValueError: something that is needed is neither in the row nor on the command line.
     """
-    system = PIPELINES[args.system]
+    system = system_of(args.system)
     given = with_row(manifest, row, system.COLUMNS, args)
     given.out = results.path(row.clip_id)
     return system.job_of(given)
@@ -172,33 +179,39 @@ def run_one(pipeline: Pipeline, job: Job, row: ManifestRow, results: ResultFolde
     else:
         return True
     # What the failed clip holds of the device's memory is free again for the next one
+    import torch  # here, so that --help need not wait for it
+
     torch.cuda.empty_cache()
     return False
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
+    argv = sys.argv[1:] if argv is None else argv
+    named = next((word for word in argv if not word.startswith("-")), None)
     parser = CommandParser(__doc__)
     systems = parser.add_subparsers(dest="system", required=True)
-    for name, system in PIPELINES.items():
-        command = systems.add_parser(
-            name,
-            description=system.DESCRIPTION,
-            help=system.HELP,
-            usage=system.USAGE,
-        )
-        system.add_arguments(command)
-        command.add_argument(
-            "--manifest", type=Path, metavar="CSV", help="make all clips that this file names"
-        )
+    for name, (_, text) in PIPELINES.items():
+        command = systems.add_parser(name, help=text)
+        if name == named:
+            add_options(command, system_of(name))
     args = parser.parse_args(argv)
     check_given(systems.choices[args.system], args)
     return args
 
 
+def add_options(parser: argparse.ArgumentParser, system: System) -> None:
+    """Describe a system's options, and what all systems share."""
+    parser.description, parser.usage = system.DESCRIPTION, system.USAGE
+    system.add_arguments(parser)
+    parser.add_argument(
+        "--manifest", type=Path, metavar="CSV", help="make all clips that this file names"
+    )
+
+
 def check_given(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with a usage message where options are missing, or do not go with --manifest."""
-    system, values = PIPELINES[args.system], vars(args)
+    system, values = system_of(args.system), vars(args)
     if args.manifest is not None:
         for option in system.SINGLE:
             if values[option]:
@@ -215,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     try:
         if args.manifest is None:
-            system = PIPELINES[args.system]
+            system = system_of(args.system)
             for path in generate(system, system.job_of(args)):
                 print(f"{path} written")
             return 0

@@ -15,11 +15,9 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from affekt.evaluation.commands import BAD_INPUT, WRONG_WEIGHTS
+from affekt.evaluation.commands import BAD_INPUT, COMMANDS, WRONG_WEIGHTS
 from affekt.runtime.command import CommandParser
 from affekt.runtime.weights.registry import InvalidWeightsError
-
-COMMANDS = ("check", "run", "table", "controls", "ablate", "user-study", "weights")
 
 
 def command(name: str) -> ModuleType:
@@ -28,13 +26,16 @@ def command(name: str) -> ModuleType:
 
 
 def parser(argv: Sequence[str]) -> CommandParser:
-    """Describe the command line; of a command that is named, nothing else is imported."""
+    """Describe the command line; only the module of a command that is named is imported."""
+    named = next((word for word in argv if not word.startswith("-")), None)
     top = CommandParser(__doc__, prog="test.py")
     commands = top.add_subparsers(dest="command", required=True)
-    for name in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
-        module = command(name)
-        one = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
-        module.add_arguments(one)
+    for name, text in COMMANDS.items():
+        one = commands.add_parser(name, help=text)
+        if name == named:
+            module = command(name)
+            one.description = module.DESCRIPTION
+            module.add_arguments(one)
     return top
 
 

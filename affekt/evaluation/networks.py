@@ -7,9 +7,9 @@ network is loaded at its first use, once in every process.
 
 import logging
 import typing as tp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -36,7 +36,6 @@ from affekt.media.video.pictures import read_picture
 from affekt.metrics.emotion.data import spread
 from affekt.metrics.emotion.network import Classifier, load_classifier
 from affekt.metrics.emotion.score import Reading, efd_proxy, read_emotion
-from affekt.metrics.fid import features, fid, fid_interval, kid, kid_interval, load_inception
 from affekt.metrics.identity import csim, embed, load_arcface
 from affekt.metrics.sync.network import SyncNet, load_syncnet
 from affekt.metrics.sync.score import embed_clip, sync_scores
@@ -209,8 +208,10 @@ class DistributionMeasure(Measure):
     rows: tuple[str, ...] = (RESULT, TRUTH, RE_ENCODED, FROZEN)
 
     @cached_property
-    def _network(self) -> tp.Any:
-        return load_inception(self.weights, self.device)
+    def _features(self) -> Callable[[list[Image]], Array]:
+        from affekt.metrics import fid  # torch-fidelity takes as long to import as torch
+
+        return partial(fid.features, fid.load_inception(self.weights, self.device))
 
     def is_kept(self, key: str) -> bool:
         """Return whether the truth's features, which every clip has, are there."""
@@ -222,7 +223,7 @@ class DistributionMeasure(Measure):
         for name in self.rows:
             if name in rows:
                 chosen = spread(rows[name].length, self.count)
-                codes = features(self._network, frames_at(rows[name], chosen))
+                codes = self._features(frames_at(rows[name], chosen))
                 save_npy(feature_file(self.folder, key, name), codes)
                 found[name] = {FEATURES: len(codes)}
         return found
@@ -355,6 +356,8 @@ def _exported(run: Path) -> Path:
 
 
 def _against(clips: dict[str, Array], truth: dict[str, Array]) -> dict[str, tp.Any]:
+    from affekt.metrics.fid import fid, fid_interval, kid, kid_interval
+
     shared = {clip: truth[clip] for clip in clips}
     ours, theirs = np.concatenate([*clips.values()]), np.concatenate([*shared.values()])
     if len(ours) < FEWEST:

@@ -6,16 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import matplotlib as mpl
 import numpy as np
 
+from affekt.arrays import Array, Image
 from affekt.media.constants import FRAME_RATE
 from affekt.runtime.files import read_jsonl, replacing
-
-mpl.use("Agg")  # pictures go to files; no display is needed
-from matplotlib import pyplot as plt
-
-from affekt.arrays import Array, Image
 
 LABEL_HEIGHT = 22  # pixels above a labelled frame
 MARKS = "osD^vPX*<>"  # of kinds of points; matplotlib's names
@@ -31,8 +26,19 @@ OKABE_ITO = (  # distinct without colour vision too (Okabe and Ito 2008, Color U
 )
 
 
+def pyplot() -> tp.Any:
+    """Return matplotlib.pyplot, which is imported with the first plot; it needs no display."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")  # pictures go to files
+    from matplotlib import pyplot as plt
+
+    return plt
+
+
 def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
     """Plot one metric of metrics.jsonl for several runs over their steps, each in its own panel."""
+    plt = pyplot()
     columns = min(3, len(runs))
     rows = -(-len(runs) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(4 * columns, 2.6 * rows), squeeze=False)
@@ -50,6 +56,7 @@ def curves(path: Path, runs: Mapping[str, Path], key: str = "total") -> None:
 
 def tracks(path: Path, title: str, lines: Mapping[str, Array], stride: int = 1) -> None:
     """Plot series of one clip over its seconds, each (T,), a value every `stride` frames."""
+    plt = pyplot()
     figure, axis = plt.subplots(figsize=(9, 2.6))
     for name, values in lines.items():
         seconds = stride * np.arange(len(values)) / FRAME_RATE
@@ -80,6 +87,7 @@ def clouds(
         outlined: which of the N are outlined, in front of the others, which are paler.
         title: above all panels; what the points are.
     """
+    plt = pyplot()
     # A colour for each kind, a marker for each maker
     kinds, makers = sorted(set(colours)), sorted(set(marks))
     hues: Sequence[tp.Any] = OKABE_ITO
@@ -116,7 +124,7 @@ def save(figure: tp.Any, path: Path, below: float = 0.0) -> None:
     figure.tight_layout(rect=(0, below, 1, 1))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
-    plt.close(figure)
+    pyplot().close(figure)
 
 
 def enlarged(frame: Image, size: int) -> Image:

@@ -34,7 +34,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri, stdtrit
-from scipy.stats import DegenerateDataWarning, bootstrap
 
 from affekt.arrays import Array
 
@@ -235,6 +234,8 @@ def _bca(
     samples: tuple[Array, ...], statistic: Callable[..., Array], paired: bool = False
 ) -> Interval:
     """Return a statistic of samples (U,) and its BCa bounds; bounds of None for a lone unit."""
+    from scipy.stats import DegenerateDataWarning, bootstrap  # a second that --help need not take
+
     # The estimate; one unit has no interval
     value = float(statistic(*samples, axis=-1))
     if min(map(len, samples)) < 2:

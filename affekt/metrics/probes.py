@@ -4,16 +4,15 @@ Letters: N samples, D channels of a code.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import pairwise_distances_argmin, silhouette_samples
-from sklearn.model_selection import LeaveOneGroupOut
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from affekt.arrays import Array
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 Classify = Callable[[Array, Array, Array], Array]  # training codes, their labels, codes -> labels
 
@@ -23,6 +22,8 @@ ITERATIONS, TOLERANCE = 1_000, 1e-6  # of L-BFGS; the penalised problem is conve
 
 def nearest_mean(train_ND: Array, train_labels: Array, test_ND: Array) -> Array:
     """Return for each test code the label whose mean training code is nearest, Euclidean."""
+    from sklearn.metrics import pairwise_distances_argmin
+
     classes = np.unique(train_labels)
     means = np.stack([train_ND[train_labels == label].mean(axis=0) for label in classes])
     return classes[pairwise_distances_argmin(test_ND, means)]
@@ -36,12 +37,16 @@ def nearest_mean_accuracy(
     return float((found == np.asarray(test_labels)).mean())
 
 
-def fit_probe(codes_ND: Array, labels: ArrayLike, penalty: float = PENALTY) -> Pipeline:
+def fit_probe(codes_ND: Array, labels: ArrayLike, penalty: float = PENALTY) -> "Pipeline":
     """Fit a linear probe: multinomial logistic regression on standardised codes.
 
     Least is mean cross entropy + penalty x squared weights. Channels are standardised by the given
     codes; one that never changes counts for nothing.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     # scikit-learn adds the cross entropies up, and half the squared weights; between two classes it
     # has one vector of weights, the difference of ours.
     halves = 1 if len(np.unique(labels)) == 2 else 2
@@ -85,6 +90,8 @@ def leave_one_group_out_hits(
     Raises:
         ValueError: fewer than two groups.
     """
+    from sklearn.model_selection import LeaveOneGroupOut
+
     labels = np.asarray(labels)
     hits = np.zeros(len(labels), bool)
     for train, test in LeaveOneGroupOut().split(codes_ND, labels, groups):
@@ -113,6 +120,8 @@ def silhouettes(codes_ND: Array, labels: ArrayLike) -> Array:
     """
     if len(np.unique(labels)) == len(codes_ND) > 1:
         return np.zeros(len(codes_ND))  # which scikit-learn refuses
+    from sklearn.metrics import silhouette_samples
+
     return silhouette_samples(codes_ND.astype(np.float64), labels)
 
 

@@ -40,7 +40,6 @@ from itertools import zip_longest
 
 import cv2
 import numpy as np
-from scipy.signal import correlate, correlation_lags
 
 from affekt.arrays import Array, Image
 from affekt.media.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
@@ -198,6 +197,8 @@ def sound_lag(sound: Array, truth: Array) -> float | None:
     The shift, of half the shorter sound at most, at which the waveforms correlate best, in either
     polarity; None where they do not (below 0.3 of what equal sounds do), as with other words.
     """
+    from scipy.signal import correlate, correlation_lags  # a second that --help need not take
+
     samples = min(len(sound), len(truth))
     ours, theirs = sound[:samples].astype(float), truth[:samples].astype(float)
     scale = float(np.linalg.norm(ours) * np.linalg.norm(theirs))

@@ -9,7 +9,7 @@ import sys
 
 NEEDED = (
     *("torch", "torchvision", "numpy", "scipy", "numba", "sklearn", "threadpoolctl"),
-    *("torch_fidelity", "onnxruntime"),  # test.py run imports them, whatever it measures
+    *("torch_fidelity", "onnxruntime"),  # metrics of test.py run
     *("cv2", "mediapipe", "av", "soundfile", "soxr", "PIL", "espeakng_loader"),
     *("safetensors", "h5py", "yaml", "tqdm", "tensorboard", "matplotlib"),
 )

@@ -14,7 +14,6 @@ from eamm.inference.keypoints import EammRuns, Part
 from eamm.inference.pipeline import EammJob, EammPipeline, PoseSource
 from eamm.pose import Square
 
-HELP = "a portrait talks with your audio, a head pose and an emotion"
 USAGE = """generate.py eamm --run RUN --source PORTRAIT --audio AUDIO --pose VIDEO|FILE|still \\
            --emotion VIDEO|IMAGE|none --out OUT.mp4 [options]
        generate.py eamm --run RUN --manifest CSV --out FOLDER [options]"""

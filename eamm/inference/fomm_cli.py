@@ -12,7 +12,6 @@ from eamm.fomm.fast.fast import Precision
 from eamm.inference.fomm_pipeline import FommJob, FommPipeline, RenderOptions
 from eamm.inference.inputs import Framing
 
-HELP = "a portrait moves as the head in a video does"
 USAGE = """generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]
        generate.py fomm --fomm RUN --manifest CSV --out FOLDER [options]"""
 DESCRIPTION = """A portrait moves as the head in a video does (re-enactment by FOMM).

@@ -35,7 +35,6 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from affekt.arrays import Array
@@ -250,6 +249,8 @@ def embed(codes_ND: Array) -> Array:
         return start
     perplexity = min(PERPLEXITY, (len(codes_ND) - 1) / 3)
     first = (START / spread * start).astype(np.float32)
+    from sklearn.manifold import TSNE
+
     tsne = TSNE(perplexity=perplexity, init=first, random_state=0, n_jobs=1)
     with threadpool_limits(1):  # sums of several threads differ in their last digits
         plane: Array = tsne.fit_transform(codes_ND.astype(np.float32))

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import pyplot as plt
 
 from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import sound_windows
@@ -35,7 +34,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_pair
 from affekt.media.face3d.model import load_face_model
 from affekt.media.faces.points import mouth_opening
-from affekt.media.plots import labelled_row, save, write_png
+from affekt.media.plots import labelled_row, pyplot, save, write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
 from affekt.runtime.command import CommandParser, add_device, user_errors
@@ -75,6 +74,7 @@ def plot_blend(
         "mouth opening, px": mouth_opening(faces_WT),
     }
     # A panel for each measure, a line for each weight.
+    plt = pyplot()
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(weights)))
     seconds = (np.arange(faces_WT.shape[1]) + 0.5) / FRAME_RATE
     figure, axes = plt.subplots(len(panels), figsize=(8, 1.9 * len(panels)), sharex=True)

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 from torch import Tensor
 
 from affekt.arrays import Array
@@ -86,6 +85,8 @@ def emotion_projection(faces: Array, first: Array, second: Array) -> Array:
 
 def rank_correlation(values_W: Array, weights: ArrayLike) -> float:
     """Return Spearman's correlation of values with weights, NaN where the values are all equal."""
+    from scipy.stats import rankdata
+
     ranks, wanted = (rankdata(each) for each in (values_W, np.asarray(weights, float)))
     ranks, wanted = ranks - ranks.mean(), wanted - wanted.mean()
     deviation = np.sqrt(np.square(ranks).sum() * np.square(wanted).sum())

@@ -13,7 +13,6 @@ from evp.inference.pipeline import EvpJob, EvpPipeline, EvpRuns
 from evp.inference.portrait import Alignment, Paste
 from evp.inference.postprocess import THRESHOLDS, Eyes, Measure, PauseRule, PostprocessOptions
 
-HELP = "a person of the training set talks with your audio in any emotion"
 USAGE = """generate.py evp --run RUN --audio AUDIO --target TARGET --out OUT.mp4 [options]
        generate.py evp --run RUN --manifest CSV --out FOLDER [options]"""
 DESCRIPTION = """A person of the training set talks with your audio in any emotion.

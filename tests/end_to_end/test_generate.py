@@ -26,7 +26,7 @@ def arguments(tmp_path, *more):
 
 
 def job_of(tmp_path, *more):
-    return generate.PIPELINES["evp"].job_of(generate.parse(arguments(tmp_path, *more)))
+    return generate.system_of("evp").job_of(generate.parse(arguments(tmp_path, *more)))
 
 
 @pytest.mark.parametrize(

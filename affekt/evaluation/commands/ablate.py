@@ -80,7 +80,6 @@ CODE_COLUMNS = [
     }.items()
 ]
 
-HELP = "train and measure the rows of EVP's Table 2"
 DESCRIPTION = """Train EVP with each loss of stage 1 switched off in turn, and measure: its Table 2.
 
     python test.py ablate configs/demo/ablation.yaml --out runs/ablation

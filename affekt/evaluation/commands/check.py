@@ -53,7 +53,6 @@ COLUMNS = ("clip_id", "source", "audio", "pose", "emotion", "target",
            "speaker", "label", "sentence", "split", "truth")  # fmt: skip
 PROFILES: dict[ManifestKind, str] = {"evp": "portrait", "lrw-self": "eamm", "mead-self": "eamm"}
 
-HELP = "check the input; write the manifest of a protocol"
 DESCRIPTION = """Check an evaluation's input without measuring anything, or write its manifest.
 
     python test.py check --results runs/evp/videos --truth data/mead --protocol evp-table1

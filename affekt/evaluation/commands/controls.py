@@ -6,7 +6,6 @@ from affekt.evaluation.commands.run import add_shared, measured
 from affekt.evaluation.pairing import find_pairs
 from affekt.evaluation.protocol import load_protocol
 
-HELP = "measure the control rows alone"
 DESCRIPTION = """Measure the control rows of a truth, without any method.
 
     python test.py controls --truth data/mead --protocol evp-table1 --out results/controls

@@ -35,7 +35,6 @@ from affekt.runtime.run import pick_device
 
 Record = dict[str, tp.Any]
 
-HELP = "measure videos against the truth"
 DESCRIPTION = """Measure videos against the truth, clip by clip, and print the papers' tables.
 
     python test.py run --results runs/evp/videos --truth data/mead --protocol evp-table1 \\

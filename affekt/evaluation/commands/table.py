@@ -10,7 +10,6 @@ from affekt.evaluation.tables.papers import load_paper, load_papers
 from affekt.evaluation.tables.table import FORMATS, render
 from affekt.runtime.files import write_text
 
-HELP = "a paper's table of finished evaluations, with intervals, controls and printed figures"
 DESCRIPTION = """Print a paper's table: ours with 95 % intervals, the controls, the printed figures.
 
     python test.py table results/evp results/baseline

@@ -33,7 +33,6 @@ from affekt.runtime.files import read_json, write_json, write_text
 ACCURACY = TableColumn("emotion_accuracy", "emotion accuracy, %", "higher", 1, 1, False)
 PERCENT = 100.0
 
-HELP = "write the forms of a user study; count its answers"
 DESCRIPTION = """Run EVP's Figure 6 or Xu et al.'s Table 2: a folder of forms, and what they answer.
 
     python test.py user-study export --results ours=runs/evp/videos --results other=videos/other \\

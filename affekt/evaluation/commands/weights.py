@@ -12,7 +12,6 @@ from affekt.markdown import markdown_table
 from affekt.runtime.weights import registry as weights
 from affekt.runtime.weights.registry import DIGITS, FILES
 
-HELP = "list, check and put in place the networks' files that some metrics need"
 DESCRIPTION = """List, check and put in place the files that some metrics and losses need.
 
     python test.py weights list

@@ -9,7 +9,6 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample
 
 from affekt.media.constants import SAMPLE_RATE
 from data_prep.mini.voice.speech import Phoneme, Prosody, Speech
@@ -71,6 +70,8 @@ def coloured(speech: Speech, manner: Manner, random: np.random.Generator) -> Spe
 
     Formants move because the samples are played faster or slower; phoneme times move along.
     """
+    from scipy.signal import resample
+
     faster = 1 + manner.formants
     count = round(len(speech.samples) * SAMPLE_RATE / (speech.rate * faster))
     samples = _filtered(resample(speech.samples.astype(np.float64), count), manner)

@@ -129,7 +129,7 @@ def test_the_commands_make_what_the_manifests_name(corpora, tmp_path):
             assert (python, script) == ("python", "generate.py")
             args = generate.parse(options)
             manifest = read_manifest(args.manifest)
-            check_columns(manifest, generate.PIPELINES[args.system].COLUMNS, args)
+            check_columns(manifest, generate.system_of(args.system).COLUMNS, args)
             assert len(manifest.rows) == made.clips
             for column in ("source", "audio", "target", "truth"):
                 cells = {row.cells[column] for row in manifest.rows} - {""}

@@ -16,6 +16,7 @@ from affekt.evaluation.pairing import ClipPair
 from affekt.media.faces.points import MOUTH
 from affekt.media.plots import write_png
 from affekt.media.video.video import read_frames, write_video
+from affekt.metrics import fid
 from affekt.metrics.emotion.network import Description, Fan, FanConfig, save_classifier
 from affekt.metrics.sync.network import SyncNet, SyncNetConfig, export_syncnet
 from affekt.runtime.files import read_json, read_jsonl
@@ -79,7 +80,7 @@ def judged(tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "make_detector", lambda *_: WideDetector())
     monkeypatch.setattr(measuring, "detector_version", lambda name: "wide bar")
     monkeypatch.setattr(networks, "load_arcface", lambda path, device: Session())
-    monkeypatch.setattr(networks, "load_inception", lambda path, device: Colours())
+    monkeypatch.setattr(fid, "load_inception", lambda path, device: Colours())
     monkeypatch.setattr(networks, "features", small_pictures)
     folder = tmp_path / "weights"
     for key in ("arcface", "inception_fid"):
