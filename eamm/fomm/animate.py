@@ -18,6 +18,7 @@ from torch import Tensor
 
 from affekt.arrays import Image
 from affekt.media.video.tensors import from_tensor, to_tensor
+from affekt.nets.precision import warn_of_slow_bfloat16
 from eamm.fomm.fast.fast import FastFomm, Precision
 from eamm.fomm.fast.pool import render_frames
 from eamm.fomm.keypoints import Keypoints
@@ -77,6 +78,8 @@ class Animator:
         if on_cuda and self.options.workers > 1:
             raise ValueError("several workers render on the CPU; on CUDA frames go in batches")
         self.batch = CUDA_BATCH if on_cuda else CPU_BATCH
+        if self.options.precision == "bfloat16":
+            warn_of_slow_bfloat16(self.device.type)
         # Encode the source once
         self.engine = engine or FastFomm(fomm, self.options.precision)
         self.picture = self._tensor([source])

@@ -8,6 +8,7 @@ Mirroring, the usual remedy, shows a second pair of eyes above a face that was c
 Letters: H, W pixels of the original; S pixels a side of what is cut from it.
 """
 
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -146,10 +147,11 @@ def align_per_frame(path: Path, landmarks: Array, size: int) -> Iterator[Image]:
 
     Args:
         path: any video.
-        landmarks: (N, 68, 2) of its frames at 25 fps, pixels of the video.
+        landmarks: (N, 68, 2) of its first N frames at 25 fps, pixels of the video.
         size: S.
     """
-    for picture, points in zip(read_video(path), landmarks, strict=True):
+    frames = itertools.islice(read_video(path), len(landmarks))
+    for picture, points in zip(frames, landmarks, strict=True):
         yield cut_whole(picture, _template_crop(picture, points, size))
 
 

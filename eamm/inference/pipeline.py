@@ -12,6 +12,7 @@ video files.
 Letters: T frames of the audio, N frames of a pose or emotion source, K keypoints, S pixels a side.
 """
 
+import itertools
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -140,7 +141,7 @@ class EammPipeline:
         portrait = self.load_portrait(job)
         animator = Animator(networks.fomm, portrait.stored, options.animator, self.engine)
         with tempfile.TemporaryDirectory(prefix="affekt-") as folder:
-            clips = self.emotion_clips(job, Path(folder))
+            clips = self.emotion_clips(job, Path(folder), len(windows))
 
             # Keypoints (T, K): neutral, and displaced by the emotion
             neutral = self.neutral_keypoints(job, portrait, windows)
@@ -183,8 +184,8 @@ class EammPipeline:
             neutral = relative_to_neutral(self.networks, picture, own, neutral)
         return smoothed(neutral, KEYPOINT_FILTER) if "keypoints" in job.smooth else neutral
 
-    def emotion_clips(self, job: EammJob, folder: Path) -> list[EmotionClip]:
-        """Read the emotion sources and their features; their frames are kept in `folder`.
+    def emotion_clips(self, job: EammJob, folder: Path, length: int) -> list[EmotionClip]:
+        """Read the emotion sources for `length` frames and their features; frames go to `folder`.
 
         Raises:
             MediaError: a source is unreadable, or shows no face.
@@ -192,7 +193,7 @@ class EammPipeline:
         clips = []
         for number, path in enumerate(job.emotion.paths):
             assert self.networks.emotion is not None
-            frames = self._emotion_frames(path, job.emotion.align)
+            frames = self._emotion_frames(path, job.emotion.align, length)
             clips.append(read_emotion(*self.networks.emotion, frames, folder / str(number)))
         return clips
 
@@ -207,7 +208,7 @@ class EammPipeline:
         if job.pose.path is None:
             return pose_for(length, self._own_pose(job, portrait))
         own = self._own_pose(job, portrait) if job.pose.relative else None
-        poses = self._source_pose(job, job.pose.path)
+        poses = self._source_pose(job, job.pose.path, length)
         if own is not None:
             poses = relative_pose(own[0], poses)
         return pose_for(length, poses, "pose" in job.smooth)
@@ -222,29 +223,29 @@ class EammPipeline:
             raise MediaError("no_face", f"{job.source}: no face was found, so its pose is unknown")
         return _measured_pose(job, portrait.landmarks[None], portrait.crop)
 
-    def _source_pose(self, job: EammJob, path: Path) -> Array:
-        """Return the poses (N, 6) of a pose file, a picture or a video."""
+    def _source_pose(self, job: EammJob, path: Path, length: int) -> Array:
+        """Return the poses (N, 6) of a pose file, a picture or a video's first `length` frames."""
         if is_pose_file(path):
             return read_pose_file(path)
         if is_picture(path):
             picture = load_portrait(path, EAMM_SIZE, self.tracker.detector, "eamm")
             assert picture.landmarks is not None
             return _measured_pose(job, picture.landmarks[None], picture.crop)
-        track = self._track(path)
+        track = self._track(path, length)
         return _measured_pose(job, track.landmarks, track.crop)
 
-    def _emotion_frames(self, path: Path, align: str) -> Iterable[Image]:
-        """Return the frames of an emotion source, (S, S, 3) each, cut as profile `eamm`."""
+    def _emotion_frames(self, path: Path, align: str, length: int) -> Iterable[Image]:
+        """Return the frames of an emotion source that `length` frames need, cut as `eamm`."""
         size = self.networks.size
         if is_picture(path):
             return [load_portrait(path, size, self.tracker.detector, "eamm").stored]
-        track = self._track(path)
+        track = self._track(path, length)
         if align == "clip":
-            return DrivingVideo(path, track.crop).frames()
+            return itertools.islice(DrivingVideo(path, track.crop).frames(), len(track.landmarks))
         return align_per_frame(path, track.landmarks, size)
 
-    def _track(self, path: Path) -> FaceTrack:
-        return self.tracker.track(path, FramesConfig("eamm", self.networks.size))
+    def _track(self, path: Path, length: int) -> FaceTrack:
+        return self.tracker.track(path, FramesConfig("eamm", self.networks.size), length)
 
 
 def _measured_pose(job: EammJob, landmarks: Array, crop: Crop) -> Array:

@@ -133,9 +133,9 @@ class EvpPipeline:
         if job.landmarks is not None:
             write_video(job.landmarks, map(landmark_preview, face), samples)
 
-        # Faces in the target's pose, edge maps, frames, as a stream
+        # Faces in the target's pose, of as many of its frames as there are; edge maps, frames
         size = self.renderer.stored
-        track = self.tracker.track(job.target, FramesConfig(size=size))
+        track = self.tracker.track(job.target, FramesConfig(size=size), len(face))
         whole = centred_square(*track.crop.source_size, size)
         crop = whole if job.crop == "none" else track.crop
         target = Target(job.target, track.landmarks, crop)

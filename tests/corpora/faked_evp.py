@@ -24,11 +24,11 @@ def fake_networks(monkeypatch, audio_to_landmarks, edit, wrap=lambda _name, func
         "load_predictor": lambda *_: object(),
         "load_renderer": lambda *_: SimpleNamespace(speaker="s", stored=64),
         "load_face_model": lambda _: None,
-        "make_detector": lambda *_: None,
+        "make_detector": lambda *_: SimpleNamespace(version="faked"),
     }
     fakes = {"audio_to_landmarks": audio_to_landmarks, "edit": edit}
     fakes |= {name: wrap(name, function) for name, function in others.items()}
     for name, fake in fakes.items():
         monkeypatch.setattr(f"evp.inference.pipeline.{name}", fake)
-    tracking = wrap("track_face", lambda *_: TRACK)
+    tracking = wrap("track_face", lambda *_, **__: TRACK)
     monkeypatch.setattr("affekt.media.faces.track.track_face", tracking)

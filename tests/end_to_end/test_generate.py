@@ -15,7 +15,7 @@ from affekt.runtime.manifest import read_manifest
 from evp.inference.landmarks import Emotion
 from evp.inference.pipeline import EvpPipeline
 from evp.inference.postprocess import PauseRule, PostprocessOptions
-from tests.corpora.faked_evp import fake_networks, frame
+from tests.corpora.faked_evp import TRACK, fake_networks, frame
 
 FRAMES = 75
 
@@ -98,6 +98,20 @@ def test_the_chosen_detector_is_loaded_on_the_chosen_device(loud_and_open, tmp_p
         assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0
     fan_on = [("face_alignment", device) for device in ("auto", "cpu", "auto")]
     assert asked == [("mediapipe", "auto"), *fan_on]
+
+
+def test_of_the_target_as_many_frames_are_looked_at_as_there_is_sound(
+    loud_and_open, tmp_path, monkeypatch
+):
+    asked = []
+
+    def track_face(path, _detector, _config, count):
+        asked.append((path, count))
+        return TRACK
+
+    monkeypatch.setattr("affekt.media.faces.track.track_face", track_face)
+    assert generate.main(arguments(tmp_path, "--frame=crop")) == 0
+    assert asked == [(tmp_path / "target", FRAMES)]
 
 
 def test_audio_may_be_an_array(loud_and_open, tmp_path):

@@ -10,6 +10,7 @@ from PIL import Image
 import generate
 from affekt.media.audio.mfcc import clip_mfcc, windows
 from affekt.media.audio.reader import read_audio, write_wav
+from affekt.media.faces.detector import make_detector
 from affekt.media.video.tensors import to_tensor
 from affekt.media.video.video import probe, read_frames, write_video
 from eamm.inference.cli import job_of
@@ -299,3 +300,23 @@ def test_a_result_that_cannot_be_written_is_refused_before_any_work(inputs, tmp_
 
 def test_a_gain_that_is_no_number_is_refused(inputs, tmp_path, capsys):
     assert "--audio-gain is nan" in refused(inputs, tmp_path, capsys, "--audio-gain=nan")
+
+
+@pytest.mark.parametrize("align", ["frame", "clip"])
+def test_of_pose_and_emotion_no_more_frames_are_looked_at_than_there_is_sound(
+    inputs, tmp_path, monkeypatch, align
+):
+    talking_clip(tmp_path / "long.mp4", 30, center=(0.45, 0.5))
+    seen = []
+
+    def counting(name, device):
+        detector = make_detector(name, device)
+        detect = detector.detect
+        monkeypatch.setattr(detector, "detect", lambda picture: seen.append(1) or detect(picture))
+        return detector
+
+    monkeypatch.setattr("eamm.inference.pipeline.make_detector", counting)
+    long = tmp_path / "long.mp4"
+    options = (f"--pose={long}", f"--emotion={long}", f"--emotion-align={align}")
+    assert len(made(inputs, tmp_path / "out.mp4", *options)) == FRAMES
+    assert len(seen) == FRAMES + 2  # and the portrait's face, and no other beside it

@@ -54,9 +54,9 @@ def calls(monkeypatch):
 
 
 def counted(name, function, counts):
-    def counting(*args):
+    def counting(*args, **options):
         counts[name] = counts.get(name, 0) + 1
-        return function(*args)
+        return function(*args, **options)
 
     return counting
 
@@ -288,8 +288,9 @@ def test_evp_takes_labels_and_reads_its_networks_once(inputs, tmp_path, monkeypa
     options = [f"--run={tmp_path}", f"--manifest={manifest}", "--frame=crop"]
     options += [f"--out={tmp_path / 'out'}", f"--emotion-audio={inputs / 'long.wav'}"]
     assert generate.main(["evp", *options]) == 0
-    read = ("load_predictor", "load_renderer", "load_face_model", "make_detector", "track_face")
-    assert counts == dict.fromkeys(read, 1)
+    read = ("load_predictor", "load_renderer", "load_face_model", "make_detector")
+    # Two sounds of other lengths: of the target each looks at its own share
+    assert counts == dict.fromkeys(read, 1) | {"track_face": 2}
     assert (heard[0].label, heard[0].audio) == ("happy", None)
     assert (heard[1].label, heard[1].audio) == (None, inputs / "long.wav")
 

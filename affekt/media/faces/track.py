@@ -58,6 +58,7 @@ def track_face(
     detector: Detector,
     config: FramesConfig | None = None,
     write: Callable[[Image], None] | None = None,
+    count: int | None = None,
 ) -> FaceTrack:
     """Detect the face in every frame of a video, as a stream, and choose the clip's crop.
 
@@ -66,16 +67,22 @@ def track_face(
         detector: of affekt.media.faces.detector.
         config: profile and size of the crop.
         write: called with every cropped frame, in order (video/frames.py has writers).
+        count: frames that are needed, from the first; None: all. At least `MIN_FRAMES` are tracked.
+            Later ones are looked at only where the last face is missing, to fill its gap as in the
+            track of the whole video.
 
     Raises:
         MediaError: unreadable, too_short, no_face, face_vanishes, face_jumps.
     """
     config = config or FramesConfig()
+    end = None if count is None else max(count, MIN_FRAMES)
     faces: list[Detection | None] = []  # of the frames so far
     waiting: list[Image] = []  # frames before the first face, at most MAX_GAP
     crop: Crop | None = None
     # Stream: one detection a frame; the first face decides the crop, and frames before it wait.
     for picture in read_video(path):
+        if end is not None and len(faces) >= end and faces[-1] is not None:
+            break
         face = detector.detect(picture)
         faces.append(face)
         if face is None:
@@ -99,24 +106,47 @@ def track_face(
     _check_jumps(landmarks, path)
     depths = [face.points3d if face else None for face in faces]
     has_depth = any(points is not None for points in depths)
-    return FaceTrack(landmarks, _filled(depths)[0] if has_depth else None, crop, filled)
+    landmarks3d = _filled(depths)[0][:end] if has_depth else None
+    wanted = tuple(frame for frame in filled if end is None or frame < end)
+    return FaceTrack(landmarks[:end], landmarks3d, crop, wanted)
 
 
 class FaceTracker:
-    """`track_face` with one detector, cached: a video is read once for each crop.
+    """`track_face` with one detector, cached: a frame of a video is looked at once.
 
-    Tracks are cached by path: no file may change while the tracker is in use.
+    Faces are cached by path: no file may change while the tracker is in use.
     """
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
-        self._cached = functools.lru_cache(MAX_CACHED)(
-            lambda path, config: track_face(path, detector, config)
-        )
+        self._tracks = functools.lru_cache(MAX_CACHED)(self._track)
+        self._faces = functools.lru_cache(MAX_CACHED)(lambda path: _KnownFaces(detector))
 
-    def track(self, path: Path, config: FramesConfig | None = None) -> FaceTrack:
-        """Return a video's face track; errors are those of `track_face`."""
-        return self._cached(path, config or FramesConfig())
+    def track(
+        self, path: Path, config: FramesConfig | None = None, count: int | None = None
+    ) -> FaceTrack:
+        """Return the face track of a video's first frames; see `track_face` for all of it."""
+        return self._tracks(path, config or FramesConfig(), count)
+
+    def _track(self, path: Path, config: FramesConfig, count: int | None) -> FaceTrack:
+        faces = self._faces(path)
+        faces.position = 0
+        return track_face(path, faces, config, count=count)
+
+
+class _KnownFaces:
+    """A detector of one video's frames, given in their order; it looks at each frame once."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector, self.version = detector, detector.version
+        self.found: list[Detection | None] = []
+        self.position = 0
+
+    def detect(self, picture: Image) -> Detection | None:
+        if self.position == len(self.found):
+            self.found.append(self.detector.detect(picture))
+        self.position += 1
+        return self.found[self.position - 1]
 
 
 def _filled(points: Sequence[Array | None]) -> tuple[Array, tuple[int, ...]]:

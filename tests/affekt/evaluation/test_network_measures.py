@@ -81,7 +81,7 @@ def judged(tmp_path, monkeypatch):
     monkeypatch.setattr(measuring, "detector_version", lambda name: "wide bar")
     monkeypatch.setattr(networks, "load_arcface", lambda path, device: Session())
     monkeypatch.setattr(fid, "load_inception", lambda path, device: Colours())
-    monkeypatch.setattr(networks, "features", small_pictures)
+    monkeypatch.setattr(fid, "features", small_pictures)
     folder = tmp_path / "weights"
     for key in ("arcface", "inception_fid"):
         publish(monkeypatch, folder, key, key.encode() * 100)
