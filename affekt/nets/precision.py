@@ -43,7 +43,7 @@ def warn_of_slow_bfloat16(device: str) -> None:
     FOMM's generator at 256 px took 13 times as long as in float32 on such a CPU (Zen 3, 7.4 s a
     frame), and 0.8 times as long on one with them (AMX).
     """
-    found = getattr(torch.cpu, "get_capabilities", dict)()  # older ones cannot say
+    found: dict[str, tp.Any] = getattr(torch.cpu, "get_capabilities", dict)()
     if device == "cpu" and found and not any(found.get(name) for name in BFLOAT16):
         log.warning(
             "bfloat16 is slower than float32 on this CPU, several times: it has none of %s; use "

@@ -1,6 +1,7 @@
 """generate.py's command line: what it refuses and how it explains itself."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,8 +92,12 @@ def test_the_sound_of_the_written_video_is_in_step_with_its_pictures(loud_and_op
 
 def test_the_chosen_detector_is_loaded_on_the_chosen_device(loud_and_open, tmp_path, monkeypatch):
     asked = []
-    loading = "evp.inference.pipeline.make_detector"
-    monkeypatch.setattr(loading, lambda *given: asked.append(given))
+
+    def make_detector(*given):
+        asked.append(given)
+        return SimpleNamespace(version="faked")
+
+    monkeypatch.setattr("evp.inference.pipeline.make_detector", make_detector)
     fan = ("--detector=face_alignment",)
     for more in ((), fan, (*fan, "--device=cpu"), (*fan, "--device=cpu", "--detector-device=auto")):
         assert generate.main(arguments(tmp_path, "--frame=crop", *more)) == 0

@@ -265,11 +265,15 @@ def test_real_portraits_poses_and_emotions(inputs, tmp_path, media_root):
 def test_real_bad_inputs(inputs, tmp_path, media_root, capsys):
     no_face = media_root / "edge/no_face.mp4"
     assert "face" in refused(inputs, tmp_path, capsys, emotion=no_face)
-    assert "face" in refused(inputs, tmp_path, capsys, pose=media_root / "edge/face_noface.mov")
+    # A face for 60 frames, and a file that breaks off after 110: a sound that needs more of them
+    sound = tmp_path / "long.wav"
+    write_wav(sound, 0.5 * tone(111))
+    vanishing = media_root / "edge/face_noface.mov"
+    assert "face" in refused(inputs, tmp_path, capsys, pose=vanishing, audio=sound)
+    damaged = media_root / "eamm_clips/sad.mp4"
+    assert str(damaged) in refused(inputs, tmp_path, capsys, emotion=damaged, audio=sound)
     template = media_root / "eamm_arrays/M003_template.npy"
     assert "(68, 2)" in refused(inputs, tmp_path, capsys, pose=template)
-    damaged = media_root / "eamm_clips/sad.mp4"
-    assert str(damaged) in refused(inputs, tmp_path, capsys, emotion=damaged)
 
 
 def test_relative_motion_leaves_a_silent_portrait_as_it_is(inputs, tmp_path):
