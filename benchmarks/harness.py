@@ -5,16 +5,20 @@ A benchmark is a module whose `measure(args)` returns a `Result`, and which ends
     if __name__ == "__main__":
         main(__doc__, measure)
 
-With `--json` the last line of its output is one JSON object: name, ratio, max_abs_diff and the
-milliseconds behind them.
+With `--json` the last line of its output is one JSON object: name, ratio, max_abs_diff, the
+milliseconds behind them and the machine that they are of.
 """
 
 import argparse
+import importlib.metadata
 import json
+import os
+import platform
 import time
 import typing as tp
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -24,7 +28,19 @@ from affekt.markdown import markdown_table
 from affekt.runtime.command import CommandParser, user_errors
 
 MIN_ROUNDS = 5
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")  # of /proc/cpuinfo, the best first
 Candidates = Mapping[str, Callable[[], object]]  # the first one is the reference
+
+
+def machine() -> str:
+    """Return what a figure is of: processor, its best instructions, number of CPUs, torch."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    facts = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    flags = facts.get("flags", "").split()
+    best = next((name for name in INSTRUCTIONS if name in flags), platform.machine())
+    name = facts.get("model name", platform.processor())
+    return f"{name} ({best}), {os.cpu_count()} CPUs, torch {importlib.metadata.version('torch')}"
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,7 @@ class Result:
     max_abs_diff: float = 0.0  # between the candidate and the reference it is measured against
     milliseconds: dict[str, dict[str, float]] = field(default_factory=dict)  # by size, candidate
     notes: dict[str, tp.Any] = field(default_factory=dict)
+    machine: str = field(default_factory=machine)
 
     def time(self, size: str, candidates: Candidates, **options: tp.Any) -> Timing:
         """Compare candidates on one input; the ratio kept under `size` is the last one's."""
@@ -68,7 +85,8 @@ class Result:
         ]
         lines = [markdown_table(["size", "candidate", "ms", "speed"], rows, (0, 1))] if rows else []
         lines += [f"{name}: {value}" for name, value in self.notes.items()]
-        return "\n".join([*lines, f"ratio: {self.ratio}", f"max_abs_diff: {self.max_abs_diff:.3g}"])
+        lines += [f"ratio: {self.ratio}", f"max_abs_diff: {self.max_abs_diff:.3g}"]
+        return "\n".join([*lines, f"machine: {self.machine}"])
 
 
 def compare(candidates: Candidates, seconds: float = 3.0, rounds: int | None = None) -> Timing:

@@ -27,8 +27,6 @@ import argparse
 import importlib
 import json
 import math
-import os
-import platform
 import resource
 import subprocess
 import sys
@@ -51,7 +49,7 @@ from affekt.runtime.config import load_config
 from affekt.runtime.run import Run
 from affekt.showcase.plans import EammDemo, EvpDemo, FullDemo, stages_of
 from benchmarks import full_size
-from benchmarks.harness import Result, main
+from benchmarks.harness import Result, machine, main
 
 H100_TF32 = 0.4 * 494.7e12  # operations a second: 40 % of the dense peak of NVIDIA's data sheet
 LAUNCHES = 0.005  # seconds of a GPU's shortest step
@@ -167,7 +165,7 @@ def figures(probe: Probe, gpu_step: float | None) -> dict[str, tp.Any]:
     cuda = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if cuda else 1024 * _resident()
     found: dict[str, tp.Any] = {
-        "device": torch.cuda.get_device_name() if cuda else _processor(),
+        "device": torch.cuda.get_device_name() if cuda else machine(),
         "threads": torch.get_num_threads(),
         "batch": size,
         "workers": workers,
@@ -284,13 +282,6 @@ def _precision(probe: Probe) -> torch.dtype:
 
 def _resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} CPUs"
 
 
 def _figure(value: float) -> float:
