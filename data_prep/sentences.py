@@ -14,7 +14,6 @@ reference emotion, within a split; two clips that are each other's cheapest part
 MAX_COST a step, are taken for one sentence. The others stay alone: a wrong pair is worse than none.
 """
 
-import csv
 import logging
 import re
 import typing as tp
@@ -28,8 +27,8 @@ from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import canonical
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.csv_files import read_csv
-from affekt.runtime.files import nfc, replacing
+from affekt.runtime.csv_files import read_csv, write_csv
+from affekt.runtime.files import nfc
 from data_prep.alignment.speech import align_speech
 
 log = logging.getLogger(__name__)
@@ -102,10 +101,7 @@ def write_table(path: Path, table: Table) -> None:
     """Write a table as CSV, by speaker, emotion and number; a file of that name is replaced."""
     rows = [(*key, sentence) for key, sentence in table.items()]
     rows.sort(key=lambda row: (*row[:2], int(row[2]) if row[2].isdigit() else 0, row[2]))
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((*row[:2], row[2].zfill(3), row[3]) for row in rows)
+    write_csv(path, COLUMNS, [(*row[:2], row[2].zfill(3), row[3]) for row in rows])
 
 
 def plain_text(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Read CSV files as people save them: the one reader of tables that users write.
+"""Read CSV files as people save them, and write what is read again: tables of users.
 
 byte order mark                     left out (Excel's "CSV UTF-8")
 UTF-16 with its mark                read (Excel's "Unicode text")
@@ -6,6 +6,7 @@ commas, semicolons or tabs          by the header (Excel's separator follows the
 any line ending, empty lines        read, left out
 another encoding, such as Latin-1   refused, with what to do
 a line of another length            refused by its number
+a cell of more than 131,072 letters refused (a quotation mark that never ends)
 """
 
 import codecs
@@ -13,9 +14,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from affekt.runtime.files import replacing
 
 SEPARATORS = (",", ";", "\t")
 
@@ -67,6 +70,16 @@ def read_csv(path: Path, needed: Sequence[str] = ()) -> tuple[tuple[str, ...], l
                 f"{', '.join(header)}; an empty cell keeps its separator"
             )
     return tuple(header), [Line(n, dict(zip(header, cells, strict=True))) for n, cells in rows]
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table that `read_csv` reads as it was, whole or not at all; a file is replaced."""
+    rows = [columns, *rows]
+    # A bare carriage return would be a line's end to every reader; csv quotes line feeds alone
+    returns = any("\r" in cell for row in rows for cell in row)
+    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n", quoting=quoting).writerows(rows)
 
 
 def _text(path: Path) -> str:

@@ -8,14 +8,13 @@ ignored; an empty cell takes the value of the command line.
 """
 
 import argparse
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from affekt.runtime.csv_files import read_csv
-from affekt.runtime.files import nfc, replacing
+from affekt.runtime.csv_files import read_csv, write_csv
+from affekt.runtime.files import nfc
 
 CLIP_ID = "clip_id"
 
@@ -91,10 +90,13 @@ def write_manifest_file(
     Raises:
         ValueError: a row has a cell of no column.
     """
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    lines = []
+    for row in rows:
+        unknown = row.keys() - set(columns)
+        if unknown:
+            raise ValueError(f"{path}: a row has cells of no column: {', '.join(sorted(unknown))}")
+        lines.append([row.get(column, "") for column in columns])
+    write_csv(path, columns, lines)
 
 
 def check_columns(manifest: Manifest, columns: Sequence[Column], given: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""A table as data, and as Markdown, LaTeX, CSV or JSON.
+"""A table as data, and as Markdown, LaTeX, CSV or JSON; names stay names, whatever they hold.
 
 A figure of ours reads  2.51 +- 0.05/0.12 (2.45, +0.06) > b : the mean, half its interval by clip
 and by speaker, the paper's figure, the difference, and which result it is better than.
@@ -7,13 +7,14 @@ and by speaker, the paper's figure, the difference, and which result it is bette
 import csv
 import io
 import json
+import re
 import typing as tp
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from operator import attrgetter
 
-from affekt.markdown import markdown_table
+from affekt import markdown
 from affekt.metrics.intervals import Interval
 
 Format = tp.Literal["md", "tex", "csv", "json"]
@@ -34,7 +35,10 @@ LATEX = {
     BETTER: r"$\succ$",
     ARROWS["lower"]: r"$\downarrow$",
     ARROWS["higher"]: r"$\uparrow$",
+    **dict.fromkeys("\r\n", " "),  # an empty line would end the cell's paragraph
 }
+FORMULA = re.compile(r"\s*[=+\-@]")  # how a cell begins that a spreadsheet works out
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -148,9 +152,9 @@ def render(table: Table, form: Format) -> str:
 def _markdown(table: Table) -> str:
     """Return the table as aligned Markdown, notes below it."""
     head = ["", *(heading(column) for column in table.columns)]
-    text = markdown_table(head, [_line(table, row, "**{}**") for row in table.rows])
-    notes = [f"- {note}" for note in table.notes]
-    return "\n".join([f"**{table.title}**", "", text, "", *notes]) + "\n"
+    text = markdown.markdown_table(head, [_line(table, row, "**{}**") for row in table.rows])
+    notes = [f"- {markdown.escaped(note)}" for note in table.notes]
+    return "\n".join([f"**{markdown.escaped(table.title)}**", "", text, "", *notes]) + "\n"
 
 
 def _latex(table: Table) -> str:
@@ -196,8 +200,19 @@ def _comma_separated(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["row", "kind", *(key + suffix for key, suffix in columns)])
     for row in table.rows:
-        writer.writerow([row.name, row.kind, *(figure_of(row, *column) for column in columns)])
+        cells = [row.name, row.kind, *(figure_of(row, *column) for column in columns)]
+        writer.writerow(no_formula(cell) if isinstance(cell, str) else cell for cell in cells)
     return text.getvalue()
+
+
+def no_formula(text: str) -> str:
+    """Return a CSV cell that no spreadsheet works out: one that begins like a formula is quoted.
+
+    An apostrophe in front is the spreadsheets' own mark of text (OWASP, "CSV Injection"); control
+    characters, of which some begin a line, become spaces.
+    """
+    text = re.sub(r"[\t\r\n]", " ", text)
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def heading(column: TableColumn) -> str:
@@ -224,8 +239,9 @@ def figure(cell: Cell | None, column: TableColumn, letters: dict[str, str] | Non
 
 
 def escaped(text: str) -> str:
-    """Return text with LaTeX's special characters escaped."""
-    return "".join(LATEX.get(character, character) for character in text)
+    """Return text with LaTeX's special characters escaped; safe after a line break as well."""
+    guard = "{}" if text[:1] in ("[", "*") else ""  # else they would belong to the line break
+    return guard + "".join(LATEX.get(character, character) for character in text)
 
 
 def _spread(cell: Cell, decimals: int) -> str:

@@ -43,8 +43,18 @@ BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx",
 MEDIA_BOXES = (b"moov", b"mdat", b"moof", b"mfra")
 STREAMED_RIFF = 0x7FFF_F000  # sizes from here on mean that the writer had none yet
 RIFF_SLACK = 8  # bytes that careless writers count too much
-PLAYLISTS = ("concat", "hls", "dash", "imf")  # they pull in other files of the machine
-PROTOCOLS = {"protocol_whitelist": "file"}
+# FFmpeg's names of what is read. None of them opens a second file: playlists, numbered pictures and
+# descriptions of streams do. A format that is not listed is refused before its reader starts.
+FORMATS = (
+    *("mov", "matroska", "avi", "flv", "live_flv", "asf", "mpegts", "mpeg", "mpegvideo", "ogg"),
+    *("mxf", "mxf_opatom", "gxf", "dv", "rm", "nut", "wtv", "ivf", "yuv4mpegpipe", "gif", "apng"),
+    *("h264", "hevc", "m4v", "mjpeg", "av1", "obu", "vc1", "h263"),
+    *("wav", "w64", "flac", "mp3", "aac", "loas", "aiff", "caf", "ac3", "eac3", "dts", "truehd"),
+    *("amr", "amrnb", "amrwb", "ape", "au", "mpc", "mpc8", "nistsphere", "tak", "tta", "voc", "wv"),
+)
+MAX_PIXELS = 50_000_000  # of a frame: 8K has 33 million; a header of a few bytes may claim 2e9
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), **DECODER_OPTIONS}
 JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
 JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
 
@@ -83,6 +93,7 @@ class Media:
         length                    what the track declares, else what is decoded (that of the file is
                                   often another track's); at most what `limited_length` allows
         protocols                 local files alone; a colon in a name has no meaning
+        formats                   those of FORMATS, whatever the file is called
     """
 
     path: Path
@@ -104,7 +115,8 @@ class Media:
         """Return the stream of pictures or sound that players take, None where there is none.
 
         Raises:
-            MediaError: damaged (its codec is unknown), too_long.
+            MediaError: damaged (its codec is unknown, or its frames are larger than MAX_PIXELS),
+                too_long.
         """
         streams = [
             stream
@@ -116,6 +128,11 @@ class Media:
         stream = next((s for s in streams if s.disposition & Disposition.default), streams[0])
         if stream.codec_context is None:
             raise MediaError("damaged", f"{self.path}: no decoder knows how its {kind} is coded")
+        width, height = (getattr(stream.codec_context, side, 0) for side in ("width", "height"))
+        if width * height > MAX_PIXELS:
+            text = f"{self.path}: frames of {width} x {height}, more than {MAX_PIXELS} pixels"
+            raise MediaError("damaged", text)
+        stream.codec_context.options = DECODER_OPTIONS
         stream.codec_context.thread_count = 1  # clips are decoded side by side, by processes
         self._check_length(self.end(stream) or 0.0)
         return stream
@@ -151,11 +168,16 @@ class Media:
             if last is not None and (ahead or start < last - JUMP_BACK):
                 joined = next(joints, shift + end - start)
                 start, shift = start + joined - shift, joined
-            self._check_length(start)
-            last, end = start, start + _lasts(frame, stream)
+            lasts = _lasts(frame, stream)
+            self._check_length(start, lasts)
+            last, end = start, start + lasts
             yield start, end, frame
 
-    def _check_length(self, seconds: float) -> None:
+    def _check_length(self, seconds: float, of_one: float = 0.0) -> None:
+        """Refuse a frame that lasts as long as no pause may, and media beyond the limit."""
+        if of_one > JUMP_AHEAD and not self._joins:
+            text = f"one frame, at {seconds:.2f} s, lasts {of_one:.0f} s; cut it there"
+            raise MediaError("jump", f"{self.path}: {text}")
         if seconds > self.longest:
             limit = f"the limit is {self.longest / 60:g} (clip_minutes)"
             text = f"{self.path} lasts {seconds / 60:.1f} minutes or more; {limit}"
@@ -173,7 +195,7 @@ class Media:
         tracks = [track for kind in ("video", "audio") if (track := self.track(kind)) is not None]
         parts: dict[int, list[list[float]]] = {track.index: [] for track in tracks}  # start, end
         clock: dict[int, float] = {}
-        with av.open(f"file:{self.path}", options=PROTOCOLS) as container:
+        with av.open(f"file:{self.path}", options=OPTIONS) as container:
             for packet in container.demux([container.streams[index] for index in parts]):
                 if packet.dts is None or packet.pts is None:
                     continue
@@ -223,12 +245,14 @@ def open_media(path: Path) -> Media:
     if _is_cut_off(path):
         raise MediaError("truncated", f"{path} ends before its contents do: a partial copy")
     try:
-        container = av.open(f"file:{path}", options=PROTOCOLS)
+        container = av.open(f"file:{path}", options=OPTIONS)
+    except av.ArgumentError:  # FFmpeg's answer to a format that is not listed
+        text = (
+            f"{path} is a playlist, a picture or of another kind that is not read as video or sound"
+        )
+        raise MediaError("damaged", text) from None
     except av.FFmpegError as error:
         raise MediaError("damaged", f"{path} is no readable media file: {error}") from None
-    if container.format.name in PLAYLISTS:
-        container.close()
-        raise MediaError("damaged", f"{path} is a playlist of other files, no media file")
     return Media(path, container)
 
 
@@ -243,6 +267,9 @@ def decoded(container: InputContainer, stream: tp.Any, path: Path) -> Iterator[t
             if frame.is_corrupt:
                 raise MediaError("damaged", f"{path} has damaged data near {frame.time} s")
             yield frame
+    except av.ArgumentError as error:  # FFmpeg's answer to what its options forbid
+        text = f"{path} cannot be decoded: {error} (are its frames more than 50 million pixels?)"
+        raise MediaError("damaged", text) from None
     except av.FFmpegError as error:
         raise MediaError("damaged", f"{path} cannot be decoded to its end: {error}") from None
 

@@ -91,6 +91,45 @@ def test_a_bar_in_a_name_does_not_break_markdown():
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()[2:5]} == {4}
 
 
+HOSTILE = (
+    '=HYPERLINK("http://x","y")', "+1+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", "\r=1",
+)  # fmt: skip
+
+
+def test_a_spreadsheet_works_out_no_name_and_numbers_stay_numbers():
+    """Each begins like a formula: an apostrophe makes it text; a name such as -3 is no formula."""
+    rows = [
+        TableRow(name, "result", {"m_ld": Cell(-0.5)}, name) for name in (*HOSTILE, "-3", "a=b")
+    ]
+    beaten = TableRow("last", "result", {"m_ld": Cell(-1.5, better_than=("=1+1",))}, "last")
+    read = list(csv.DictReader(io.StringIO(render(table(*rows, beaten), "csv"), newline="")))
+    names = [
+        *(f"'{name}".replace("\t", " ").replace("\r", " ") for name in HOSTILE),
+        "-3",
+        "a=b",
+        "last",
+    ]
+    assert [row["row"] for row in read] == names
+    assert {row["m_ld"] for row in read} == {"-0.5", "-1.5"}
+    assert read[-1]["m_ld_better_than"] == "'=1+1"
+
+
+def test_a_name_cannot_become_markup():
+    names = ("<script>alert(1)</script>", "![x](http://y/z.png)", r"\<b>", "two\nlines")
+    rows = [TableRow(name, "result", {}, name) for name in names]
+    text = render(table(*rows, notes=("of <i>mine</i>\n# a heading",)), "md")
+    assert not re.search(r"(?<!\\)(\\\\)*<", text)  # each one has an odd number of backslashes
+    assert r"![x]\(http://y/z.png)" in text
+    assert "| two lines |" in re.sub(" +", " ", text)
+    assert r"- of \<i>mine\</i> # a heading" in text.splitlines()
+
+
+def test_a_name_cannot_become_an_argument_of_latex_line_break():
+    text = render(table(TableRow("[9pt] a\n\nb", "result", {}), TableRow("*", "result", {})), "tex")
+    assert "{}[9pt] a  b & n/a" in text
+    assert "{}* & n/a" in text
+
+
 def test_latex_escapes_what_is_special_everywhere():
     wanted = (
         r"50 \% of A\&B\_1 \#2 \{x\} \textasciitilde{}y\textasciicircum{}2 \$3 "

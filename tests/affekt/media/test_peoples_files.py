@@ -309,5 +309,5 @@ def test_a_picture_of_a_format_that_starts_programs_is_refused(tmp_path):
 def test_a_playlist_is_no_media_file(tmp_path):
     clapper.write(tmp_path / "private.mp4", 1.0)
     (tmp_path / "clip.mp4").write_text("ffconcat version 1.0\nfile private.mp4\n")
-    with pytest.raises(MediaError, match="is a playlist of other files"):
+    with pytest.raises(MediaError, match="is a playlist, a picture or of another kind"):
         next(read_video(tmp_path / "clip.mp4"))

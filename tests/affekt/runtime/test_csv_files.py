@@ -3,7 +3,7 @@
 import pytest
 
 from affekt.media.emotions import EMOTIONS
-from affekt.runtime.csv_files import read_csv
+from affekt.runtime.csv_files import read_csv, write_csv
 from affekt.runtime.manifest import read_manifest
 from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.clips.layouts.listing import find_sources
@@ -88,3 +88,21 @@ def test_all_tables_of_users_are_read_by_the_one_reader(tmp_path):
     track.write_bytes("time;happy;sad\r\n0,5;0,25;0,75\r\n".encode("utf-8-sig"))
     assert read_track(track).weights == ((0.25, 0.75),)
     assert set(read_track(track).labels) <= set(EMOTIONS)
+
+
+def test_what_is_written_is_read_as_it_was(tmp_path):
+    """Formulas, quotation marks and line ends are text here: nothing is neutralised or lost."""
+    cells = ["=1+1", "-3.5", 'say "a, b"', "a;b", "two\nlines", "a\rb", "\u00e9", "x"]
+    for row in ([*cells], [cell for cell in cells if "\r" not in cell]):
+        columns = [f"c{k}" for k in range(len(row))]
+        write_csv(tmp_path / "t.csv", columns, [row, row[::-1]])
+        found, lines = read_csv(tmp_path / "t.csv")
+        assert list(found) == columns
+        assert [list(line.cells.values()) for line in lines] == [row, row[::-1]]
+
+
+def test_a_cell_without_end_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('clip_id\n"' + "a" * 200_000)
+    with pytest.raises(ValueError, match=r"t\.csv is no CSV file: field larger than field limit"):
+        read_csv(path)
