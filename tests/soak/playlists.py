@@ -107,12 +107,13 @@ def resized_boxes(data: bytes, at: int, length: int, entry: bytes) -> bytes:
     begin, end = 0, len(data)
     while begin < at:
         size, name = struct.unpack_from(">I4s", data, begin)
+        assert size >= 8, name
         if begin + size <= at:  # a box before it
             begin += size
             continue
         struct.pack_into(">I", grown, begin, size + len(entry) - length)
         end = begin + size
-        begin += {b"dref": 16}.get(name, 8)
+        begin += {b"dref": 16, b"stts": 12}.get(name, 8)  # to what it holds
     assert at < end
     return bytes(grown)
 
