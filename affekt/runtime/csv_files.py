@@ -77,9 +77,9 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]])
     rows = [columns, *rows]
     # A bare carriage return would be a line's end to every reader; csv quotes line feeds alone
     returns = any("\r" in cell for row in rows for cell in row)
-    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n", quoting=quoting).writerows(rows)
+        quoted = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+        csv.writer(file, lineterminator="\n", quoting=quoted).writerows(rows)
 
 
 def _text(path: Path) -> str:
