@@ -78,8 +78,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[str]])
     # A bare carriage return would be a line's end to every reader; csv quotes line feeds alone
     returns = any("\r" in cell for row in rows for cell in row)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        quoted = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-        csv.writer(file, lineterminator="\n", quoting=quoted).writerows(rows)
+        writer = csv.writer(
+            file, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
+        )
+        writer.writerows(rows)
 
 
 def _text(path: Path) -> str:
