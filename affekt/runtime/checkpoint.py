@@ -10,7 +10,7 @@ import torch
 
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import DamagedFileError, replacing
-from affekt.runtime.weights.tensor_files import load_torch, not_finite
+from affekt.runtime.weights.tensor_files import load_torch, not_finite, save_torch
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
         )
     rng = {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
     with replacing(folder / f"{step:09d}.pt") as temporary:
-        torch.save({"step": step, "rng": rng, "parts": state}, temporary)
+        save_torch({"step": step, "rng": rng, "parts": state}, temporary)
     for old in _files(folder)[KEPT:]:
         old.unlink()
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from affekt.runtime.files import sha256, write_json
-from affekt.runtime.weights.tensor_files import BROKEN, check_records, reason_of
+from affekt.runtime.weights.tensor_files import BROKEN, check_torch, reason_of
 
 State = dict[str, Tensor]
 # How a released name begins, and what that beginning becomes.
@@ -121,7 +121,7 @@ def read_torch(path: Path, expected: str) -> tp.Any:
         with torch.serialization.safe_globals(NUMPY), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other pickle protocols: it is read, or it raises
             if zipfile.is_zipfile(path):  # torch's files before 1.6 are none
-                check_records(path)
+                check_torch(path)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(

@@ -1,13 +1,17 @@
 """Tensors in files, torch's and safetensors': checked against their checksums before they are used.
 
-A zip file of torch's holds a CRC-32 of each record, which torch writes and never compares; what no
-CRC covers (names, places and sizes of records) has to agree in both of zip's lists of them.
-safetensors has no checksum: `save_tensors` adds one of all names, types, shapes, values and
-metadata as metadata of its own. Files without it are read as they are.
+A zip file of torch's holds a CRC-32 of each record, which torch writes and never compares, and none
+of its headers: of a record that one flipped bit makes a folder, torch returns memory as it was.
+`save_torch` adds a CRC-32 of the whole file as the archive's comment; of files without it the
+records' are compared. safetensors has none: `save_tensors` adds one of all names, types, shapes,
+values and metadata as metadata of its own; files without it are read as they are.
 """
 
+import io
 import json
+import os
 import pickle
+import re
 import struct
 import typing as tp
 import zipfile
@@ -28,11 +32,39 @@ BROKEN = (  # all that torch, pickle, zipfile and safetensors raise on cut or al
     *(pickle.UnpicklingError, zipfile.BadZipFile, SafetensorError),
 )
 CHECKSUM = "affekt_crc32"  # of safetensors' metadata
+SEAL = re.compile(rb"(..)affekt_crc32 ([0-9a-f]{8})\n", re.DOTALL)  # the comment and its length
+SEAL_LENGTH = 24  # bytes, two of them the comment's length
+BLOCK = 2**20  # bytes
+FOLDER = 0x10  # the bit of a zip record's attributes
 
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error's message, or its name where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _Summing(io.RawIOBase):
+    """Write to a file and keep the CRC-32 of what was written."""
+
+    def __init__(self, file: tp.BinaryIO) -> None:
+        self.file, self.total = file, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: tp.Any) -> int:
+        self.total = zlib.crc32(data, self.total)
+        return self.file.write(data)
+
+
+def save_torch(value: tp.Any, path: Path) -> None:
+    """Write a torch file with a CRC-32 of all of it, as the comment of the archive."""
+    with path.open("wb") as file:
+        summing = _Summing(file)
+        torch.save(value, tp.cast(tp.IO[bytes], summing))
+        comment = b"affekt_crc32 %08x\n" % summing.total
+        file.seek(-2, os.SEEK_END)  # the comment's length, which torch leaves 0
+        file.write(len(comment).to_bytes(2, "little") + comment)
 
 
 def load_torch(path: Path) -> tp.Any:
@@ -43,7 +75,7 @@ def load_torch(path: Path) -> tp.Any:
         DamagedFileError: a record's checksum is another, or it is no torch file.
     """
     try:
-        check_records(path)
+        check_torch(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError):
         raise
@@ -51,17 +83,31 @@ def load_torch(path: Path) -> tp.Any:
         raise DamagedFileError(f"{path} is damaged ({reason_of(error)})") from None
 
 
-def check_records(path: Path) -> None:
-    """Compare every record of a zip file with its CRC-32.
+def check_torch(path: Path) -> None:
+    """Compare a torch file with its CRC-32, or else every record of it with its own.
 
     Raises:
         zipfile.BadZipFile: one differs, or the file is no zip file. Altered headers raise others of
             BROKEN.
     """
+    with path.open("rb") as file:
+        body = file.seek(0, os.SEEK_END) - SEAL_LENGTH
+        file.seek(max(body, 0))
+        seal = SEAL.fullmatch(file.read())
+        if seal is not None:
+            file.seek(0)
+            total = 0
+            for start in range(0, body, BLOCK):
+                total = zlib.crc32(file.read(min(BLOCK, body - start)), total)
+            total = zlib.crc32(bytes(2), total)  # where the comment's length stands now
+            if total != int(seal[2], 16) or int.from_bytes(seal[1], "little") != SEAL_LENGTH - 2:
+                raise zipfile.BadZipFile("its checksum is another")
+            return
     with zipfile.ZipFile(path) as archive:
-        wrong = archive.testzip()
-    if wrong is not None:
-        raise zipfile.BadZipFile(f"the checksum of its record {wrong} is another")
+        wrong = [each.filename for each in archive.infolist() if each.external_attr & FOLDER]
+        wrong += [archive.testzip() or ""]
+    if wrong != [""]:
+        raise zipfile.BadZipFile(f"the checksum of its record {wrong[0]} is another")
 
 
 def save_tensors(

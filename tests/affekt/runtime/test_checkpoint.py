@@ -1,6 +1,9 @@
 """No altered byte of a checkpoint or of weights is read in silence; what is not finite is named."""
 
+import io
 import logging
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from torch import nn
 from affekt.runtime import checkpoint
 from affekt.runtime.files import DamagedFileError
 from affekt.runtime.run import restore
-from affekt.runtime.weights.tensor_files import load_tensors, not_finite, save_tensors
+from affekt.runtime.weights.tensor_files import SEAL_LENGTH, load_tensors, not_finite, save_tensors
 
 FLIPS, CUTS = 40, 12
 
@@ -56,7 +59,10 @@ def damaged(whole, seed):
         yield whole[:length]
 
 
-def test_every_altered_checkpoint_is_passed_over_and_said_or_equal(folder, caplog):
+@pytest.mark.parametrize("sealed", [True, False])  # of this version, of earlier ones
+def test_every_altered_checkpoint_is_passed_over_and_said_or_equal(folder, caplog, sealed):
+    if not sealed:
+        torch.save(checkpoint.read(folder / "000000002.pt"), folder / "000000002.pt")
     one, two = (checkpoint.read(folder / f"00000000{step}.pt") for step in (1, 2))
     path = folder / "000000002.pt"
     refused = 0
@@ -81,8 +87,39 @@ def test_an_altered_value_is_refused_though_torch_reads_it(folder):
     content[place] ^= 1
     path.write_bytes(content)
     assert not equal(torch.load(path)["parts"]["model"]["0.weight"], weight)
+    with pytest.raises(DamagedFileError, match=r"2\.pt is damaged \(its checksum is another"):
+        checkpoint.read(path)
+    content[-SEAL_LENGTH:] = bytes(2)  # as an earlier version wrote it
+    path.write_bytes(content)
     with pytest.raises(DamagedFileError, match=r"2\.pt is damaged \(the checksum of its record"):
         checkpoint.read(path)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_record_that_one_bit_makes_a_folder_is_refused(folder, sealed):
+    """Of its values torch returns memory as it was, without an error."""
+    path = folder / "000000002.pt"
+    if not sealed:
+        torch.save(checkpoint.read(path), path)
+    content = bytearray(path.read_bytes())
+    name = content.rindex(b"/data/0PK")
+    attributes = content.rindex(b"PK\x01\x02", 0, name) + 38  # in the archive's directory
+    content[attributes] ^= 0x10
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    with pytest.raises(DamagedFileError, match=r"2\.pt is damaged"):
+        checkpoint.read(path)
+
+
+def test_the_checksum_is_a_proper_comment_of_the_archive(folder):
+    path = folder / "000000002.pt"
+    with zipfile.ZipFile(path) as archive:
+        comment = archive.comment
+    content = path.read_bytes()
+    plain = content[: -len(comment) - 2] + bytes(2)  # what torch wrote
+    assert comment == b"affekt_crc32 %08x\n" % zlib.crc32(plain)
+    assert equal(torch.load(path), torch.load(io.BytesIO(plain)))
 
 
 @pytest.mark.parametrize("content", ["empty", "other", "list", "legacy"])
