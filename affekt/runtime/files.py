@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import typing as tp
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tokenize import TokenError
 
@@ -237,6 +237,39 @@ def save_npy(path: Path, array: Array) -> None:
     """Write `array` as .npy, whole or not at all."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+@contextlib.contextmanager
+def npy_writer(path: Path) -> Iterator[Callable[[Array], None]]:
+    """Yield a function that appends rows (n, ...) of one type and shape to a .npy file.
+
+    The bytes are those of numpy's for the whole array. The file is complete when the context ends;
+    for one that appears whole or not at all, see `replacing`.
+    """
+    count, first = 0, np.zeros(0)
+
+    def write_header(file: tp.BinaryIO) -> None:
+        header = npy.header_data_from_array_1_0(first) | {"shape": (count, *first.shape[1:])}
+        npy.write_array_header_1_0(file, header)  # leaves room for the count to grow
+
+    with path.open("wb") as file:
+
+        def append(rows: Array) -> None:
+            nonlocal count, first
+            if not len(rows):
+                return
+            if not count:
+                first = np.ascontiguousarray(rows[:1])
+                write_header(file)
+            file.write(np.ascontiguousarray(rows, first.dtype).data)
+            count += len(rows)
+
+        yield append
+        # The header again, now with the number of rows
+        begin = file.tell() - count * first.nbytes
+        file.seek(0)
+        write_header(file)
+        assert not count or file.tell() == begin, "numpy's header changed its length"
 
 
 def load_npy(path: Path, shape: tuple[int | None, ...] | None, what: str) -> Array:

@@ -102,9 +102,10 @@ def _taken(path: Path, folder: Path, doing: str) -> tp.TextIO:
             raise
         log.warning("%s is on a disk without locks: see that one process alone uses it", folder)
     me = {"pid": os.getpid(), "host": platform.node(), "doing": doing}
-    file.truncate(0)
-    file.write(json.dumps(me | {"since": time.strftime("%Y-%m-%d %H:%M:%S")}) + "\n")
-    file.flush()
+    text = json.dumps(me | {"since": time.strftime("%Y-%m-%d %H:%M:%S")}) + "\n"
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+        file.truncate(0)
+        os.write(file.fileno(), text.encode())
     return file
 
 

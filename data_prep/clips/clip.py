@@ -1,9 +1,10 @@
 """Prepare clips: from source files to folders, in several processes.
 
 A folder holds what affekt/media/corpus.py reads; of a corpus without pictures, sound and MFCC
-alone. The video is read once, as a stream (affekt/media/faces/track.py). A clip that cannot be used
-ends in a `ClipOutcome` with a reason. Only what concerns all clips stops the run: a full disk, a
-missing detector, the user.
+alone. Sound and video are read once each, as streams, and written as they come, so that memory does
+not grow with a clip's length (but for mfcc.backend=python_speech_features and audio.reader=librosa,
+which hold the sound). A clip that cannot be used ends in a `ClipOutcome` with a reason. Only what
+concerns all clips stops the run: a full disk, a missing detector, the user.
 """
 
 import contextlib
@@ -13,19 +14,26 @@ import math
 import re
 import traceback
 import typing as tp
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
+import soundfile
 
 from affekt.arrays import Array
-from affekt.media.audio.mfcc import MfccBackend, clip_mfcc
-from affekt.media.audio.reader import AudioReader, fitted, read_audio, write_wav
+from affekt.media.audio.mfcc import MfccBackend, mfcc_blocks
+from affekt.media.audio.reader import BLOCK, AudioReader, fit_wav, sound_blocks, wav_writer
 from affekt.media.constants import FRAME_RATE, SAMPLE_RATE, SAMPLES_PER_FRAME
-from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
-from affekt.media.faces.track import FaceTrack, FramesConfig, track_face
+from affekt.media.faces.detector import (
+    Detection,
+    Detector,
+    DetectorDevice,
+    DetectorName,
+    make_detector,
+)
+from affekt.media.faces.track import FramesConfig, stream_face
 from affekt.media.integrity import CLIP, described, write_sealed
 from affekt.media.video.container import MediaError, limited_length
 from affekt.media.video.frames import frame_writer
@@ -33,8 +41,8 @@ from affekt.runtime.files import (
     TEMPORARY,
     UNFINISHED,
     is_disk_error,
+    npy_writer,
     replacing_folder,
-    save_npy,
     sha256,
     write_json,
 )
@@ -61,6 +69,7 @@ OWN = re.compile(
 # To be raised with every change of the code after which a clip's arrays or frames are others: a
 # corpus is of one version, as it is of one setting. The detector has a version of its own.
 CONTENTS_VERSION = 1
+AUDIO = "audio.wav"
 MIN_SOUND = 0.9  # share of the pictures that the sound must last for
 
 
@@ -263,64 +272,107 @@ def prepare_clip(
     """
     if config.frames is None or detector is None:
         return _prepare_sound(source, folder, config)
-    samples = _sound(source, config)
+    samples = _write_sound(source, folder, config)
     if source.boxes is not None:
         detector = BoxedDetector(detector, read_boxes(source.boxes), source.boxes)
-    with frame_writer(folder, config.frames.store) as write:
-        analysis = track_face(source.video, detector, config.frames, write)
-    count = len(analysis.landmarks)
+    with frame_writer(folder, config.frames.store) as write, _landmark_writer(folder) as keep:
+        found = stream_face(source.video, detector, keep, config.frames, write)
+    count = found.frames
     if config.sound_required:
         _check_sound_lasts(samples, count, source)
-    _write_analysis(folder, analysis)
-    stored = folder / "audio.wav"
-    write_wav(stored, fitted(samples, count * SAMPLES_PER_FRAME))
-    mfcc = clip_mfcc(read_audio(stored), count, config.mfcc.backend)  # of what is stored
-    save_npy(folder / "mfcc.npy", mfcc)
-    return {"frames": count, "sha256": sha256(source.video), "filled": list(analysis.filled)}
+    crop = found.crop
+    record = {"matrix": crop.matrix.tolist(), "size": crop.size, "source_size": crop.source_size}
+    write_json(folder / "crop.json", record)
+    # The MFCC are those of the sound as it is stored
+    fit_wav(folder / AUDIO, count * SAMPLES_PER_FRAME)
+    with soundfile.SoundFile(folder / AUDIO) as sound:
+
+        def read(start: int, stop: int) -> Array:
+            sound.seek(start)
+            return sound.read(stop - start, "float32")
+
+        _write_mfcc(folder, read, count, config.mfcc.backend)
+    return {"frames": count, "sha256": sha256(source.video), "filled": list(found.filled)}
 
 
 def _prepare_sound(source: Source, folder: Path, config: ClipConfig) -> dict[str, tp.Any]:
     """Write a clip without pictures: its sound without quiet ends, up to a whole video frame."""
-    samples = read_audio(source.video, config.audio.reader)
-    loud = np.flatnonzero(np.abs(samples) > config.audio.trim_below)
-    if not loud.size:
+    # Decode it into a file, and find where it is loud
+    floats = folder / f"{TEMPORARY}samples.f32"
+    first, end, done = -1, 0, 0
+    with floats.open("wb") as file:
+        for samples in sound_blocks(source.video, config.audio.reader):
+            file.write(samples.data)
+            loud = np.flatnonzero(np.abs(samples) > config.audio.trim_below)
+            if loud.size:
+                first = done + int(loud[0]) if first < 0 else first
+                end = done + int(loud[-1]) + 1
+            done += len(samples)
+    if first < 0:
         text = f"{source.video}: nothing is louder than {config.audio.trim_below} of full scale"
         raise MediaError("silent", text)
-    samples = samples[loud[0] : loud[-1] + 1]
-    count = -(-len(samples) // SAMPLES_PER_FRAME)
-    samples = fitted(samples, count * SAMPLES_PER_FRAME)
-    write_wav(folder / "audio.wav", samples)
-    save_npy(folder / "mfcc.npy", clip_mfcc(samples, count, config.mfcc.backend))
+
+    def read(start: int, stop: int) -> Array:
+        stop = min(stop, end - first)
+        return np.fromfile(floats, np.float32, max(0, stop - start), offset=4 * (first + start))
+
+    # Write what is between
+    count = -(-(end - first) // SAMPLES_PER_FRAME)
+    with wav_writer(folder / AUDIO) as append:
+        for start in range(0, end - first, BLOCK):
+            append(read(start, start + BLOCK))
+    fit_wav(folder / AUDIO, count * SAMPLES_PER_FRAME)
+    _write_mfcc(folder, read, count, config.mfcc.backend)
+    floats.unlink()
     return {"frames": count, "sha256": sha256(source.video), "filled": []}
 
 
-def _sound(source: Source, config: ClipConfig) -> Array:
-    """Return the clip's sound; nothing where it has none and needs none."""
+def _write_sound(source: Source, folder: Path, config: ClipConfig) -> int:
+    """Write the clip's sound as it comes and return its samples: none where it needs none."""
     path, required = source.audio or source.video, config.sound_required
-    try:
-        samples = read_audio(path, config.audio.reader)
-    except MediaError as error:
-        if required or error.reason != "no_audio":
-            raise
-        return np.zeros(0, np.float32)
-    if required and not samples.any():
-        seconds = len(samples) / SAMPLE_RATE
-        raise MediaError("silent", f"{path} holds {seconds:.2f} s of digital silence")
-    return samples
+    count, silent = 0, True
+    with wav_writer(folder / AUDIO) as append:
+        try:
+            for samples in sound_blocks(path, config.audio.reader):
+                append(samples)
+                count += len(samples)
+                silent = silent and not samples.any()
+        except MediaError as error:
+            if required or error.reason != "no_audio":
+                raise
+    if required and silent:
+        raise MediaError("silent", f"{path} holds {count / SAMPLE_RATE:.2f} s of digital silence")
+    return count
 
 
-def _check_sound_lasts(samples: Array, count: int, source: Source) -> None:
-    sound, pictures = len(samples) / SAMPLE_RATE, count / FRAME_RATE
+def _check_sound_lasts(samples: int, count: int, source: Source) -> None:
+    sound, pictures = samples / SAMPLE_RATE, count / FRAME_RATE
     if sound < MIN_SOUND * pictures:
         path = source.audio or source.video
         text = f"{path}: the sound ends after {sound:.2f} s, the pictures after {pictures:.2f} s"
         raise MediaError("audio_short", text)
 
 
-def _write_analysis(folder: Path, analysis: FaceTrack) -> None:
-    save_npy(folder / "landmarks.npy", analysis.landmarks)
-    if analysis.landmarks3d is not None:
-        save_npy(folder / "landmarks3d.npy", analysis.landmarks3d)
-    crop = analysis.crop
-    record = {"matrix": crop.matrix.tolist(), "size": crop.size, "source_size": crop.source_size}
-    write_json(folder / "crop.json", record)
+@contextlib.contextmanager
+def _landmark_writer(folder: Path) -> Iterator[Callable[[Detection], None]]:
+    """Yield a function that appends a face to landmarks.npy, and its depth to landmarks3d.npy."""
+    with contextlib.ExitStack() as stack:
+        append = stack.enter_context(npy_writer(folder / "landmarks.npy"))
+        append3d: list[Callable[[Array], None]] = []  # where the detector gives depth
+
+        def keep(face: Detection) -> None:
+            append(face.points[None])
+            if face.points3d is not None:
+                if not append3d:
+                    append3d.append(stack.enter_context(npy_writer(folder / "landmarks3d.npy")))
+                append3d[0](face.points3d[None])
+
+        yield keep
+
+
+def _write_mfcc(
+    folder: Path, read: Callable[[int, int], Array], frames: int, backend: MfccBackend
+) -> None:
+    with npy_writer(folder / "mfcc.npy") as append:
+        for rows in mfcc_blocks(read, frames, backend):
+            append(rows)

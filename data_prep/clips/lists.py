@@ -58,19 +58,24 @@ def missing(job: PrepareJob, listing: Listing, refused: dict[str, Row]) -> list[
     return [
         source
         for source in listing.sources
-        if not ready_record(job, source) and (source.id, json.dumps(stamp(source))) not in settled
+        if not is_current(whole_clip(job, source), source)
+        and (source.id, json.dumps(stamp(source))) not in settled
     ]
 
 
-def ready_record(job: PrepareJob, source: Source) -> Row:
-    """Return the clip.json of a clip that is prepared and whole, of the source as it is; else {}.
+def whole_clip(job: PrepareJob, source: Source) -> Row:
+    """Return the clip.json of a clip that is there, whole and of these settings; else {}.
 
-    A clip that names no settings, or no boxes, is of before they were named.
+    A clip that names no settings is of before they were named.
     """
     record = whole_record(clip_folder(job.out, source))
+    return record if record.get("settings_sha256", job.settings) == job.settings else {}
+
+
+def is_current(record: Row, source: Source) -> bool:
+    """Return whether a clip is of the source as it is now; those of before name no boxes."""
     known = record.get("stamp", [])
-    same = known and record.get("settings_sha256", job.settings) == job.settings
-    return record if same and known == stamp(source)[: len(known)] else {}
+    return bool(known) and known == stamp(source)[: len(known)]
 
 
 def refusal_row(outcome: ClipOutcome) -> Row:
@@ -103,9 +108,15 @@ def list_clips(
     refused: dict[str, Row],
     made: int,
 ) -> Result:
-    """Write manifest and quarantine of the sources listed now, from what lies on the disk."""
+    """Write manifest and quarantine of the sources listed now, from what lies on the disk.
+
+    Where a run ends early, older versions of clips that it did not come to stay in the manifest.
+    """
     sources = listing.sources
-    ready = {source.id: ready_record(job, source) for source in sources}
+    ready = {source.id: whole_clip(job, source) for source in sources}
+    for source in sources:
+        if source.id in refused and not is_current(ready[source.id], source):
+            ready[source.id] = {}
     manifest = [_manifest_row(s, splits[s.id], ready[s.id]) for s in sources if ready[s.id]]
     listed = {source.id for source in sources if not ready[source.id]}
     quarantine = [refused[name] for name in sorted(refused.keys() & listed)]

@@ -480,17 +480,17 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(raw, tmp_path
     config = folder_config(raw, out)
     calls = []
 
-    def second_fails(path, samples):
+    def second_fails(path):
         calls.append(path)
         if len(calls) == 2:
             full_disk()
-        original(path, samples)
+        return original(path)
 
-    original = clip_module.write_wav
-    monkeypatch.setattr(clip_module, "write_wav", second_fails)
+    original = clip_module.wav_writer
+    monkeypatch.setattr(clip_module, "wav_writer", second_fails)
     with pytest.raises(OSError, match="No space left"):
         prepare(config)
-    monkeypatch.setattr(clip_module, "write_wav", original)
+    monkeypatch.setattr(clip_module, "wav_writer", original)
     assert [path.name for path in out.glob("clips/*/*")] == ["ann_happy_1_1"]  # no hidden rest
     assert len(Corpus(out).clips()) == 1
     assert not refusals(out)

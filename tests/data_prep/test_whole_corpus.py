@@ -11,13 +11,13 @@ import pytest
 
 from affekt.media.corpus import Corpus
 from affekt.media.faces.track import FramesConfig
-from affekt.media.integrity import MANIFEST, read_sealed, write_lists, write_sealed
+from affekt.media.integrity import MANIFEST, read_sealed, write_lists
 from affekt.runtime.files import DamagedFileError
 from data_prep import inspect
 from data_prep import prepare as prepare_module
 from data_prep.clips import clip as clip_module
 from data_prep.clips.layouts.config import CorpusConfig
-from data_prep.clips.lists import ready_record
+from data_prep.clips.lists import is_current
 from data_prep.clips.splits import SplitConfig
 from data_prep.prepare import Config, prepare
 from tests.corpora.drawn_face import talking_clip
@@ -295,14 +295,9 @@ def test_boxes_that_change_make_a_clip_anew_and_corpora_of_before_stay(raw, tmp_
         boxes=tmp_path / "boxes.txt",
     )
     (tmp_path / "boxes.txt").write_text("one")
-    job = clip_module.PrepareJob(tmp_path, None, None, "s")
-    folder = clip_module.clip_folder(tmp_path, source)
-    folder.mkdir(parents=True)
     stamp = clip_module.stamp(source)
     assert len(stamp) == 3
     for known in (stamp, stamp[:2]):  # of before: no boxes
-        write_sealed(folder / "clip.json", {"stamp": known, "files": {}})
-        assert ready_record(job, source)
-    write_sealed(folder / "clip.json", {"stamp": stamp, "files": {}})
+        assert is_current({"stamp": known}, source)
     (tmp_path / "boxes.txt").write_text("others")
-    assert not ready_record(job, source)
+    assert not is_current({"stamp": stamp}, source)

@@ -9,6 +9,7 @@ lifter. The backend `python_speech_features` calls the library, for features equ
 to the last bit; it is imported only where it is chosen.
 """
 
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ LIFTER = 22
 WINDOW_ROWS = 28  # MFCC rows of one video frame's window: 7 video frames
 WINDOW_STEP = 4  # MFCC rows from one video frame to the next
 EXTRA_ROWS = WINDOW_ROWS - WINDOW_STEP  # rows beyond 4 T that T windows need
+ROWS_AT_ONCE = 1024  # of a clip's MFCC, 10 s; a multiple of BLOCK
 BLOCK = 64  # frames worked on together: larger temporaries cost page faults in 3 s clips
 
 
@@ -44,8 +46,11 @@ def mfcc(samples: ArrayLike, backend: MfccBackend = "fast") -> NDArray[np.float6
         ValueError: the signal is not one-dimensional, or holds NaN or infinite values.
     """
     signal = _padded(samples)
-    if backend == "python_speech_features":
-        return _library_mfcc(signal)
+    return _library_mfcc(signal) if backend == "python_speech_features" else _fast_mfcc(signal)
+
+
+def _fast_mfcc(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the MFCC of a signal that begins with the sample before its first row's."""
     # Buffers for a block of rows, reused so that memory does not grow with the clip
     rows = (len(signal) - 1 - FRAME_LENGTH) // FRAME_STEP + 1
     energies = np.empty((rows, FILTERS + 1))
@@ -79,15 +84,36 @@ def clip_mfcc(
     The signal is first cut, or padded with zeros, to 640 samples a frame. That gives one row less
     than `frames` windows need; the missing row is zero.
     """
+    given = np.asarray(samples)
+    return np.concatenate(list(mfcc_blocks(lambda start, stop: given[start:stop], frames, backend)))
+
+
+def mfcc_blocks(
+    read: Callable[[int, int], NDArray[Any]], frames: int, backend: MfccBackend = "fast"
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the MFCC of a clip, rows (n, 13) at a time; together they are those of `clip_mfcc`.
+
+    Args:
+        read: returns the samples from one number to another, both from 0 to 640 `frames`; fewer
+            where the sound ends before.
+        frames: of the video.
+        backend: of `fast` memory does not grow with the clip.
+    """
     if frames < 1:
         raise ValueError(f"a clip of {frames} video frames has no audio windows; it needs >= 1")
-    wanted = np.zeros(SAMPLES_PER_FRAME * frames)
-    given = np.asarray(samples)[: wanted.size]
-    wanted[: len(given)] = given
-    rows = mfcc(wanted, backend)
-    result = np.zeros((WINDOW_STEP * frames + EXTRA_ROWS, CEPSTRA), np.float32)
-    result[: len(rows)] = rows
-    return result
+    length, wanted = SAMPLES_PER_FRAME * frames, WINDOW_STEP * frames + EXTRA_ROWS
+    rows = wanted - 1  # that the signal gives, padded to a whole row
+    step = ROWS_AT_ONCE if backend == "fast" else rows
+    for first in range(0, rows, step):
+        count = min(step, rows - first)
+        begin = first * FRAME_STEP - PADDING - 1  # the sample before the first row's
+        signal = np.zeros(1 + (count - 1) * FRAME_STEP + FRAME_LENGTH)
+        low, high = (min(max(place, 0), length) for place in (begin, begin + len(signal)))
+        samples = read(low, high)
+        signal[low - begin :][: len(samples)] = samples
+        found = _library_mfcc(signal) if backend != "fast" else _fast_mfcc(signal)
+        yield found.astype(np.float32)
+    yield np.zeros((1, CEPSTRA), np.float32)
 
 
 def sound_windows(samples: ArrayLike) -> NDArray[np.floating[Any]]:

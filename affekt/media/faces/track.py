@@ -1,6 +1,7 @@
 """Track the face of a video: its landmarks in every frame at 25 fps, and the clip's crop.
 
-The video is read once, as a stream: memory does not grow with its length but for landmarks.
+The video is read once, as a stream: `stream_face` hands frames and landmarks on as they come, and
+its memory does not grow with the length; `track_face` keeps the landmarks.
 
 Frames without a face: a gap of up to 5 frames is filled by straight lines between its neighbours
 (held at the ends of the clip), and the frames are named in the track; a longer one refuses the
@@ -10,7 +11,7 @@ Letters: T frames at 25 fps, D coordinates of a point.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,15 @@ class FaceTrack:
     filled: tuple[int, ...]  # frames whose face is interpolated
 
 
+@dataclass(frozen=True)
+class StreamedFace:
+    """What a stream of faces leaves when its landmarks are handed on."""
+
+    crop: Crop
+    frames: int  # T
+    filled: tuple[int, ...]  # frames whose face is interpolated
+
+
 def track_face(
     path: Path,
     detector: Detector,
@@ -74,21 +84,46 @@ def track_face(
     Raises:
         MediaError: unreadable, too_short, no_face, face_vanishes, face_jumps.
     """
-    config = config or FramesConfig()
     end = None if count is None else max(count, MIN_FRAMES)
-    faces: list[Detection | None] = []  # of the frames so far
+    faces: list[Detection] = []
+    found = stream_face(path, detector, faces.append, config or FramesConfig(), write, end)
+    depths = [face.points3d for face in faces[:end] if face.points3d is not None]
+    landmarks = np.stack([face.points for face in faces[:end]])
+    wanted = tuple(frame for frame in found.filled if end is None or frame < end)
+    return FaceTrack(landmarks, np.stack(depths) if depths else None, found.crop, wanted)
+
+
+def stream_face(
+    path: Path,
+    detector: Detector,
+    keep: Callable[[Detection], None],
+    config: FramesConfig,
+    write: Callable[[Image], None] | None = None,
+    end: int | None = None,
+) -> StreamedFace:
+    """Detect the face in every frame of a video and hand it on; short gaps are filled.
+
+    Args:
+        path: any video; it is read at constant 25 fps.
+        detector: of affekt.media.faces.detector.
+        keep: called with the face of every frame, in order, at most MAX_GAP + 1 frames late.
+        config: profile and size of the crop.
+        write: called with every cropped frame, in order, at most MAX_GAP + 1 frames late.
+        end: frames, at least MIN_FRAMES, after which it is left at the next face; None: all.
+
+    Raises:
+        MediaError: as `track_face`.
+    """
+    faces = _FaceStream(path, keep)
     waiting: list[Image] = []  # frames before the first face, at most MAX_GAP
     crop: Crop | None = None
     # Stream: one detection a frame; the first face decides the crop, and frames before it wait.
     for picture in read_video(path):
-        if end is not None and len(faces) >= end and faces[-1] is not None:
+        if end is not None and faces.count >= end and not faces.gap:
             break
         face = detector.detect(picture)
-        faces.append(face)
-        if face is None:
-            _check_gap(faces, crop is not None, path)
-        elif crop is None:
-            _check_gap(faces[:-1], len(faces) > 1 + MAX_GAP, path)
+        faces.add(face)
+        if crop is None and face is not None:
             size = (picture.shape[1], picture.shape[0])
             crop = choose_crop(config.profile, face.points, size, config.size)
         if write is None or len(waiting) > MAX_GAP:
@@ -98,17 +133,9 @@ def track_face(
             for held in waiting:
                 write(cut(held, crop))
             waiting.clear()
-    # Refuse what cannot be used, fill short gaps.
-    _check_length(len(faces), path)
-    if crop is None:
-        raise MediaError("no_face", f"{path}: none of its {len(faces)} frames shows a face")
-    landmarks, filled = _filled([face.points if face else None for face in faces])
-    _check_jumps(landmarks, path)
-    depths = [face.points3d if face else None for face in faces]
-    has_depth = any(points is not None for points in depths)
-    landmarks3d = _filled(depths)[0][:end] if has_depth else None
-    wanted = tuple(frame for frame in filled if end is None or frame < end)
-    return FaceTrack(landmarks[:end], landmarks3d, crop, wanted)
+    faces.close()
+    assert crop is not None  # else `close` refused the clip
+    return StreamedFace(crop, faces.count, tuple(faces.filled))
 
 
 class FaceTracker:
@@ -149,29 +176,101 @@ class _KnownFaces:
         return self.found[self.position - 1]
 
 
-def _filled(points: Sequence[Array | None]) -> tuple[Array, tuple[int, ...]]:
-    """Return (T, 68, D) with the missing frames interpolated, and which those are."""
-    detected = np.array([k for k, found in enumerate(points) if found is not None])
-    values = np.stack([found for found in points if found is not None])
-    frames = np.arange(len(points))
-    if len(detected) == len(points):
-        return values, ()
-    flat = values.reshape(len(detected), -1)
-    whole = np.stack([np.interp(frames, detected, column) for column in flat.T], axis=1)
-    missing = tuple(int(k) for k in np.setdiff1d(frames, detected))
-    return whole.reshape(-1, *values.shape[1:]).astype(np.float32), missing
+class _FaceStream:
+    """Fills short gaps in a stream of faces, hands them on, and refuses what cannot be used."""
 
+    def __init__(self, path: Path, keep: Callable[[Detection], None]) -> None:
+        self.path, self.keep = path, keep
+        self.count = 0  # frames so far
+        self.filled: list[int] = []  # frames without a face, but for those at the end
+        self.gap = 0  # frames without a face at the end so far
+        self._last: Detection | None = None  # the last face handed on
+        self._handed = 0  # how many of them
+        self._jump: MediaError | None = None  # the first
 
-def _check_gap(faces: Sequence[Detection | None], has_face: bool, path: Path) -> None:
-    """Refuse a clip whose face is missing for too long at the end of `faces`."""
-    gap = next((k for k, face in enumerate(reversed(faces)) if face), len(faces))
-    if has_face and gap > MAX_GAP:
-        first, last = len(faces) - gap, len(faces) - 1
-        raise MediaError(
-            "face_vanishes",
-            f"{path}: no face from frame {first} to {last} at least ({first / FRAME_RATE:.2f} s); "
-            f"gaps of up to {MAX_GAP} frames are filled",
+    def add(self, face: Detection | None) -> None:
+        """Add the next frame.
+
+        Raises:
+            MediaError: face_vanishes.
+        """
+        self.count += 1
+        if face is None:
+            self.gap += 1
+            if self._last is not None:
+                self._check_gap(self.count)
+            return
+        self._check_gap(self.count - 1)
+        missing = range(self.count - 1 - self.gap, self.count - 1)
+        self.filled += missing
+        for between in _between(self._last, face, len(missing)):
+            self._hand_on(between)
+        self._hand_on(face)
+        self.gap = 0
+
+    def close(self) -> None:
+        """End the stream.
+
+        Raises:
+            MediaError: too_short, no_face, face_jumps.
+        """
+        _check_length(self.count, self.path)
+        if self._last is None:
+            text = f"{self.path}: none of its {self.count} frames shows a face"
+            raise MediaError("no_face", text)
+        self.filled += range(self.count - self.gap, self.count)
+        for _ in range(self.gap):
+            self._hand_on(self._last)
+        if self._jump is not None:
+            raise self._jump
+
+    def _hand_on(self, face: Detection) -> None:
+        if self._last is not None and self._jump is None:
+            self._jump = self._jump_to(face, self._last)
+        self._last, self._handed = face, self._handed + 1
+        self.keep(face)
+
+    def _check_gap(self, count: int) -> None:
+        """Refuse a clip whose face is missing for too long at the end of `count` frames."""
+        if self.gap > MAX_GAP:
+            first, last = count - self.gap, count - 1
+            raise MediaError(
+                "face_vanishes",
+                f"{self.path}: no face from frame {first} to {last} at least "
+                f"({first / FRAME_RATE:.2f} s); gaps of up to {MAX_GAP} frames are filled",
+            )
+
+    def _jump_to(self, face: Detection, last: Detection) -> MediaError | None:
+        """Return why a face cannot follow another: it changes place, a cut or someone else."""
+        step = np.linalg.norm(face.points - last.points, axis=1).mean()
+        widths = [np.ptp(each.points[:, 0]) for each in (face, last)]
+        if not step > MAX_JUMP * min(widths):
+            return None
+        return MediaError(
+            "face_jumps",
+            f"{self.path}: at frame {self._handed} the face moves {step:.0f} px "
+            f"({widths[0]:.0f} px wide): a cut, or another face",
         )
+
+
+def _between(before: Detection | None, after: Detection, count: int) -> Iterator[Detection]:
+    """Yield `count` faces on straight lines between two; without the first, `after`."""
+    if before is None or not count:
+        yield from [after] * count
+        return
+    points = _lines(before.points, after.points, count)
+    depths: Sequence[Array | None] = [None] * count
+    if before.points3d is not None and after.points3d is not None:
+        depths = _lines(before.points3d, after.points3d, count)
+    yield from map(Detection, points, depths)
+
+
+def _lines(before: Array, after: Array, count: int) -> list[Array]:
+    """Return `count` arrays evenly spread between two of the same shape."""
+    ends = np.stack([before, after]).reshape(2, -1)
+    places, at = np.arange(1, count + 1), [0, count + 1]
+    values = np.stack([np.interp(places, at, column) for column in ends.T], axis=1)
+    return list(values.reshape(count, *before.shape).astype(np.float32))
 
 
 def _check_length(count: int, path: Path) -> None:
@@ -179,17 +278,3 @@ def _check_length(count: int, path: Path) -> None:
         seconds = count / FRAME_RATE
         text = f"{path} has {count} frames at 25 fps ({seconds:.2f} s); a clip needs {MIN_FRAMES}"
         raise MediaError("too_short", text)
-
-
-def _check_jumps(landmarks: Array, path: Path) -> None:
-    """Refuse a clip whose face changes place between two frames: a cut, or someone else."""
-    steps = np.linalg.norm(np.diff(landmarks, axis=0), axis=2).mean(axis=1)
-    widths = np.ptp(landmarks[..., 0], axis=1)
-    jumps = np.flatnonzero(steps > MAX_JUMP * np.minimum(widths[1:], widths[:-1]))
-    if jumps.size:
-        frame = int(jumps[0]) + 1
-        raise MediaError(
-            "face_jumps",
-            f"{path}: at frame {frame} the face moves {steps[frame - 1]:.0f} px "
-            f"({widths[frame]:.0f} px wide): a cut, or another face",
-        )

@@ -28,7 +28,7 @@ from affekt.media.constants import FRAME_RATE
 from affekt.media.video.container import decoded, open_media
 from affekt.media.video.packed import Packed, PackedKind, check, packed_writer
 from affekt.media.video.video import VideoWriter, probe
-from affekt.runtime.files import DamagedFileError, replacing
+from affekt.runtime.files import DamagedFileError, npy_writer, replacing
 
 Kind = tp.Literal["jpeg", "raw", "mp4"]
 Write = Callable[[Image], None]
@@ -195,28 +195,8 @@ def _jpeg_writer(path: Path) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _raw_writer(path: Path) -> Iterator[Write]:
-    count = 0
-    shape: tuple[int, ...] = (0, 0, 3)
-
-    def header() -> dict[str, tp.Any]:
-        return {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
-
-    with path.open("wb") as file:
-
-        def append(frame: Image) -> None:
-            nonlocal count, shape
-            if not count:
-                shape = frame.shape
-                npy.write_array_header_1_0(file, header())  # leaves room for the count to grow
-            file.write(np.ascontiguousarray(frame).data)
-            count += 1
-
-        yield append
-        # The header again, now with the number of frames
-        begin = file.tell() - count * int(np.prod(shape))
-        file.seek(0)
-        npy.write_array_header_1_0(file, header())
-        assert file.tell() == begin, "numpy's header changed its length"
+    with npy_writer(path) as append_rows:
+        yield lambda frame: append_rows(frame[None])
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from affekt.runtime.files import (
     DamagedFileError,
     load_npy,
+    npy_writer,
     read_json,
     read_jsonl,
     remove_unfinished,
@@ -146,3 +148,39 @@ def test_what_is_no_json_is_named(tmp_path, content):
     (tmp_path / "a.jsonl").write_bytes(b"{}\n" + content + b"\n{}")
     with pytest.raises(DamagedFileError, match=r"a\.jsonl.* is no"):
         read_jsonl(tmp_path / "a.jsonl")
+
+
+def test_rows_that_are_appended_make_the_file_that_numpy_writes(tmp_path):
+    whole = np.random.default_rng(0).random((11, 3, 2), np.float32)
+    with npy_writer(tmp_path / "a.npy") as append:
+        for rows in (whole[:0], whole[:1], whole[1:10], whole[10:].astype(float)):
+            append(rows)
+    np.save(tmp_path / "b.npy", whole)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    with npy_writer(tmp_path / "a.npy"):
+        pass
+    assert np.load(tmp_path / "a.npy").shape == (0,)
+
+
+def test_a_folder_is_replaced_by_its_own_files_alone(tmp_path):
+    folder, away = tmp_path / "clip", tmp_path / "away"
+    away.mkdir()
+    (away / "a.npy").touch()
+    for name in ("a.npy", "mine.txt", "sub/a.npy"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("old")
+    (folder / "b.npy").symlink_to(away / "a.npy")
+    with replacing_folder(folder, re.compile(r"[ab]\.npy")) as temporary:
+        (temporary / "a.npy").write_text("new")
+    found = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+    assert found == {"a.npy": "new", "mine.txt": "old"}
+    assert (folder / "sub/a.npy").read_text() == "old"
+    (tmp_path / "link").symlink_to(away)
+    for own in (None, re.compile(".*")):
+        with pytest.raises(OSError), replacing_folder(tmp_path / "link", own):  # noqa: PT011
+            pass
+    with pytest.raises(OSError), replacing_folder(folder):  # noqa: PT011
+        pass
+    assert (away / "a.npy").exists()
+    assert (folder / "sub/a.npy").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["away", "clip", "link"]
