@@ -87,7 +87,8 @@ def add_render_options(parser: argparse.ArgumentParser) -> None:
     text = "of face_alignment (default: --device); mediapipe runs on the CPU"
     add("--detector-device", choices=tp.get_args(DetectorDevice), help=text)
     add_device(parser)
-    add("--precision", choices=tp.get_args(Precision), default="float32", help="of the rendering")
+    text = "of the rendering; bfloat16 is for a GPU, or a CPU with AMX or AVX-512's bf16"
+    add("--precision", choices=tp.get_args(Precision), default="float32", help=text)
     text = "rendering processes, 1 GB each at 256 px; CPU only"
     add("--workers", type=int, default=1, help=text)
 

@@ -1,5 +1,6 @@
 """The figures that papers print, of papers.yaml: reference values, never targets."""
 
+import functools
 import typing as tp
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,7 @@ class Papers:
     tables: tuple[PaperTable, ...]
 
 
+@functools.cache
 def load_papers() -> dict[str, PaperTable]:
     """Return the tables by id."""
     return {table.id: table for table in load_config(Papers, PRINTED).tables}
