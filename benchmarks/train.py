@@ -16,6 +16,7 @@ is. Measured are
     gflops, share        floating-point operations a second, and their share of this device's own
                          matrix product, of the stage's precision; torch counts none in an LSTM of
                          the CPU
+    sample_ms            processor time of one item, in one process
     peak_gib             of CUDA's allocator, or of the process, imports included
     workers_needed       loader processes for a GPU whose step takes `gpu_step` seconds: stated by
                          --gpu-step, else counted operations at 40 % of an H100's dense TF32 peak,
@@ -39,6 +40,7 @@ from pathlib import Path
 from statistics import median
 from unittest.mock import patch
 
+import cv2
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -73,7 +75,7 @@ class Probe:
     taken: list[float] = field(default_factory=list)  # seconds a step, with its loader
     alone: list[float] = field(default_factory=list)  # seconds a step on a batch that is there
     loading: list[float] = field(default_factory=list)  # seconds a batch of the loader alone
-    one_process: float = 0.0  # seconds a batch, loaded by this process alone
+    one_process: float = 0.0  # the processor's seconds a batch, loaded by this process
     operations: float = 0.0  # of a step
     batch_bytes: int = 0  # as it leaves the loader
     loader: DataLoader[Batch] | None = None
@@ -120,11 +122,18 @@ class Probe:
             batch = next(given)
             self.loading.append(time.perf_counter() - start)
         self.batch_bytes = sum(value.nbytes for value in batch.values())
-        dataset, size = self.loader.dataset, self.loader.batch_size or 1
-        start = time.perf_counter()
+        # One thread, as a worker has; other programs do not change the processor's time
+        dataset, size, threads = (
+            self.loader.dataset,
+            self.loader.batch_size or 1,
+            cv2.getNumThreads(),
+        )
+        cv2.setNumThreads(1)
+        start = time.process_time()
         for first in range(0, self.steps * size, size):
             default_collate([dataset[first + i] for i in range(size)])
-        self.one_process = (time.perf_counter() - start) / self.steps
+        self.one_process = (time.process_time() - start) / self.steps
+        cv2.setNumThreads(threads)
 
 
 def measure_stage(command: Sequence[str], steps: int, loader_only: bool = False) -> Probe:
