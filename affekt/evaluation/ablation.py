@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from affekt.runtime import checkpoint
-from affekt.runtime.config import flat
+from affekt.runtime.config import flat, read_mapping
 from affekt.runtime.files import sha256
 from affekt.runtime.plan import Stage
 from affekt.runtime.provenance import starts
@@ -202,7 +202,7 @@ def finished(run: Training) -> bool:
     path = run.out / "config.yaml"
     if not path.is_file():
         return False
-    kept = flat(yaml.safe_load(path.read_text(encoding="utf-8")))
+    kept = flat(read_mapping(path))
     if kept.keys() != run.settings.keys():  # an option came since: the run had its default
         kept = resolve(SCRIPTS[run.kind], path)
     free = {f"run.{key}" for key in FREE_KEYS - {"steps"}}

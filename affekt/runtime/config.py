@@ -6,6 +6,9 @@ what was found, what is allowed, and for an unknown key the nearest known one.
 
 An argument for text or a path is what was typed, whatever it means in YAML ('run.out=/x/run #2');
 any other is read as YAML. `~` in a path is the home folder.
+
+A file that is no text, too large, or hostile (aliases that multiply, `base:` of itself) is refused
+before it is built.
 """
 
 import contextlib
@@ -18,9 +21,13 @@ from pathlib import Path
 
 import yaml
 
-from affekt.runtime.files import write_text
+from affekt.runtime.files import DamagedFileError, read_text, write_text
 
 T = tp.TypeVar("T")
+
+LARGEST = 2**20  # bytes of a configuration file
+MOST = 100_000  # values of one, aliases written out
+SHOWN = 200  # characters of a value in a message
 
 
 class ConfigError(ValueError):
@@ -71,7 +78,7 @@ def load_config(cls: type[T], path: Path, overrides: tp.Sequence[str] = ()) -> T
     Raises:
         ConfigError: the file is missing or no YAML mapping, a key is unknown, a value does not fit.
     """
-    data = _read(Path(path))
+    data = read_mapping(Path(path))
     source = str(path)
     for item in overrides:
         dotted, equals, text = item.partition("=")
@@ -130,21 +137,69 @@ def differences(
         yield where, old, new
 
 
-def _read(path: Path) -> dict[str, tp.Any]:
+def read_mapping(path: Path, above: tuple[Path, ...] = ()) -> dict[str, tp.Any]:
+    """Return a YAML file's mapping, merged over that of its `base:`; `above` are based on it.
+
+    Raises:
+        ConfigError: the file is missing, or no YAML mapping of a reasonable size.
+    """
     if not path.is_file():
         raise ConfigError(f"no configuration file {path}; the project's own are in configs/")
-    data = _parse(path.read_text(encoding="utf-8"), str(path)) or {}
+    if path.stat().st_size > LARGEST:
+        raise ConfigError(f"{path} has {path.stat().st_size:,} bytes: it is no configuration file")
+    try:
+        data = _parse(read_text(path), str(path)) or {}
+    except DamagedFileError as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path} holds {type(data).__name__}, not a mapping of keys to values")
     base = data.pop("base", None)
-    return data if base is None else _merge(_read(path.parent / base), data)
+    if base is None:
+        return data
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base is {_short(base)}, wanted the name of a file")
+    below, chain = path.parent / base, (*above, path)
+    if below.resolve() in [each.resolve() for each in chain]:
+        names = " -> ".join(map(str, (*chain, below)))
+        raise ConfigError(f"{path}: its base is based on it ({names}); remove one `base:`")
+    return _merge(read_mapping(below, chain), data)
 
 
-def _parse(text: str, what: str, loader: tp.Any = yaml.SafeLoader) -> tp.Any:
+def _parse(text: str, what: str, kind: tp.Any = yaml.SafeLoader) -> tp.Any:
     try:
-        return yaml.load(text, loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{what} is not YAML: {error}") from None
+        loader = kind(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _written_out(node, {}) > MOST:
+            raise ConfigError(f"{what} has aliases (*name) that stand for over {MOST:,} values")
+        return loader.construct_document(node)
+    except RecursionError:
+        raise ConfigError(f"{what} is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: of a date that is none
+        if isinstance(error, ConfigError):
+            raise
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{what} is not YAML: {reason}") from None
+
+
+def _written_out(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return the number of a node's values with every alias written out; too many if in itself."""
+    if id(node) not in known:
+        known[id(node)] = MOST + 1  # of an alias inside of what it names
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in parts for part in pair]
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
+
+
+def _short(value: tp.Any) -> str:
+    """Return a value as it stands in a message."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def _merge(old: dict[str, tp.Any], new: dict[str, tp.Any]) -> dict[str, tp.Any]:
@@ -166,7 +221,7 @@ def build(cls: type[T], data: Mapping[str, tp.Any], where: str = "") -> T:
         if key not in hints:
             near = difflib.get_close_matches(str(key), hints, n=1)
             known = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(hints)}"
-            raise ConfigError(f"unknown key '{where}{key}'; {known}")
+            raise ConfigError(f"unknown key {_short(f'{where}{key}')}; {known}")
     fields = dc.fields(cls)  # type: ignore[arg-type]
     for field in fields:
         needed = field.default is dc.MISSING and field.default_factory is dc.MISSING
@@ -211,10 +266,10 @@ def _convert(hint: tp.Any, value: tp.Any, where: str) -> tp.Any:
         near = difflib.get_close_matches(str(value), [str(arg) for arg in args], n=1)
         hint_text = f"; did you mean {near[0]!r}?" if near else ""
         choices = ", ".join(repr(arg) for arg in args)
-        raise ConfigError(f"{where} is {value!r}, not one of {choices}{hint_text}")
+        raise ConfigError(f"{where} is {_short(value)}, not one of {choices}{hint_text}")
     if type(value) is hint:
         return value
-    raise ConfigError(f"{where} is {value!r}, which is not {_name(hint)}")
+    raise ConfigError(f"{where} is {_short(value)}, which is not {_name(hint)}")
 
 
 def _name(hint: tp.Any) -> str:

@@ -33,7 +33,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -44,7 +43,7 @@ from affekt.media.plots import clouds
 from affekt.metrics.intervals import clustered_difference, clustered_mean, clustered_share
 from affekt.metrics.probes import leave_one_group_out_hits, principal_plane, silhouettes
 from affekt.runtime.command import CommandParser, add_device, user_errors
-from affekt.runtime.config import flat
+from affekt.runtime.config import flat, read_mapping
 from affekt.runtime.files import write_json, write_text
 from affekt.runtime.run import pick_device
 from evp.inference.emotion_codes import check_emotions, mean_mfcc, part_codes
@@ -146,7 +145,7 @@ def cross_weight(run: Path) -> float | None:
 def read_config(run: Path) -> dict[str, Any]:
     """Return a run's config.yaml as it stands; an imported run has none, which is {}."""
     path = run / "config.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_mapping(path) if path.is_file() else {}
 
 
 def corpus_of_models(models: Mapping[str, Sequence[Path]], named: Path | None) -> Corpus:

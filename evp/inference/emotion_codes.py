@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_blend
 from affekt.runtime.command import CommandParser, add_device, user_errors
+from affekt.runtime.config import read_mapping
 from affekt.runtime.files import DamagedFileError, read_json, write_json
 from affekt.runtime.run import pick_device, restore
 from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
@@ -196,7 +196,9 @@ def corpus_of(run_dir: Path) -> Path:
         meant = next((stage for stage in STAGES if (run_dir / stage / path.name).is_file()), None)
         wanted = f"did you mean {run_dir / meant}?" if meant else "name the folder of a stage's run"
         raise FileNotFoundError(f"{path} is missing; {wanted}")
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    config = read_mapping(path)
+    if not isinstance(config.get("corpus"), str):
+        raise DamagedFileError(f"{path} names no corpus: {run_dir} is no run of these stages")
     return Path(config["corpus"])
 
 

@@ -122,3 +122,58 @@ def test_a_wrong_command_line_ends_with_the_message_not_a_traceback(path, capsys
         config_from_argv(Config, "doc", [str(path), "optim.ler=1"])
     assert exit_info.value.code == 2
     assert "did you mean 'lr'" in capsys.readouterr().err
+
+
+BOMB = "a: &a [" + ", ".join(["x"] * 9) + "]\n"
+for one, other in zip("abcdefghi", "bcdefghij", strict=True):
+    BOMB += f"{other}: &{other} [{', '.join([f'*{one}'] * 9)}]\n"
+MERGES = "a: &a {k: 1}\n"
+for one, other in zip("abcdefghi", "bcdefghij", strict=True):
+    MERGES += f"{other}: &{other} {{<<: [{', '.join([f'*{one}'] * 9)}]}}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BOMB.encode(), r"a\.yaml has aliases \(\*name\) that stand for over 100,000 values"),
+        (MERGES.encode(), r"a\.yaml has aliases \(\*name\) that stand for over 100,000 values"),
+        (b"a: &a [1, *a]", r"a\.yaml has aliases"),
+        (b"base: a.yaml", r"a\.yaml: its base is based on it \(.*a\.yaml -> .*a\.yaml\)"),
+        (
+            b"base: b.yaml",
+            r"b\.yaml: its base is based on it \(.*a\.yaml -> .*b\.yaml -> .*a",
+        ),
+        (b"base: [b.yaml]", r"a\.yaml: base is \['b\.yaml'\], wanted the name of a file"),
+        ("name: Zoë".encode("latin-1"), r"a\.yaml is no UTF-8 text \(byte 8 is 0xeb\); save it as"),
+        (b"[" * 5000, r"a\.yaml is nested too deeply"),
+        (b"a: 2024-13-45", r"a\.yaml is not YAML: month must be in 1\.\.12"),
+        (b"a: [1\nb: 2", r"a\.yaml is not YAML: while parsing a flow sequence"),
+        (b"a: \x00", r"a\.yaml is not YAML: unacceptable character"),
+        (b"#" * (2**20 + 1), r"a\.yaml has 1,048,577 bytes: it is no configuration file"),
+        (
+            b"name: [" + b"x, " * 9999 + b"x]",
+            r"name is \['x', .{180,200} \.\.\., which is not str",
+        ),
+        (b"? " + b"k" * 5000 + b"\n: 1", r"unknown key 'k{199} \.\.\.; known: name"),
+    ],
+)
+def test_a_hostile_file_is_one_line(tmp_path, content, message):
+    @dataclass(frozen=True)
+    class Named:
+        name: str = ""
+
+    (tmp_path / "a.yaml").write_bytes(content)
+    (tmp_path / "b.yaml").write_text("base: a.yaml")
+    with pytest.raises(ConfigError, match=message) as refused:
+        load_config(Named, tmp_path / "a.yaml")
+    assert "\n" not in str(refused.value)
+
+
+def test_aliases_and_merges_of_an_ordinary_size_are_read(tmp_path):
+    @dataclass(frozen=True)
+    class Two:
+        a: dict
+        b: dict
+
+    (tmp_path / "a.yaml").write_text("a: &a {k: 1}\nb: {<<: *a, l: 2}")
+    assert load_config(Two, tmp_path / "a.yaml") == Two({"k": 1}, {"k": 1, "l": 2})
