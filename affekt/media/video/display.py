@@ -38,9 +38,12 @@ Timed = Iterator[tuple[float, float, tp.Any]]  # start and end in seconds, frame
 
 
 def displayed(frame: tp.Any, stream: tp.Any) -> Image:
-    """Return a decoded frame as (H, W, 3) uint8 RGB."""
+    """Return a decoded frame as (H, W, 3) uint8 RGB, in this thread alone.
+
+    By itself PyAV converts each frame with as many threads as there are cores, in every process.
+    """
     wide = frame.color_primaries == BT2020 or frame.color_trc in TRANSFERS
-    picture: Image = _narrowed(frame) if wide else frame.to_ndarray(format="rgb24")
+    picture: Image = _narrowed(frame) if wide else frame.to_ndarray(format="rgb24", threads=1)
     aspect = stream.sample_aspect_ratio
     if aspect and aspect != 1:
         height, width = picture.shape[:2]
@@ -96,7 +99,7 @@ def _pulled(graph: Graph, times: list[tuple[float, float]]) -> Timed:
 def _narrowed(frame: VideoFrame) -> Image:
     """Return a picture of wide colours or high dynamic range as SDR in BT.709's colours."""
     code = int(frame.color_trc)
-    signal = frame.to_ndarray(format="rgb48le")
+    signal = frame.to_ndarray(format="rgb48le", threads=1)
     light = _to_light(code)[signal]
     if code == HLG:  # from the scene's light to the display's: BT.2100-2, table 5
         luminance = light @ np.array(LUMA, np.float32)

@@ -173,7 +173,7 @@ class _VideoStore(FrameStore):
             for frame in decoded(media.container, stream, self.path):
                 index = round(frame.time * FRAME_RATE)
                 if index in wanted:
-                    found[index] = frame.to_ndarray(format="rgb24")
+                    found[index] = frame.to_ndarray(format="rgb24", threads=1)
                 if len(found) == len(wanted):
                     break
         _check(self.path, len(found) == len(wanted), f"frames {wanted - set(found)} are missing")
