@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from affekt.arrays import Array, Image
+from affekt.media.compiled import compiled
 from affekt.media.faces.geometry import affine, similarity
 from affekt.media.faces.points import RIGID
 
@@ -124,8 +125,11 @@ def cut(picture: Image, crop: Crop) -> Image:
     inside = picture[top:bottom, left:right]
     if block > 1:
         small = ((right - left) // block, (bottom - top) // block)
-        trimmed = inside[: small[1] * block, : small[0] * block]
-        inside = cv2.resize(trimmed, small, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        if block == 2:  # which OpenCV does as fast
+            trimmed = inside[: small[1] * block, : small[0] * block]
+            inside = cv2.resize(trimmed, small, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        else:
+            inside = block_means(picture, (left, top), small, block)
     matrix = crop.matrix.copy()  # now from pixels of `inside`: x = block (r + 0.5) - 0.5 + left
     offset = np.array([left, top]) + (block - 1) / 2
     matrix[:, 2] += matrix[:, :2] @ offset
@@ -136,6 +140,69 @@ def cut(picture: Image, crop: Crop) -> Image:
     border = cv2.BORDER_REPLICATE if inside_source else cv2.BORDER_CONSTANT
     stored = cv2.warpAffine(inside, matrix, crop.size, flags=cv2.INTER_LINEAR, borderMode=border)
     return stored.astype(np.uint8, copy=False)
+
+
+def block_means(
+    picture: Image, corner: tuple[int, int], size: tuple[int, int], block: int
+) -> Image:
+    """Return the means of blocks of a picture's pixels, equal to those of cv2.INTER_AREA.
+
+    OpenCV takes twice as long, and as long again where a border must be added first.
+
+    Args:
+        picture: (H, W, 3).
+        corner: left and top of the first block, pixels.
+        size: width and height of the result; what lies outside the picture repeats its border.
+        block: pixels a side, 3 to 256.
+    """
+    (left, top), (width, height) = corner, size
+    assert 3 <= block <= 256, block
+    rows = np.ascontiguousarray(picture).reshape(len(picture), -1)
+    return _block_means(rows, left, top, width, height, block)
+
+
+@compiled
+def _add(sums: Array, row: Image, left: int, count: int) -> None:
+    """Add `count` pixels of a row, from `left` on, to sums; the row's ends are repeated."""
+    before = min(max(0, -left), count)  # pixels before the row's first
+    after = max(before, min(count, row.size // 3 - left))  # and those up to its last
+    inside, own = row[3 * (left + before) : 3 * (left + after)], sums[3 * before : 3 * after]
+    for i in range(own.size):
+        own[i] += inside[i]
+    for i in range(before):
+        for c in range(3):
+            sums[3 * i + c] += row[c]
+    for i in range(after, count):
+        for c in range(3):
+            sums[3 * i + c] += row[row.size - 3 + c]
+
+
+@compiled
+def _block_means(rows: Image, left: int, top: int, width: int, height: int, block: int) -> Image:
+    means = np.empty((height, 3 * width), np.uint8)
+    sums = np.empty(3 * width * block, np.uint16)  # down the columns, in which bytes are adjacent
+    totals = np.empty(3 * width, np.int32)
+    share, half = np.float32(1 / block**2), np.float32(0.5)
+    for y in range(height):
+        sums[:] = 0
+        for k in range(block):
+            _add(sums, rows[min(max(top + y * block + k, 0), len(rows) - 1)], left, width * block)
+        for x in range(width):
+            red, green, blue = np.int32(0), np.int32(0), np.int32(0)
+            for k in range(block):
+                first = 3 * (x * block + k)
+                red += np.int32(sums[first])
+                green += np.int32(sums[first + 1])
+                blue += np.int32(sums[first + 2])
+            totals[3 * x], totals[3 * x + 1], totals[3 * x + 2] = red, green, blue
+        # Rounded to the nearest, of two equally near to the even one
+        for i in range(totals.size):
+            mean = np.float32(totals[i]) * share
+            nearest = np.int32(mean + half)
+            if np.float32(nearest) - mean == half:
+                nearest -= nearest & 1
+            means[y, i] = nearest
+    return means.reshape(height, width, 3)
 
 
 def _corners(crop: Crop) -> Array:

@@ -6,7 +6,9 @@ by 0.7 to 1 px at 256 px, and is not used anywhere in this project.
 mediapipe (default; its models are inside its wheel): the face is located first, then its mesh is
 found in a square around it, scaled to one size. The same face so gives the same landmarks in a full
 1080p frame and in a crop of 256 px: they differ by 0.4 to 0.5 px at 256, against 0.7 to 0.9 px when
-each picture is given to the mesh whole (four people, 40 frames each).
+each picture is given to the mesh whole (four people, 40 frames each). Its networks run in LiteRT
+(mesh_networks.py); where that is not installed, and as mediapipe_graph, in mediapipe's own graphs,
+which take longer. The two differ by less than 0.01 px at 256, and are two versions all the same.
 
 face-alignment (the detector of most papers): needs two files in the weights folder, which nothing
 here downloads.
@@ -16,6 +18,7 @@ away from the viewer in the same unit (0 is the middle of the head).
 """
 
 import contextlib
+import importlib.util
 import os
 import tempfile
 import typing as tp
@@ -28,9 +31,10 @@ import cv2
 import numpy as np
 
 from affekt.arrays import Array, Image
+from affekt.media.faces.crop import block_means
 from affekt.runtime.weights import registry as weights_files
 
-DetectorName = tp.Literal["mediapipe", "face_alignment"]
+DetectorName = tp.Literal["mediapipe", "mediapipe_graph", "face_alignment"]
 DetectorDevice = tp.Literal["auto", "cpu", "cuda"]  # of face_alignment; auto: cuda if there is one
 
 # The vertices of mediapipe's mesh that lie where iBUG puts its points; ours, placed by eye on
@@ -48,6 +52,7 @@ MESH_VERTICES: tuple[tuple[int, ...], ...] = (
     *((v,) for v in (78, 82, 13, 312, 308, 317, 14, 87)),  # inner lips
 )
 MESH_PAIRS = tuple((vertices[0], vertices[-1]) for vertices in MESH_VERTICES)
+_PAIRS = np.array(MESH_PAIRS)  # (68, 2)
 FRAMING = 2.2  # side of the square that the mesh is found in, in sizes of the located face
 FRAMED_SIZE = 256  # pixels of that square: the face fills the mesh network's 192 px
 CONFIDENCE = 0.5  # mediapipe's default, for locating and for the mesh
@@ -86,17 +91,22 @@ def make_detector(
         FileNotFoundError: weights are missing; the message names them, and where to put them.
         ValueError: unknown name, no such device, or weights that are not the published ones.
     """
-    if name == "mediapipe":
-        return _MediapipeDetector()
+    if name == "mediapipe" and _has_litert():
+        return _MediapipeDetector(_mesh_networks(), detector_version(name))
+    if name in ("mediapipe", "mediapipe_graph"):
+        return _MediapipeDetector(_MeshGraphs(), detector_version(name))
     if name == "face_alignment":
         return _FaceAlignmentDetector(device, weights)
-    raise ValueError(f"unknown detector {name!r}; known: 'mediapipe', 'face_alignment'")
+    known = ", ".join(repr(name) for name in tp.get_args(DetectorName))
+    raise ValueError(f"unknown detector {name!r}; known: {known}")
 
 
 def detector_version(name: DetectorName) -> str:
     """Return what a detector's landmarks depend on, without loading it."""
-    if name == "mediapipe":
-        return f"mediapipe {version('mediapipe')}, static, mesh in {FRAMING} faces"
+    if name in ("mediapipe", "mediapipe_graph"):
+        engine = name == "mediapipe" and _has_litert()
+        suffix = f", LiteRT {version('ai-edge-litert')}" if engine else ""
+        return f"mediapipe {version('mediapipe')}, static, mesh in {FRAMING} faces{suffix}"
     names = (weights_files.entry(key).file for key in FACE_ALIGNMENT_WEIGHTS)
     files = ", ".join(name.partition(".")[0] for name in names)
     return f"face-alignment {version('face-alignment')}, {files}"
@@ -114,7 +124,41 @@ def main_face(boxes: Array, size: tuple[int, int]) -> int:
     return int(np.argmax(sides - distances / 2))
 
 
+class _Engine(tp.Protocol):
+    """What runs mediapipe's networks."""
+
+    def boxes(self, picture: Image) -> Array:
+        """Return the faces of a picture, (N, 4): left, top, right, bottom, shares of its sides."""
+
+    def mesh(self, square: Image) -> Array | None:
+        """Return the mesh of a face in a picture (S, S, 3), (468 or more, 3), pixels from the
+        corner of the first one; z has the unit of x."""
+
+
 class _MediapipeDetector:
+    def __init__(self, engine: _Engine, version: str) -> None:
+        self._engine, self.version = engine, version
+
+    def detect(self, picture: Image) -> Detection | None:
+        height, width = picture.shape[:2]
+        boxes = self._engine.boxes(picture) * (width, height, width, height)
+        if not len(boxes):
+            return None
+        box = boxes[main_face(boxes, (width, height))]
+        centre, side = (box[:2] + box[2:]) / 2, FRAMING * float((box[2:] - box[:2]).max())
+        framed, corner, scale = _framed(picture, centre, side)
+        mesh = self._engine.mesh(framed)
+        if mesh is None:
+            return None
+        points = mesh[_PAIRS].mean(axis=1) / scale
+        points[:, :2] += corner - 0.5  # mediapipe's zero is the first pixel's corner
+        points = points.astype(np.float32)
+        return Detection(points[:, :2].copy(), points)
+
+
+class _MeshGraphs:
+    """mediapipe's own graphs: the definition of what mesh_networks.py computes."""
+
     def __init__(self) -> None:
         os.environ.setdefault("GLOG_minloglevel", "2")  # errors only
         with _quiet():
@@ -134,43 +178,35 @@ class _MediapipeDetector:
             for graph in (*self._locators, self._mesh):
                 graph.process(blank)  # models report themselves at their first picture
         self._reported = False
-        self.version = detector_version("mediapipe")
 
-    def detect(self, picture: Image) -> Detection | None:
-        if self._reported:
-            return self._detect(picture)
-        with _quiet():  # the first face makes mediapipe report once more
-            found = self._detect(picture)
-        self._reported = found is not None
-        return found
-
-    def _detect(self, picture: Image) -> Detection | None:
-        box = self._locate(picture)
-        if box is None:
-            return None
-        centre, side = (box[:2] + box[2:]) / 2, FRAMING * float((box[2:] - box[:2]).max())
-        framed, corner, scale = _framed(picture, centre, side)
-        faces = self._mesh.process(framed).multi_face_landmarks
-        if not faces:
-            return None
-        mesh = faces[0].landmark
-        pairs = [[(mesh[v].x, mesh[v].y, mesh[v].z) for v in pair] for pair in MESH_PAIRS]
-        points = np.array(pairs).mean(axis=1) * (FRAMED_SIZE / scale)  # z has the unit of x
-        points[:, :2] += corner - 0.5  # mediapipe's zero is the first pixel's corner
-        points = points.astype(np.float32)
-        return Detection(points[:, :2].copy(), points)
-
-    def _locate(self, picture: Image) -> Array | None:
-        height, width = picture.shape[:2]
+    def boxes(self, picture: Image) -> Array:
         for locator in self._locators:
             found = locator.process(picture).detections
             if found:
-                relative = [face.location_data.relative_bounding_box for face in found]
-                boxes = np.array([(b.xmin, b.ymin, b.width, b.height) for b in relative])
-                boxes[:, 2:] += boxes[:, :2]
-                boxes *= (width, height, width, height)
-                return boxes[main_face(boxes, (width, height))]
-        return None
+                boxes = [face.location_data.relative_bounding_box for face in found]
+                sides = [(b.xmin, b.ymin, b.xmin + b.width, b.ymin + b.height) for b in boxes]
+                return np.array(sides)
+        return np.zeros((0, 4))
+
+    def mesh(self, square: Image) -> Array | None:
+        # The first face makes mediapipe report once more
+        with contextlib.nullcontext() if self._reported else _quiet():
+            faces = self._mesh.process(square).multi_face_landmarks
+        if not faces:
+            return None
+        self._reported = True
+        return np.array([(p.x, p.y, p.z) for p in faces[0].landmark]) * len(square)
+
+
+def _has_litert() -> bool:
+    return importlib.util.find_spec("ai_edge_litert") is not None
+
+
+def _mesh_networks() -> _Engine:
+    with _quiet():  # LiteRT reports its delegate
+        from affekt.media.faces.mesh_networks import MeshNetworks
+
+        return MeshNetworks()
 
 
 class _FaceAlignmentDetector:
@@ -206,9 +242,13 @@ def _framed(picture: Image, centre: Array, side: float) -> tuple[Image, Array, f
     reduction = max(1, int(side / FRAMED_SIZE))  # whole: averaging 4 x 4 pixels is 5x faster than
     length = max(2, round(side / reduction)) * reduction  # 4.1 x 4.1, and leaves little to scale
     left, top = (round(float(value) - length / 2) for value in centre)
-    square = cut_square(picture, left, top, length)
     small = (length // reduction, length // reduction)
-    reduced = cv2.resize(square, small, interpolation=cv2.INTER_AREA) if reduction > 1 else square
+    if reduction > 2:
+        reduced = block_means(picture, (left, top), small, reduction)
+    else:
+        reduced = cut_square(picture, left, top, length)
+        if reduction == 2:
+            reduced = cv2.resize(reduced, small, interpolation=cv2.INTER_AREA).astype(np.uint8)
     framed = cv2.resize(reduced, (FRAMED_SIZE, FRAMED_SIZE), interpolation=cv2.INTER_LINEAR)
     return framed.astype(np.uint8, copy=False), np.array([left, top]), FRAMED_SIZE / length
 

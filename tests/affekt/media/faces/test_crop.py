@@ -1,9 +1,10 @@
 """What is cut out of a frame, and that its transform says where everything went."""
 
+import cv2
 import numpy as np
 import pytest
 
-from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, choose_crop, cut, square_crop
+from affekt.media.faces.crop import EAMM_TEMPLATE, Crop, block_means, choose_crop, cut, square_crop
 from affekt.media.faces.geometry import apply, similarity
 from affekt.media.faces.points import RIGID
 from tests.corpora.made_up_faces import plain_face
@@ -128,3 +129,16 @@ def test_the_eamm_crop_puts_a_frontal_face_where_the_releases_alignment_does(med
     released = apply(similarity(face[:47], template[:47]), face)[list(RIGID)]
     ours = choose_crop("eamm", face, (1000, 1000), 256).to_stored(face)[list(RIGID)]
     assert np.abs(ours - released).max() < 2
+
+
+@pytest.mark.parametrize("block", [3, 4, 7, 16])
+def test_block_means_equal_opencvs_area_filter_also_beyond_the_border(block):
+    picture = np.random.default_rng(block).integers(0, 256, (90, 130, 3), dtype=np.uint8)
+    width, height = 96 // block, 64 // block
+    margin = 50
+    framed = cv2.copyMakeBorder(picture, *[margin] * 4, cv2.BORDER_REPLICATE)
+    for left, top in ((11, 5), (-20, -9), (60, 50), (-50, 70)):
+        found = block_means(picture, (left, top), (width, height), block)
+        inside = framed[top + margin :, left + margin :][: height * block, : width * block]
+        wanted = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(found, wanted)

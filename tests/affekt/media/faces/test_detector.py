@@ -140,7 +140,9 @@ def test_a_face_at_the_border_of_the_picture(detector):
 
 
 def test_an_unknown_detector_is_named():
-    with pytest.raises(ValueError, match="unknown detector 'dlib'; known: 'mediapipe'"):
+    with pytest.raises(
+        ValueError, match="unknown detector 'dlib'; known: 'mediapipe', 'mediapipe_graph'"
+    ):
         make_detector("dlib")
 
 
