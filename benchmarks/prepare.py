@@ -44,7 +44,7 @@ from affekt.media.faces.detector import (
     make_detector,
 )
 from affekt.media.faces.track import FramesConfig, track_face
-from affekt.media.video.video import probe
+from affekt.media.video.video import keep_buffers, probe
 from benchmarks.harness import Result, main
 from data_prep.clips.clip import ClipConfig, DetectorConfig, PrepareJob, outcomes, prepare_clip
 from data_prep.clips.layouts.config import Source
@@ -239,6 +239,7 @@ def found_material(args: argparse.Namespace) -> dict[str, list[Source]]:
 def measure(args: argparse.Namespace) -> PrepareResult:
     """Compare both ways on every material, then the landmarks, then several processes."""
     cv2.setNumThreads(1)
+    keep_buffers()  # as the workers of data_prep.prepare do; both ways have it
     result = PrepareResult("prepare")
     material = found_material(args)
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

@@ -37,6 +37,7 @@ from affekt.media.faces.track import FramesConfig, stream_face
 from affekt.media.integrity import CLIP, described, write_sealed
 from affekt.media.video.container import MediaError, limited_length
 from affekt.media.video.frames import frame_writer
+from affekt.media.video.video import keep_buffers
 from affekt.runtime.files import (
     TEMPORARY,
     UNFINISHED,
@@ -221,6 +222,7 @@ def _lost(source: Source, loss: Loss) -> ClipOutcome:
 
 def _start() -> None:
     cv2.setNumThreads(1)  # clips run side by side, by processes
+    keep_buffers()
     _loaded_detector.cache_clear()
 
 
