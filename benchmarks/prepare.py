@@ -46,7 +46,14 @@ from affekt.media.faces.detector import (
 from affekt.media.faces.track import FramesConfig, track_face
 from affekt.media.video.video import keep_buffers, probe
 from benchmarks.harness import Result, main
-from data_prep.clips.clip import ClipConfig, DetectorConfig, PrepareJob, outcomes, prepare_clip
+from data_prep.clips.clip import (
+    ClipConfig,
+    DetectorConfig,
+    Engine,
+    PrepareJob,
+    outcomes,
+    prepare_clip,
+)
 from data_prep.clips.layouts.config import Source
 
 MEDIA = Path(__file__).parents[2] / "shared" / "media"
@@ -208,7 +215,7 @@ def scaling(sources: Sequence[Source], processes: Sequence[int]) -> dict[str, fl
             clip = ClipConfig(FramesConfig(size=SIZE), sound_required=False)
             job = PrepareJob(Path(folder), clip, DetectorConfig())
             start = time.perf_counter()
-            for _ in outcomes(sources, job, count):
+            for _ in outcomes(sources, job, Engine(count)):
                 pass
             rates[str(count)] = round(frames / (time.perf_counter() - start), 1)
     return rates
