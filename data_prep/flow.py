@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
-from affekt.media.integrity import PREPARE
+from affekt.media.integrity import FLOW, PREPARE, described, write_sealed
 from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident, make_estimator
 from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
@@ -130,7 +130,7 @@ def _claim(config: Config, clips: Sequence[Clip], origin: Row) -> None:
     if there is None:  # flow of an unknown method is discarded
         path.unlink(missing_ok=True)
         for clip in clips:
-            (clip.folder / FILE).unlink(missing_ok=True)
+            _remove(clip.folder)
         write_json(path, origin)
         return
     if there.get("settings_sha256") != origin["settings_sha256"]:
@@ -171,13 +171,20 @@ def _make(config: Config, clip: Clip) -> Outcome:
         store = clip.store()
         if len(store) != clip.frames:
             raise ValueError(f"{store.path} has {len(store)} frames, the manifest {clip.frames}")
+        (clip.folder / FLOW).unlink(missing_ok=True)  # it describes an older file
         _write(clip.folder, store, estimator)
+        write_sealed(clip.folder / FLOW, {"files": described(clip.folder, FILE)})
     except (OSError, ValueError, cv2.error) as error:
         if is_disk_error(error):
             raise
-        (clip.folder / FILE).unlink(missing_ok=True)  # a damaged one of an earlier run
+        _remove(clip.folder)  # a damaged one of an earlier run
         return clip.id, str(error)
     return clip.id, ""
+
+
+def _remove(folder: Path) -> None:
+    for name in (FLOW, FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _lost(clip: Clip, loss: Loss) -> Outcome:

@@ -27,9 +27,10 @@ from tqdm import tqdm
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.fit import FitConfig, fit_clip, px_at_256
 from affekt.media.face3d.model import FaceModel, load_face_model
+from affekt.media.integrity import POSE, described, read_sealed, write_sealed
 from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
-from affekt.runtime.files import is_disk_error, read_json, save_npy, sha256, write_json
+from affekt.runtime.files import is_disk_error, save_npy, sha256, write_json
 from affekt.runtime.parallel import Loss, parallel_map
 
 log = logging.getLogger(__name__)
@@ -109,11 +110,11 @@ Outcome = tuple[str, float | None, str]  # clip id, median residual at 256, why 
 
 def _record(clip: Clip, origin: Row) -> Row | None:
     """Return the clip's pose.json if it is of this model and these settings."""
-    path = clip.folder / "pose.json"
+    path = clip.folder / POSE
     if not path.is_file() or not (clip.folder / "pose.npy").is_file():
         return None
     try:
-        record: Row = read_json(path)
+        record = read_sealed(path)
         same = all(record[key] == value for key, value in origin.items())
         return record if same and record["residual_px"] >= 0 else None
     except (ValueError, KeyError, TypeError):  # damaged: made anew
@@ -131,13 +132,14 @@ def _fit(config: Config, origin: Row, clip: Clip) -> Outcome:
         model = _model(config.model, origin["sha256"])
         fit = fit_clip(model, clip.landmarks(), config.fit)
         residual = fit.residual_px * px_at_256(fit.pose)
-        record = {
+        record: Row = {
             "residual_px": round(float(np.median(residual)), 4),
             "worst_px": round(float(residual.max()), 4),
             "worst_frame": int(residual.argmax()),
         }
         save_npy(clip.folder / "pose.npy", fit.pose.astype(np.float32))
-        write_json(clip.folder / "pose.json", origin | record)
+        record |= {"files": described(clip.folder, "pose.npy")}
+        write_sealed(clip.folder / POSE, origin | record)
     except (OSError, ValueError, FloatingPointError, np.linalg.LinAlgError) as error:
         if is_disk_error(error):
             raise

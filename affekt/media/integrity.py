@@ -1,9 +1,10 @@
 """Whether a prepared corpus is whole: sizes, counts and digests that data_prep writes beside it.
 
     corpus.json   "lists": lines and SHA-256 of manifest.jsonl and quarantine.jsonl
-    clip.json     "files": size and SHA-256 of every other file of the clip
+    clip.json     "files": size and SHA-256 of the files of the clip that prepare writes
+    pose.json     the same of pose.npy, which the pose step writes, and flow.json of flow.pngs
 
-Both end in a seal, the SHA-256 of their own text before it. Opening a corpus checks corpus.json and
+They end in a seal, the SHA-256 of their own text before it. Opening a corpus checks corpus.json and
 the manifest; the first look into a clip, its clip.json and the sizes of its files; `python -m
 data_prep.inspect CORPUS --verify`, everything. A corpus prepared before there were seals has none
 of the keys above: it is read as it was.
@@ -12,18 +13,20 @@ of the keys above: it is read as it was.
 import hashlib
 import json
 import typing as tp
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from affekt.runtime.files import TEMPORARY, DamagedFileError, read_json, sha256, write_text
 
 Row = dict[str, tp.Any]
 
-CORPUS, CLIP = "corpus.json", "clip.json"
+CORPUS, CLIP, POSE, FLOW = "corpus.json", "clip.json", "pose.json", "flow.json"
 MANIFEST, QUARANTINE = "manifest.jsonl", "quarantine.jsonl"
-SEALED_BY = {CORPUS: "lists", CLIP: "files"}  # the key without which a file is of before
+# The key without which a file is of before.
+SEALED_BY = {CORPUS: "lists", CLIP: "files", POSE: "files", FLOW: "files"}
 SEAL = ',\n  "seal": "'  # the beginning of the last entry
 PREPARE = "run python -m data_prep.prepare"
+MAKERS = {POSE: "run python -m data_prep.pose", FLOW: "run python -m data_prep.flow"}
 ANEW = "remove the clip's folder, then run the same data_prep.prepare, which makes it anew"
 
 
@@ -104,10 +107,12 @@ def check_list(root: Path, info: Row, name: str) -> None:
         )
 
 
-def described(folder: Path) -> dict[str, list[int | str]]:
-    """Return size and SHA-256 of the files of a clip's folder, by name."""
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith(TEMPORARY))
-    return {path.name: [path.stat().st_size, sha256(path)] for path in paths if path.name != CLIP}
+def described(folder: Path, *names: str) -> dict[str, list[int | str]]:
+    """Return size and SHA-256 of files of a clip's folder, by name; of all but CLIP, if none is."""
+    if not names:
+        found = (path.name for path in folder.iterdir() if not path.name.startswith(TEMPORARY))
+        names = tuple(sorted(name for name in found if name != CLIP))
+    return {name: [(folder / name).stat().st_size, sha256(folder / name)] for name in names}
 
 
 def check_sizes(folder: Path) -> None:
@@ -136,21 +141,30 @@ def whole_record(folder: Path) -> Row:
 
 def clip_faults(folder: Path) -> list[str]:
     """Return what is damaged or missing of a clip, a line a file; all of its bytes are read."""
+    faults = list(_faults_of(folder, CLIP, ANEW))
+    for name, maker in MAKERS.items():
+        if (folder / name).is_file():
+            faults += _faults_of(folder, name, f"remove it, then {maker}")
+    return faults
+
+
+def _faults_of(folder: Path, described_by: str, remedy: str) -> Iterator[str]:
+    """Yield what is damaged or missing of the files that one of a clip's records describes."""
     try:
-        record = read_sealed(folder / CLIP, ANEW)
+        record = read_sealed(folder / described_by, remedy)
     except (OSError, DamagedFileError) as error:
-        return [str(error)]
-    files = record.get("files", {})
-    faults = [f"{folder / name} is missing" for name in files if not (folder / name).is_file()]
-    faults += _wrong_sizes(folder, record)
-    for name, (size, digest) in files.items():
+        yield str(error)
+        return
+    yield from _wrong_sizes(folder, record)
+    for name, (size, digest) in record.get("files", {}).items():
         path = folder / name
         try:
-            if path.is_file() and path.stat().st_size == size and sha256(path) != digest:
-                faults.append(f"{path} is damaged: its contents are not as they were written")
+            if path.stat().st_size == size and sha256(path) != digest:
+                yield f"{path} is damaged: its contents are not as they were written; {remedy}"
+        except FileNotFoundError:
+            yield f"{path} is missing; {remedy}"
         except OSError as error:  # a bad sector
-            faults.append(f"{path} cannot be read: {error.strerror}")
-    return faults
+            yield f"{path} cannot be read: {error.strerror}"
 
 
 def _wrong_sizes(folder: Path, record: Row) -> Iterable[str]:

@@ -64,7 +64,7 @@ STAGES = {
 }
 # The only files of a clip's folder that data_prep makes, and so removes.
 OWN = re.compile(
-    r"(audio\.wav|mfcc\.npy|landmarks(3d)?\.npy|frames\.(jpegs|npy|mp4)|flow\.pngs"
+    r"(audio\.wav|mfcc\.npy|landmarks(3d)?\.npy|frames\.(jpegs|npy|mp4)|flow\.(pngs|json)"
     rf"|(clip|crop)\.json|pose\.(npy|json)|{UNFINISHED.pattern})"
 )
 # To be raised with every change of the code after which a clip's arrays or frames are others: a

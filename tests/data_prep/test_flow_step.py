@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from affekt.media.corpus import Corpus
+from affekt.media.integrity import clip_faults
 from affekt.media.video.flow import Dis, confident
 from affekt.media.video.flow_store import FILE, resized
 from affekt.runtime.files import read_json, write_json
@@ -80,6 +81,17 @@ def test_a_second_run_makes_only_what_is_missing_damaged_or_of_other_frames(root
     }
     assert {path.parent.name: path.read_bytes() for path in files(root)} == whole
     assert read_json(root / "flow.json")["clips"] == 4
+
+
+def test_a_flipped_byte_of_the_flow_is_found(root):
+    assert run(root) == 0
+    path = files(root)[0]
+    assert not [line for line in clip_faults(path.parent) if "/flow." in line]
+    for name in ("flow.pngs", "flow.json"):
+        good = (path.parent / name).read_bytes()
+        (path.parent / name).write_bytes(good[:40] + bytes([good[40] ^ 1]) + good[41:])
+        assert [name in line for line in clip_faults(path.parent) if "/flow." in line] == [True]
+        (path.parent / name).write_bytes(good)
 
 
 def test_processes_make_the_same_flow(root, tmp_path):

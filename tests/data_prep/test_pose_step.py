@@ -10,6 +10,7 @@ from affekt.media.face3d.fit import fit_clip, px_at_256, rotation_error_deg
 from affekt.media.face3d.model import load_face_model, save_face_model
 from affekt.media.faces import geometry
 from affekt.media.faces.points import FLIP, RIGID
+from affekt.media.integrity import clip_faults
 from affekt.runtime.files import save_npy, write_json, write_jsonl
 from data_prep import face_model as face_model_step
 from data_prep import pose as pose_step
@@ -215,6 +216,12 @@ def test_every_clip_gets_a_pose_and_a_record(fitted):
         assert record["residual_px"] == poses.residuals[clip.id] < 1.0
     total = json.loads((root / "pose.json").read_text())
     assert (total["clips"], total["flagged"], total["failed"]) == (9, [], {})
+    for name in ("pose.npy", "pose.json"):  # a flipped byte is found
+        good = (clip.folder / name).read_bytes()
+        (clip.folder / name).write_bytes(good[:60] + bytes([good[60] ^ 1]) + good[61:])
+        assert [name in line for line in clip_faults(clip.folder) if "/pose." in line] == [True]
+        (clip.folder / name).write_bytes(good)
+    assert not [line for line in clip_faults(clip.folder) if "/pose." in line]
 
 
 def test_a_second_run_does_only_what_is_missing(fitted):
