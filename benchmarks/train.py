@@ -237,7 +237,7 @@ def paper_command(stage: str, args: argparse.Namespace, runs: Path) -> list[str]
         raise ValueError(f"{stage} needs --{'eamm-' if stage in EAMM else ''}corpus")
     needs = {"audio2lm": ["disentangle"], "a2fd": ["fomm"], "displacement": ["fomm", "a2fd"]}
     for needed in needs.get(stage, []):
-        full_size.measure(needed, [*allowed[needed], "run.steps=1", "run.batch_size=2"], runs)
+        full_size.measure(needed, [*allowed[needed], "run.batch_size=2"], runs)
     _, *command = allowed[stage]
     paper = load_config(importlib.import_module(command[0][:-3]).Config, Path(command[1]))
     return [*command, f"run.steps={paper.run.steps}", f"run.workers={paper.run.workers}"]

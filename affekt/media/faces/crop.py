@@ -121,7 +121,8 @@ def cut(picture: Image, crop: Crop) -> Image:
         raise ValueError(f"the picture is {found}, its crop is of {width} x {height}")
     # The region to read, averaged over blocks of pixels where it shrinks much
     block = max(1, round(1 / crop.scale))
-    left, top, right, bottom = _region(crop, block)
+    corners = _corners(crop)
+    left, top, right, bottom = _region(corners, crop.source_size, block)
     inside = picture[top:bottom, left:right]
     if block > 1:
         small = ((right - left) // block, (bottom - top) // block)
@@ -135,7 +136,7 @@ def cut(picture: Image, crop: Crop) -> Image:
     matrix[:, 2] += matrix[:, :2] @ offset
     matrix[:, :2] *= block
     # Resample to the stored size
-    corners, limits = _corners(crop), np.array(crop.source_size) - 0.5
+    limits = np.array(crop.source_size) - 0.5
     inside_source = (corners >= -0.5 - 1e-6).all() and (corners <= limits + 1e-6).all()
     border = cv2.BORDER_REPLICATE if inside_source else cv2.BORDER_CONSTANT
     stored = cv2.warpAffine(inside, matrix, crop.size, flags=cv2.INTER_LINEAR, borderMode=border)
@@ -212,10 +213,9 @@ def _corners(crop: Crop) -> Array:
     return crop.to_source(corners - 0.5)
 
 
-def _region(crop: Crop, block: int) -> tuple[int, int, int, int]:
-    """Return the part of the source that the crop touches: left, top, right, bottom."""
-    corners = _corners(crop)
-    limits = np.array(crop.source_size)
+def _region(corners: Array, source_size: tuple[int, int], block: int) -> tuple[int, int, int, int]:
+    """Return the part of the source inside a crop's corners: left, top, right, bottom."""
+    limits = np.array(source_size)
     low = np.clip(np.floor(corners.min(0)) - 2 * block, 0, limits - block)
     high = np.clip(np.ceil(corners.max(0)) + 2 * block, low + block, limits)
     return int(low[0]), int(low[1]), math.ceil(high[0]), math.ceil(high[1])

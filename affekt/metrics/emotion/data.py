@@ -13,6 +13,7 @@ Letters: T frames of a clip, N faces, F frames of an item, S pixels of a side.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.crop import Crop, cut
 from affekt.media.faces.geometry import RIGID_TEMPLATE, affine, similarity
 from affekt.media.faces.points import RIGID
+from affekt.media.video.frames import FrameStore
 from affekt.media.video.tensors import channels_first
 from affekt.runtime.config import ConfigError
 
@@ -32,6 +34,7 @@ from affekt.runtime.config import ConfigError
 # highest brows (y 30) to the chin under an open mouth (y 266), on rendered and on real people.
 FACE_CENTRE = (128.0, 144.0)
 FACE_SIDE = 272.0
+MOST_OPEN = 1024  # clips whose index and landmarks are kept, about 100 kB each
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class FaceClips(Dataset[dict[str, Tensor]]):
             ConfigError: an emotion has no clip in it.
         """
         self.config, self.seed = config, seed
+        self._opened: dict[Path, tuple[FrameStore, Array]] = {}
         by_emotion = [corpus.clips(split, emotion=emotion) for emotion in corpus.emotions]
         for emotion, clips in zip(corpus.emotions, by_emotion, strict=True):
             if not clips:
@@ -107,8 +111,17 @@ class FaceClips(Dataset[dict[str, Tensor]]):
         clip, label = self.items[index % len(self)]
         edges = np.linspace(0, clip.frames, self.config.frames + 1)
         chosen = np.floor(rng.uniform(edges[:-1], edges[1:])).astype(int).tolist()
-        faces = augmented_faces(*frames_of(clip, chosen), self.config, rng)
+        store, landmarks = self._open(clip)
+        faces = augmented_faces(store.read(chosen), landmarks[chosen], self.config, rng)
         return {"faces": channels_first(faces), "label": torch.tensor(label)}
+
+    def _open(self, clip: Clip) -> tuple[FrameStore, Array]:
+        """Return a clip's frames and landmarks, stored pixels; the last clips are kept open."""
+        if clip.folder not in self._opened:
+            if len(self._opened) == MOST_OPEN:
+                self._opened.clear()
+            self._opened[clip.folder] = clip.store(), clip.stored_landmarks()
+        return self._opened[clip.folder]
 
 
 def frames_of(clip: Clip, indices: Sequence[int]) -> tuple[Image, Array]:
@@ -130,11 +143,16 @@ def face_crop(points: Array, source_size: tuple[int, int], size: int) -> Crop:
         source_size: width and height of the frame, pixels.
         size: S.
     """
-    onto = affine(similarity(points[list(RIGID)], RIGID_TEMPLATE[:, :2]))
+    return Crop(face_matrices(points[None], size)[0], (size, size), source_size)
+
+
+def face_matrices(landmarks: Array, size: int) -> Array:
+    """Return the maps (N, 2, 3) from frames' pixels to aligned faces, of landmarks (N, 68, 2)."""
+    onto = affine(similarity(landmarks[:, list(RIGID)], RIGID_TEMPLATE[:, :2]))
     scale = size / FACE_SIDE
-    matrix = scale * onto
-    matrix[:, 2] += size / 2 - scale * np.array(FACE_CENTRE) - 0.5
-    return Crop(matrix, (size, size), source_size)
+    matrices = scale * onto
+    matrices[:, :, 2] += size / 2 - scale * np.array(FACE_CENTRE) - 0.5
+    return matrices
 
 
 def aligned_faces(
@@ -149,13 +167,12 @@ def aligned_faces(
         change: (2, 3), a further map of the faces' pixels.
     """
     faces = np.empty((len(frames), size, size, 3), np.uint8)
-    for face, frame, points in zip(faces, frames, landmarks, strict=True):
-        crop = face_crop(points, (frame.shape[1], frame.shape[0]), size)
+    matrices = face_matrices(landmarks, size)
+    for face, frame, matrix in zip(faces, frames, matrices, strict=True):
         if change is not None:
-            moved = change[:, :2] @ crop.matrix
-            moved[:, 2] += change[:, 2]
-            crop = Crop(moved, crop.size, crop.source_size)
-        face[:] = cut(frame, crop)
+            matrix = change[:, :2] @ matrix
+            matrix[:, 2] += change[:, 2]
+        face[:] = cut(frame, Crop(matrix, (size, size), (frame.shape[1], frame.shape[0])))
     return faces
 
 

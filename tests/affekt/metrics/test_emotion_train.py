@@ -158,6 +158,15 @@ def test_an_item_is_a_frame_from_each_part_of_its_clip(corpus):
     assert not torch.equal(clips[4 + len(clips)]["faces"], again)
 
 
+def test_only_the_last_clips_are_kept_open_and_items_are_the_same(corpus, monkeypatch):
+    monkeypatch.setattr("affekt.metrics.emotion.data.MOST_OPEN", 2)
+    few, fresh = (FaceClips(corpus, "train", FaceDataConfig(2, 32)) for _ in range(2))
+    for draw in range(7):
+        assert torch.equal(few[draw]["faces"], fresh[draw]["faces"])
+        fresh._opened.clear()
+        assert 1 <= len(few._opened) <= 2
+
+
 def test_an_augmentation_changes_all_frames_of_an_item_alike(corpus):
     strong = FaceAugmentation(0.1, 0.2, 20.0, 0.0, 0.3, 0.2, 0.3, 1.0)
     clip = corpus.clips("train")[0]
