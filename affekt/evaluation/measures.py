@@ -35,7 +35,6 @@ from affekt.evaluation.pairing import ClipPair
 from affekt.evaluation.protocol import Landmarks, Pictures
 from affekt.evaluation.video import VideoView
 from affekt.media.faces.crop import Crop, cut, square_crop
-from affekt.metrics.image import picture_scores
 from affekt.metrics.landmark import METRICS, landmark_distances, shared_frames
 from affekt.metrics.temporal import flicker, jitter, sharpness, sound_lag, warp_errors
 
@@ -151,6 +150,8 @@ class PictureMeasure(Measure):
         }
 
     def _means(self, view: VideoView, truth: VideoView, crop: Crop | None, first: int) -> Scores:
+        from affekt.metrics.image import picture_scores  # with numba, which no cached figure needs
+
         if truth.length <= first:
             return {}
         ours, theirs = (islice(cropped(each, crop), first, None) for each in (view, truth))

@@ -82,6 +82,13 @@ def test_no_help_imports_what_takes_seconds(answers):
     assert not {command: names for command, names in slow.items() if names}
 
 
+def test_an_evaluation_imports_its_metrics_as_they_are_measured(answers):
+    # Of a cached one nothing is measured; scipy.stats alone is needed, by the tables' intervals
+    new = {name for command in SUBCOMMANDS for name in answers[command][0]}
+    assert "affekt.evaluation.measures" in new
+    assert not {"affekt.metrics.image", "affekt.metrics.fid"} & new
+
+
 @pytest.mark.parametrize("command", WITHOUT_TORCH)
 def test_help_and_typos_are_answered_without_torch(answers, command):
     assert "torch" not in answers[command][0]
