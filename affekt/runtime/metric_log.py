@@ -11,9 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.tensorboard import SummaryWriter
 
 from affekt.runtime.files import put_aside, replacing, write_jsonl
+
+if tp.TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +72,10 @@ class MetricLogger:
             self._board.close()
             self._board = None
 
-    def _writer(self) -> SummaryWriter:
+    def _writer(self) -> "SummaryWriter":
         if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
             self._board = SummaryWriter(str(self.out), purge_step=self._purge_after + 1)
         return self._board
 

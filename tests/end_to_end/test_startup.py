@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Packages that take a second each, or more, and that no option's description needs.
 SLOW = {
     *("torchvision", "torch._dynamo", "sympy", "triton", "torch_fidelity"),
-    *("scipy.stats", "scipy.signal", "sklearn", "pandas", "matplotlib", "skimage"),
+    *("tensorboard", "scipy.stats", "scipy.signal", "sklearn", "pandas", "matplotlib", "skimage"),
     *("mediapipe", "face_alignment", "librosa", "dtw", "python_speech_features"),
 }
 TOP = ("generate.py --help", "test.py --help", "demo.py --help", "test.py weights --help")
