@@ -36,6 +36,7 @@ from affekt.media.faces.geometry import FACE_SIZE, View, align_2d, align_3d
 from affekt.media.faces.schemes import Scheme, scheme_of
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import DamagedFileError, replacing
+from affekt.runtime.npz_files import load_npz
 
 log = logging.getLogger(__name__)
 
@@ -233,12 +234,13 @@ def load_space(path: Path) -> LandmarkSpace:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; name the run folder of train_audio2lm.py")
+    kept = load_npz(path, "train_audio2lm.py writes it")
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in ("neutral", "average", "basis", "deviation")}
-            return LandmarkSpace(tuple(kept["speakers"].tolist()), **arrays)
+        arrays = {name: kept[name] for name in ("neutral", "average", "basis", "deviation")}
+        return LandmarkSpace(tuple(kept["speakers"].tolist()), **arrays)
     except KeyError as error:
-        raise DamagedFileError(f"{path}: {error}; train_audio2lm.py writes it") from None
+        text = f"{path} has no array {error}; train_audio2lm.py writes it"
+        raise DamagedFileError(text) from None
 
 
 def _check_neutral(clips: Sequence[Clip], whose: str) -> None:

@@ -7,6 +7,7 @@ since each of them moves the figures by more than methods differ.
 
 import abc
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,9 @@ from affekt.media.faces.detector import Detector
 from affekt.media.faces.points import COUNT
 from affekt.media.video.container import MediaError
 from affekt.media.video.video import VideoInfo, probe, read_video
-from affekt.runtime.files import save_npy, sha256
+from affekt.runtime.files import BROKEN_ARRAY, save_npy, sha256
+
+log = logging.getLogger(__name__)
 
 HELD_BYTES = 256 * 2**20  # a clip whose frames fit in here is decoded once, else each time
 SAME_RATE = 0.01  # frames per second that containers may round away
@@ -102,6 +105,18 @@ class VideoView(abc.ABC):
         """Return (640 T,) float32 in [-1, 1], 16 kHz; None for a silent file."""
 
 
+def _kept(path: Path) -> Array | None:
+    """Return kept landmarks, with NaN where there is no face; None: they are to be found anew."""
+    try:
+        found: Array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except BROKEN_ARRAY as error:
+        log.warning("%s is damaged and made anew: %s", path, error)
+        return None
+    return found
+
+
 @dataclass(frozen=True)
 class FaceFinder:
     """Finds the landmarks of videos and keeps them in a folder, by content and detector."""
@@ -117,9 +132,8 @@ class FaceFinder:
             frames: gives the frames; called only if the landmarks are not cached yet.
         """
         path = self.folder / digest(self.detector.version) / f"{key}.npy"
-        if path.is_file():
-            found = np.load(path, allow_pickle=False)  # written whole or not at all
-        else:
+        found = _kept(path)
+        if found is None:
             found = np.stack([self._points(frame) for frame in frames()]).astype(np.float32)
             save_npy(path, found)
         # Without the third coordinate where the detector gives none.

@@ -15,6 +15,7 @@ import numpy as np
 from affekt.arrays import Array
 from affekt.media.face3d.model import FaceModel
 from affekt.media.faces import points
+from affekt.runtime.files import DamagedFileError, load_npy
 
 # Ours: a component of a PCA is Gaussian, and beyond three standard deviations next to nothing is.
 PLAUSIBLE_DEVIATIONS = 3.0
@@ -84,12 +85,14 @@ def read_landmarks(path: Path) -> dict[int, int]:
         raise FileNotFoundError(f"no landmark file {path}; wanted {FORMS}")
     try:
         if path.suffix == ".npy":
-            return _whole(np.load(path, allow_pickle=False), path)
+            return _whole(load_npy(path, None, f"wanted {FORMS}"), path)
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":
             value = json.loads(text)
             return _whole(np.array(value.get(ICT_KEY) if isinstance(value, dict) else value), path)
-    except (ValueError, EOFError) as error:
+    except DamagedFileError:
+        raise
+    except (ValueError, RecursionError, MemoryError, TypeError) as error:
         raise ValueError(f"{path} is no list of landmarks: {error}; wanted {FORMS}") from None
     # Text: pairs, or 68 numbers
     lines = [line.split("#")[0].strip() for line in text.splitlines()]

@@ -1,12 +1,15 @@
 """Read published face models into a `Basis`: Basel 2009 and 2017, ICT-FaceKit."""
 
 import json
+import math
+import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 from scipy.io.matlab import MatReadError
 
 from affekt.arrays import Array
@@ -32,9 +35,10 @@ STD, TRIM = "std_exp.txt", "BFM_exp_idx.mat"
 FRONT, KEYPOINTS = "BFM_front_idx.mat", "facemodel_info.mat"
 BFM2017 = "model2017-1_face12_nomouth.h5"
 UNREADABLE = (
-    *(ValueError, TypeError, OSError, EOFError, NotImplementedError, KeyError, IndexError),
-    *(MatReadError, zlib.error),
-)  # what loadmat raises for a file of another kind
+    *(ValueError, TypeError, OSError, EOFError, LookupError, AttributeError, AssertionError),
+    *(RuntimeError, MemoryError, ArithmeticError, struct.error, MatReadError, zlib.error),
+)  # what loadmat and h5py raise for a file of another kind, or one that claims more than it has
+LARGEST = 2**26  # numbers of an array: the largest of Basel's has half as many
 # Files of ict
 FOLDER, NEUTRAL, INDICES = "FaceXModel", "generic_neutral_mesh.obj", "vertex_indices.json"
 
@@ -66,7 +70,7 @@ def read_bfm2009(folder: Path) -> Basis:
     path = the_file(folder, SHAPE, "the shape of the Basel Face Model 2009")
     expression = _bfm_expression(the_file(folder, MODES, "Guo et al.'s expression modes"))
     V = len(expression) // 3
-    shape = _read_mat(path, ("shapeMU", "shapePC", "shapeEV"))
+    shape = read_mat(path, ("shapeMU", "shapePC", "shapeEV"))
     mean = coordinates(of_shape(shape["shapeMU"], (None, 1), path, "shapeMU"), path, "shapeMU")
     modes = of_shape(shape["shapePC"], (len(mean), None), path, "shapePC")
     K, E = modes.shape[1], expression.shape[1]
@@ -114,7 +118,7 @@ def _bfm_trim(folder: Path, whole: int, V: int) -> Array:
     path = the_file(
         folder, TRIM, f"trimIndex, the {V} of {SHAPE}'s {whole} vertices that {MODES} has modes of"
     )
-    kept = _from_one(_read_mat(path, ("trimIndex",))["trimIndex"])
+    kept = _from_one(read_mat(path, ("trimIndex",))["trimIndex"])
     if len(kept) != V or kept.min() < 0 or kept.max() >= whole:
         raise ValueError(
             f"{path}: trimIndex has {len(kept)} indices up to {kept.max() + 1}, wanted {V} up to "
@@ -127,8 +131,8 @@ def _bfm_landmarks(folder: Path, V: int) -> dict[int, int]:
     """Return the landmarks that the folder names, none if either of the two files is missing."""
     if not all((folder / name).is_file() for name in (FRONT, KEYPOINTS)):
         return {}
-    front = _from_one(_read_mat(folder / FRONT, ("idx",))["idx"])
-    marks = _from_one(_read_mat(folder / KEYPOINTS, ("keypoints",))["keypoints"])
+    front = _from_one(read_mat(folder / FRONT, ("idx",))["idx"])
+    marks = _from_one(read_mat(folder / KEYPOINTS, ("keypoints",))["keypoints"])
     of_shape(marks, (68,), folder / KEYPOINTS, "keypoints")
     if marks.min() < 0 or marks.max() >= len(front) or front.min() < 0 or front.max() >= V:
         raise ValueError(
@@ -138,10 +142,12 @@ def _bfm_landmarks(folder: Path, V: int) -> dict[int, int]:
     return {point: int(front[vertex]) for point, vertex in enumerate(marks)}
 
 
-def _read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
+def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
     """Return the arrays `keys` of a .mat file of MATLAB's versions 4 to 7, which hold no code."""
     wanted = f"wanted a MATLAB file that holds {', '.join(keys)}"
     try:
+        for key, shape, _ in whosmat(path):
+            _check_size(shape, f"'{key}'")
         arrays = loadmat(path, variable_names=keys)
     except UNREADABLE as error:
         raise ValueError(f"{path} is not readable: {error}; {wanted}") from None
@@ -151,6 +157,12 @@ def _read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
         if not isinstance(arrays[key], np.ndarray) or arrays[key].dtype.kind not in "fiu":
             raise ValueError(f"{path}: '{key}' is not an array of numbers; {wanted}")
     return {key: arrays[key] for key in keys}
+
+
+def _check_size(shape: Sequence[int], what: str) -> None:
+    """Refuse an array before room is made for it; packed, a few bytes stand for gigabytes."""
+    if math.prod(shape) > LARGEST:
+        raise ValueError(f"{what} claims shape {tuple(shape)}, more than {LARGEST} numbers")
 
 
 def _from_one(indices: Array) -> Array:
@@ -179,7 +191,7 @@ def read_bfm2017(path: Path) -> Basis:
         with h5py.File(path, "r") as file:
             mean, identity, variance = _h5_pca(file, "shape/model", path)
             offset, expression, spread = _h5_pca(file, "expression/model", path)
-    except OSError as error:
+    except (OSError, RuntimeError, LookupError, TypeError, MemoryError) as error:
         raise ValueError(f"{path} is no readable HDF5 file: {error}") from None
     if len(offset) != len(mean):
         raise ValueError(
@@ -206,6 +218,7 @@ def _h5_pca(file: h5py.File, group: str, path: Path) -> tuple[Array, Array, Arra
                 f"{path} has no dataset '{name}'; wanted a Basel Face Model of 2017 or 2019, "
                 "which has shape and expression"
             )
+        _check_size(file[name].shape, f"{path}: '{name}'")
         arrays.append(np.asarray(file[name]))
     mean, basis, variance = arrays
     coordinates(of_shape(mean, (None,), path, f"{group}/mean"), path, f"{group}/mean")

@@ -193,7 +193,7 @@ def test_lists_of_landmarks_come_in_three_forms(tmp_path):
         ("pairs.txt", "right = [1,", "0 lines 'point = vertex' of 0 points"),
         ("list.json", "{", "is no list of landmarks"),
         ("list.json", '{"landmarks": [1]}', r"an array of shape \(\)"),
-        ("list.npy", "no array", "is no list of landmarks"),
+        ("list.npy", "no array", "is no numpy array; wanted 68 vertex"),
     ],
 )
 def test_a_wrong_list_of_landmarks_is_refused(tmp_path, name, text, message):

@@ -1,5 +1,5 @@
 """The parts of the soak, the short ones first."""
 
-from tests.soak import playlists
+from tests.soak import documents, playlists
 
-PARTS = (playlists.PART,)
+PARTS = (playlists.PART, documents.PART)

@@ -136,7 +136,7 @@ def _uncompressed(
                 return
             for samples in file.blocks(BLOCK, dtype="float32", always_2d=True):
                 yield mixed(samples.T, layout), file.samplerate
-    except soundfile.LibsndfileError as error:
+    except (soundfile.LibsndfileError, MemoryError) as error:
         raise MediaError("damaged", f"{path} cannot be read: {error}") from None
 
 

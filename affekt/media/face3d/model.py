@@ -13,7 +13,6 @@ Letters: N points (68), K identity modes, E expression modes, T frames.
 """
 
 import typing as tp
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 from affekt.arrays import Array
 from affekt.media.faces import geometry, points
 from affekt.runtime.files import replacing
+from affekt.runtime.npz_files import load_npz
 
 OUTER_EYES = (36, 45)  # iBUG-68, image left and right
 FORMAT = "affekt-face-model-1"
@@ -145,11 +145,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
             f"no face model {path}; python -m data_prep.face_model learns one from a corpus, "
             "its subcommand `import` takes over a published one"
         )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} is no readable .npz face model: {error}") from None
+    return load_npz(path, "wanted a face model, as data_prep.face_model writes it")
 
 
 def _native(arrays: dict[str, Array], path: Path) -> FaceModel:

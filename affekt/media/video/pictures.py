@@ -16,6 +16,7 @@ The content decides how a file is read, never its name.
 import io
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import cv2
@@ -31,8 +32,14 @@ BACKGROUND = (255, 255, 255)  # under transparent pixels
 READABLE = "PNG, JPEG, WebP, AVIF, JPEG 2000, BMP, PPM, TIFF or GIF"
 # Pillow's names of these (a JPEG with a second picture is JPEG); other formats may start programs
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "JPEG2000", "BMP", "PPM", "TIFF", "GIF")
+# Of a picture as it is decoded (a JPEG at a smaller size): a scan has 35 million, and copies of it
+# are made. A few bytes can claim 180 million, which is where Pillow draws its own line.
+MAX_PIXELS = 50_000_000
 # What Pillow's readers raise on files that are damaged.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)
+DAMAGED = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error),
+    *(TypeError, AttributeError, ArithmeticError, MemoryError, RecursionError),
+)
 
 
 def read_picture(path: Path, longest: int = LONGEST) -> Image:
@@ -70,6 +77,7 @@ def is_picture(path: Path) -> bool:
                 if getattr(picture, "n_frames", 1) == 1:
                     return True
                 picture.seek(1)
+                _check_size(picture)
                 picture.load()
                 # A phone's second picture (depth, gain map) and a document's pages last no time
                 return "duration" not in picture.info
@@ -109,8 +117,19 @@ def resized(frames: Image, size: int) -> Image:
 def _decoded(path: Path, longest: int) -> Image:
     with Pillow.open(path, formats=FORMATS) as picture:
         picture.draft("RGB", (longest, longest))  # JPEG alone can be decoded at a smaller size
+        _check_size(picture)
         picture.load()
-        return np.array(_rgb(_in_srgb(ImageOps.exif_transpose(picture))), np.uint8)
+        ImageOps.exif_transpose(picture, in_place=True)
+        return np.array(_rgb(_in_srgb(picture)), np.uint8)
+
+
+def _check_size(picture: Pillow.Image) -> None:
+    most = MAX_PIXELS
+    if picture.has_transparency_data or picture.mode == "F":  # of which there are more copies
+        most = MAX_PIXELS // 2
+    if picture.width * picture.height > most:
+        found = f"{picture.width} x {picture.height} pixels, more than {most}"
+        raise Pillow.DecompressionBombError(found)
 
 
 def _in_srgb(picture: Pillow.Image) -> Pillow.Image:
@@ -144,5 +163,5 @@ def _eight_bits(values: Array, mode: str) -> Image:
     if mode == "F":
         scaled = 255 * np.nan_to_num(values.astype(np.float64))
         return np.asarray(np.rint(scaled.clip(0, 255)), np.uint8)
-    upper: Array = values.astype(np.int64).clip(0, 65535) >> 8
+    upper: Array = values.clip(0, 65535) >> 8
     return upper.astype(np.uint8)

@@ -102,8 +102,11 @@ def check_torch(path: Path) -> None:
             total = zlib.crc32(bytes(2), total)  # where the comment's length stands now
             if total != int(seal[2], 16) or int.from_bytes(seal[1], "little") != SEAL_LENGTH - 2:
                 raise zipfile.BadZipFile("its checksum is another")
-            return
     with zipfile.ZipFile(path) as archive:
+        if any(member.compress_type for member in archive.infolist()):
+            raise zipfile.BadZipFile("its records are packed, as torch never writes them")
+        if seal is not None:
+            return
         wrong = [each.filename for each in archive.infolist() if each.external_attr & FOLDER]
         wrong += [archive.testzip() or ""]
     if wrong != [""]:

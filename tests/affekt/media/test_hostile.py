@@ -6,7 +6,19 @@ import pytest
 from affekt.media.video.container import MediaError
 from affekt.media.video.video import read_video
 from tests.corpora import clapper
-from tests.soak import playlists
+from tests.soak import documents, playlists
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("bomb_wide.png", "claims.png", "noisy.tiff", "claims.npy", "claims.npz", "torn.npz"),
+        *("claims.h5", "half.mat", "code_inside.pt", "deep.jsonl", "deep_landmarks.json"),
+    ],
+)
+def test_hostile_files_are_refused_in_one_line_that_names_them(tmp_path, name):
+    passed, text = documents.refuses(tmp_path, name)
+    assert passed, text
 
 
 @pytest.mark.parametrize("name", ["hls_relative.m3u8", "concat.mp4", "%03d.png", "alias.mov"])
