@@ -2,6 +2,7 @@
 # make demo-eamm   the same for EAMM; its figures and videos join the report; 20 minutes
 # make demo-full   after both (run if they are missing): metric networks, ablation, every table; 50 minutes more
 # make test        sets up .venv, lints, checks types, tests
+# make soak        kills, damaged and hostile files, full disks, by the hundred; 60 minutes; goes on after a stop
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := affekt evp eamm data_prep benchmarks $(wildcard *.py)
@@ -10,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help demo demo-eamm demo-full test lint types unit clean
+.PHONY: help demo demo-eamm demo-full test soak lint types unit clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -39,6 +40,10 @@ types: .venv/ready-dev
 ## Two processes; a file's tests stay in one, since they share what they prepare.
 unit: .venv/ready-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+## Tables in runs/soak; python -m tests.soak --help names its parts.
+soak: .venv/ready-dev
+	$(BIN)/python -m tests.soak
 
 .venv/ready: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
