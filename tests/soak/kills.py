@@ -127,7 +127,7 @@ def _equal(run: Path, whole: Path, where: str) -> Finding:
     if rows_of(run) != rows_of(whole):
         return Finding(False, f"killed {where}: another log")
     one, two = (_newest(each) for each in (run, whole))
-    if not _same(one, two):
+    if not same(one, two):
         return Finding(False, f"killed {where}: other weights")
     left = [path.name for path in run.rglob(".affekt-*")]
     return Finding(not left, f"killed {where}; equal" + (f", left {left}" if left else ""))
@@ -138,13 +138,14 @@ def _newest(run: Path) -> object:
     return torch.load(newest, weights_only=True)
 
 
-def _same(one: object, two: object) -> bool:
+def same(one: object, two: object) -> bool:
+    """Whether two nested containers of tensors and plain values are equal to the bit."""
     if isinstance(one, torch.Tensor):
         return isinstance(two, torch.Tensor) and torch.equal(one, two)
     if isinstance(one, dict):
-        return one.keys() == two.keys() and all(_same(one[key], two[key]) for key in one)
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
     if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(_same, one, two))
+        return len(one) == len(two) and all(map(same, one, two))
     return one == two
 
 
