@@ -2,14 +2,16 @@
 
     python -m data_prep.flow data/mini
     python -m data_prep.flow data/mead --workers 8
+    python -m data_prep.flow data/mead --workers 8 --shard 3/16
     python -m data_prep.flow data/mead --method raft --device cuda
 
 Writes into each clip's folder the flow of each frame from the frame before it and where it can be
 trusted (affekt/media/video/flow.py), at half the frames' size, about 10 kB a frame at 256 px
 (affekt/media/video/flow_store.py); <corpus>/flow.json records the settings. A second run makes only
 what is missing. A corpus has flow of one method and one version: another is refused, unless
---replace removes all that is there first. A clip whose frames cannot be read is reported and does
-not stop the others.
+--replace removes all that is there first. With --shard i/n (docs/scale.md) only the share i, from
+0, of the clips is worked on; the same command without it counts, once all shares are done. A clip
+whose frames cannot be read is reported and does not stop the others.
 
 dis needs no file, and 15 ms a frame of 256 px on one core. raft and raft_small read torchvision's
 weights from the weights folder; on one core they need 1.4 and 0.4 s. Needs a prepared corpus that
@@ -41,6 +43,7 @@ from affekt.media.video.frames import FrameStore
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import is_disk_error, read_json, write_json
 from affekt.runtime.parallel import Loss, parallel_map
+from affekt.runtime.shards import in_shard, parse_shard
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +63,14 @@ class Config:
     workers: int = 0  # processes; 0: this one
     device: str = "cpu"  # of RAFT: cpu, cuda
     replace: bool = False  # remove the flow that is there first
+    shard: str = ""  # i/n: the share i, from 0, of n; empty: all
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        if parse_shard(self.shard) and self.replace:
+            raise ValueError(
+                f"a shard cannot replace: remove {self.corpus}/{RECORD} and {FILE} of all clips"
+            )
 
 
 @dataclass
@@ -78,7 +88,7 @@ class Flows:
 
 
 def make_flow(config: Config) -> Flows:
-    """Write what is missing of a corpus' flow, and its flow.json.
+    """Write what is missing of a corpus' flow, and its flow.json; a share leaves out its counts.
 
     Raises:
         FileNotFoundError: no prepared corpus, no frames in it, or no weights of RAFT.
@@ -93,6 +103,8 @@ def make_flow(config: Config) -> Flows:
     # Clips without flow yet, of a corpus whose flow is of this method
     clips = corpus.clips()
     _claim(config, clips, origin)
+    shard = parse_shard(config.shard)
+    clips = [clip for clip in clips if in_shard(clip.id, shard)]
     missing = [clip for clip in clips if not _has_flow(clip)]
     flows = Flows(len(clips) - len(missing))
     # Computed in worker processes; a clip that cannot be read is named
@@ -107,7 +119,8 @@ def make_flow(config: Config) -> Flows:
                 log.warning("%s has no flow: %s", clip_id, reason)
             else:
                 flows.made.append(clip_id)
-    write_json(config.corpus / RECORD, origin | {"clips": flows.total, "failed": flows.failed})
+    if shard is None:
+        write_json(config.corpus / RECORD, origin | {"clips": flows.total, "failed": flows.failed})
     return flows
 
 
@@ -127,6 +140,13 @@ def _claim(config: Config, clips: Sequence[Clip], origin: Row) -> None:
     """Record how the corpus' flow is made; refuse to mix it with another."""
     path = config.corpus / RECORD
     there: Row | None = read_json(path) if path.is_file() and not config.replace else None
+    if there is None and config.shard:  # other shares may be at work: nothing is discarded
+        unknown = [clip.folder / FILE for clip in clips if (clip.folder / FILE).exists()]
+        if unknown and not path.is_file():
+            raise ValueError(f"{unknown[0]} is of an unknown method; remove {FILE} of all clips")
+        if not path.is_file():
+            write_json(path, origin)
+        there = read_json(path)
     if there is None:  # flow of an unknown method is discarded
         path.unlink(missing_ok=True)
         for clip in clips:
@@ -222,8 +242,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--workers", type=int, default=0, help="processes (default: this one)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="of RAFT")
     add("--replace", action="store_true", help="remove the flow there is, first")
-    config = Config(**vars(parser.parse_args(argv)))
+    add("--shard", metavar="I/N", default="", help="work on the share I of N of the clips alone")
     with user_errors():
+        config = Config(**vars(parser.parse_args(argv)))
         flows = make_flow(config)
     print(f"{config.corpus}: {summary(flows)}")
     return 1 if flows.failed else 0

@@ -2,13 +2,15 @@
 
     python -m data_prep.pose --corpus data/mini --model weights/mini/face_model.npz
     python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8
+    python -m data_prep.pose configs/data/pose.yaml corpus=data/mead workers=8 --shard 3/16
 
 Fits the face model to landmarks.npy, geometry shared over the clip (EVP Sec. 3.3;
 affekt/media/face3d/fit.py). Writes into each clip's folder pose.npy, (T, 6) float32, and pose.json:
 the model's name and hash, the settings, and the residual. <corpus>/pose.json sums up: clips, median
-residual, clips to look at, clips that failed. A second run fits only what is missing or was fitted
-with another model or other settings. A clip that cannot be fitted is reported and does not stop the
-others.
+residual, clips to look at, clips that failed. With --shard i/n (docs/scale.md) only the share i,
+from 0, of the clips is fitted, and the same command without it sums up, once all shares are done. A
+second run fits only what is missing or was fitted with another model or other settings. A clip that
+cannot be fitted is reported and does not stop the others.
 
 Needs a prepared corpus and a face model (data_prep.face_model, or an imported one).
 """
@@ -32,6 +34,7 @@ from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import is_disk_error, save_npy, sha256, write_json
 from affekt.runtime.parallel import Loss, parallel_map
+from affekt.runtime.shards import in_shard, parse_shard
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,11 @@ class Config:
     fit: FitConfig = field(default_factory=FitConfig)
     most_residual: float = 5.0  # pixels at 256; a clip whose median is above is flagged
     workers: int = 0  # processes; 0: this one
+    shard: str = ""  # i/n: the share i, from 0, of n; empty: all
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        parse_shard(self.shard)
 
 
 @dataclass
@@ -65,7 +72,7 @@ class Poses:
 
 
 def fit_corpus(config: Config) -> Poses:
-    """Write what is missing of a corpus' poses, and its pose.json.
+    """Write what is missing of a corpus' poses, and its pose.json if it is no share of them.
 
     Raises:
         FileNotFoundError, ValueError: no corpus, no face model, or a broken one.
@@ -74,7 +81,8 @@ def fit_corpus(config: Config) -> Poses:
     corpus, name = Corpus(config.corpus), load_face_model(config.model).name
     origin = {"model": name, "sha256": sha256(config.model), "fit": plain(config.fit)}
     # What this model and these settings have made already
-    clips = corpus.clips()
+    shard = parse_shard(config.shard)
+    clips = [clip for clip in corpus.clips() if in_shard(clip.id, shard)]
     poses = Poses({}, {}, 0)
     for clip in clips:
         record = _record(clip, origin)
@@ -94,6 +102,12 @@ def fit_corpus(config: Config) -> Poses:
             else:
                 poses.residuals[clip_id] = residual
                 poses.made += 1
+    if shard is None:
+        _write_summary(config, origin, poses)
+    return poses
+
+
+def _write_summary(config: Config, origin: Row, poses: Poses) -> None:
     values = list(poses.residuals.values())
     counts = {
         "clips": len(values),
@@ -102,7 +116,6 @@ def fit_corpus(config: Config) -> Poses:
         "failed": poses.failed,
     }
     write_json(config.corpus / "pose.json", origin | counts)
-    return poses
 
 
 Outcome = tuple[str, float | None, str]  # clip id, median residual at 256, why there is none
@@ -172,7 +185,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 if at least one clip has a pose, else 1."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     flags = {"corpus": "a prepared corpus", "model": "a face model, .npz"}
-    config = config_from_argv(Config, __doc__, argv, flags)
+    values = {"shard": "i/n: fit the share i of n of the clips alone"}
+    config = config_from_argv(Config, __doc__, argv, flags, values=values)
     with user_errors():
         poses = fit_corpus(config)
     print(f"{config.corpus}: {summary(poses, config)}")

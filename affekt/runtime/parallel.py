@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ Result = tp.TypeVar("Result")
 Loss = BrokenProcessPool | TimeoutError  # why an item has no result
 
 GRACE = 5.0  # seconds between asking a process to end and ending it
+POLL = 1.0  # seconds between looks at a Ray cluster for what takes too long
 STARTS = 3  # processes that may die in a row before they have any work
 
 
@@ -75,6 +77,78 @@ def parallel_map(
             yield _kept(item, result, lost)
     for item, result in _answers(function, again, 1, start, seconds):
         yield _kept(item, result, lost)
+
+
+def ray_map(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    address: str,
+    start: Callable[[], None] | None = None,
+    lost: Callable[[Item, Loss], Result] | None = None,
+    seconds: float | None = None,
+) -> Iterator[Result]:
+    """Yield function(item) of every item, in any order, by the processors of a Ray cluster.
+
+    As `parallel_map`, whose arguments these are, but for the address; as many items are in work as
+    the cluster has processors, also while nodes come and go. Every node needs this code and the
+    items' files under the same paths: a shared disk. Ray itself tries an item again whose process
+    or node died.
+
+    Raises:
+        ModuleNotFoundError: ray is not installed.
+        ConnectionError: there is no cluster at this address.
+        BrokenProcessPool, TimeoutError: as `parallel_map`.
+    """
+    try:
+        import ray
+        from ray import exceptions
+    except ModuleNotFoundError:
+        text = "--ray needs Ray: pip install -e '.[ray]', on every node"
+        raise ModuleNotFoundError(text) from None
+    code = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[2])}}
+    ray.init(address, runtime_env=code, log_to_driver=False, ignore_reinit_error=True)
+    task: tp.Any = ray.remote(num_cpus=1, max_retries=1)(_in_ray)
+    waiting = deque(items)
+    at_work: dict[tp.Any, tuple[Item, float]] = {}  # by Ray's name of the result: since when
+    try:
+        while waiting or at_work:
+            # Only as many as can start at once, so that the time limit counts from their start
+            processors = int(ray.cluster_resources().get("CPU", 0))
+            while waiting and len(at_work) < max(1, processors):
+                item = waiting.popleft()
+                at_work[task.remote(function, item, start)] = item, time.monotonic()
+            done, _ = ray.wait(list(at_work), timeout=POLL)
+            for name in done:
+                item, _ = at_work.pop(name)
+                try:
+                    result = ray.get(name)
+                except exceptions.RayTaskError as error:  # what the function raised
+                    raise error.cause from error
+                except exceptions.RayError as error:
+                    text = f"the process that worked on it died ({type(error).__name__})"
+                    result = BrokenProcessPool(text)
+                yield _kept(item, result, lost)
+            for name, (item, since) in list(at_work.items()):
+                if seconds is not None and time.monotonic() - since > seconds:
+                    del at_work[name]
+                    ray.cancel(name, force=True)
+                    text = f"it took longer than {seconds:g} s"
+                    yield _kept(item, TimeoutError(text), lost)
+    finally:
+        for name in at_work:
+            ray.cancel(name, force=True)
+
+
+def _in_ray(
+    function: Callable[[Item], Result], item: Item, start: Callable[[], None] | None
+) -> Result:
+    if start is not None and start not in _started:  # once in every process
+        start()
+        _started.append(start)
+    return function(item)
+
+
+_started: list[Callable[[], None]] = []
 
 
 def end_with_parent() -> None:

@@ -28,6 +28,11 @@ class Shard:
         return whole / FOLDER / f"{self.index}-of-{self.count}"
 
 
+def in_shard(name: str, shard: Shard | None) -> bool:
+    """Return whether a name is to be worked on: all are, where there is no shard."""
+    return shard is None or shard.holds(name)
+
+
 def parse_shard(text: str) -> Shard | None:
     """Read `i/n`; nothing of an empty text.
 

@@ -47,7 +47,7 @@ from affekt.runtime.files import (
     sha256,
     write_json,
 )
-from affekt.runtime.parallel import Loss, parallel_map
+from affekt.runtime.parallel import Loss, parallel_map, ray_map
 from data_prep.clips.boxes import BoxedDetector, read_boxes
 from data_prep.clips.layouts.config import Source
 
@@ -210,7 +210,10 @@ def outcomes(
     """
     prepare = functools.partial(_prepare, job)
     engine = engine or Engine()
-    yield from parallel_map(prepare, sources, engine.workers, _start, _lost, engine.seconds)
+    if engine.ray:
+        yield from ray_map(prepare, sources, engine.ray, _start, _lost, engine.seconds)
+    else:
+        yield from parallel_map(prepare, sources, engine.workers, _start, _lost, engine.seconds)
 
 
 def _lost(source: Source, loss: Loss) -> ClipOutcome:

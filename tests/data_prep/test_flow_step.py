@@ -222,3 +222,28 @@ def test_the_help_shows_the_command_and_what_the_methods_need(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "python -m data_prep.flow data/mini" in text
     assert "RAFT, which needs weights (default: dis)" in text
+
+
+def test_shares_made_apart_are_the_flow_of_one_run(root):
+    assert run(root) == 0
+    alone = {path: path.read_bytes() for path in files(root)}, (root / step.RECORD).read_bytes()
+    for path in (root / step.RECORD, *files(root)):
+        path.unlink()
+    made = []
+    for index in range(2):
+        assert run(root, "--shard", f"{index}/2") == 0
+        made.append(len(files(root)))
+    assert made[-1] == len(alone[0])
+    before = states(root)
+    assert run(root) == 0
+    assert states(root) == before
+    assert (
+        {path: path.read_bytes() for path in files(root)},
+        (root / step.RECORD).read_bytes(),
+    ) == alone
+    # A share neither discards nor keeps what nobody knows
+    (root / step.RECORD).unlink()
+    with pytest.raises(SystemExit, match="unknown method"):
+        run(root, "--shard", "0/2")
+    with pytest.raises(SystemExit, match="a shard cannot replace"):
+        run(root, "--shard", "0/2", "--replace")

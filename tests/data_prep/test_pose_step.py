@@ -283,6 +283,22 @@ def test_processes_write_what_one_writes(fitted):
         np.testing.assert_array_equal(clip.pose(), pose)
 
 
+def test_shares_fitted_apart_are_the_poses_of_one_run(fitted):
+    root, config = fitted
+    pose_step.fit_corpus(config)
+    clips = Corpus(root).clips()
+    alone = [clip.pose() for clip in clips], (root / "pose.json").read_bytes()
+    for path in (root / "pose.json", *root.glob("clips/*/*/pose.*")):
+        path.unlink()
+    made = [pose_step.fit_corpus(replace(config, shard=f"{i}/3")).made for i in (2, 0, 1)]
+    assert sum(made) == 9
+    assert max(made) < 9
+    assert not (root / "pose.json").exists()
+    assert pose_step.fit_corpus(config).made == 0
+    np.testing.assert_array_equal([clip.pose() for clip in clips], alone[0])
+    assert (root / "pose.json").read_bytes() == alone[1]
+
+
 def test_the_commands_say_what_is_missing(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
         pose_step.main(["--corpus", str(tmp_path)])
