@@ -100,7 +100,9 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
 
     # networks, optimizer, checkpoint
     run = Run(cfg)
-    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
+    description = EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,))
+    if run.is_main:
+        save_description(cfg.run.out, description)
     encoder = EmotionEncoder(cfg.encoders.emotion).to(run.device)
     classifier = EmotionClassifier(cfg.encoders.emotion.dim, len(corpus.emotions)).to(run.device)
     parameters = [*encoder.parameters(), *classifier.parameters()]
@@ -111,8 +113,9 @@ def train_emotion(cfg: Config, corpus: Corpus) -> None:
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
 
         # eq. 4 on single windows
-        logits = classifier(encoder(batch["window"]))
-        loss = classification(logits, batch["emotion"], cfg.label_smoothing)
+        with run.autocast():
+            logits = classifier(encoder(batch["window"]))
+            loss = classification(logits, batch["emotion"], cfg.label_smoothing)
 
         # update
         run.backward(loss, optimizer)
@@ -133,7 +136,9 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
 
     # networks, optimizer, checkpoint
     run = Run(cfg)
-    save_description(cfg.run.out, EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,)))
+    description = EncodersDescription(cfg.encoders, corpus.emotions, (cfg.target,))
+    if run.is_main:
+        save_description(cfg.run.out, description)
     encoder = ContentEncoder(cfg.encoders.content).to(run.device)
     head = Audio2Landmark(cfg.head, cfg.encoders.content.dim, space).to(run.device)
     parameters = [*encoder.parameters(), *head.parameters()]
@@ -148,9 +153,10 @@ def train_content(cfg: Config, corpus: Corpus) -> None:
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
 
         # eq. 7 from content alone
-        content = encoder(batch["windows"])
-        no_emotion = content[..., :0]
-        faces = head(content, no_emotion, batch["neutral"])
+        with run.autocast():
+            content = encoder(batch["windows"])
+            no_emotion = content[..., :0]
+            faces = head(content, no_emotion, batch["neutral"])
         loss = distance(
             faces.flatten(0, 1), batch["landmarks"].flatten(0, 1), cfg.norm, cfg.reduction
         )

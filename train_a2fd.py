@@ -106,7 +106,10 @@ def train(cfg: Config) -> None:
     run = Run(cfg)
     device = run.device
     fomm = fomm.to(device).requires_grad_(False)
-    targets = cache_targets(fomm, clips, cfg.run.out / "teacher") if cfg.cache_targets else None
+    targets = None
+    if cfg.cache_targets:
+        with run.main_first():
+            targets = cache_targets(fomm, clips, cfg.run.out / "teacher")
     pictures = targets is None or cfg.loss.perceptual > 0
     items = DrivenClips(clips, cfg.data, fomm.config.size, cfg.run.seed, targets, pictures)
     val_set = keypoint_val_set(fomm, val) if val else None
@@ -125,9 +128,11 @@ def train(cfg: Config) -> None:
         learners.append((generator_optimizer, cfg.generator_optim))
         parts |= {"detector": fomm.detector, "generator": fomm.generator}
         parts |= {"generator_optimizer": generator_optimizer}
-        save_fomm_description(cfg.run.out, fomm.config)
     run.register(**parts)
-    save_a2fd_description(cfg.run.out, config)
+    if run.is_main:
+        save_a2fd_description(cfg.run.out, config)
+        if cfg.generator == "finetune":
+            save_fomm_description(cfg.run.out, fomm.config)
     vgg = Vgg(cfg.vgg).to(device) if cfg.loss.perceptual else None
     pyramid = ImagePyramid().to(device)
 
@@ -139,11 +144,13 @@ def train(cfg: Config) -> None:
 
         # Keypoints against the detector's, and every few frames the picture rendered from them
         batch = float_pictures(batch)
-        keypoints, heatmap = model(batch["source"], batch["windows"], batch["pose"])
+        with run.autocast():
+            keypoints, heatmap = model(batch["source"], batch["windows"], batch["pose"])
         terms = imitation((keypoints, heatmap), targets_of(fomm, batch), cfg.loss.reduction)
         if vgg is not None:
-            prediction, truth = rendered(fomm, keypoints, batch, cfg.loss.perceptual_every)
-            terms["perceptual"] = perceptual(vgg, pyramid(prediction), pyramid(truth))
+            with run.autocast():
+                prediction, truth = rendered(fomm, keypoints, batch, cfg.loss.perceptual_every)
+                terms["perceptual"] = perceptual(vgg, pyramid(prediction), pyramid(truth))
         total = weighted_sum(terms, cfg.loss)
 
         # One step of A2FD and, where it is fine-tuned, of the generator

@@ -99,9 +99,10 @@ def train(cfg: Config) -> None:
     encoders = load_encoders(cfg.encoders).to(run.device)
     sizes = encoders.config
     model = Audio2Landmark(cfg.model, sizes.content.dim + sizes.emotion.dim, space).to(run.device)
-    save_description(cfg.run.out, EncodersDescription(sizes, corpus.emotions))
     emotion_code: EmotionCode = "window" if cfg.emotion_from == "window" else "clip"
-    save_network(cfg.run.out, PredictorDescription(cfg.model, cfg.view, emotion_code), space)
+    if run.is_main:
+        save_description(cfg.run.out, EncodersDescription(sizes, corpus.emotions))
+        save_network(cfg.run.out, PredictorDescription(cfg.model, cfg.view, emotion_code), space)
     parameters = [*model.parameters()]
     parameters += trainable(encoders.content, cfg.content_encoder)
     parameters += trainable(encoders.emotion, cfg.emotion_encoder)
@@ -126,9 +127,10 @@ def train(cfg: Config) -> None:
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
 
         # faces from the codes of sound and emotion
-        content, codes = codes_of(batch, encoders)
-        emotion = pooled(codes, emotion_code)
-        faces, truth = model(content, emotion, batch["neutral"]), batch["landmarks"]
+        with run.autocast():
+            content, codes = codes_of(batch, encoders)
+            emotion = pooled(codes, emotion_code)
+            faces, truth = model(content, emotion, batch["neutral"]), batch["landmarks"]
 
         # eq. 7, and the distance of motions
         norm, reduction = cfg.loss.norm, cfg.loss.reduction

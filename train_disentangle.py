@@ -67,7 +67,8 @@ def train(cfg: Config) -> None:
     # networks, optimizer, checkpoint
     run = Run(cfg)
     run.record(aligner=aligner)
-    save_description(cfg.run.out, EncodersDescription(cfg.model.encoders, corpus.emotions))
+    if run.is_main:
+        save_description(cfg.run.out, EncodersDescription(cfg.model.encoders, corpus.emotions))
     model = Disentanglement(cfg.model, len(corpus.emotions)).to(run.device)
     start_from_pretrained(cfg, model, corpus)
     optimizer = make_optimizer(model.parameters(), cfg.optim)
@@ -86,8 +87,9 @@ def train(cfg: Config) -> None:
 
         # codes and reconstructions of the quads, and the terms of eq. 6
         windows = batch["windows"]
-        outputs = model(windows, batch["content_windows"], needed)
-        terms = disentanglement_losses(outputs, windows, batch["emotions"], scheme, cfg.loss)
+        with run.autocast():
+            outputs = model(windows, batch["content_windows"], needed)
+            terms = disentanglement_losses(outputs, windows, batch["emotions"], scheme, cfg.loss)
         total = torch.stack(
             [weights[name] * terms[name] for name in weights if name in terms]
         ).sum()

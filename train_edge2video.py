@@ -11,7 +11,6 @@ need the corpus's optical flow (data_prep.flow). The same command continues a st
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -79,7 +78,6 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     discriminator_optim: OptimConfig = field(default_factory=OptimConfig)
     ema_decay: float = 0.0  # a step, of the weights' moving average, which is what is used
-    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
     val: ValConfig = field(default_factory=ValConfig)
 
     def __post_init__(self) -> None:
@@ -153,8 +151,8 @@ def train(cfg: Config) -> None:
     description = RendererDescription(
         cfg.generator, cfg.guidance, clips[0].speaker, stored_size(cfg.data.corpora)
     )
-    save_description(cfg.run.out, description)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16")
+    if run.is_main:
+        save_description(cfg.run.out, description)
 
     for batch in run.batches(frames):
         # learning rates and what this phase of coarse-to-fine training updates
@@ -167,7 +165,7 @@ def train(cfg: Config) -> None:
         adversarial = cfg.loss.gan + cfg.loss.gan_video > 0 and run.step >= cfg.loss.gan_from
 
         # generator: reconstruction, flow, VGG and adversarial terms
-        with autocast:
+        with run.autocast():
             generated = generate_sequences(generator, sequences, cfg.sequence, phase.level)
             terms = picture_terms(generated, truth, cfg.loss)
             if generated.flow is not None and cfg.loss.need_flow:
@@ -175,13 +173,11 @@ def train(cfg: Config) -> None:
             if vgg is not None:
                 terms["vgg"] = perceptual_term(vgg, generated.frames, truth.frames, cfg.vgg)
             if adversarial:
-                discriminators.requires_grad_(False)
                 condition = truth.guidance, truth.flow, truth.confidence
+                real = discriminators(truth.frames, *condition)  # for the discriminators' loss, too
+                discriminators.requires_grad_(False)
                 fake = discriminators(generated.frames, *condition)
-                with torch.no_grad():
-                    matching = cfg.loss.feature_matching > 0
-                    real = discriminators(truth.frames, *condition) if matching else None
-                terms |= generator_loss(fake, real)
+                terms |= generator_loss(fake, real if cfg.loss.feature_matching else None)
         # L of supplement eq. 5, with the optional terms that are switched on
         terms["total"] = weighted_sum(terms, cfg.loss)
         run.backward(terms["total"], optimizer)
@@ -192,8 +188,7 @@ def train(cfg: Config) -> None:
         # discriminators: real against generated frames
         if adversarial:
             discriminators.requires_grad_(True)
-            with autocast:
-                real = discriminators(truth.frames, *condition)
+            with run.autocast():
                 fake = discriminators(generated.frames.detach(), *condition)
                 losses = discriminator_loss(real, fake)
             total = torch.stack(list(losses.values())).sum()

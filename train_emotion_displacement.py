@@ -100,12 +100,14 @@ def train(cfg: Config) -> None:
     )
     refuse_other_teacher(cfg.run.out, description)
     run.register(model=model, optimizer=optimizer)
-    save_displacement_description(cfg.run.out, description)
-    if cfg.keypoint_choice is not None:
-        with replacing(cfg.run.out / FILE) as temporary:
-            shutil.copyfile(cfg.keypoint_choice, temporary)
+    if run.is_main:
+        save_displacement_description(cfg.run.out, description)
+        if cfg.keypoint_choice is not None:
+            with replacing(cfg.run.out / FILE) as temporary:
+                shutil.copyfile(cfg.keypoint_choice, temporary)
     if cfg.data.cached_pictures:
-        clips.cache = cached_keypoints(cfg.run.out / "keypoints", clips, fomm, a2fd)
+        with run.main_first():
+            clips.cache = cached_keypoints(cfg.run.out / "keypoints", clips, fomm, a2fd)
     val_set = [prepare(fomm, a2fd, pair) for pair in pairs]
 
     for batch in run.batches(clips):
@@ -114,8 +116,9 @@ def train(cfg: Config) -> None:
         # A2FD's keypoints, displaced by the emotion frames
         batch = float_pictures(batch)
         neutral, teacher = keypoints_of(batch, fomm, a2fd)
-        features = model.extractor(batch["emotion"].flatten(0, 1))
-        displaced = apply_displacement(neutral, model.predict(features, neutral), ids)
+        with run.autocast():
+            features = model.extractor(batch["emotion"].flatten(0, 1))
+            displaced = apply_displacement(neutral, model.predict(features, neutral), ids)
 
         # Losses of the displaced keypoints and, where it has a weight, of the emotion's class
         ours, still, truth = (select(each, ids) for each in (displaced, neutral, teacher))

@@ -10,9 +10,7 @@ run.
 
 import sys
 from dataclasses import dataclass, field
-from typing import Literal
 
-import torch
 from torch import Tensor
 
 from affekt.media.validation import ValConfig
@@ -71,8 +69,6 @@ class Config:
     generator_optim: OptimConfig = RELEASE
     detector_optim: OptimConfig = RELEASE
     discriminator_optim: OptimConfig = RELEASE
-    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16: autocast
-    channels_last: bool = False  # memory order of pictures and convolutions; faster on CUDA
     val: ValConfig = field(default_factory=lambda: ValConfig("test_speaker", clips=100))
     val_frames: int = 4  # driving frames of a validation clip, evenly spread behind the first
 
@@ -86,8 +82,7 @@ def train(cfg: Config) -> None:
 
     # Networks and their optimizers
     run = Run(cfg)
-    order = torch.channels_last if cfg.channels_last else torch.contiguous_format
-    fomm = Fomm(cfg.fomm).to(run.device, memory_format=order)  # type: ignore[call-overload]
+    fomm = Fomm(cfg.fomm).to(run.device)
     discriminator = Discriminator(cfg.fomm.keypoints.count, cfg.discriminator).to(run.device)
     vgg = Vgg(cfg.vgg).to(run.device) if cfg.loss.perceptual else None
     pyramid = ImagePyramid(cfg.loss.scales).to(run.device)
@@ -102,27 +97,28 @@ def train(cfg: Config) -> None:
         detector_optimizer=detector_optimizer,
         discriminator_optimizer=discriminator_optimizer,
     )
-    save_fomm_description(cfg.run.out, cfg.fomm)
-    autocast = torch.autocast(run.device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16")
+    if run.is_main:
+        save_fomm_description(cfg.run.out, cfg.fomm)
 
     for batch in run.batches(pairs):
         set_learning_rate(generator_optimizer, cfg.generator_optim, run.step, cfg.run.steps)
         set_learning_rate(detector_optimizer, cfg.detector_optim, run.step, cfg.run.steps)
         set_learning_rate(discriminator_optimizer, cfg.discriminator_optim, run.step, cfg.run.steps)
         batch = float_pictures(batch)
-        source, driving = (batch[name].to(memory_format=order) for name in ("source", "driving"))
-        transform = random_transform(len(driving), cfg.transform, driving)
+        source, driving = batch["source"], batch["driving"]
 
         # Reconstruction of the driving frames, equivariance of their keypoints
-        with autocast:
+        with run.autocast():
             source_keypoints, keypoints = fomm.detector(source), fomm.detector(driving)
             generated = fomm.generator(source, source_keypoints, keypoints)
-            warped = fomm.detector(transform.frames(driving, cfg.fomm.align_corners))
             made, real = pyramid(generated.prediction), pyramid(driving)
             places = batch.get("driving_landmarks")
             terms = reconstruction_terms(cfg.loss, vgg, made, real, places)
-            terms["equivariance_value"] = equivariance_value(keypoints, warped, transform)
-            terms["equivariance_jacobian"] = equivariance_jacobian(keypoints, warped, transform)
+            if cfg.loss.equivariance_value or cfg.loss.equivariance_jacobian:
+                transform = random_transform(len(driving), cfg.transform, driving)
+                warped = fomm.detector(transform.frames(driving, cfg.fomm.align_corners))
+                terms["equivariance_value"] = equivariance_value(keypoints, warped, transform)
+                terms["equivariance_jacobian"] = equivariance_jacobian(keypoints, warped, transform)
             if cfg.loss.landmarks:
                 terms["landmarks"] = landmark_distance(source_keypoints, batch["source_landmarks"])
                 terms["landmarks"] = terms["landmarks"] + landmark_distance(
@@ -146,7 +142,7 @@ def train(cfg: Config) -> None:
         # One step of the discriminator
         if cfg.loss.gan:
             discriminator.requires_grad_(True)
-            with autocast:
+            with run.autocast():
                 detached = {factor: frames.detach() for factor, frames in made.items()}
                 outputs = discriminator(real, place), discriminator(detached, place)
                 terms["discriminator"] = discriminator_loss(*outputs)

@@ -84,14 +84,14 @@ def classification(logits_NE: Tensor, labels_N: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def error_ratios(displaced: Keypoints, neutral: Keypoints, teacher: Keypoints) -> dict[str, float]:
+def error_ratios(displaced: Keypoints, neutral: Keypoints, teacher: Keypoints) -> dict[str, Tensor]:
     """Return the error with displacement over the error without, for value and for jacobian.
 
     Errors are mean magnitudes over every keypoint given. 1 is what no displacement at all reaches,
     0 is the teacher.
     """
     return {
-        name: float((ours - truth).abs().mean() / (still - truth).abs().mean())
+        name: (ours - truth).abs().mean() / (still - truth).abs().mean()
         for name, ours, still, truth in zip(
             Keypoints._fields, displaced, neutral, teacher, strict=True
         )

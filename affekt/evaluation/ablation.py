@@ -25,7 +25,7 @@ from affekt.runtime.config import flat, read_mapping
 from affekt.runtime.files import sha256
 from affekt.runtime.plan import Stage
 from affekt.runtime.provenance import starts
-from affekt.runtime.run import FREE_KEYS
+from affekt.runtime.training.run_config import FREE_KEYS
 
 Settings = dict[str, tp.Any]  # a configuration, flat: dotted key -> value
 Source = tuple[Path, Settings]  # its file, and what that resolves to

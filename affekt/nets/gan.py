@@ -30,7 +30,7 @@ def lsgan_discriminator(
     must come from detached pictures.
     """
     losses = [
-        0.5 * ((one.logits - 1).square().mean() + other.logits.square().mean())
+        0.5 * ((one.logits.float() - 1).square().mean() + other.logits.float().square().mean())
         for one, other in zip(real, fake, strict=True)
     ]
     return torch.stack(losses)
@@ -38,7 +38,7 @@ def lsgan_discriminator(
 
 def lsgan_generator(fake: Sequence[DiscriminatorOutput]) -> Tensor:
     """Return the generator's loss at each scale, 1/2 E[(D(G(z)) - 1)^2] (LSGAN, eq. 2, c = 1)."""
-    return torch.stack([0.5 * (each.logits - 1).square().mean() for each in fake])
+    return torch.stack([0.5 * (each.logits.float() - 1).square().mean() for each in fake])
 
 
 def feature_matching(
@@ -51,5 +51,5 @@ def feature_matching(
     losses = []
     for one, other in zip(real, fake, strict=True):
         pairs = zip(one.features, other.features, strict=True)
-        losses.append(torch.stack([(a.detach() - b).abs().mean() for a, b in pairs]).sum())
+        losses.append(torch.stack([(a.detach() - b).abs().float().mean() for a, b in pairs]).sum())
     return torch.stack(losses)

@@ -24,8 +24,10 @@ class Stateful(tp.Protocol):
     def load_state_dict(self, state_dict: tp.Any, /) -> tp.Any: ...
 
 
-def save(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
+def save(folder: Path, step: int, parts: Mapping[str, Stateful], ranks: int = 1) -> None:
     """Write `folder`/<step>.pt, whole or not at all, then drop all but the newest two.
+
+    `ranks` is the number of processes that train together.
 
     Raises:
         FloatingPointError: a weight is NaN or infinite; it is named and nothing is written.
@@ -38,7 +40,7 @@ def save(folder: Path, step: int, parts: Mapping[str, Stateful]) -> None:
         )
     rng = {"torch": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
     with replacing(folder / f"{step:09d}.pt") as temporary:
-        save_torch({"step": step, "rng": rng, "parts": state}, temporary)
+        save_torch({"step": step, "ranks": ranks, "rng": rng, "parts": state}, temporary)
     for old in _files(folder)[KEPT:]:
         old.unlink()
 

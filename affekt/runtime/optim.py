@@ -60,7 +60,8 @@ def set_learning_rate(
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: object) -> Tensor:
     """Return the sum of a loss's terms, each times the field of its name in `weights`."""
-    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+    weighted = [getattr(weights, name) * term.float() for name, term in terms.items()]
+    return torch.stack(weighted).sum()
 
 
 def rate_factor(config: OptimConfig, step: int, steps: int) -> float:

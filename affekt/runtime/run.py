@@ -4,69 +4,37 @@ A stage keeps its own `for` loop and optimizer steps; `Run` supplies the batches
 saves between them. docs/formats.md describes the folder.
 """
 
+import contextlib
 import logging
 import math
 import random
-import typing as tp
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from affekt.runtime import checkpoint
-from affekt.runtime.config import ConfigError, differences, dump_config, load_config, plain
-from affekt.runtime.files import remove_unfinished
+from affekt.runtime.config import ConfigError
 from affekt.runtime.lock import FolderLock
 from affekt.runtime.metric_log import MetricLogger
 from affekt.runtime.parallel import end_with_parent
 from affekt.runtime.provenance import add_to_provenance, write_provenance
 from affekt.runtime.signals import StoppedBySignal, StopRequest, leave_to_parent
+from affekt.runtime.training import ranks
+from affekt.runtime.training.batch_norm import synchronise
+from affekt.runtime.training.run_config import RunConfig as RunConfig
+from affekt.runtime.training.run_config import StageConfig, claim_folder, corpora_of
+from affekt.runtime.training.step_values import GRAD_NORM, StepValues
 
 log = logging.getLogger(__name__)
 
-FREE_KEYS = {"steps", "device", "workers", "log_every", "save_every", "threads", "progress"}
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Settings of every run; those in FREE_KEYS may change when a stopped run is continued."""
-
-    out: Path  # the run folder
-    seed: int = 0
-    device: tp.Literal["auto", "cpu", "cuda"] = "auto"  # auto: cuda where there is one
-    steps: int = 100_000
-    batch_size: int = 16
-    accumulate: int = 1  # batches a step, whose gradients' mean is taken: one large batch in parts
-    workers: int = 2  # loader processes; 0 loads in the main process
-    log_every: int = 100  # steps
-    save_every: int = 5_000  # steps
-    threads: int | None = None  # torch's CPU threads; None leaves torch's own choice
-    progress: bool = True  # a tqdm bar on stderr
-    # CUDA alone. The fastest convolutions are chosen by trying: a continued run may choose others,
-    # and then agrees with an unstopped one to rounding, not to the bit.
-    cudnn_benchmark: bool = False
-    # CUDA alone: matrix products and convolutions in TF32, of 10 bits; null: torch's own choice, as
-    # of torch 2.10 convolutions alone.
-    tf32: bool | None = None
-
-    def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "accumulate", "log_every", "save_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} is {getattr(self, key)}, wanted at least 1")
-
-
-class StageConfig(tp.Protocol):
-    """A stage's whole configuration: a frozen dataclass that holds a RunConfig as `run`."""
-
-    @property
-    def run(self) -> RunConfig: ...
+MOST_SKIPPED = 50  # steps in a row without a finite gradient; the scale falls by 2 with each
 
 
 class InfiniteSampler(Sampler[int]):
@@ -101,8 +69,16 @@ class Run:
         self.config = config = stage.run
         self.step = 0
         self.part = config.accumulate  # which of the step's batches is in work, from 1
-        self._logged: list[dict[str, float]] = []  # of the step's batches before this one
-        self.device = pick_device(config.device)
+        self._values = StepValues()  # of the steps since the last check
+        self._skipped = 0  # steps in a row whose gradient overflowed, in float16
+        self.device = ranks.start(pick_device(config.device))
+        if config.batch_size % ranks.count():
+            raise ConfigError(
+                f"run.batch_size is {config.batch_size}, wanted a multiple of {ranks.count()}: it "
+                "is the whole batch, of which every process takes an equal part"
+            )
+        half = config.precision == "float16"
+        self.scaler = torch.amp.GradScaler(self.device.type) if half else None
         self.parts: dict[str, checkpoint.Stateful] = {}
         if config.threads is not None:
             torch.set_num_threads(config.threads)
@@ -110,9 +86,12 @@ class Run:
         if config.tf32 is not None:
             torch.backends.cuda.matmul.allow_tf32 = config.tf32
             torch.backends.cudnn.allow_tf32 = config.tf32
-        self._lock = FolderLock(config.out, "training")
-        _claim_folder(stage, config.out)
-        write_provenance(config.out / "run.json", self.device, _corpora(stage))
+        self.is_main = ranks.is_main()  # of several processes one writes into the folder
+        self._lock = FolderLock(config.out, "training") if self.is_main else None
+        if self.is_main:
+            claim_folder(stage, config.out)
+            write_provenance(config.out / "run.json", self.device, corpora_of(stage))
+        ranks.barrier()
         self.logger = MetricLogger(config.out)
         self.headline = ""  # the latest total, for the progress bar
         random.seed(config.seed)
@@ -124,18 +103,51 @@ class Run:
 
         Raises:
             DamagedFileError: there are checkpoints and every one of them is damaged.
-            ConfigError: the checkpoint lacks a part, or has other weights of it.
+            ConfigError: the checkpoint lacks a part, or has other weights of it, or is of another
+                number of processes.
         """
-        self.parts = parts
+        self.parts = parts | ({} if self.scaler is None else {"scaler": self.scaler})
         state = checkpoint.newest(self.config.out / "checkpoints")
         if state is not None:
-            checkpoint.load_parts(state, parts, self.config.out)
+            self._check_ranks(state.get("ranks", 1))
+            checkpoint.load_parts(state, self.parts, self.config.out)
             torch.set_rng_state(state["rng"]["torch"])
             if torch.cuda.is_available():
                 torch.cuda.set_rng_state_all(state["rng"]["cuda"][: torch.cuda.device_count()])
             self.step = state["step"]
             log.info("continuing %s after step %d", self.config.out, self.step)
-        self.logger.forget_after(self.step)
+        if ranks.lowest(self.step) < self.step:
+            raise ConfigError(
+                f"another process finds no checkpoint of step {self.step} in {self.config.out}; "
+                "all processes must see the same folder"
+            )
+        if self.is_main:
+            self.logger.forget_after(self.step)
+        for part in parts.values():
+            if isinstance(part, nn.Module):
+                self._prepare(part)
+
+    def _check_ranks(self, found: int) -> None:
+        if found != ranks.count() and not self.config.any_ranks:
+            raise ConfigError(
+                f"{self.config.out} was trained by {found} processes, now there are "
+                f"{ranks.count()}; start as many, or set run.any_ranks=true: the order of items "
+                "stays, random draws on the device change"
+            )
+
+    def _prepare(self, network: nn.Module) -> None:
+        """Apply the options of the run to a trained network, in place."""
+        config = self.config
+        if ranks.count() > 1:
+            ranks.broadcast_(network.state_dict().values())
+            if config.sync_batch_norm:
+                synchronise(network, self.device)
+        if config.channels_last:
+            for weight in network.parameters():
+                if weight.ndim == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+        if config.compile:
+            network.compile()
 
     def batches(self, dataset: Dataset[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
         """Yield batches on the device until `steps` are done, saving between steps.
@@ -154,8 +166,8 @@ class Run:
         sampler = InfiniteSampler(length, config.seed, done)
         loader = DataLoader(
             dataset,
-            config.batch_size,
-            sampler=sampler,
+            config.batch_size // ranks.count(),
+            sampler=ranks.own_part(sampler, config.batch_size),
             num_workers=config.workers,
             worker_init_fn=_start_loader,
             pin_memory=self.device.type == "cuda",
@@ -167,46 +179,74 @@ class Run:
             total=config.steps,
             initial=self.step,
             unit="step",
-            disable=not config.progress,
+            disable=not config.progress or not self.is_main,
             mininterval=1.0,
         )
         batches = iter(loader)
         with bar, StopRequest() as stop:
             while self.step < config.steps:
                 self.step += 1
+                ranks.seed_step(config.seed, self.step)
                 for self.part in range(1, config.accumulate + 1):
-                    yield {
-                        name: value.to(self.device, non_blocking=True)
-                        for name, value in next(batches).items()
-                    }
+                    yield {name: self._placed(value) for name, value in next(batches).items()}
+                if self.scaler is not None:
+                    self.scaler.update()
                 bar.update()
                 bar.set_postfix_str(self.headline, refresh=False)
-                if self.due(config.save_every) or stop.number is not None:
+                number = ranks.highest(stop.number or 0)  # of a signal that any process got
+                if self._reached(config.save_every) or number:
                     self.save()
-                if stop.number is not None:
+                if number:
                     kept = f"step {self.step} is saved in {config.out}"
-                    raise StoppedBySignal(stop.number, f"{kept}; the same command continues")
+                    raise StoppedBySignal(number, f"{kept}; the same command continues")
         self.logger.close()
-        self._lock.release()
+        ranks.stop()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _placed(self, value: Tensor) -> Tensor:
+        last = self.config.channels_last and value.ndim == 4
+        order = torch.channels_last if last else torch.preserve_format
+        return value.to(self.device, non_blocking=True, memory_format=order)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context in which the networks compute with `precision`."""
+        name = self.config.precision
+        kind = torch.float16 if name == "float16" else torch.bfloat16
+        return torch.autocast(self.device.type, kind, enabled=name != "float32")
 
     def backward(self, loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
         """Add the loss's gradient to those of the step's batches before this one."""
         if self.part == 1:
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
-        (loss / self.config.accumulate).backward()
+        loss = loss / self.config.accumulate
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
+        loss.backward()
 
     def take_step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
         """With the step's last batch, clip the gradient and change the optimizer's parameters.
 
+        With several processes the gradient is the mean over them, that of the whole batch.
+
         Returns:
-            The gradient's norm before clipping, of the batches so far.
+            The gradient's norm before clipping; 0 before the step's last batch.
         """
+        if not self.step_done:
+            return torch.zeros((), device=self.device)
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
-        most = clip_norm if self.step_done else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(parameters, most)
-        if self.step_done:
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        ranks.average_(gradients)
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if clip_norm < math.inf:
+            torch.nn.utils.clip_grads_with_norm_(parameters, clip_norm, norm)
+        if self.scaler is None:
             optimizer.step()
+        else:
+            self.scaler.step(optimizer)
         return norm
 
     @property
@@ -215,46 +255,91 @@ class Run:
         return self.part == self.config.accumulate
 
     def due(self, every: int) -> bool:
-        """Return whether something done every `every` steps, and at the last, is due now."""
+        """Return whether something done every `every` steps, and at the last, is due now.
+
+        The values logged so far are checked first. With several processes it is due in one alone.
+        """
+        if not self._reached(every):
+            return False
+        self.check()
+        return self.is_main
+
+    def _reached(self, every: int) -> bool:
         return self.step_done and (self.step % every == 0 or self.step == self.config.steps)
+
+    @contextlib.contextmanager
+    def main_first(self) -> Iterator[None]:
+        """With several processes let one do this before the others: it writes what they read."""
+        if not self.is_main:
+            ranks.barrier()
+        yield
+        if self.is_main:
+            ranks.barrier()
 
     def record(self, **facts: str) -> None:
         """Add what this start's results depend on, such as how data was made, to run.json."""
-        add_to_provenance(self.config.out / "run.json", facts)
+        if self.is_main:
+            add_to_provenance(self.config.out / "run.json", facts)
 
     def log(self, **values: Tensor | float) -> None:
-        """Check that every scalar is finite; write them every `log_every` steps.
+        """Keep the step's scalars; every `log_every` steps check them all and write the last ones.
 
         Of a step of several batches the means are written, and of a *grad_norm the last.
 
         Raises:
-            FloatingPointError: a value is NaN or infinite; the step and all terms are named, the
-                line is written first, and no checkpoint of this step is saved.
+            FloatingPointError: see `check`.
         """
-        numbers = _numbers(values)  # waits for the GPU, once
-        finite = all(math.isfinite(number) for number in numbers.values())
-        self._logged.append(numbers)
-        if finite and not self.step_done:
-            return
-        numbers, self._logged = _means(self._logged), []
-        if not finite or self.step % self.config.log_every == 0:
-            self.logger.write(self.step, numbers)
-        if not finite:
-            raise FloatingPointError(f"step {self.step}: not finite: {numbers}")
-        if "total" in numbers:
-            self.headline = f"total {numbers['total']:.4g}"
+        self._values.add(self.step, values)
+        if self.step_done and self.step % self.config.log_every == 0:
+            numbers = self.check()
+            if self.is_main:
+                self.logger.write(self.step, numbers)
+            if "total" in numbers:
+                self.headline = f"total {numbers['total']:.4g}"
+
+    def check(self) -> dict[str, float]:
+        """Check that all scalars logged since the last check are finite; return the last step's.
+
+        It waits for the GPU, and for the other processes. In float16 the norm of a gradient may
+        overflow, whose step is passed over; MOST_SKIPPED in a row are an error.
+
+        Raises:
+            FloatingPointError: a value is NaN or infinite; the first such step and all its values
+                are named and written, and no checkpoint is saved since the last check.
+        """
+        numbers: dict[str, float] = {}
+        for step, numbers in self._values.read().items():
+            wrong = {name for name, number in numbers.items() if not math.isfinite(number)}
+            if self.scaler is not None:
+                overflown = {name for name in wrong if name.endswith(GRAD_NORM)}
+                self._skipped = self._skipped + 1 if overflown else 0
+                if self._skipped < MOST_SKIPPED:
+                    wrong -= overflown
+            if wrong:
+                if self.is_main:
+                    self.logger.write(step, numbers)
+                raise FloatingPointError(f"step {step}: not finite: {numbers}")
+        return numbers
 
     def log_now(self, **values: float) -> None:
         """Write these values at once, as one line of metrics.jsonl and as curves."""
-        self.logger.write(self.step, values)
+        if self.is_main:
+            self.logger.write(self.step, values)
 
     def picture(self, name: str, image_HWC: NDArray[np.uint8]) -> None:
         """Write an RGB picture to pictures/ and to TensorBoard."""
-        self.logger.picture(self.step, name, image_HWC)
+        if self.is_main:
+            self.logger.picture(self.step, name, image_HWC)
 
     def save(self) -> None:
-        """Write a checkpoint of every registered part at this step."""
-        checkpoint.save(self.config.out / "checkpoints", self.step, self.parts)
+        """Write a checkpoint of every registered part at this step, if all values are finite.
+
+        Raises:
+            FloatingPointError: see `check`.
+        """
+        self.check()
+        if self.is_main:
+            checkpoint.save(self.config.out / "checkpoints", self.step, self.parts, ranks.count())
 
 
 def restore(run_dir: Path, **parts: checkpoint.Stateful) -> int:
@@ -283,73 +368,6 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
-
-
-def _claim_folder(stage: StageConfig, out: Path) -> None:
-    """Make the run folder with its config.yaml, or check that it is of the same configuration."""
-    for folder in (out, out / "checkpoints", out / "pictures"):
-        remove_unfinished(folder)
-    path = out / "config.yaml"
-    if path.exists():
-        stored = _stored(stage, path)
-        free = {key: getattr(stage.run, key) for key in FREE_KEYS}
-        if stored.run.steps != stage.run.steps:
-            log.warning(
-                "%s was to take %d steps, now %d: a learning rate that depends on the length jumps",
-                out,
-                stored.run.steps,
-                stage.run.steps,
-            )
-        run = replace(stored.run, out=out, **free)
-        stored = replace(stored, run=run)  # type: ignore[type-var]  # a protocol is no dataclass
-        for key, there, here in differences(plain(stored), plain(stage)):
-            raise ConfigError(
-                f"{out} holds a run of another configuration: {key} is {there!r} there and "
-                f"{here!r} here; give this run another run.out, or delete that folder"
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    dump_config(stage, path)
-
-
-def _stored(stage: StageConfig, path: Path) -> StageConfig:
-    """Return the configuration that a run folder's config.yaml holds."""
-    try:
-        return load_config(type(stage), path)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{error}; it tells what {path.parent} was trained with. If that is the configuration "
-            "given here, delete this file; if not, give this run another run.out"
-        ) from None
-
-
-def _corpora(stage: StageConfig) -> list[Path]:
-    """Return the prepared corpora that a stage's configuration names."""
-    found: list[Path] = []
-    for name, value in vars(stage).items():
-        if name == "corpus" and isinstance(value, Path):
-            found.append(value)
-        if name == "data":
-            found += getattr(value, "corpora", ())
-    return found
-
-
-def _numbers(values: Mapping[str, Tensor | float]) -> dict[str, float]:
-    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-    if tensors:
-        flat = torch.stack([value.detach().float().reshape(()) for value in tensors.values()])
-        tensors = dict(zip(tensors, flat.tolist(), strict=True))
-    return {name: float(tensors.get(name, value)) for name, value in values.items()}
-
-
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Return the means over a step's batches; of a gradient's norm the last, which is of all."""
-    last = rows[-1]
-    return {
-        name: last[name]
-        if name.endswith("grad_norm")
-        else sum(row[name] for row in rows) / len(rows)
-        for name in last
-    }
 
 
 def _start_loader(worker: int) -> None:

@@ -121,7 +121,9 @@ def displacement_metrics(
     # The displaced keypoints: predicted, undisplaced, and the teacher's
     groups = results, [each.neutral for each in val_set], [each.teacher for each in val_set]
     ours, still, truth = (joined([select(each, ids) for each in group]) for group in groups)
-    ratios = {f"{name}_ratio": each for name, each in error_ratios(ours, still, truth).items()}
+    ratios = {
+        f"{name}_ratio": float(each) for name, each in error_ratios(ours, still, truth).items()
+    }
     # The same error over all keypoints
     errors = [
         sum(float((a - b).abs().mean()) for a, b in zip(kp, truth, strict=True))

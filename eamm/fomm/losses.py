@@ -27,7 +27,7 @@ def perceptual(vgg: Vgg, prediction: Pyramid, target: Pyramid) -> Tensor:
     scales. The release weighs every term by 10.
     """
     terms = [
-        (one - other.detach()).abs().mean()
+        (one - other.detach()).abs().float().mean()
         for factor, frames in prediction.items()
         for one, other in zip(vgg(frames), vgg(target[factor]), strict=True)
     ]

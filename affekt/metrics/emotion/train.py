@@ -71,8 +71,11 @@ def train(cfg: Config) -> None:
     # Training loop: one label a clip
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
-        logits = model(unit_range(batch["faces"]))
-        loss = functional.cross_entropy(logits, batch["label"], label_smoothing=cfg.label_smoothing)
+        with run.autocast():
+            logits = model(unit_range(batch["faces"]))
+        loss = functional.cross_entropy(
+            logits.float(), batch["label"], label_smoothing=cfg.label_smoothing
+        )
 
         run.backward(loss, optimizer)
         grad_norm = run.take_step(optimizer, cfg.optim.clip_norm)
@@ -85,8 +88,9 @@ def train(cfg: Config) -> None:
             run.log_now(val_accuracy=correct / len(val_set))
 
     # Export with sizes and accuracies
-    path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, val_set))
-    log.info("wrote %s", path)
+    if run.is_main:
+        path = save_classifier(cfg.run.out, model, finished(model, cfg, corpus, val_set))
+        log.info("wrote %s", path)
 
 
 def describe(cfg: Config, corpus: Corpus) -> Description:

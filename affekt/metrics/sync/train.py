@@ -103,7 +103,8 @@ def train(cfg: Config) -> None:
 
     # Network, optimizer and what a checkpoint holds
     run = Run(cfg)
-    save_description(cfg.run.out, cfg.network)
+    if run.is_main:
+        save_description(cfg.run.out, cfg.network)
     network = SyncNet(cfg.network).to(run.device)
     parameters = [*network.parameters()]
     optimizer = make_optimizer(parameters, cfg.optim)
@@ -112,9 +113,12 @@ def train(cfg: Config) -> None:
     # Training loop: faces and sound of each segment, all pairs of them
     for batch in run.batches(clips):
         set_learning_rate(optimizer, cfg.optim, run.step, cfg.run.steps)
-        video = network.encode_video(batch["faces"].float())
-        audio = network.encode_audio(batch["windows"])
-        distances = torch.cdist(video, audio, compute_mode="donot_use_mm_for_euclid_dist")
+        with run.autocast():
+            video = network.encode_video(batch["faces"].float())
+            audio = network.encode_audio(batch["windows"])
+        distances = torch.cdist(
+            video.float(), audio.float(), compute_mode="donot_use_mm_for_euclid_dist"
+        )
         total = objective(distances, batch["others"], cfg)
 
         run.backward(total, optimizer)
@@ -127,7 +131,8 @@ def train(cfg: Config) -> None:
         if val_set and run.due(cfg.val.every):
             metrics = lag_metrics(network, val_set)
             run.log_now(**{f"val_{name}": value for name, value in metrics.items()})
-    export_syncnet(cfg.run.out, network)
+    if run.is_main:
+        export_syncnet(cfg.run.out, network)
 
 
 def objective(distances_BVV: Tensor, others_BV: Tensor, cfg: Config) -> Tensor:

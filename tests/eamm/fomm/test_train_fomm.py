@@ -150,10 +150,12 @@ def test_landmark_supervision_moves_keypoints_to_the_landmarks(config, tmp_path)
     assert np.mean(distances[-10:]) < 0.5 * distances[0]
 
 
-@pytest.mark.parametrize("choice", [{"precision": "bfloat16"}, {"channels_last": True}])
+@pytest.mark.parametrize(
+    "choice", [{"precision": "bfloat16"}, {"precision": "float16"}, {"channels_last": True}]
+)
 def test_precision_and_memory_order_change_the_speed_and_hardly_the_loss(config, tmp_path, choice):
     train(replace(config, run=replace(config.run, steps=1)))
-    train(replace(config, run=replace(config.run, steps=1, out=tmp_path / "other"), **choice))
+    train(replace(config, run=replace(config.run, steps=1, out=tmp_path / "other", **choice)))
     one, other = (rows_of(out)[0] for out in (config.run.out, tmp_path / "other"))
     assert other["total"] == pytest.approx(one["total"], rel=0.02)
 

@@ -1,0 +1,1 @@
+"""Parts of a training run: processes side by side, batch norm across them, metrics."""
