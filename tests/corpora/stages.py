@@ -1,12 +1,12 @@
-"""Every training stage at its smallest, by name; as a program it trains one, also under torchrun.
+"""Every training stage at its smallest, by name; as a program it trains some, one by one.
 
-    torchrun --nproc_per_node=2 -m tests.corpora.stages fomm ROOT run.out=two run.steps=3
+    torchrun --nproc_per_node=2 -m tests.corpora.stages ROOT '[{"name": "fomm", "out": "two"}]'
 
-ROOT is a folder that `write_corpora` filled.
+ROOT is a folder that `write_corpora` filled; what else a job has changes `run`.
 """
 
+import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,10 +28,9 @@ from affekt.metrics.emotion.network import FanConfig
 from affekt.metrics.sync import train as sync
 from affekt.metrics.sync.network import SyncNetConfig
 from affekt.nets.perceptual import VggConfig
-from affekt.runtime.command import run_stage
-from affekt.runtime.config import dump_config
 from affekt.runtime.files import save_npy
 from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training import ranks
 from eamm.a2fd.data import A2fdDataConfig
 from eamm.a2fd.layers import A2fdWidths
 from eamm.augment import AugmentConfig
@@ -71,7 +70,7 @@ RELU = VggConfig("random", ("relu1_1",))
 STILL = TransformConfig(affine_sigma=0.0, tps_sigma=0.0)  # a process draws warps of its own
 
 
-def write_corpora(root: Path) -> Path:
+def write_corpora(root):
     """Fill a folder with the corpora and earlier runs that the stages need."""
     torch.manual_seed(0)
     speech = make_corpus(root / "speech")
@@ -89,21 +88,21 @@ def write_corpora(root: Path) -> Path:
     return root
 
 
-def _run(root: Path, name: str) -> dict[str, object]:
+def _run(root, name):
     return {"run": short_run(root / "runs" / name, batch_size=4), "val": NO_VAL}
 
 
-def pretrain_emotion(root: Path) -> object:
+def pretrain_emotion(root):
     run = _run(root, "pretrain_emotion")
     return pretrain_encoders.Config(target="emotion", corpus=root / "speech", encoders=SIZES, **run)
 
 
-def pretrain_content(root: Path) -> object:
+def pretrain_content(root):
     run = _run(root, "pretrain_content") | {"head": HEAD, "frames": 8}
     return pretrain_encoders.Config(target="content", corpus=root / "speech", encoders=SIZES, **run)
 
 
-def disentangle(root: Path) -> object:
+def disentangle(root):
     return train_disentangle.Config(
         corpus=root / "speech",
         content_from=None,
@@ -113,7 +112,7 @@ def disentangle(root: Path) -> object:
     )
 
 
-def audio2lm(root: Path) -> object:
+def audio2lm(root):
     return train_audio2lm.Config(
         corpus=root / "speech",
         encoders=root / "encoders",
@@ -124,7 +123,7 @@ def audio2lm(root: Path) -> object:
     )
 
 
-def edge2video(root: Path) -> object:
+def edge2video(root):
     return train_edge2video.Config(
         data=VideoDataConfig((root / "portraits",)),
         guidance=GuidanceConfig("plain", SIZE // 2),
@@ -137,7 +136,7 @@ def edge2video(root: Path) -> object:
     )
 
 
-def edge2video_sequence(root: Path) -> object:
+def edge2video_sequence(root):
     game = {"gan": 0.1, "gan_video": 0.2, "feature_matching": 0.3}
     return train_edge2video.Config(
         data=VideoDataConfig((root / "portraits",), frames=5, shift=2),
@@ -153,7 +152,7 @@ def edge2video_sequence(root: Path) -> object:
     )
 
 
-def fomm(root: Path) -> object:
+def fomm(root):
     return train_fomm.Config(
         data=FrameDataConfig((root / "faces",), jitter=JitterConfig(0, 0, 0, 0)),
         fomm=FommConfig(
@@ -170,12 +169,12 @@ def fomm(root: Path) -> object:
     )
 
 
-def fomm_gan(root: Path) -> object:
+def fomm_gan(root):
     loss = train_fomm.LossConfig(perceptual=1.0, pixels=1.0, gan=1.0, scales=(1, 2))
-    return _changed(fomm(root), loss=loss, **_run(root, "fomm_gan"))
+    return replace(fomm(root), loss=loss, **_run(root, "fomm_gan"))
 
 
-def a2fd(root: Path) -> object:
+def a2fd(root):
     return train_a2fd.Config(
         corpus=root / "driven",
         fomm=root / "driven_fomm",
@@ -187,12 +186,12 @@ def a2fd(root: Path) -> object:
     )
 
 
-def a2fd_finetune(root: Path) -> object:
-    return _changed(a2fd(root), generator="finetune", **_run(root, "a2fd_finetune"))
+def a2fd_finetune(root):
+    return replace(a2fd(root), generator="finetune", **_run(root, "a2fd_finetune"))
 
 
-def a2fd_cached(root: Path) -> object:
-    return _changed(
+def a2fd_cached(root):
+    return replace(
         a2fd(root),
         data=A2fdDataConfig(frames=4, source="neutral", jitter=0.0, pose="normalized"),
         loss=train_a2fd.LossConfig(perceptual=0.0),
@@ -202,7 +201,7 @@ def a2fd_cached(root: Path) -> object:
     )
 
 
-def displacement(root: Path) -> object:
+def displacement(root):
     return train_emotion_displacement.Config(
         corpus=root / "faces",
         fomm=root / "faces_fomm",
@@ -214,7 +213,7 @@ def displacement(root: Path) -> object:
     )
 
 
-def emotion_classifier(root: Path) -> object:
+def emotion_classifier(root):
     return emotion.Config(
         corpus=root / "faces",
         fan=FanConfig(widths=(8, 8, 16, 16), blocks=1, dropout=0.0, attention_dropout=0.0),
@@ -223,7 +222,7 @@ def emotion_classifier(root: Path) -> object:
     )
 
 
-def syncnet(root: Path) -> object:
+def syncnet(root):
     widths = (4, 8, 8, 8, 8, 16)
     return sync.Config(
         corpus=root / "faces",
@@ -234,7 +233,7 @@ def syncnet(root: Path) -> object:
     )
 
 
-STAGES: dict[str, tuple[Callable[[Path], object], Callable[..., None]]] = {
+STAGES = {
     "pretrain_emotion": (pretrain_emotion, pretrain_encoders.train),
     "pretrain_content": (pretrain_content, pretrain_encoders.train),
     "disentangle": (disentangle, train_disentangle.train),
@@ -252,23 +251,15 @@ STAGES: dict[str, tuple[Callable[[Path], object], Callable[..., None]]] = {
 }
 
 
-def _changed(config: object, **changes: object) -> object:
-    return replace(config, **changes)  # type: ignore[type-var]
-
-
-def main(name: str, root: Path, *overrides: str) -> int:
-    """Train one stage, with changes to its configuration as on a command line."""
+def train_stage(root, name, out, **run):
+    """Train one stage into `out`, with these changes to its run."""
     configure, train = STAGES[name]
     config = configure(root)
-    path = root / f"{name}.yaml"
-    if not path.is_file():
-        dump_config(config, path)
-    return run_stage(train, type(config), __doc__, [str(path), *overrides])
+    train(replace(config, run=replace(config.run, out=out, **run)))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if sys.argv[1] == "write":
-        write_corpora(Path(sys.argv[2]))
-    else:
-        sys.exit(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))
+    for job in json.loads(sys.argv[2]):
+        train_stage(Path(sys.argv[1]), job.pop("name"), Path(job.pop("out")), **job)
+    ranks.stop()
