@@ -30,7 +30,6 @@ from affekt.metrics.sync.network import SyncNetConfig
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime.files import save_npy
 from affekt.runtime.optim import OptimConfig
-from affekt.runtime.training import ranks
 from eamm.a2fd.data import A2fdDataConfig
 from eamm.a2fd.layers import A2fdWidths
 from eamm.augment import AugmentConfig
@@ -262,4 +261,3 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for job in json.loads(sys.argv[2]):
         train_stage(Path(sys.argv[1]), job.pop("name"), Path(job.pop("out")), **job)
-    ranks.stop()
