@@ -16,6 +16,7 @@ from torch import Tensor
 from affekt.nets import gan
 from affekt.nets.gan import DiscriminatorOutput
 from affekt.nets.perceptual import Layer
+from affekt.runtime.training import ranks
 from evp.data.quads import QuadScheme, Reconstruction
 
 Norm = Literal["l1", "l2", "l2_squared"]
@@ -78,7 +79,7 @@ def normalised(content_loss: Tensor, different: Tensor) -> Tensor:
     Eq. 5 alone is smallest where all codes are equal. The quotient does not change when the codes
     shrink, so it only falls where different contents get different codes.
     """
-    return content_loss / (different + TINY)
+    return ranks.mean_of_all(content_loss) / (ranks.mean_of_all(different) + TINY)
 
 
 def velocity(predicted_BTL: Tensor, target_BTL: Tensor, norm: Norm, reduction: Reduction) -> Tensor:
@@ -333,4 +334,5 @@ def warp_distance(warped: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp(min=1)
+    count = ranks.mean_of_all(mask.sum())  # of reliable pixels; as of one batch in one process
+    return (values * mask).sum() / (count * values.shape[1]).clamp(min=1)

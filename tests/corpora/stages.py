@@ -9,6 +9,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.model import FommConfig
 from eamm.fomm.motion import MotionConfig
-from eamm.fomm.transform import TransformConfig
+from eamm.fomm.transform import Transform, random_transform
 from evp.data.portraits import GuidanceConfig, VideoDataConfig
 from evp.losses import VideoLossConfig
 from evp.networks import discriminators, generator
@@ -66,7 +67,6 @@ HEAD = Audio2LandmarkConfig(identity_dim=8, hidden=32, layers=1, head_hidden=32,
 WIDTHS = A2fdWidths(4, 16, (8, 8, 16, 16, 16), 32, 32, 16, 16, 32, 1, 32, 16)
 PATCHES = discriminators.DiscriminatorConfig(4, 2, 1)
 RELU = VggConfig("random", ("relu1_1",))
-STILL = TransformConfig(affine_sigma=0.0, tps_sigma=0.0)  # a process draws warps of its own
 
 
 def write_corpora(root):
@@ -162,7 +162,6 @@ def fomm(root):
         ),
         discriminator=DiscriminatorConfig(4, 16, 2),
         vgg=RELU,
-        transform=STILL,
         loss=train_fomm.LossConfig(perceptual=1.0, pixels=10.0, scales=(1, 2)),
         **_run(root, "fomm"),
     )
@@ -254,7 +253,16 @@ def train_stage(root, name, out, **run):
     """Train one stage into `out`, with these changes to its run."""
     configure, train = STAGES[name]
     config = configure(root)
-    train(replace(config, run=replace(config.run, out=out, **run)))
+    with patch.object(train_fomm, "random_transform", one_transform):
+        train(replace(config, run=replace(config.run, out=out, **run)))
+
+
+def one_transform(batch, config, like):
+    """Return one warp for all pictures: at random each process draws its own."""
+    torch.manual_seed(0)
+    one = random_transform(1, config, like)
+    weights = one.weights.expand(batch, -1)
+    return Transform(one.affine.expand(batch, -1, -1), one.control, weights)
 
 
 if __name__ == "__main__":

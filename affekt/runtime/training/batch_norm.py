@@ -6,10 +6,7 @@ computes the same there, through gloo.
 Letters: B items of this process's part, C channels, then any axes.
 """
 
-from typing import Any
-
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -48,9 +45,9 @@ class CpuSyncBatchNorm(_BatchNorm):
         features_BCX = input.float()
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
-        mean_C = _mean_of_all(features_BCX.mean(axes))
+        mean_C = ranks.mean_of_all(features_BCX.mean(axes))
         centred_BCX = features_BCX - mean_C.view(shape)
-        variance_C = _mean_of_all(centred_BCX.square().mean(axes))
+        variance_C = ranks.mean_of_all(centred_BCX.square().mean(axes))
         self._track(mean_C, variance_C, input.numel() // self.num_features * ranks.count())
         # As F.batch_norm
         scale_C = (variance_C + self.eps).rsqrt()
@@ -71,26 +68,3 @@ class CpuSyncBatchNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Take any number of axes."""
-
-
-class _MeanOfAll(torch.autograd.Function):
-    """The mean over the processes of a tensor, through which gradients go back to all of them."""
-
-    @staticmethod
-    def forward(ctx: Any, mine: Tensor) -> Tensor:
-        return _MeanOfAll.averaged(mine)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _MeanOfAll.averaged(gradient)
-
-    @staticmethod
-    def averaged(mine: Tensor) -> Tensor:
-        total = mine.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total / ranks.count()
-
-
-def _mean_of_all(mine: Tensor) -> Tensor:
-    result: Tensor = _MeanOfAll.apply(mine)
-    return result

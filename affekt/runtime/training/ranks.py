@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,6 +96,26 @@ def average_(tensors: Sequence[Tensor]) -> None:
         torch._foreach_copy_(
             bucket, [part.view(each.shape) for part, each in zip(parts, bucket, strict=True)]
         )
+
+
+def mean_of_all(mine: Tensor) -> Tensor:
+    """Return the mean over the processes of a tensor; gradients go back to all of them."""
+    if count() == 1:
+        return mine
+    result: Tensor = _MeanOfAll.apply(mine)
+    return result
+
+
+class _MeanOfAll(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor) -> Tensor:
+        total = mine.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total / count()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _MeanOfAll.forward(ctx, gradient)
 
 
 @torch.no_grad()
