@@ -197,6 +197,7 @@ class Run:
                 if self._reached(config.save_every) or number:
                     self.save()
                 if number:
+                    ranks.stop()  # when it is saved: torchrun ends all as soon as one has ended
                     kept = f"step {self.step} is saved in {config.out}"
                     raise StoppedBySignal(number, f"{kept}; the same command continues")
         self.logger.close()
@@ -318,6 +319,7 @@ class Run:
             if wrong:
                 if self.is_main:
                     self.logger.write(step, numbers)
+                ranks.barrier()
                 raise FloatingPointError(f"step {step}: not finite: {numbers}")
         return numbers
 

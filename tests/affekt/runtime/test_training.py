@@ -12,6 +12,7 @@ from affekt.runtime.config import ConfigError
 from affekt.runtime.optim import OptimConfig, make_optimizer
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.training import ranks
+from affekt.runtime.weights.tensor_files import save_torch
 from tests.affekt.runtime.test_run import Config, Noise, history, train, with_run
 from tests.corpora.short_run import parts_of, same
 
@@ -161,8 +162,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(config, monkeypatch):
 def test_a_run_of_another_number_of_processes_is_refused_unless_allowed(config):
     train(with_run(config, steps=5))
     newest = config.run.out / "checkpoints" / "000000005.pt"
-    state = torch.load(newest, weights_only=True)
-    torch.save(state | {"ranks": 2}, newest)
+    save_torch(checkpoint.read(newest) | {"ranks": 2}, newest)
     with pytest.raises(ConfigError, match=r"trained by 2 processes, now there are 1; .*any_ranks"):
         train(config)
     train(with_run(config, any_ranks=True))
