@@ -128,6 +128,18 @@ def save_tensors(
     described = dict(metadata or {})
     with replacing(path) as temporary:
         save_file(plain, temporary, {**described, CHECKSUM: _checksum(plain, described)})
+        _sort_metadata(temporary)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put a file's metadata in the order of their names: safetensors' own differs by process."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        file.seek(8)
+        file.write(text.ljust(length))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -188,3 +188,15 @@ def test_safetensors_without_a_checksum_are_read_and_nan_is_refused(tmp_path):
     with pytest.raises(FloatingPointError, match="happy holds NaN or infinity"):
         save_tensors(tmp_path / "codes.safetensors", {"happy": torch.tensor([torch.nan])})
     assert [each.name for each in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_equal_tensors_make_equal_safetensors_files(tmp_path):
+    """The library writes metadata in an order that differs from process to process."""
+    metadata = {name: name.upper() for name in "hcafgebd"}
+    path = tmp_path / "weights.safetensors"
+    save_tensors(path, network().state_dict(), metadata)
+    data = path.read_bytes()
+    header = data[8 : 8 + int.from_bytes(data[:8], "little")].decode()
+    places = [header.index(f'"{name}":"{name.upper()}"') for name in sorted(metadata)]
+    assert places == sorted(places)
+    assert load_tensors(path)[1] == metadata
