@@ -88,7 +88,8 @@ def corpus_flipped(folder: Path, good: Path, number: int) -> Finding:
     corpus = folder / "corpus"
     shutil.rmtree(corpus, ignore_errors=True)
     shutil.copytree(good, corpus)
-    files = sorted(path for path in corpus.rglob("*") if path.is_file() and path.name[0] != ".")
+    files = sorted(path for path in corpus.rglob("[!.]*") if path.is_file())
+    files = [path for path in files if path.stat().st_size]  # an empty list has no byte to change
     # Every file once, then by chance: small files are as important as large ones
     path = files[number] if number < len(files) else rng.choice(files)
     data = bytearray(path.read_bytes())
