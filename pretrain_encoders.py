@@ -24,8 +24,8 @@ from affekt.media.faces.geometry import View
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.data.speech import EmotionWindows, LandmarkClips, clips_of, labels_of
 from evp.landmark_space import NeutralFrom, fit_space
 from evp.losses import Norm, Reduction, classification, distance

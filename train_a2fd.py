@@ -21,11 +21,16 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.tensors import float_pictures
 from affekt.nets.perceptual import Vgg, VggConfig
-from affekt.runtime.checkpoint import Stateful
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, weighted_sum
 from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.checkpoint import Stateful
+from affekt.runtime.training.optim import (
+    OptimConfig,
+    make_optimizer,
+    set_learning_rate,
+    weighted_sum,
+)
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, driven_clips, pose_stats
 from eamm.a2fd.layers import A2fdConfig, A2fdWidths
 from eamm.a2fd.network import (

@@ -20,8 +20,8 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.geometry import View
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.data.speech import EmotionFrom, FrameCodes, LandmarkClips, clips_of
 from evp.inference.emotion_codes import check_emotions, frame_codes, sound_codes
 from evp.landmark_space import fit_space, unflatten

@@ -17,8 +17,8 @@ import torch
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig, val_clips
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig, restore
+from affekt.runtime.training.optim import OptimConfig, make_optimizer, set_learning_rate
 from evp.data.quads import (
     SCHEMES,
     Aligner,

@@ -19,14 +19,14 @@ from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.nets.warp import warp_by_flow
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import (
+from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.optim import (
     Ema,
     OptimConfig,
     make_optimizer,
     set_learning_rate,
     weighted_sum,
 )
-from affekt.runtime.run import Run, RunConfig
 from evp.data.portraits import (
     GuidanceConfig,
     PortraitClips,

@@ -24,8 +24,8 @@ from affekt.media.video.tensors import float_pictures
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.files import replacing
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.optim import OptimConfig, make_optimizer, set_learning_rate
 from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
 from eamm.augment import AugmentConfig
 from eamm.displacement.data import DisplacementDataConfig, EmotionClips, cached_keypoints

@@ -18,8 +18,13 @@ from affekt.media.video.tensors import float_pictures
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate, weighted_sum
 from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.optim import (
+    OptimConfig,
+    make_optimizer,
+    set_learning_rate,
+    weighted_sum,
+)
 from eamm.fomm.data import FrameDataConfig, FramePairs
 from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.losses import (

@@ -24,9 +24,9 @@ import typing as tp
 from collections.abc import Sequence
 from pathlib import Path
 
-from affekt.runtime import checkpoint
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import read_jsonl
+from affekt.runtime.training import checkpoint
 from benchmarks.harness import machine
 
 FRESH = ("content_from=null", "emotion_from=null")

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import yaml
 
-from affekt.runtime import checkpoint
 from affekt.runtime.config import flat, read_mapping
 from affekt.runtime.files import sha256
 from affekt.runtime.plan import Stage
-from affekt.runtime.provenance import starts
+from affekt.runtime.training import checkpoint
+from affekt.runtime.training.provenance import starts
 from affekt.runtime.training.run_config import FREE_KEYS
 
 Settings = dict[str, tp.Any]  # a configuration, flat: dotted key -> value

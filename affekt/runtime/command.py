@@ -18,7 +18,7 @@ import yaml
 from affekt.runtime.config import ConfigError, load_config, plain
 from affekt.runtime.files import DISK_ERRORS, DamagedFileError, is_disk_error
 from affekt.runtime.lock import FolderInUseError
-from affekt.runtime.signals import StoppedBySignal
+from affekt.runtime.training.signals import StoppedBySignal
 
 T = tp.TypeVar("T")
 

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from affekt.runtime import checkpoint
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import replacing_folder, save_npy
+from affekt.runtime.training import checkpoint
 from affekt.runtime.weights.convert import ImportReport, check_out
 from evp.inference.emotion_codes import EmotionCodes, write_codes
 from evp.landmark_space import LandmarkSpace, save_space

@@ -7,7 +7,7 @@ like; a frame shows all three and nothing else.
 import numpy as np
 import torch
 
-from affekt.runtime import checkpoint
+from affekt.runtime.training import checkpoint
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig

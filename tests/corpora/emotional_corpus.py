@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from affekt.runtime import checkpoint
+from affekt.runtime.training import checkpoint
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
 from eamm.displacement.network import DisplacementConfig, ExtractorConfig

@@ -1,7 +1,7 @@
 """Small EVP encoders and landmark networks with random weights, as run folders, for tests."""
 
-from affekt.runtime.checkpoint import save
 from affekt.runtime.files import write_text
+from affekt.runtime.training.checkpoint import save
 from evp.inference.emotion_codes import mean_codes, save_codes
 from evp.landmark_space import fit_space
 from evp.networks.audio2lm import (

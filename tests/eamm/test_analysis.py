@@ -11,8 +11,8 @@ import torch
 from affekt.media.faces.detector import Detection
 from affekt.media.faces.points import BROWS
 from affekt.media.video.video import probe
-from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
+from affekt.runtime.training import checkpoint
 from eamm.a2fd.network import fingerprint
 from eamm.analysis import supplement
 from eamm.analysis.networks import (

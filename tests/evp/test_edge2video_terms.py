@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from affekt.runtime.optim import weighted_sum
+from affekt.runtime.training.optim import weighted_sum
 from evp.losses import VideoLossConfig, generator_loss, reconstruction
 from evp.networks.discriminators import (
     DiscriminatorConfig,

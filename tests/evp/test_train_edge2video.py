@@ -11,7 +11,7 @@ import torch
 
 from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import VggConfig
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training.optim import OptimConfig
 from evp.data.portraits import GuidanceConfig, PortraitClips, VideoDataConfig, training_clips
 from evp.inference.renderer import load_generator, render
 from evp.losses import VideoLossConfig

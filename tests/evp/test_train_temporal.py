@@ -9,7 +9,7 @@ import torch
 import train_edge2video
 from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import VggConfig
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training.optim import OptimConfig
 from evp.data.portraits import (
     GuidanceConfig,
     PortraitClips,

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from affekt.media.corpus import Corpus
-from affekt.runtime import checkpoint
 from affekt.runtime.files import DamagedFileError
+from affekt.runtime.training import checkpoint
 from data_prep import inspect
 from tests.soak.kills import in_child, same
 from tests.soak.preparing import prepare_tree

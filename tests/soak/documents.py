@@ -25,10 +25,10 @@ from affekt.media.audio.reader import read_audio
 from affekt.media.corpus import Corpus
 from affekt.media.face3d.model import load_face_model
 from affekt.media.video.pictures import read_picture
-from affekt.runtime.checkpoint import read as read_checkpoint
 from affekt.runtime.config import load_config
 from affekt.runtime.files import load_npy, read_json, read_jsonl
 from affekt.runtime.manifest import read_manifest
+from affekt.runtime.training.checkpoint import read as read_checkpoint
 from affekt.runtime.weights.convert import read_torch
 from affekt.runtime.weights.tensor_files import load_tensors
 from data_prep.face_formats.basis import read_landmarks

@@ -31,8 +31,8 @@ from affekt.metrics.emotion.network import (
 )
 from affekt.metrics.emotion.score import classify_clips, count_correct
 from affekt.runtime.command import run_stage
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.weights import registry as weights
 
 log = logging.getLogger(__name__)

@@ -48,8 +48,8 @@ from affekt.metrics.sync.score import (
 )
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer, set_learning_rate
 from affekt.runtime.run import Run, RunConfig
+from affekt.runtime.training.optim import OptimConfig, make_optimizer, set_learning_rate
 
 Objective = Literal["contrastive", "multi_way"]
 

@@ -17,11 +17,11 @@ from affekt.evaluation.commands.ablate import TABLE, difference, face_scores, tr
 from affekt.evaluation.tables.evaluations import Ablation
 from affekt.evaluation.tables.papers import load_papers
 from affekt.media.corpus import Corpus
-from affekt.runtime.checkpoint import save
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import flat, load_config, plain
 from affekt.runtime.files import read_json, save_npy, sha256, write_json, write_text
 from affekt.runtime.plan import StageError
+from affekt.runtime.training.checkpoint import save
 from tests.corpora.spoken_corpus import make_corpus
 from train_disentangle import Config as DisentangleConfig
 

@@ -24,7 +24,7 @@ from affekt.metrics.emotion.score import count_correct, read_clip
 from affekt.metrics.emotion.train import Config, train
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_jsonl, write_jsonl
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training.optim import OptimConfig
 from affekt.runtime.weights import registry as weights
 from tests.corpora.emotional_corpus import EMOTIONS, make_emotional_corpus
 from tests.corpora.portrait_corpus import rows_of

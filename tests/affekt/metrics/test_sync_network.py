@@ -22,7 +22,7 @@ from affekt.metrics.sync.score import (
     sound_windows,
     sync_scores,
 )
-from affekt.runtime import checkpoint
+from affekt.runtime.training import checkpoint
 
 TINY = SyncNetConfig(56, "mouth", (4, 4, 4, 4, 4, 8), (4, 4, 4, 4, 4, 8), 8, 6)
 RELEASED_BYTES = 54_573_114  # of syncnet_v2.model

@@ -29,7 +29,7 @@ from affekt.metrics.sync.train import (
 )
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import save_npy, write_json, write_jsonl
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training.optim import OptimConfig
 from tests.corpora.made_up_faces import plain_face
 from tests.corpora.portrait_corpus import SIZE, picture, rows_of
 from tests.corpora.prepared import write_clip, write_corpus

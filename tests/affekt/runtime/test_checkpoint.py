@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from affekt.runtime import checkpoint
 from affekt.runtime.files import DamagedFileError
 from affekt.runtime.run import restore
+from affekt.runtime.training import checkpoint
 from affekt.runtime.weights.tensor_files import SEAL_LENGTH, load_tensors, not_finite, save_tensors
 
 FLIPS, CUTS = 40, 12

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import MultiStepLR, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from affekt.runtime.optim import (
+from affekt.runtime.training.optim import (
     EMA_WARM_UP,
     Ema,
     OptimConfig,

@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import (
     DamagedFileError,
@@ -25,8 +24,9 @@ from affekt.runtime.files import (
     sha256,
     write_json,
 )
-from affekt.runtime.optim import OptimConfig, make_optimizer
 from affekt.runtime.run import InfiniteSampler, Run, RunConfig, restore
+from affekt.runtime.training import checkpoint
+from affekt.runtime.training.optim import OptimConfig, make_optimizer
 from tests.corpora.short_run import same
 
 

@@ -12,10 +12,10 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from affekt.runtime import checkpoint
 from affekt.runtime.command import run_stage
 from affekt.runtime.files import read_jsonl
 from affekt.runtime.lock import LOCK
+from affekt.runtime.training import checkpoint
 from tests.corpora import noise_stage
 from tests.corpora.noise_stage import Config, train
 from tests.corpora.short_run import same

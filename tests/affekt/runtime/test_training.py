@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig, make_optimizer
 from affekt.runtime.run import Run, RunConfig
-from affekt.runtime.training import ranks
+from affekt.runtime.training import checkpoint, ranks
+from affekt.runtime.training.optim import OptimConfig, make_optimizer
 from affekt.runtime.weights.tensor_files import save_torch
 from tests.affekt.runtime.test_run import Config, Noise, history, train, with_run
 from tests.corpora.short_run import parts_of, same

@@ -11,9 +11,9 @@ from affekt.media.validation import ValConfig
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import channels_first, float_pictures
 from affekt.nets.perceptual import VggConfig
-from affekt.runtime import checkpoint
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training import checkpoint
+from affekt.runtime.training.optim import OptimConfig
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, pose_stats, source_frame
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import load_a2fd

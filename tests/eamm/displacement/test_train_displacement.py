@@ -14,7 +14,7 @@ from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import channels_first, float_pictures, unit_range
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training.optim import OptimConfig
 from eamm.a2fd.data import clip_frames
 from eamm.a2fd.network import fingerprint
 from eamm.augment import MOUTH_ONLY, NOTHING, AugmentConfig

@@ -10,7 +10,7 @@ from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.config import ConfigError
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training.optim import OptimConfig
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.data import FrameDataConfig, JitterConfig
 from eamm.fomm.discriminator import DiscriminatorConfig

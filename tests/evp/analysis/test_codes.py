@@ -9,8 +9,8 @@ import pytest
 from affekt.media.plots import MARKS, OKABE_ITO, clouds
 from affekt.metrics.intervals import clustered_share
 from affekt.metrics.probes import fit_probe, silhouettes
-from affekt.runtime.checkpoint import save
 from affekt.runtime.files import read_json, write_text
+from affekt.runtime.training.checkpoint import save
 from evp.analysis.codes import (
     METRICS,
     Labels,

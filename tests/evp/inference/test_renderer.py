@@ -9,8 +9,8 @@ import torch
 from affekt.media.faces.crop import Crop, cut
 from affekt.media.video.pictures import resized
 from affekt.media.video.video import VideoWriter, read_frames
-from affekt.runtime import checkpoint
-from affekt.runtime.optim import Ema
+from affekt.runtime.training import checkpoint
+from affekt.runtime.training.optim import Ema
 from evp.data.portraits import GuidanceConfig, guidance_maps, scaled
 from evp.inference.portrait import edit
 from evp.inference.renderer import (

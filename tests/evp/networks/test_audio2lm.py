@@ -8,7 +8,7 @@ import torch
 
 from affekt.media.validation import ValConfig
 from affekt.runtime.files import DamagedFileError
-from affekt.runtime.optim import OptimConfig
+from affekt.runtime.training.optim import OptimConfig
 from evp.inference.emotion_codes import clip_codes
 from evp.inference.predict import predict_clips
 from evp.landmark_space import LandmarkSpace, fit_space, flatten, load_space, unflatten

@@ -13,8 +13,8 @@ import train_disentangle
 from affekt.media.validation import ValConfig
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import read_json, read_jsonl, write_jsonl
-from affekt.runtime.optim import OptimConfig
 from affekt.runtime.run import RunConfig, restore
+from affekt.runtime.training.optim import OptimConfig
 from evp.data.quads import SCHEMES, Quads
 from evp.losses import DisentanglementLossConfig as LossConfig
 from evp.losses import disentanglement_losses, needed_of_quads
