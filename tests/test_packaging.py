@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 from setuptools import find_packages
@@ -60,6 +61,7 @@ def test_every_file_beside_modules_is_installed():
 
 def test_what_is_imported_is_required_and_checked_by_the_doctor():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines += chain.from_iterable(SETTINGS["project"]["optional-dependencies"].values())
     required = {normal(re.match(r"[\w-]+", line)[0]) for line in lines if line and line[0] != "#"}
     modules, always = imported(ast.walk), imported(ast.iter_child_nodes)
     assert {normal(DISTRIBUTIONS.get(name, name)) for name in modules} <= required

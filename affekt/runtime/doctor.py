@@ -10,6 +10,7 @@ import sys
 NEEDED = (
     *("torch", "torchvision", "numpy", "scipy", "numba", "sklearn", "threadpoolctl"),
     *("torch_fidelity", "onnxruntime"),  # metrics of test.py run
+    *("ai_edge_litert", "flatbuffers"),  # mediapipe's face networks
     *("cv2", "mediapipe", "av", "soundfile", "soxr", "PIL", "espeakng_loader"),
     *("safetensors", "h5py", "yaml", "tqdm", "tensorboard", "matplotlib"),
 )
@@ -18,6 +19,7 @@ OPTIONAL = {  # what each one is for; imported only where it is chosen
     "librosa": "the audio reader librosa",
     "python_speech_features": "the MFCC backend python_speech_features",
     "dtw": "the DTW backend dtw-python",
+    "ray": "data_prep.prepare --ray",
 }
 SYSTEM_PACKAGES = {
     "libGL.so.1": "libgl1",
