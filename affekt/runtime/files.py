@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import typing as tp
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from tokenize import TokenError
 
@@ -82,7 +82,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_folder(path: Path, own: re.Pattern[str] | None = None) -> Iterator[Path]:
+def replacing_folder(
+    path: Path, own: re.Pattern[str] | None = None, own_folders: Collection[str] = ()
+) -> Iterator[Path]:
     """Yield a temporary folder; rename it to `path` on success, remove it on failure.
 
     It is flushed to the disk, with all files in it, before it gets its name.
@@ -91,6 +93,7 @@ def replacing_folder(path: Path, own: re.Pattern[str] | None = None) -> Iterator
         path: of the folder; only with `own` may there be one already.
         own: files of it whose whole name fits are removed; all else in it is somebody's own and is
             moved into the new folder.
+        own_folders: names of folders in it that are removed with all that they hold.
 
     Raises:
         OSError: as `replacing`; and where there is a folder, or a link to one, and no `own`.
@@ -105,8 +108,12 @@ def replacing_folder(path: Path, own: re.Pattern[str] | None = None) -> Iterator
             _flush(inside)
         if own is not None and path.is_dir() and not path.is_symlink():
             for left in sorted(path.iterdir()):
-                if own.fullmatch(left.name) and not left.is_dir():
-                    left.unlink()
+                if left.is_symlink() or not left.is_dir():
+                    ours, remove = own.fullmatch(left.name) is not None, Path.unlink
+                else:
+                    ours, remove = left.name in own_folders, shutil.rmtree
+                if ours:
+                    remove(left)
                 else:
                     left.replace(temporary / left.name)
         temporary.replace(path)

@@ -22,8 +22,7 @@ from torch import Tensor
 
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import dump_config
-from affekt.runtime.files import replacing_folder
-from affekt.runtime.weights.convert import ImportReport, check_out, read_torch, tensors
+from affekt.runtime.weights.convert import ImportReport, check_out, importing, read_torch, tensors
 from affekt.runtime.weights.tensor_files import save_tensors
 from eamm.released.models import EXPECTED, NAMES, Options, Released, build_models
 
@@ -68,7 +67,7 @@ def import_released(
         reasons = "; ".join(f"{', '.join(names)}: {why}" for why, names in report.left_out.items())
         raise ValueError(f"{given}: nothing to import ({reasons})")
     # Weights and sizes of each, all of them or none
-    with replacing_folder(out) as folder:
+    with importing(out, WRITTEN) as folder:
         for name, (description, module) in models.items():
             save_tensors(folder / f"{name}.safetensors", module.state_dict())
             dump_config(description, folder / f"{name}.yaml")

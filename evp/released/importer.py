@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import replacing_folder, save_npy
+from affekt.runtime.files import save_npy
 from affekt.runtime.training import checkpoint
-from affekt.runtime.weights.convert import ImportReport, check_out
+from affekt.runtime.weights.convert import ImportReport, check_out, importing
 from evp.inference.emotion_codes import EmotionCodes, write_codes
 from evp.landmark_space import LandmarkSpace, save_space
 from evp.networks.audio2lm import (
@@ -85,7 +85,7 @@ def import_released(files: Sequence[Path], out: Path, speaker: str) -> ImportRep
         report.arrays[f"{LANDMARKS}/{name}"] = f"{len(faces)} faces"
     if not models and not report.arrays:
         raise ValueError(f"{', '.join(p.name for p in files)}: nothing to import but blends")
-    with replacing_folder(out) as folder:
+    with importing(out, [LANDMARKS, *FOLDERS.values()]) as folder:
         _write_runs(folder, models, space, codes)
         for name, faces in arrays.faces.items():
             save_npy(folder / LANDMARKS / f"{name}.npy", pixels(faces).astype(np.float32))

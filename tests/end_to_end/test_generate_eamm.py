@@ -198,7 +198,8 @@ def test_bad_sound_is_refused(inputs, tmp_path, capsys):
     junk = tmp_path / "junk.wav"
     junk.write_bytes(b"RIFF" + bytes(range(256)))
     assert str(junk) in refused(inputs, tmp_path, capsys, audio=junk)
-    assert "holds no sound" in refused(inputs, tmp_path, capsys, audio=inputs / "portrait.png")
+    picture = inputs / "portrait.png"
+    assert "not read as video or sound" in refused(inputs, tmp_path, capsys, audio=picture)
 
 
 def test_bad_emotion_sources_are_refused(inputs, tmp_path, capsys):

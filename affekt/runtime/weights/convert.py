@@ -4,12 +4,13 @@ Which weights a checkpoint holds, and what they are called here, stands with the
 for (evp/released, eamm/released).
 """
 
+import contextlib
 import pickle
 import re
 import typing as tp
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from affekt.runtime.files import sha256, write_json
+from affekt.runtime.files import replacing_folder, sha256, write_json
 from affekt.runtime.weights.tensor_files import BROKEN, check_torch, reason_of
 
 State = dict[str, Tensor]
@@ -102,6 +103,20 @@ def check_out(out: Path, written: Iterable[str]) -> None:
     others = [name for name in names if name not in {REPORT, *written} or REPORT not in names]
     if others:
         raise ValueError(f"{out} holds {', '.join(others[:3])}, of no import; name another --out")
+
+
+@contextlib.contextmanager
+def importing(out: Path, written: Iterable[str]) -> Iterator[Path]:
+    """Yield a folder that takes the place of `out`, of which `check_out` has found a former import.
+
+    Args:
+        out: of the import.
+        written: names of the files and folders that imports write.
+    """
+    names = {REPORT, *written}
+    own = re.compile("|".join(map(re.escape, names)))
+    with replacing_folder(out, own, names) as folder:
+        yield folder
 
 
 def read_torch(path: Path, expected: str) -> tp.Any:

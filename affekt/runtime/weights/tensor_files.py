@@ -124,7 +124,9 @@ def save_tensors(
     wrong = not_finite(tensors)
     if wrong is not None:
         raise FloatingPointError(f"{wrong} holds NaN or infinity; {path} is not written")
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # Copies: safetensors refuses tensors that share memory
+    whole = torch.contiguous_format
+    plain = {name: v.detach().cpu().clone(memory_format=whole) for name, v in tensors.items()}
     described = dict(metadata or {})
     with replacing(path) as temporary:
         save_file(plain, temporary, {**described, CHECKSUM: _checksum(plain, described)})

@@ -190,10 +190,10 @@ def trained(config, corpus):
 def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, corpus):
     config = replace(
         config,
-        run=replace(config.run, steps=250, batch_size=16),
+        run=replace(config.run, steps=400, batch_size=16),
         optim=OptimConfig(1e-2, (0.9, 0.999), clip_norm=1.0, schedule="one_cycle"),
         loss=LossConfig(classification=5.0, reduction="element", content_loss="normalised"),
-        val=ValConfig(every=250),
+        val=ValConfig(every=400),
     )
     train(config)
     model = trained(config, corpus)
@@ -207,7 +207,7 @@ def test_it_learns_to_reconstruct_held_out_sentences_in_another_emotion(config, 
     mean_window = torch.stack([seen[draw]["windows"][0] for draw in range(200)]).mean(0)
     assert error < 0.65 * (mean_window - windows[:, 3]).flatten(1).norm(dim=1).mean()
     assert rows_of(config.run.out)[-1]["val_accuracy"] >= 5 / 6  # chance 1/3
-    assert (config.run.out / "pictures/windows_000000250.png").exists()
+    assert (config.run.out / "pictures/windows_000000400.png").exists()
     assert rows_of(config.run.out)[-2]["content_spread"] > 0.5
 
 
