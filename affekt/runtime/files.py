@@ -108,12 +108,11 @@ def replacing_folder(
             _flush(inside)
         if own is not None and path.is_dir() and not path.is_symlink():
             for left in sorted(path.iterdir()):
-                if left.is_symlink() or not left.is_dir():
-                    ours, remove = own.fullmatch(left.name) is not None, Path.unlink
-                else:
-                    ours, remove = left.name in own_folders, shutil.rmtree
-                if ours:
-                    remove(left)
+                folder = left.is_dir() and not left.is_symlink()
+                if folder and left.name in own_folders:
+                    shutil.rmtree(left)
+                elif own.fullmatch(left.name) and not folder:
+                    left.unlink()
                 else:
                     left.replace(temporary / left.name)
         temporary.replace(path)

@@ -163,6 +163,10 @@ class Run:
         # Batches continue where the checkpoint stopped
         done = self.step * config.accumulate * config.batch_size
         sampler = InfiniteSampler(length, config.seed, done)
+        if config.workers:
+            # Before the fork: a forked process has none of OpenCV's threads, and giving them up
+            # there waits for them without end
+            cv2.setNumThreads(1)
         loader = DataLoader(
             dataset,
             config.batch_size // ranks.count(),

@@ -3,6 +3,8 @@
 import errno
 import json
 import math
+import signal
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -166,8 +168,14 @@ class Threads(Noise):
 
 
 def test_opencv_has_one_thread_in_a_loader_process(config):
+    """Where this process has OpenCV's threads at rest, as after drawing pictures, too."""
     cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (31, 31), 5.0)
+    time.sleep(0.5)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("the loader process does not answer"))
+    signal.alarm(60)
     batch = next(Run(with_run(config, workers=1)).batches(Threads()))
+    signal.alarm(0)
     assert batch["x"].tolist() == [[1.0]] * 3
 
 
