@@ -29,6 +29,7 @@ from torch.nn.functional import pad
 
 from affekt.arrays import Array, Image
 from affekt.runtime.weights import registry as weights
+from affekt.runtime.weights.tensor_files import load_torch
 
 Network = tp.Literal["raft", "raft_small"]
 Method = tp.Literal["dis", "raft", "raft_small"]
@@ -168,7 +169,7 @@ def _grey(picture: Image) -> Image:
 
 
 def _load(network: nn.Module, path: Path) -> None:
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = load_torch(path)
     try:
         network.load_state_dict(state, assign=True)
     except RuntimeError as error:  # lists every tensor

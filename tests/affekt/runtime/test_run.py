@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import Dataset
 
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import (
@@ -29,18 +28,8 @@ from affekt.runtime.files import (
 from affekt.runtime.run import InfiniteSampler, Run, RunConfig, restore
 from affekt.runtime.training import checkpoint
 from affekt.runtime.training.optim import OptimConfig, make_optimizer
+from tests.corpora.noise_stage import Noise
 from tests.corpora.short_run import same
-
-
-class Noise(Dataset):
-    """Ten items whose noise depends on the draw, as an augmentation does."""
-
-    def __len__(self):
-        return 10
-
-    def __getitem__(self, draw):
-        noise = np.random.default_rng((3, draw)).normal(size=4)
-        return {"x": torch.tensor(noise + draw % 10, dtype=torch.float32)}
 
 
 @dataclass(frozen=True)
