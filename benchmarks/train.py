@@ -183,7 +183,8 @@ def figures(probe: Probe, gpu_step: float | None) -> dict[str, tp.Any]:
         "sample_ms": _figure(1e3 * probe.one_process / size),
     }
     if probe.alone:
-        alone, matrix = median(probe.alone), matrix_operations(device, _precision(probe))
+        alone = median(probe.alone)
+        matrix = matrix_operations(device, getattr(torch, probe.run.config.precision))
         found |= {
             "step_seconds": _figure(alone),
             "samples_per_second": _figure(size * len(probe.taken) / sum(probe.taken)),
@@ -281,12 +282,6 @@ def in_process(stage: str, args: argparse.Namespace) -> dict[str, tp.Any]:
 
 def _waiter(device: torch.device) -> Callable[[], None]:
     return torch.cuda.synchronize if device.type == "cuda" else lambda: None
-
-
-def _precision(probe: Probe) -> torch.dtype:
-    assert probe.run is not None
-    text = (probe.run.config.out / "config.yaml").read_text(encoding="utf-8")
-    return torch.bfloat16 if "precision: bfloat16" in text else torch.float32
 
 
 def _resident() -> int:

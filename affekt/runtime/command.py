@@ -58,7 +58,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def add_device(parser: argparse.ArgumentParser, default: str = "auto") -> None:
-    """Add --device, where all networks of a command run; see affekt.runtime.run.pick_device."""
+    """Add --device, where all networks of a command run; see affekt.runtime.devices.pick_device."""
     text = f"of the networks; auto: cuda where there is one (default: {default})"
     parser.add_argument("--device", choices=DEVICES, default=default, help=text)
 

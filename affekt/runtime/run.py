@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
 from affekt.runtime.config import ConfigError
+from affekt.runtime.devices import pick_device, warn_of_slow_bfloat16
 from affekt.runtime.lock import FolderLock
 from affekt.runtime.parallel import end_with_parent
 from affekt.runtime.training import checkpoint, ranks
@@ -76,6 +77,8 @@ class Run:
                 f"run.batch_size is {config.batch_size}, wanted a multiple of {ranks.count()}: it "
                 "is the whole batch, of which every process takes an equal part"
             )
+        if config.precision == "bfloat16":
+            warn_of_slow_bfloat16(self.device.type)
         half = config.precision == "float16"
         self.scaler = torch.amp.GradScaler(self.device.type) if half else None
         self.parts: dict[str, checkpoint.Stateful] = {}
@@ -360,19 +363,6 @@ def restore(run_dir: Path, **parts: checkpoint.Stateful) -> int:
         raise FileNotFoundError(f"no checkpoint in {run_dir / 'checkpoints'}; train this run first")
     checkpoint.load_parts(state, parts, run_dir)
     return int(state["step"])
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device named `auto`, `cpu` or `cuda`.
-
-    Raises:
-        ConfigError: cuda is asked for and there is none.
-    """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("the device is 'cuda' but torch sees no CUDA device; use 'auto' or 'cpu'")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def _start_loader(worker: int) -> None:

@@ -37,8 +37,8 @@ from affekt.media.video.video import write_video
 from affekt.metrics.probes import principal_plane, silhouette
 from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.config import flat
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json, write_text
-from affekt.runtime.run import pick_device
 from eamm.analysis.networks import (
     TEST,
     WEIGHTS,

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from affekt.arrays import Image
 from affekt.media.video.tensors import from_tensor, to_tensor
-from affekt.nets.precision import warn_of_slow_bfloat16
+from affekt.runtime.devices import warn_of_slow_bfloat16
 from eamm.fomm.fast.fast import FastFomm, Precision
 from eamm.fomm.fast.pool import render_frames
 from eamm.fomm.keypoints import Keypoints

@@ -22,7 +22,7 @@ from affekt.media.video.result import (
     write_videos,
 )
 from affekt.media.video.video import probe
-from affekt.runtime.run import pick_device
+from affekt.runtime.devices import pick_device
 from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.model import load_fomm

@@ -34,7 +34,7 @@ from affekt.media.video.result import (
     read_driving_audio,
     write_videos,
 )
-from affekt.runtime.run import pick_device
+from affekt.runtime.devices import pick_device
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.keypoints import Keypoints

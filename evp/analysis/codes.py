@@ -44,8 +44,8 @@ from affekt.metrics.intervals import clustered_difference, clustered_mean, clust
 from affekt.metrics.probes import leave_one_group_out_hits, principal_plane, silhouettes
 from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.config import flat, read_mapping
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json, write_text
-from affekt.runtime.run import pick_device
 from evp.inference.emotion_codes import check_emotions, mean_mfcc, part_codes
 from evp.networks.encoders import load_description
 

@@ -38,8 +38,8 @@ from affekt.media.plots import labelled_row, pyplot, save, write_png
 from affekt.media.video.result import read_driving_audio
 from affekt.media.video.video import write_video
 from affekt.runtime.command import CommandParser, add_device, user_errors
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json
-from affekt.runtime.run import pick_device
 from evp.analysis.measure_editing import blended_faces, emotion_projection, path_figures, true_faces
 from evp.inference.emotion_codes import check_emotions, corpus_of, load_codes
 from evp.inference.portrait import edit

@@ -27,8 +27,8 @@ from affekt.metrics.probes import (
     silhouette,
 )
 from affekt.runtime.command import CommandParser, add_device, user_errors
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json
-from affekt.runtime.run import pick_device
 from evp.data.speech import clips_of, labels_of
 from evp.inference.emotion_codes import check_emotions, corpus_of, mean_mfcc, part_codes
 from evp.networks.encoders import load_description

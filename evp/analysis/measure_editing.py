@@ -33,8 +33,8 @@ from affekt.media.faces.geometry import View
 from affekt.media.faces.points import BROWS, MOUTH_CORNERS, mouth_opening
 from affekt.metrics.landmark import axis_projection, correlation
 from affekt.runtime.command import CommandParser, add_device, user_errors
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json
-from affekt.runtime.run import pick_device
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import EmotionCodes, check_emotions, corpus_of, load_codes
 from evp.networks.audio2lm import Predictor, faces_under, load_predictor

@@ -24,8 +24,9 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import parse_blend
 from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.config import read_mapping
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import DamagedFileError, read_json, write_json
-from affekt.runtime.run import pick_device, restore
+from affekt.runtime.run import restore
 from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
 from evp.networks.audio2lm import EmotionCode
 from evp.networks.encoders import (

@@ -28,7 +28,7 @@ from affekt.media.faces.track import FaceTrack, FaceTracker, FramesConfig
 from affekt.media.video.pictures import resized
 from affekt.media.video.result import Progress, no_progress, read_driving_audio, write_videos
 from affekt.media.video.video import write_video
-from affekt.runtime.run import pick_device
+from affekt.runtime.devices import pick_device
 from evp.inference.landmarks import Emotion, audio_to_landmarks
 from evp.inference.portrait import Alignment, EditedFrame, Paste, edit
 from evp.inference.postprocess import PauseRule, PostprocessOptions, mouth_closed

@@ -20,8 +20,8 @@ import torch
 from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.runtime.command import CommandParser, add_device, user_errors
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import save_npy, write_json
-from affekt.runtime.run import pick_device
 from evp.data.speech import clips_of
 from evp.inference.emotion_codes import check_emotions, corpus_of, sound_codes
 from evp.networks.audio2lm import Predictor, load_predictor, predict_faces

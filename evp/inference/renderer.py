@@ -18,7 +18,8 @@ from affekt.media.faces.crop import Crop, cut
 from affekt.media.video.pictures import resized
 from affekt.media.video.video import read_video
 from affekt.runtime.config import dump_config, load_config
-from affekt.runtime.run import pick_device, restore
+from affekt.runtime.devices import pick_device
+from affekt.runtime.run import restore
 from evp.data.portraits import GuidanceConfig, guidance_maps
 from evp.networks.generator import Generator, GeneratorConfig
 from evp.networks.temporal_generator import TemporalGenerator

@@ -29,8 +29,8 @@ from affekt.evaluation.tables.papers import load_paper
 from affekt.evaluation.tables.table import FORMATS, render
 from affekt.evaluation.video import FaceFinder, opened
 from affekt.runtime.command import DEVICES, add_device
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json, write_jsonl, write_text
-from affekt.runtime.run import pick_device
 from affekt.runtime.training.provenance import versions
 
 Record = dict[str, tp.Any]

@@ -34,8 +34,8 @@ from affekt.metrics.emotion.data import aligned_faces, frames_of, spread
 from affekt.metrics.emotion.network import Classifier, load_classifier
 from affekt.metrics.intervals import wilson_interval
 from affekt.runtime.command import CommandParser, add_device, user_errors
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json
-from affekt.runtime.run import pick_device
 
 FRAMES = 16  # of a clip that are read, evenly spaced; the number that C-MET's evaluation reads
 SMALLEST = 1e-12  # length of a feature below which it has no direction

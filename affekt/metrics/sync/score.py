@@ -45,8 +45,8 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.faces.points import MOUTH
 from affekt.metrics.sync.network import WINDOW_FRAMES, WINDOW_ROWS, CropKind, SyncNet, load_syncnet
 from affekt.runtime.command import CommandParser, user_errors
+from affekt.runtime.devices import pick_device
 from affekt.runtime.files import write_json
-from affekt.runtime.run import pick_device
 
 VSHIFT = 15  # lags on either side, frames, in the release's scripts
 EPSILON = 1e-6  # added to every difference by torch's pairwise_distance, which the release uses

@@ -1,11 +1,13 @@
-"""bfloat16 where the processor has no instructions for it."""
+"""Where networks compute: bfloat16 where the processor has no instructions for it."""
 
 import logging
 
 import pytest
 import torch
 
-from affekt.nets.precision import warn_of_slow_bfloat16
+from affekt.runtime.devices import warn_of_slow_bfloat16
+from affekt.runtime.run import Run, RunConfig
+from tests.affekt.runtime.test_run import Config
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,12 @@ def test_a_torch_that_cannot_say_is_believed(monkeypatch, caplog):
     warn_of_slow_bfloat16("cpu")
     warn_of_slow_bfloat16.cache_clear()
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("precision", "warned"), [("bfloat16", 1), ("float32", 0)])
+def test_a_training_in_bfloat16_is_warned_too(tmp_path, monkeypatch, caplog, precision, warned):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    warn_of_slow_bfloat16.cache_clear()
+    Run(Config(RunConfig(tmp_path / "run", device="cpu", workers=0, precision=precision)))
+    warn_of_slow_bfloat16.cache_clear()
+    assert caplog.text.count("bfloat16 is slower than float32") == warned
