@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from affekt.runtime.optim import OptimConfig
 
 import pretrain_encoders
 import train_a2fd
@@ -31,6 +30,7 @@ from affekt.metrics.sync import train as sync
 from affekt.metrics.sync.network import SyncNetConfig
 from affekt.nets.perceptual import VggConfig
 from affekt.runtime.files import save_npy
+from affekt.runtime.training.optim import OptimConfig
 from eamm.a2fd.data import A2fdDataConfig
 from eamm.a2fd.layers import A2fdWidths
 from eamm.augment import AugmentConfig
