@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from tqdm import tqdm
 
 from affekt.runtime.batch import FAILED, Fingerprints, ResultFolder
-from affekt.runtime.command import USER_ERRORS, CommandParser
+from affekt.runtime.command import USER_ERRORS, CommandParser, named_shortages
 from affekt.runtime.files import is_disk_error
 from affekt.runtime.manifest import (
     Column,
@@ -229,8 +229,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.manifest is None:
             system = system_of(args.system)
-            for path in generate(system, system.job_of(args)):
-                print(f"{path} written")
+            with named_shortages():
+                for path in generate(system, system.job_of(args)):
+                    print(f"{path} written")
             return 0
         failures = generate_all(args).failures
     except USER_ERRORS as error:

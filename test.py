@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from affekt.evaluation.commands import BAD_INPUT, COMMANDS, WRONG_WEIGHTS
-from affekt.runtime.command import CommandParser
+from affekt.runtime.command import CommandParser, named_shortages
 from affekt.runtime.weights.registry import InvalidWeightsError
 
 
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     args = parser(argv).parse_args(argv)
     try:
-        return int(command(args.command).main(args))
+        with named_shortages():
+            return int(command(args.command).main(args))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"test.py: {error}\n")
         return WRONG_WEIGHTS if isinstance(error, InvalidWeightsError) else BAD_INPUT

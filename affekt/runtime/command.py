@@ -1,7 +1,8 @@
 """Command lines: parsers, configurations from arguments, and one line for an error of the user's.
 
-`--help` prints the module's docstring as it stands there. What a file, an argument or the data can
-cause ends a program with its message alone; any other error is a bug and keeps its traceback.
+`--help` prints the module's docstring as it stands there. What a file, an argument, the data or a
+machine without room can cause ends a program with its message alone; any other error is a bug and
+keeps its traceback.
 """
 
 import argparse
@@ -35,11 +36,46 @@ class _Stage(tp.Protocol):
 
 S = tp.TypeVar("S", bound=_Stage)
 
+
+class ShortageError(ValueError):
+    """The machine has no more of something; the message says of what, and what to do."""
+
+
 USER_ERRORS = (OSError, ValueError, FloatingPointError)
 # Of training code that somebody changes, other OSErrors and ValueErrors are bugs as well.
 STAGE_ERRORS = (
     *(ConfigError, DamagedFileError, FolderInUseError, FileNotFoundError, FloatingPointError),
+    ShortageError,
 )
+# What torch's RuntimeErrors say of each shortage, what is short, and what to do. Its class too, by
+# name: this module does not wait for torch.
+GPU = (
+    "the GPU's memory is full",
+    "make run.batch_size smaller (and run.accumulate larger: the same batch in parts), or take "
+    "another --device; nvidia-smi shows what else is on it",
+)
+SHARED = (
+    "shared memory (/dev/shm) is full",
+    "make run.workers or run.batch_size smaller, or give it more (docker run --shm-size=8g); "
+    "run.workers=0 needs none",
+)
+SHORTAGES = {
+    "OutOfMemoryError": GPU,
+    "CUDA out of memory": GPU,
+    "CUDA error: out of memory": GPU,
+    "_STATUS_ALLOC_FAILED": GPU,  # of cuBLAS, cuDNN
+    "is killed by signal: Bus error": SHARED,
+    "unable to allocate shared memory": SHARED,
+    "unable to write to file </torch_": SHARED,
+    "is killed by signal: Killed": (
+        "a loader process was killed, as the system does where memory is full",
+        "make run.workers smaller",
+    ),
+    "Too many open files": (
+        "there are too many open files",
+        "allow more (ulimit -n 65536), or make run.workers smaller",
+    ),
+}
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 # What DataLoader puts into messages.
 OF_A_WORKER = "\nOriginal Traceback (most recent call last):\n"
@@ -77,9 +113,31 @@ def user_errors() -> Iterator[None]:
         SystemExit: with the message; Python prints it.
     """
     try:
-        yield
+        with named_shortages():
+            yield
     except USER_ERRORS as error:
         raise SystemExit(f"{program()}: {error}") from None
+
+
+@contextlib.contextmanager
+def named_shortages() -> Iterator[None]:
+    """Turn what torch raises where GPU memory or shared memory is full into one line.
+
+    Raises:
+        ShortageError: with what is short, torch's own line, and what to do.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None:  # DataLoader says why a process died in the error before
+            lines = f"{type(cause).__name__}: {cause}".splitlines()
+            for sign, (what, remedy) in SHORTAGES.items():
+                said = next((line.strip() for line in lines if sign in line), None)
+                if said is not None:
+                    raise ShortageError(f"{what}: {remedy} ({said})") from error
+            cause = cause.__cause__ or cause.__context__
+        raise
 
 
 def config_from_argv(
@@ -147,14 +205,15 @@ def run_stage(
     """Train on the command line's configuration; return the exit status.
 
     A configuration that does not fit, a file that is damaged or not there yet, a folder in use, a
-    full disk and a loss that is not finite end the program with their message alone and status 1; a
-    signal with what was saved and 128 + its number.
+    full disk or memory and a loss that is not finite end the program with their message alone and
+    status 1; a signal with what was saved and 128 + its number.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     settings = config_from_argv(config, doc, argv)
     threading.excepthook = _of_thread
     try:
-        train(settings)
+        with named_shortages():
+            train(settings)
     except STAGE_ERRORS as error:
         said, status = _message(error), 1
     except OSError as error:
