@@ -17,7 +17,15 @@ from affekt.media.audio.reader import read_audio
 from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.geometry import View, align_2d, align_3d
-from affekt.media.integrity import CORPUS, MANIFEST, PREPARE, check_list, check_sizes, read_sealed
+from affekt.media.integrity import (
+    CLIP,
+    CORPUS,
+    MANIFEST,
+    PREPARE,
+    check_list,
+    check_sizes,
+    read_sealed,
+)
 from affekt.media.video.flow_store import MAKE as FLOW
 from affekt.media.video.flow_store import FlowStore, open_flow
 from affekt.media.video.frames import FrameStore, open_frames
@@ -80,6 +88,11 @@ class Clip:
     def audio(self) -> Array:
         """Return (640 T,) float32 in [-1, 1], 16 kHz."""
         return read_audio(self._whole / "audio.wav")
+
+    def words(self) -> list[tuple[float, float, str]]:
+        """Return the words of the clip, begin and end in seconds; none where no file told them."""
+        record = read_sealed(self._whole / CLIP)
+        return [(begin, end, word) for begin, end, word in record.get("words", ())]
 
     def crop(self) -> Crop:
         """Return the transform from source to stored pixels."""

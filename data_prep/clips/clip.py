@@ -50,6 +50,7 @@ from affekt.runtime.files import (
 from affekt.runtime.parallel import Loss, parallel_map, ray_map
 from data_prep.clips.boxes import BoxedDetector, read_boxes
 from data_prep.clips.layouts.config import Source
+from data_prep.clips.words import read_words, shifted
 
 log = logging.getLogger(__name__)
 
@@ -153,8 +154,8 @@ def clip_folder(out: Path, source: Source) -> Path:
 def stamp(source: Source) -> list[list[int] | None]:
     """Return size and time of change of the source's files, by which a new version is known."""
     found: list[list[int] | None] = []
-    boxes = () if source.boxes is None else (source.boxes,)
-    for path in (source.video, source.audio, *boxes):
+    more = tuple(path for path in (source.boxes, source.alignment) if path is not None)
+    for path in (source.video, source.audio, *more):
         if path is None or not path.is_file():
             found.append(None)
             continue
@@ -297,7 +298,7 @@ def prepare_clip(
             return sound.read(stop - start, "float32")
 
         _write_mfcc(folder, read, count, config.mfcc.backend)
-    return {"frames": count, "sha256": sha256(source.video), "filled": list(found.filled)}
+    return _record(source, count, found.filled)
 
 
 def _prepare_sound(source: Source, folder: Path, config: ClipConfig) -> dict[str, tp.Any]:
@@ -329,7 +330,16 @@ def _prepare_sound(source: Source, folder: Path, config: ClipConfig) -> dict[str
     fit_wav(folder / AUDIO, count * SAMPLES_PER_FRAME)
     _write_mfcc(folder, read, count, config.mfcc.backend)
     floats.unlink()
-    return {"frames": count, "sha256": sha256(source.video), "filled": []}
+    return _record(source, count, (), first / SAMPLE_RATE)
+
+
+def _record(
+    source: Source, frames: int, filled: Sequence[int], cut: float = 0.0
+) -> dict[str, tp.Any]:
+    """Return what clip.json says of a clip that begins `cut` seconds later than its source."""
+    record = {"frames": frames, "sha256": sha256(source.video), "filled": list(filled)}
+    words = read_words(source.alignment) if source.alignment else ()
+    return record | ({"words": shifted(words, cut)} if words else {})
 
 
 def _write_sound(source: Source, folder: Path, config: ClipConfig) -> int:

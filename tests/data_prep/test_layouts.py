@@ -101,7 +101,8 @@ def test_grid_tells_the_speaker_by_a_folder_and_the_words_by_the_name(tmp_path, 
         assert [s.id for s in listing.sources] == ["s1_neutral_1_bbaf2n", "s1_neutral_1_swwjzp"]
         assert [s.sentence for s in listing.sources] == ["bbaf2n", "swwjzp"]
         assert [path.name for path in listing.unmatched] == ["summary.mpg"]
-        assert any(".align 1" in note for note in listing.notes)
+        assert [s.alignment for s in listing.sources] == [None, None]
+        assert any(".align, line 1: wanted BEGIN END WORD" in note for note in listing.notes)
 
 
 def test_voxceleb_trees_keep_their_published_parts_as_splits(tmp_path):

@@ -96,6 +96,7 @@ class Source:
     view: str = FRONT
     split: str | None = None  # where the corpus itself defines it
     boxes: Path | None = None  # where the face is in every frame
+    alignment: Path | None = None  # when its words are said
 
     @property
     def id(self) -> str:

@@ -24,6 +24,7 @@ from data_prep.clips.layouts import names
 from data_prep.clips.layouts.config import FRONT, CorpusConfig, Listing, Name, Refusal, Source
 from data_prep.clips.layouts.mead import mead, mead_notes, mead_sound
 from data_prep.clips.layouts.walk import Files, Sounds, walk
+from data_prep.clips.words import read_words
 from data_prep.sentences import plain_number, read_table
 
 LIST_COLUMNS = ("video", "audio", "speaker", "emotion", "level", "sentence")
@@ -49,6 +50,7 @@ class _Candidate:
     name: Name
     audio: Path | None = None
     boxes: Path | None = None
+    alignment: Path | None = None
 
 
 @dataclass
@@ -113,6 +115,8 @@ def _from_names(config: CorpusConfig) -> _Found:
         found.notes += mead_notes(((each.path, each.name) for each in found.candidates), config)
     if config.has_pictures:
         found.candidates = [_with_sound(each, config, sounds, files) for each in found.candidates]
+    if config.layout == "grid":
+        found.candidates = _with_words(found, config)
     return found
 
 
@@ -150,6 +154,29 @@ def _with_sound(each: _Candidate, config: CorpusConfig, sounds: Sounds, files: F
         boxes = path.with_suffix(".txt")
         return replace(each, boxes=boxes if boxes.is_file() else None)
     return each
+
+
+def _with_words(found: _Found, config: CorpusConfig) -> list[_Candidate]:
+    """Return the candidates with GRID's alignments, by speaker and name; say what they lack."""
+    alignments = {
+        (name.speaker, path.stem): path
+        for path in found.others
+        if path.suffix.lower() == ".align" and (name := names.grid(path, config.root, config))
+    }
+    candidates, faults = [], []
+    for each in found.candidates:
+        path = alignments.get((each.name.speaker, each.path.stem))
+        try:
+            read_words(path) if path else None
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
+            path = None
+        candidates.append(replace(each, alignment=path))
+    read = set(alignments.values())
+    found.others = [path for path in found.others if path not in read]
+    if faults:
+        found.notes.append(f"clips without words: {len(faults)}; {faults[0]}")
+    return candidates
 
 
 def _from_list(config: CorpusConfig) -> _Found:
@@ -235,6 +262,7 @@ def _sources(
             view=name.view,
             split=name.split,
             boxes=each.boxes,
+            alignment=each.alignment,
         )
     changed = [f"{old!r} as {new!r}" for new, old in owners.items() if new and new != old]
     if changed:

@@ -17,7 +17,7 @@ ravdess   anywhere under a folder, 03-01-06-02-01-02-12.wav: modality (01 pictur
 cremad    anywhere under a folder, 1001_DFA_ANG_XX.flv: actor, sentence, emotion, intensity (Cao et
           al. 2014). Levels: LO 1, MD 2, HI 3, and 0 where none was asked for (XX).
 grid      <speaker>/.../bbaf2n.mpg, six-word commands (Cooke et al. 2006); the sentence is the code
-          of its words. The .align files, which time the words, are not read.
+          of its words. The .align files, there or in <speaker>/align, say when they are spoken.
 voxceleb  [dev|test]/[mp4]/<id>/<video>/<utterance>.mp4 (VoxCeleb 1 and 2, and trees like them). dev
           is `train`, test is `test_speaker`; the emotion is neutral, every sentence its own.
 """
