@@ -73,7 +73,7 @@ def whole_clip(job: PrepareJob, source: Source) -> Row:
 
 
 def is_current(record: Row, source: Source) -> bool:
-    """Return whether a clip is of the source as it is now; those of before name no boxes, no words."""
+    """Return whether a clip is of the source as it is now; older ones name no boxes or words."""
     known = record.get("stamp", [])
     return bool(known) and known == stamp(source)[: len(known)]
 
