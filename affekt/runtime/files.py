@@ -60,7 +60,7 @@ def replacing(path: Path) -> Iterator[Path]:
     that is left to it.
 
     Raises:
-        OSError: the disk is full; with its errno, whatever error the writer made of that.
+        OSError: the disk is full; with its errno and `path`, whatever the writer made of that.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = path.suffix if len(path.suffix) <= LONGEST_SUFFIX else ""
@@ -71,9 +71,9 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with _disk_errors(temporary, path):
             yield temporary
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner reads
-        if not flushed_later:
-            _flush(temporary)
+            temporary.chmod(0o644)  # mkstemp makes files that only their owner reads
+            if not flushed_later:
+                _flush(temporary)
         temporary.replace(path)
         if not flushed_later:
             _flush(path.parent)
@@ -103,9 +103,9 @@ def replacing_folder(
     try:
         with _disk_errors(temporary / f"{TEMPORARY}probe", path):
             yield temporary
-        temporary.chmod(0o755)
-        for inside in (*temporary.rglob("*"), temporary):
-            _flush(inside)
+            temporary.chmod(0o755)
+            for inside in (*temporary.rglob("*"), temporary):
+                _flush(inside)
         if own is not None and path.is_dir() and not path.is_symlink():
             for left in sorted(path.iterdir()):
                 folder = left.is_dir() and not left.is_symlink()
@@ -138,30 +138,36 @@ def remove_unfinished(folder: Path) -> None:
             left.unlink()
 
 
-def is_disk_error(error: BaseException) -> bool:
+def is_disk_error(error: BaseException | None) -> tp.TypeGuard[OSError]:
     """Return whether an error is the disk's (full, over quota, read-only) and not one file's."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS
 
 
 @contextlib.contextmanager
 def _disk_errors(probe: Path, path: Path) -> Iterator[None]:
-    """Give an error inside the disk's errno where the disk is full: torch, numpy and others do not.
+    """Give an error inside the disk's errno and `path` where the disk is full.
 
-    A failed write leaves no room for another: one more is tried, at the end of `probe`.
+    Writes to open files know no name, and torch's and numpy's errors no errno. A failed write
+    leaves no room for another: one more is tried, at the end of `probe`.
     """
     try:
         yield
     except Exception as error:
-        if is_disk_error(error):
-            raise
-        try:
-            with probe.open("ab") as file:
-                file.write(bytes(2**20))
-                _flush(probe)
-        except OSError as full:
-            if is_disk_error(full):
-                raise OSError(full.errno, full.strerror, str(path)) from error
-        raise
+        full = error if is_disk_error(error) else _refusal(probe)
+        if not is_disk_error(full) or TEMPORARY not in str(full.filename or probe):
+            raise  # or another disk is full
+        raise OSError(full.errno, full.strerror, str(path)) from error
+
+
+def _refusal(probe: Path) -> OSError | None:
+    """Return why nothing more can be written to a file, None if it can."""
+    try:
+        with probe.open("ab") as file:
+            file.write(bytes(2**20))
+            _flush(probe)
+    except OSError as error:
+        return error
+    return None
 
 
 def _flush(path: Path) -> None:

@@ -73,7 +73,7 @@ def summary(part: Part, found: list[Record]) -> dict[str, object]:
         "tried": len(found),
         "passed": len(found) - len(failed),
         "holds": len(failed) <= part.allowed and len(found) >= part.asked - part.allowed,
-        "seconds": round(sum(record.seconds for record in found)),
+        "CPU seconds": round(sum(record.cpu_seconds for record in found)),
         "largest MB": round(max(record.megabytes for record in found)),
         "failed": ", ".join(failed[:5]) + (" ..." if len(failed) > 5 else ""),
     }

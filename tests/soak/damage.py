@@ -14,7 +14,7 @@ from affekt.media.corpus import Corpus
 from affekt.runtime.files import DamagedFileError
 from affekt.runtime.training import checkpoint
 from data_prep import inspect
-from tests.soak.kills import in_child, same
+from tests.soak.kills import in_child, made, same
 from tests.soak.preparing import prepare_tree
 from tests.soak.runner import Case, Finding, Part
 
@@ -26,7 +26,7 @@ def checkpoint_cases(shared: Path, count: int) -> Iterator[Case]:
     """200 flips of a byte, spread over the file, and 40 cuts; of the newest of two checkpoints."""
     good = shared / "good"
     if not good.exists():
-        in_child(partial(_write, good))
+        made(partial(_write, good))
     for number in range(min(count, FLIPS)):
         yield Case(f"flip_{number:03d}", partial(flipped, good=good, number=number))
     for number in range(min(count, CUTS)):
@@ -77,7 +77,7 @@ def corpus_cases(shared: Path, count: int) -> Iterator[Case]:
     good = shared / "corpus"
     if not (good / "manifest.jsonl").exists():
         shutil.rmtree(good, ignore_errors=True)
-        in_child(partial(prepare_tree, shared / "sources", good))
+        made(partial(prepare_tree, shared / "sources", good))
     for number in range(count):
         yield Case(f"flip_{number:03d}", partial(corpus_flipped, good=good, number=number))
 

@@ -8,97 +8,112 @@ which was used.
 
 import ctypes
 import os
+import re
 import resource
 import shutil
 import signal
-import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from affekt.runtime.command import STAGE_ERRORS, USER_ERRORS
-from affekt.runtime.files import is_disk_error
+from affekt.runtime.command import run_stage
+from affekt.runtime.config import dump_config
+from data_prep import prepare
 from tests.soak import kills, preparing
-from tests.soak.kills import in_child
+from tests.soak.kills import in_child, made
 from tests.soak.runner import Case, Finding, Part
 
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 SHARES = (0.02, 0.1, 0.25, 0.4, 0.6, 0.75, 0.9)  # of what an unstopped run writes
 STAGES = ("disentangle", "fomm_gan", "edge2video")
-SPARE = 1 << 16  # bytes that a command may need beyond what it leaves
-Work = Callable[[Path], object]
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d |[A-Z]+ [\w.]+: ")  # begins the lines of logging
+Command = Callable[[Path], int]  # from its folder; returns its exit status
 
 
 def cases(shared: Path, count: int) -> Iterator[Case]:
     """Trainings of three stages, a preparation: seven fill levels each."""
     kills.made_corpora(shared / "corpora")
-    works: dict[str, Work] = {name: partial(_train, shared, name) for name in STAGES}
-    works["prepare"] = partial(_prepare, shared)
-    for name in works:
-        if not (shared / "whole" / name).exists():
-            in_child(partial(works[name], shared / "whole" / name))
-    every = [(name, share) for share in SHARES for name in works]
+    commands: dict[str, Command] = {name: _training(shared, name) for name in STAGES}
+    commands["prepare"] = _preparation(shared)
+    for name, command in commands.items():
+        whole = shared / "whole" / name
+        if not (shared / "whole" / f"{name}.done").exists():
+            shutil.rmtree(whole, ignore_errors=True)
+            made(partial(_exit, command, whole))
+            (shared / "whole" / f"{name}.done").touch()
+    every = [(name, share) for share in SHARES for name in commands]
     for name, share in every[:count]:
-        run = partial(goes_on, work=works[name], whole=shared / "whole" / name, share=share)
+        run = partial(goes_on, command=commands[name], whole=shared / "whole" / name, share=share)
         yield Case(f"{name}_{share:.2f}", run)
 
 
-def _train(shared: Path, name: str, out: Path) -> None:
-    kills.train(shared / "corpora", name, out, **kills.RUN)
+def _training(shared: Path, name: str) -> Command:
+    """Return the command of a stage: its script's own, from a YAML file."""
+    configure, train = kills.stages().STAGES[name]
+    config = configure(shared / "corpora")
+    path = shared / f"{name}.yaml"
+    dump_config(replace(config, run=replace(config.run, **kills.RUN)), path)
+    return lambda out: run_stage(train, type(config), None, [str(path), f"run.out={out}"])
 
 
-def _prepare(shared: Path, out: Path) -> None:
-    preparing.prepare_tree(shared / "sources", out)
+def _preparation(shared: Path) -> Command:
+    """Return the command that prepares a corpus in two processes."""
+    preparing.write_sources(shared / "sources")
+    path = shared / "prepare.yaml"
+    dump_config(preparing.settings(shared / "sources", shared, workers=2), path)
+    return lambda out: prepare.main([str(path), f"out={out}"])
 
 
-def goes_on(folder: Path, work: Work, whole: Path, share: float) -> Finding:
+def goes_on(folder: Path, command: Command, whole: Path, share: float) -> Finding:
     """Run on a disk with a share of the room that is needed; make room; run again."""
-    files = [path for path in whole.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
+    sizes = [path.stat().st_size for path in whole.rglob("*") if path.is_file()]
     disk = folder / "disk"
-    disk.mkdir(exist_ok=True)
-    mounted = _mount(disk, 4 * size + (64 << 20))
-    filler = disk / "filler"
-    largest = max(path.stat().st_size for path in files)
-    if mounted:
-        free = shutil.disk_usage(disk).free
-        filler.write_bytes(bytes(max(0, free - int(share * size))))
-    limit = None if mounted else max(4096, int(share * largest))
-    # Full: one line of the disk, no torn file
-    said = folder / "said.txt"
-    status = in_child(partial(_said, work, disk / "out", said, limit))
-    text = said.read_text("utf-8", "replace") if said.exists() else ""
+    disk.mkdir()
+    mounted = _mount(disk, 4 * sum(sizes) + (64 << 20))
     way = "tmpfs" if mounted else "RLIMIT_FSIZE"
-    if status == 0:
+    filler, limit = disk / "filler", max(4096, int(share * max(sizes)))
+    if mounted:
+        room = int(share * sum(sizes))
+        filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - room)))
+    # Full: one line of the disk, no torn file
+    status, said = _said(command, folder, None if mounted else limit)
+    if not status:
         return Finding(False, f"{way}: it ended well on a full disk")
-    plain = len(text.strip().splitlines()) == 1 and "Traceback" not in text
-    if not plain:
-        return Finding(False, f"{way}: {text.strip()[-200:]!r}")
+    if len(said) != 1 or not re.search(
+        r"disk is full|No space left|larger than|too large", said[0]
+    ):
+        return Finding(False, f"{way}: status {status}: {said[-5:]}")
     left = [path.name for path in (disk / "out").rglob(".affekt-*") if path.name[-4:] != "lock"]
-    # Room: the same command
+    if left:
+        return Finding(False, f"{way}: {said[0]}; left {left[:2]}")
+    # Room: the same command ends as if nothing had been
     filler.unlink(missing_ok=True)
-    status = in_child(partial(_said, work, disk / "out", said, None))
+    status, again = _said(command, folder, None)
     if status:
-        return Finding(False, f"{way}: with room: {said.read_text()[-200:]!r}")
-    same = {p.relative_to(whole) for p in files} <= {
-        p.relative_to(disk / "out") for p in (disk / "out").rglob("*")
-    }
-    held = f"left {left[:2]}" if left else "nothing left"
-    return Finding(same and not left, f"{way}: {text.strip()[:120]}; {held}; went on")
+        return Finding(False, f"{way}: with room: status {status}: {again[-5:]}")
+    compare = kills.equal if (whole / "checkpoints").exists() else preparing.equal
+    return compare(disk / "out", whole, f"{way}: {said[0]}")
 
 
-def _said(work: Work, out: Path, said: Path, limit: int | None) -> None:
-    """Do work as a command does: what a user can cause is one line in `said`."""
-    if limit is not None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    try:
-        work(out)
-    except (*STAGE_ERRORS, *USER_ERRORS) as error:
-        full = is_disk_error(error) or "disk" in str(error)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        said.write_text(f"{error}\n" if full else traceback.format_exc())
-        raise SystemExit(1) from None
+def _exit(command: Command, out: Path) -> None:
+    raise SystemExit(command(out))
+
+
+def _said(command: Command, folder: Path, limit: int | None) -> tuple[int, list[str]]:
+    """Run a command in folder/disk/out; return its status and what it said beside its log."""
+    said = folder / "said.txt"
+
+    def work() -> None:
+        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        if limit is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        _exit(command, folder / "disk" / "out")
+
+    status = in_child(work)
+    lines = said.read_text("utf-8", "replace").splitlines()
+    return status, [line for line in lines if line.strip() and not LOGGED.match(line)]
 
 
 def _mount(folder: Path, size: int) -> bool:

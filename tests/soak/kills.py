@@ -10,7 +10,9 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
+import traceback
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -31,7 +33,7 @@ def cases(shared: Path, count: int) -> Iterator[Case]:
     for name in names[:count]:
         if not (shared / "whole" / name / "done").exists():
             shutil.rmtree(shared / "whole" / name, ignore_errors=True)
-            in_child(partial(train, root, name, shared / "whole" / name, **RUN))
+            made(partial(train, root, name, shared / "whole" / name, **RUN))
             (shared / "whole" / name / "done").touch()
     for number in range(count):
         name = names[number % len(names)]
@@ -47,8 +49,10 @@ def stages() -> types.ModuleType:
 
 def made_corpora(root: Path) -> Path:
     """Return a folder that holds what the stages need, written once."""
+    stages()  # not once a case
     if not (root / "ready").exists():
-        in_child(lambda: stages().write_corpora(root))
+        shutil.rmtree(root, ignore_errors=True)
+        made(lambda: stages().write_corpora(root))
         (root / "ready").touch()
     return root
 
@@ -75,7 +79,13 @@ def resumes(folder: Path, shared: Path, stage: str, way: str, seed: int) -> Find
     status = in_child(work)
     if status:
         return Finding(False, f"killed {where}; the same command ended with status {status}")
-    return _equal(folder / "run", shared / "whole" / stage, where)
+    return equal(folder / "run", shared / "whole" / stage, f"killed {where}")
+
+
+def made(work: Callable[[], object]) -> None:
+    """Do what all cases of a part need in a process of its own; an error where it fails."""
+    if status := in_child(work):
+        raise RuntimeError(f"what the cases need was not made: status {status}")
 
 
 def in_child(work: Callable[[], object], until: Callable[[], bool] | None = None) -> int:
@@ -86,11 +96,18 @@ def in_child(work: Callable[[], object], until: Callable[[], bool] | None = None
         try:
             work()
             status = 0
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except BaseException:  # to the log of the case
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(status)
     while until is not None:
-        if os.waitpid(process, os.WNOHANG)[0]:
-            return 0  # it ended before
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
         if until():
             os.kill(process, signal.SIGKILL)
             break
@@ -122,15 +139,15 @@ def _die_in_save(number: int, share: float) -> None:
     torch.save = dying
 
 
-def _equal(run: Path, whole: Path, where: str) -> Finding:
+def equal(run: Path, whole: Path, where: str) -> Finding:
     """Compare log, weights, optimizers and random states to the bit, and look for leftovers."""
     if rows_of(run) != rows_of(whole):
-        return Finding(False, f"killed {where}: another log")
+        return Finding(False, f"{where}: another log")
     one, two = (_newest(each) for each in (run, whole))
     if not same(one, two):
-        return Finding(False, f"killed {where}: other weights")
+        return Finding(False, f"{where}: other weights")
     left = [path.name for path in run.rglob(".affekt-*")]
-    return Finding(not left, f"killed {where}; equal" + (f", left {left}" if left else ""))
+    return Finding(not left, f"{where}; equal" + (f", left {left}" if left else ""))
 
 
 def _newest(run: Path) -> object:

@@ -14,22 +14,31 @@ from affekt.media.faces.track import FramesConfig
 from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.prepare import Config, prepare
 from tests.corpora.drawn_face import talking_clip
-from tests.soak.kills import in_child
+from tests.soak.kills import in_child, made
 from tests.soak.runner import Case, Finding, Part
 
 NAMES = [f"{who}_{what}_{k}" for who in ("ann", "bob") for what in ("sad", "happy") for k in (1, 2)]
 PATTERN = r"(?P<speaker>[a-z]+)_(?P<emotion>[a-z]+)_(?P<number>\w+)"
 
 
-def prepare_tree(sources: Path, out: Path) -> None:
-    """Prepare eight short clips of a drawn face, which are written first if they are not there."""
-    sources.mkdir(parents=True, exist_ok=True)
+def write_sources(folder: Path) -> None:
+    """Write eight short clips of a drawn face, if they are not there."""
     for name in NAMES:
-        if not (sources / f"{name}.mp4").exists():
-            talking_clip(sources / f"{name}.mp4", 8, 128)
+        if not (folder / f"{name}.mp4").exists():
+            talking_clip(folder / f"{name}.mp4", 8, 128)
+
+
+def settings(sources: Path, out: Path, workers: int = 0) -> Config:
+    """Return how they are prepared."""
     corpus = CorpusConfig("folder", sources, pattern=PATTERN)
     frames = FramesConfig(size=64)
-    prepare(Config(corpus, frames=frames, out=out, workers=0, progress=False))
+    return Config(corpus, frames=frames, out=out, workers=workers, progress=False)
+
+
+def prepare_tree(sources: Path, out: Path, workers: int = 0) -> None:
+    """Write the clips and prepare them."""
+    write_sources(sources)
+    prepare(settings(sources, out, workers))
 
 
 def cases(shared: Path, count: int) -> Iterator[Case]:
@@ -37,10 +46,10 @@ def cases(shared: Path, count: int) -> Iterator[Case]:
     whole, took = shared / "whole", shared / "seconds"
     if not took.exists():
         shutil.rmtree(whole, ignore_errors=True)
-        in_child(partial(prepare_tree, shared / "sources", whole))
+        made(partial(prepare_tree, shared / "sources", whole))
         shutil.rmtree(whole)
         since = time.monotonic()
-        in_child(partial(prepare_tree, shared / "sources", whole))
+        made(partial(prepare_tree, shared / "sources", whole))
         took.write_text(str(time.monotonic() - since))
     seconds = float(took.read_text())
     for number in range(count):
@@ -58,10 +67,15 @@ def resumes(folder: Path, shared: Path, seconds: float, seed: int) -> Finding:
     status = in_child(work)
     if status:
         return Finding(False, f"{', '.join(killed)}; the same command ended with status {status}")
-    one, two = tree(folder / "corpus"), tree(shared / "whole")
+    return equal(folder / "corpus", shared / "whole", ", ".join(killed))
+
+
+def equal(corpus: Path, whole: Path, where: str) -> Finding:
+    """Compare two trees, names and contents."""
+    one, two = tree(corpus), tree(whole)
     different = sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
     text = f"differ: {', '.join(different[:3])}" if different else "equal"
-    return Finding(not different, f"{', '.join(killed)}; {text}")
+    return Finding(not different, f"{where}; {text}")
 
 
 def tree(root: Path) -> dict[str, str]:

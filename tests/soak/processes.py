@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.soak.kills import in_child, made_corpora, train
+from tests.soak.preparing import prepare_tree, write_sources
 from tests.soak.runner import Case, Finding, Part
 
 WARM, LONG = 200, 2000  # steps
@@ -17,8 +18,10 @@ GROWTH = 1.1  # of memory from one to the other
 def cases(shared: Path, count: int) -> Iterator[Case]:
     """One of each."""
     root = made_corpora(shared / "corpora")
+    write_sources(shared / "sources")
     every = [
         Case("leftovers", partial(leftovers, root=root)),
+        Case("preparing_leftovers", partial(preparing_leftovers, sources=shared / "sources")),
         Case("two_trainings", partial(two_trainings, root=root)),
         Case("sigterm", partial(sigterm, root=root)),
         Case("memory", partial(memory, root=root)),
@@ -42,10 +45,33 @@ def leftovers(folder: Path, root: Path) -> Finding:
         pids.update(_descendants(os.getpid()))
         return True
 
-    in_child(partial(_train, root, folder / "run", **run), started)
+    status = in_child(partial(_train, root, folder / "run", **run), started)
+    return _ended(pids, status)
+
+
+def preparing_leftovers(folder: Path, sources: Path) -> Finding:
+    """Kill a preparation in two worker processes, after its first clip."""
+    pids: set[int] = set()
+
+    def started() -> bool:
+        if not any((folder / "corpus").glob("clips/*/*/clip.json")):
+            return False
+        pids.update(_descendants(os.getpid()))
+        return True
+
+    work = partial(prepare_tree, sources, folder / "corpus", workers=2)
+    return _ended(pids, in_child(work, started))
+
+
+def _ended(pids: set[int], status: int) -> Finding:
+    """Find whether processes end within ten seconds."""
+    if status != -signal.SIGKILL:
+        return Finding(False, f"not killed: status {status}")
     end = time.monotonic() + 10
     while (alive := [pid for pid in pids if _alive(pid)]) and time.monotonic() < end:
         time.sleep(0.1)
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
     return Finding(len(pids) >= 3 and not alive, f"{len(pids)} processes, {len(alive)} left")
 
 
@@ -53,18 +79,19 @@ def two_trainings(folder: Path, root: Path) -> Finding:
     """A second training into the folder of one that runs is refused; the first is not hurt."""
     out, said = folder / "run", folder / "said.txt"
     run = {"steps": 10_000, "log_every": 1, "save_every": 10_000}
-    found: list[int] = []
+    found: list[tuple[int, int]] = []  # steps of the first, status of the second
 
     def second() -> bool:
         log = out / "metrics.jsonl"
-        if not log.exists() or log.read_bytes().count(b"\n") < 3:
-            return False
-        found.append(in_child(partial(_refused, root, out, said)))
-        return True
+        steps = log.read_bytes().count(b"\n") if log.exists() else 0
+        if steps >= 3 and not found:
+            found.append((steps, in_child(partial(_refused, root, out, said))))
+        return bool(found) and steps >= found[0][0] + 10  # it goes on
 
-    in_child(partial(_train, root, out, **run), second)
+    first = in_child(partial(_train, root, out, **run), second)
     text = said.read_text() if said.exists() else "the second one ran"
-    return Finding(found == [1] and str(out) in text, text)
+    refused = found and found[0][1] == 1 and str(out) in text
+    return Finding(bool(refused) and first == -signal.SIGKILL, text)
 
 
 def _refused(root: Path, out: Path, said: Path) -> None:
@@ -148,4 +175,4 @@ def _resident(pid: int) -> float:
     )
 
 
-PART = Part("processes", "none left, one training, a save, flat memory", cases, 4, seconds=900)
+PART = Part("processes", "none left, one training, a save, flat memory", cases, 5, seconds=900)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import time
@@ -72,6 +73,7 @@ class Record:
     passed: bool
     text: str
     seconds: float
+    cpu_seconds: float  # of the case and the processes that it waited for
     megabytes: float
 
 
@@ -131,7 +133,8 @@ def _side_by_side(part: Part, waiting: Iterator[Case], shared: Path) -> Iterator
 
 def _forked(one: _Running) -> int:
     """Start a case in a process that leads a group of its own; return its number."""
-    one.folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(one.folder, ignore_errors=True)  # of a soak that was stopped
+    one.folder.mkdir(parents=True)
     process = os.fork()
     if process:
         return process
@@ -160,6 +163,7 @@ def _beside(folder: Path, ending: str) -> Path:
 
 def _record(one: _Running, status: int, usage: resource.struct_rusage, part: Part) -> Record:
     seconds, megabytes = time.monotonic() - one.since, usage.ru_maxrss / 1024
+    cpu = usage.ru_utime + usage.ru_stime
     kept = _beside(one.folder, ".json")
     if status or not kept.exists():
         passed, text = False, f"ended with status {status} after {seconds:.0f} s"
@@ -168,4 +172,8 @@ def _record(one: _Running, status: int, usage: resource.struct_rusage, part: Par
     kept.unlink(missing_ok=True)
     if part.megabytes is not None and megabytes > part.megabytes:
         passed, text = False, f"{megabytes:.0f} MB; {text}"
-    return Record(one.case.name, bool(passed), text, round(seconds, 1), round(megabytes))
+    if passed:  # what failed is looked at
+        shutil.rmtree(one.folder, ignore_errors=True)
+    return Record(
+        one.case.name, bool(passed), text, round(seconds, 1), round(cpu, 1), round(megabytes)
+    )

@@ -114,6 +114,18 @@ except OSError as error:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("context", [replacing, replacing_folder])
+def test_a_full_disk_is_said_of_the_file_that_was_to_be_written(tmp_path, context):
+    """A write to an open file does not know its name, and nobody knows the temporary one."""
+    for own in (None, "temporary"):
+        with pytest.raises(OSError, match="No space") as error, context(tmp_path / "out") as path:
+            raise OSError(errno.ENOSPC, "No space left on device", own and str(path / "x"))
+        assert error.value.filename == str(tmp_path / "out")
+    with pytest.raises(OSError, match="No space") as error, context(tmp_path / "out"):
+        raise OSError(errno.ENOSPC, "No space left on device", "/other/disk")
+    assert error.value.filename == "/other/disk"
+
+
 def test_an_error_that_is_not_the_disks_stays_what_it_is(tmp_path):
     with pytest.raises(RuntimeError, match="mine"), replacing(tmp_path / "a"):
         raise RuntimeError("mine")
