@@ -24,7 +24,7 @@ MAY_IMPORT = {
 ROOMS = {
     "evp": ("data", "networks", "inference", "analysis", "released"),
     "eamm": ("fomm", "a2fd", "displacement", "inference", "analysis", "released"),
-    "emospace": ("data", "networks", "inference"),
+    "emospace": ("data", "networks", "inference", "analysis"),
 }
 SCRIPTS = {path.stem for path in ROOT.glob("*.py")}
 

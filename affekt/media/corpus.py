@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array
+from affekt.media.audio.mel import BINS as MEL_BINS
+from affekt.media.audio.mel import mel_rows
 from affekt.media.audio.mfcc import windows
 from affekt.media.audio.reader import read_audio
 from affekt.media.emotions import EMOTIONS
@@ -36,6 +38,9 @@ from affekt.runtime.files import DamagedFileError, load_npy, read_json, read_jso
 SCHEMA = 1  # of the prepared corpus; data_prep writes it into corpus.json
 SPLITS = ("train", "val", "test_sentence", "test_speaker")
 POSE = "run python -m data_prep.pose"
+MEL = "run python -m data_prep.mel"
+EXPRESSION = "run python -m data_prep.expression"
+POSE_DIM = 6
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,21 @@ class Clip:
     def pose(self) -> Array:
         """Return (T, 6) float32: rotation vector, log scale, tx, ty (see face3d/model.py)."""
         return load_npy(self.folder / "pose.npy", (self.frames, 6), POSE)
+
+    def mel(self) -> Array:
+        """Return the log-mel (1 + floor(3.2 T), 80) float32, a row every 12.5 ms."""
+        return load_npy(self.folder / "mel.npy", (mel_rows(self.frames), MEL_BINS), MEL)
+
+    def expression_pose(self) -> Array:
+        """Return (T, 6) float32: the head pose that belongs to `expression`, as in `pose`."""
+        return self._coefficients()[:, :POSE_DIM]
+
+    def expression(self) -> Array:
+        """Return (T, E) float32, the face model's expression coefficients, of a fixed identity."""
+        return self._coefficients()[:, POSE_DIM:]
+
+    def _coefficients(self) -> Array:
+        return load_npy(self.folder / "expression.npy", (self.frames, None), EXPRESSION)
 
     def audio(self) -> Array:
         """Return (640 T,) float32 in [-1, 1], 16 kHz."""
