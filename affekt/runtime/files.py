@@ -18,6 +18,7 @@ from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
+import numpy.typing as npt
 from numpy.lib import format as npy
 from numpy.lib.format import MAGIC_PREFIX
 
@@ -311,6 +312,29 @@ def load_npy(path: Path, shape: tuple[int | None, ...] | None, what: str) -> Arr
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         first = np.argwhere(~np.isfinite(array))[0].tolist()
         raise DamagedFileError(f"{path} holds NaN or infinity, first at index {first}; {what}")
+    return array
+
+
+def map_npy(path: Path, shape: tuple[int, ...], dtype: npt.DTypeLike, what: str) -> Array:
+    """Open a .npy array, of this shape and type, whose values are read when they are used.
+
+    They are not looked at here: whoever uses them compares checksums. `what` names what makes it.
+
+    Raises:
+        FileNotFoundError: no such file; `what` is appended.
+        DamagedFileError: no .npy file of numbers, cut off, or of another shape or type.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; {what}")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except BROKEN_ARRAY as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DamagedFileError(f"{path} is damaged ({reason}); {what}") from None
+    if not isinstance(array, np.memmap) or (array.shape, array.dtype) != (shape, np.dtype(dtype)):
+        found = f"{array.dtype} {array.shape}" if isinstance(array, np.memmap) else "other data"
+        wanted = f"{np.dtype(dtype)} {shape}"
+        raise DamagedFileError(f"{path} holds {found}, wanted {wanted}; {what}")
     return array
 
 

@@ -17,7 +17,6 @@ from affekt.runtime.training.optim import OptimConfig
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, pose_stats, source_frame
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import load_a2fd
-from eamm.a2fd.teacher import cache_targets, teacher_keypoints
 from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set
 from eamm.fomm.model import load_fomm
 from eamm.pose import release_pose
@@ -151,23 +150,6 @@ def test_cached_targets_are_those_of_the_loop(config):
     train(cached)
     for one, two in zip(rows_of(config.run.out), rows_of(cached.run.out), strict=True):
         assert one == pytest.approx(two, rel=2e-3)
-
-
-def test_cached_keypoints_are_used_again_for_the_same_detector_alone(config, tmp_path):
-    clips = Corpus(config.corpus).clips("train")[:3]
-    fomm = load_fomm(config.fomm)
-    first = cache_targets(fomm, clips, tmp_path)
-    keypoints, heatmap = teacher_keypoints(fomm, clips[2].store()[5:9])
-    part = first.of(clips[2], slice(5, 9))
-    torch.testing.assert_close(part["value"], keypoints.value)
-    torch.testing.assert_close(part["jacobian"], keypoints.jacobian)
-    torch.testing.assert_close(part["heatmap"], heatmap, rtol=1e-3, atol=1e-6)
-    written = (tmp_path / "value.npy").stat().st_mtime_ns
-    cache_targets(fomm, clips, tmp_path)
-    assert (tmp_path / "value.npy").stat().st_mtime_ns == written
-    fomm.detector.heads.kp.bias.data[0] += 1
-    cache_targets(fomm, clips, tmp_path)
-    assert (tmp_path / "value.npy").stat().st_mtime_ns != written
 
 
 def test_an_item_is_a_source_and_what_follows_it(config):
