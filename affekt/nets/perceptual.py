@@ -62,6 +62,9 @@ class Vgg(nn.Module):
         else:
             state = torch.load(weights.find("vgg19"), "cpu", weights_only=True, mmap=True)
             state = {key.removeprefix("features."): value for key, value in state.items()}
+            # Mapped, so that the 400 MB of the classifier are not read; copied, so that a file that
+            # is replaced while a training runs changes nothing
+            state = {key: state[key].clone() for key in network.state_dict()}
         network.load_state_dict({key: state[key] for key in network.state_dict()}, assign=True)
         self.features = network.requires_grad_(False).eval()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])

@@ -22,9 +22,11 @@ def test_weights_come_from_the_file_with_its_names(tmp_path, monkeypatch):
     state["classifier.6.bias"] = torch.zeros(1000)  # not read
     content = io.BytesIO()
     torch.save(state, content)
-    publish(monkeypatch, tmp_path, "vgg19", content.getvalue())
+    path = publish(monkeypatch, tmp_path, "vgg19", content.getvalue())
     monkeypatch.setenv("AFFEKT_WEIGHTS", str(tmp_path))
     vgg = Vgg(VggConfig(layers=("relu1_1",)))
+    with path.open("r+b") as file:  # replaced while a training runs
+        file.write(bytes(path.stat().st_size))
     frame = torch.rand(1, 3, 8, 8)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     normal = (frame - mean[:, None, None]) / std[:, None, None]
