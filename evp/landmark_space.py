@@ -230,17 +230,28 @@ def load_space(path: Path) -> LandmarkSpace:
 
     Raises:
         FileNotFoundError: no such file; the message names the script whose run holds one.
-        DamagedFileError: an array is missing in it.
+        DamagedFileError: it is damaged (its records have checksums), or an array is missing, of
+            another type or shape, or not finite.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; name the run folder of train_audio2lm.py")
     kept = load_npz(path, "train_audio2lm.py writes it")
     try:
         arrays = {name: kept[name] for name in ("neutral", "average", "basis", "deviation")}
-        return LandmarkSpace(tuple(kept["speakers"].tolist()), **arrays)
+        speakers = kept["speakers"]
     except KeyError as error:
         text = f"{path} has no array {error}; train_audio2lm.py writes it"
         raise DamagedFileError(text) from None
+    S, L = max(1, speakers.size), arrays["basis"].shape[-1] if arrays["basis"].ndim else 0
+    shapes = {"neutral": (S, L), "average": (S, L), "basis": (len(arrays["deviation"]), L)}
+    for name, array in arrays.items():
+        wanted = shapes.get(name, (array.size,))
+        if array.dtype.kind != "f" or array.shape != wanted or not np.isfinite(array).all():
+            raise DamagedFileError(
+                f"{path}: {name} holds {array.dtype} {array.shape}, wanted finite numbers of shape "
+                f"{wanted}; train_audio2lm.py writes it"
+            )
+    return LandmarkSpace(tuple(map(str, speakers.reshape(-1))), **arrays)
 
 
 def _check_neutral(clips: Sequence[Clip], whose: str) -> None:

@@ -32,6 +32,7 @@ from affekt.metrics.probes import nearest_mean_accuracy
 from affekt.metrics.temporal import loudness, opening_lag
 from affekt.runtime.command import CommandParser
 from affekt.runtime.files import write_json
+from affekt.runtime.npz_files import load_npz
 from affekt.showcase.thresholds import Results, without_nan
 from evp.analysis.content_leak import content_leaks
 from evp.analysis.measure_editing import true_faces
@@ -281,8 +282,8 @@ def true_arrays(clip: Clip, truth_root: Path) -> dict[str, Array]:
     """Return the true landmarks and pose of a clip; only a mini corpus has a known truth."""
     speaker, _, view, emotion, level, name = Path(clip.source).parts[-6:]
     path = truth_root / speaker / view / emotion / level / Path(name).with_suffix(".npz")
-    with np.load(path, allow_pickle=False) as kept:
-        return {key: kept[key] for key in ("landmarks", "pose")}
+    kept = load_npz(path, "python -m data_prep.mini_corpus writes it")
+    return {key: kept[key] for key in ("landmarks", "pose")}
 
 
 def _raw_accuracy(train: Sequence[Clip], test: Sequence[Clip], corpus: Corpus) -> float:

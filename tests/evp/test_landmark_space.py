@@ -7,10 +7,10 @@ import pretrain_encoders
 from affekt.media.corpus import by_speaker
 from affekt.media.validation import ValConfig
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import read_jsonl, write_jsonl
+from affekt.runtime.files import DamagedFileError, read_jsonl, write_jsonl
 from affekt.runtime.run import RunConfig
 from evp.data.speech import LandmarkClips, clips_of
-from evp.landmark_space import fit_space, flatten
+from evp.landmark_space import LandmarkSpace, fit_space, flatten, load_space, save_space
 from tests.corpora.many_speakers import many_speakers
 from tests.corpora.spoken_corpus import make_corpus
 
@@ -122,3 +122,50 @@ def test_pretraining_measures_people_whom_it_has_not_seen(tmp_path):
     config = pretrain_encoders.Config(run, "content", corpus.root, **settings)
     pretrain_encoders.train(config)
     assert "val_mouth_r" in (tmp_path / "run/metrics.jsonl").read_text()
+
+
+def test_no_flipped_byte_of_a_saved_space_is_silent(tmp_path):
+    """Every fifth byte of a small one in turn, one bit each: the same arrays, or one line."""
+    rows = np.arange(8, dtype=np.float32).reshape(2, 4)
+    space = LandmarkSpace(("M901", "W902"), rows, rows + 1, rows + 2, np.ones(2, np.float32))
+    path = tmp_path / "landmark_space.npz"
+    save_space(space, path)
+    data, refused = path.read_bytes(), 0
+    for place in range(0, len(data), 5):
+        path.write_bytes(
+            data[:place] + bytes([data[place] ^ (1 << place % 8)]) + data[place + 1 :]
+        )
+        try:
+            found = load_space(path)
+        except DamagedFileError as error:
+            assert str(path) in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+            continue
+        assert found.speakers == space.speakers
+        for name in ("neutral", "average", "basis", "deviation"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(space, name))
+    assert refused > 0.6 * len(data) / 5  # the rest are times and rights, which mean nothing
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(DamagedFileError, match=r"landmark_space\.npz is damaged"):
+        load_space(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("neutral", np.zeros((1, 4), np.float32)),
+        ("average", np.zeros((2, 4), np.int64)),
+        ("basis", np.zeros((3, 4), np.float32)),
+        ("deviation", np.array([1, np.nan], np.float32)),
+    ],
+)
+def test_a_space_of_other_shapes_types_or_values_is_refused(tmp_path, name, value):
+    rows = np.zeros((2, 4), np.float32)
+    arrays = {"neutral": rows, "average": rows, "basis": rows, "deviation": np.ones(2)}
+    path = tmp_path / "landmark_space.npz"
+    np.savez(path, speakers=np.array(["M901", "W902"]), **arrays)
+    assert load_space(path).speakers == ("M901", "W902")
+    np.savez(path, speakers=np.array(["M901", "W902"]), **arrays | {name: value})
+    with pytest.raises(DamagedFileError, match=rf"npz: {name} holds .*; train_audio2lm"):
+        load_space(path)
