@@ -83,7 +83,9 @@ def test_targets_of_another_kind_are_refused_in_one_line(given, tmp_path, kind):
             np.save(file, np.array([{"a": 1}], object), allow_pickle=True)
         else:
             np.save(file, value.astype(np.float64) if kind == "type" else value[:, :1])
-    with pytest.raises(DamagedFileError, match=r"value\.npy (is damaged|holds).*; remove .*t, then"):
+    with pytest.raises(
+        DamagedFileError, match=r"value\.npy (is damaged|holds).*; remove .*t, then"
+    ):
         cache_targets(fomm, clips, tmp_path / "t")
 
 

@@ -17,6 +17,7 @@ from affekt.runtime.training.optim import OptimConfig
 from eamm.a2fd.data import A2fdDataConfig, DrivenClips, pose_stats, source_frame
 from eamm.a2fd.layers import A2fdWidths
 from eamm.a2fd.network import load_a2fd
+from eamm.a2fd.teacher import teacher_keypoints
 from eamm.a2fd.validation import keypoint_metrics, keypoint_val_set
 from eamm.fomm.model import load_fomm
 from eamm.pose import release_pose
