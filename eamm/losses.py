@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from affekt.runtime.training.ranks import mean_of_all
 from eamm.fomm.keypoints import Keypoints
 
 ImitationReduction = Literal["mean", "norm"]
@@ -88,10 +89,10 @@ def error_ratios(displaced: Keypoints, neutral: Keypoints, teacher: Keypoints) -
     """Return the error with displacement over the error without, for value and for jacobian.
 
     Errors are mean magnitudes over every keypoint given. 1 is what no displacement at all reaches,
-    0 is the teacher.
+    0 is the teacher. With several processes they are quotients of the means over all of them.
     """
     return {
-        name: (ours - truth).abs().mean() / (still - truth).abs().mean()
+        name: mean_of_all((ours - truth).abs().mean()) / mean_of_all((still - truth).abs().mean())
         for name, ours, still, truth in zip(
             Keypoints._fields, displaced, neutral, teacher, strict=True
         )

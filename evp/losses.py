@@ -68,9 +68,10 @@ def classification(logits_NK: Tensor, labels_N: Tensor, smoothing: float = 0.0) 
 def content_spread(codes_NC: Tensor) -> Tensor:
     """Return the standard deviation of each channel over the codes, averaged over channels.
 
-    It goes to 0 where the content loss collapses the codes.
+    It goes to 0 where the content loss collapses the codes. With several processes it is that of
+    all their codes.
     """
-    return codes_NC.std(dim=0).mean()
+    return ranks.of_all(codes_NC).std(dim=0).mean()
 
 
 def normalised(content_loss: Tensor, different: Tensor) -> Tensor:
@@ -189,7 +190,7 @@ def disentanglement_losses(
         terms["content"] = _content(outputs.content, scheme, loss)
     if outputs.content:
         codes_NC = torch.cat([*outputs.content.values()])
-        terms["content_spread"] = content_spread(codes_NC.detach())
+        terms["content_spread"] = content_spread(codes_NC)
     return terms
 
 

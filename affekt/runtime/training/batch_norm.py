@@ -42,7 +42,7 @@ class CpuSyncBatchNorm(_BatchNorm):
         if not self.training:
             return super().forward(input)
         # Mean and variance over all axes but the channels', and over the processes
-        features_BCX = input.float()
+        features_BCX = input.to(torch.promote_types(input.dtype, torch.float32))
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
         mean_C = ranks.mean_of_all(features_BCX.mean(axes))

@@ -119,6 +119,16 @@ class _MeanOfAll(torch.autograd.Function):
 
 
 @torch.no_grad()
+def of_all(mine: Tensor) -> Tensor:
+    """Return the tensors of all processes, of one shape, joined along the first axis."""
+    if count() == 1:
+        return mine.detach()
+    parts = [torch.empty_like(mine, memory_format=torch.contiguous_format) for _ in range(count())]
+    dist.all_gather(parts, mine.contiguous())
+    return torch.cat(parts)
+
+
+@torch.no_grad()
 def broadcast_(tensors: Iterable[Tensor]) -> None:
     """Replace the tensors by those of rank 0."""
     if count() == 1:
