@@ -7,6 +7,8 @@ import sys
 import time
 import traceback
 
+import torch._dynamo  # noqa: F401 - which an optimizer imports: once here, not in every process
+
 PATIENCE = 120  # seconds
 
 

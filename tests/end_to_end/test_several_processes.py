@@ -69,7 +69,7 @@ def test_torchrun_continues_a_run_of_two_processes_to_the_bit(root, capfd):
     assert in_two(both) == [0, 0]
     config = shutil.copy(stopped / "config.yaml", root / "disentangle.yaml")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = ["train_disentangle.py", str(config), "run.steps=4"]
+    script = ["train_disentangle.py", str(config), "run.steps=4", "run.workers=1"]
     subprocess.run(
         [*torchrun, *script], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True
     )
