@@ -89,9 +89,13 @@ def test_torchrun_continues_a_run_of_two_processes_to_the_bit(root, capfd):
 
     capfd.readouterr()
     assert alone() == 1
-    assert capfd.readouterr().err.splitlines()[-1].endswith(
-        f"{stopped} was trained by 2 processes, now there are 1; start as many, or set "
-        "run.any_ranks=true: the order of items stays, random draws on the device change"
+    assert (
+        capfd.readouterr()
+        .err.splitlines()[-1]
+        .endswith(
+            f"{stopped} was trained by 2 processes, now there are 1; start as many, or set "
+            "run.any_ranks=true: the order of items stays, random draws on the device change"
+        )
     )
     assert alone("run.any_ranks=true") == 0
     assert rows_of(stopped)[-1]["step"] == 5
