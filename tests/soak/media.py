@@ -1,7 +1,7 @@
 """Damaged and hostile videos and sounds: each refused for the right reason, or read whole.
 
-The right reasons of each kind of damage stand in `cases`, fixed before anything was run. Two are
-allowed where a cut shows as damaged data in one container and as a missing end in another.
+The right reasons follow from what was done to a file and stand beside it in `files`. Two are allowed
+where a cut shows as damaged data in one container and as a missing end in another.
 """
 
 import random
@@ -90,7 +90,7 @@ def _wav(change: Change, path: Path) -> None:
     path.write_bytes(change(path.read_bytes()))
 
 
-def _files() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, ...]]]:
+def files() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, ...]]]:
     """Yield name, writer and right reasons; "read" where the file is to be read whole."""
     for end in KINDS:
         yield f"whole.{end}", partial(_clip, _same), ("read",)
@@ -120,8 +120,8 @@ def _files() -> Iterator[tuple[str, Callable[[Path], object], tuple[str, ...]]]:
 
 
 def cases(_shared: Path, count: int) -> Iterator[Case]:
-    """Every file of `_files`; its sound is read where "wav" is in its name, else its pictures."""
-    for name, write, reasons in list(_files())[:count]:
+    """Every file of `files`; its sound is read where "wav" is in its name, else its pictures."""
+    for name, write, reasons in list(files())[:count]:
         yield Case(name, partial(refused, name=name, write=write, reasons=reasons))
 
 

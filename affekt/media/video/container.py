@@ -42,6 +42,10 @@ Reason = tp.Literal[
 BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx", b"pdin")
 MEDIA_BOXES = (b"moov", b"mdat", b"moof", b"mfra")
 STREAMED_RIFF = 0x7FFF_F000  # sizes from here on mean that the writer had none yet
+# Of WMV and WMA (Advanced Systems Format): the first bytes, and those of the object with the size
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+ASF_BROADCAST, ASF_HEADER = 1, 1 << 16  # the flag of a live stream; bytes that are searched
 RIFF_SLACK = 8  # bytes that careless writers count too much
 # FFmpeg's names of what is read. None of them opens a second file: playlists, numbered pictures and
 # descriptions of streams do. A format that is not listed is refused before its reader starts.
@@ -55,6 +59,8 @@ FORMATS = (
 MAX_PIXELS = 50_000_000  # of a frame: 8K has 33 million; a header of a few bytes may claim 2e9
 DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), **DECODER_OPTIONS}
+# Decoders that paint over what is damaged unless they are told to stop. Broadcast streams go on.
+STRICT = ("h264", "hevc")
 JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
 JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
 
@@ -132,7 +138,9 @@ class Media:
         if width * height > MAX_PIXELS:
             text = f"{self.path}: frames of {width} x {height}, more than {MAX_PIXELS} pixels"
             raise MediaError("damaged", text)
-        stream.codec_context.options = DECODER_OPTIONS
+        stream.codec_context.options = dict(DECODER_OPTIONS)
+        if stream.codec_context.name in STRICT and not self._joins:
+            stream.codec_context.options |= {"err_detect": "explode"}
         stream.codec_context.thread_count = 1  # clips are decoded side by side, by processes
         self._check_length(self.end(stream) or 0.0)
         return stream
@@ -259,14 +267,29 @@ def open_media(path: Path) -> Media:
 def decoded(container: InputContainer, stream: tp.Any, path: Path) -> Iterator[tp.Any]:
     """Yield the decoded frames of one stream.
 
+    H.264 and HEVC that cannot be decoded before the first frame is left out: a film that was cut
+    without encoding it anew may begin with pictures that need the ones before the cut.
+
     Raises:
         MediaError: damaged.
     """
+    begun, first_error = False, None
     try:
-        for frame in container.decode(stream):
-            if frame.is_corrupt:
-                raise MediaError("damaged", f"{path} has damaged data near {frame.time} s")
-            yield frame
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError as error:
+                if begun or stream.codec_context.name not in STRICT:
+                    raise
+                first_error = first_error or error
+                continue
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise MediaError("damaged", f"{path} has damaged data near {frame.time} s")
+                begun = True
+                yield frame
+        if first_error is not None and not begun:
+            raise first_error
     except av.ArgumentError as error:  # FFmpeg's answer to what its options forbid
         text = f"{path} cannot be decoded: {error} (are its frames more than 50 million pixels?)"
         raise MediaError("damaged", text) from None
@@ -284,18 +307,28 @@ def _lasts(frame: tp.Any, stream: tp.Any) -> float:
 
 
 def _is_cut_off(path: Path) -> bool:
-    """Return whether an MP4, MOV, WAV or AVI file is shorter than its own headers declare.
+    """Return whether an MP4, MOV, WAV, AVI or WMV file is shorter than its headers declare.
 
-    FFmpeg calls a cut MP4 invalid data or stops early, and reads a cut WAV without an error.
+    FFmpeg calls a cut MP4 invalid data or stops early, and reads a cut WAV or WMV without an error.
     """
     with path.open("rb") as file:
-        header = file.read(12)
+        header = file.read(ASF_HEADER)
         total = path.stat().st_size
         if header[4:8] == b"ftyp":
             return _ends_inside_a_box(file, total)
+        if header.startswith(ASF):
+            return _asf_size(header) > total
         size = int.from_bytes(header[4:8], "little")
         streamed = size >= STREAMED_RIFF
         return header[:4] == b"RIFF" and not streamed and total < size + 8 - RIFF_SLACK
+
+
+def _asf_size(header: bytes) -> int:
+    """Return the bytes that an ASF file declares (2.2 and 3.2 of its specification), 0 if none."""
+    properties = header[header.find(ASF_PROPERTIES) :][:92] if ASF_PROPERTIES in header else b""
+    if len(properties) < 92 or properties[88] & ASF_BROADCAST:
+        return 0
+    return int.from_bytes(properties[40:48], "little")
 
 
 def _ends_inside_a_box(file: tp.BinaryIO, total: int) -> bool:

@@ -1,12 +1,13 @@
 """Files made to harm: they name other files, claim huge frames or last for hours."""
 
+import av
 import numpy as np
 import pytest
 
-from affekt.media.video.container import MediaError
+from affekt.media.video.container import ASF_PROPERTIES, MediaError
 from affekt.media.video.video import read_video
 from tests.corpora import clapper
-from tests.soak import documents, playlists
+from tests.soak import documents, media, playlists
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,50 @@ def test_the_watch_of_other_files_sees_them_opened(tmp_path):
     assert not playlists.opened_files(watch)
     (tmp_path / "a.ts").read_bytes()
     assert playlists.opened_files(watch) == {"a.ts"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("overwritten.flv", "damaged"), ("half.wmv", "truncated"), ("whole.wmv", "read")],
+)
+def test_damage_that_decoders_paint_over_is_refused(tmp_path, name, reason):
+    """A tenth of an FLV replaced by noise; a WMV of half the bytes that its header declares."""
+    write, reasons = next((write, right) for each, write, right in media.files() if each == name)
+    assert reason in reasons
+    passed, text = media.refused(tmp_path, name, write, (reason,))
+    assert passed, text
+
+
+def test_a_live_wmv_declares_no_size(tmp_path):
+    path = clapper.write(tmp_path / "a.wmv", 1.0, video="wmv2")
+    data = bytearray(path.read_bytes())
+    place = data.index(ASF_PROPERTIES)
+    data[place + 40 : place + 48], data[place + 88] = b"\xff" * 8, 1  # broadcast
+    path.write_bytes(data)
+    assert sum(1 for _ in read_video(path)) in (25, 26)
+
+
+def test_a_film_that_was_cut_without_encoding_begins_with_its_first_whole_picture(tmp_path):
+    """Its first B pictures need the key frame before the cut, which is the 13th picture of 100."""
+    options = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0"}
+    noise = np.random.default_rng(0).integers(0, 255, (64, 192, 3), np.uint8)
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    with av.open(str(whole), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 192, 64, "yuv420p"
+        for k in range(100):
+            picture = av.VideoFrame.from_ndarray(np.roll(noise, k, 1), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux() if packet.dts is not None]
+        begin = [k for k, packet in enumerate(packets) if packet.is_keyframe][1]
+        first = packets[begin].dts
+        for packet in packets[begin:]:
+            packet.pts, packet.dts, packet.stream = packet.pts - first, packet.dts - first, stream
+            target.mux(packet)
+    assert sum(1 for _ in read_video(cut)) >= 88
 
 
 def test_frames_of_claimed_gigabytes_are_refused_before_room_is_made(tmp_path):
