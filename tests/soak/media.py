@@ -1,7 +1,7 @@
 """Damaged and hostile videos and sounds: each refused for the right reason, or read whole.
 
-The right reasons follow from what was done to a file and stand beside it in `files`. Two are allowed
-where a cut shows as damaged data in one container and as a missing end in another.
+The right reasons follow from what was done to a file and stand beside it in `files`. Two are
+allowed where a cut shows as damaged data in one container and as a missing end in another.
 """
 
 import random
