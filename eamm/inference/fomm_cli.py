@@ -5,12 +5,12 @@ import typing as tp
 from pathlib import Path
 
 from affekt.media.faces.detector import DetectorDevice, DetectorName
+from affekt.media.faces.portrait import Framing
 from affekt.runtime.command import add_device
 from affekt.runtime.manifest import Column
 from eamm.fomm.animate import AnimatorOptions
 from eamm.fomm.fast.fast import Precision
 from eamm.inference.fomm_pipeline import FommJob, FommPipeline, RenderOptions
-from eamm.inference.inputs import Framing
 
 USAGE = """generate.py fomm --fomm RUN --source PORTRAIT --driving VIDEO --out OUT.mp4 [options]
        generate.py fomm --fomm RUN --manifest CSV --out FOLDER [options]"""

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from affekt.media.faces.compose import FrameComposer, output_rows
 from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
+from affekt.media.faces.portrait import Framing, load_portrait
 from affekt.media.video.result import (
     Progress,
     no_progress,
@@ -26,8 +28,7 @@ from affekt.runtime.devices import pick_device
 from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.model import load_fomm
-from eamm.inference.compose import FrameComposer, output_rows
-from eamm.inference.inputs import Framing, load_driving, load_portrait
+from eamm.inference.inputs import load_driving
 
 log = logging.getLogger(__name__)
 

@@ -1,48 +1,19 @@
-"""Input pictures of EAMM and FOMM: portraits, driving videos and emotion sources, cut as frame
-profile `eamm` stores them.
+"""Driving videos and emotion sources of EAMM and FOMM, cut as frame profile `eamm` stores them.
 
-A stored frame is black where the cut leaves the original, a picture here is not: its border
-is carried on, ever more blurred. (The release leaves black edges, which its networks then animate.
-Mirroring, the usual remedy, shows a second pair of eyes above a face that was cut at the hair.)
-
-Letters: H, W pixels of the original; S pixels a side of what is cut from it.
+Letters: S pixels a side of what is cut from a picture.
 """
 
 import itertools
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import cv2
-import numpy as np
 
 from affekt.arrays import Array, Image
-from affekt.media.faces.crop import Crop, centred_square, choose_crop, cut
-from affekt.media.faces.detector import Detection, Detector
-from affekt.media.video.container import MediaError
-from affekt.media.video.pictures import read_picture
+from affekt.media.faces.crop import Crop, centred_square
+from affekt.media.faces.detector import Detector
+from affekt.media.faces.portrait import Framing, cut_whole, no_face, template_crop, warn_of_others
 from affekt.media.video.video import read_video
 from eamm.fomm.transfer import pose_distance
-
-log = logging.getLogger(__name__)
-
-Framing = Literal["eamm", "none"]  # the template's similarity, or the largest centred square
-
-SMALL = 256  # pixels of the longer side below which a picture is enlarged, for the detector's sake
-SOFTNESS = 0.04  # of the picture's side: the blur of what lies outside the original
-HIDDEN = 0.3  # widths around a face that are painted over with it, in search of another one
-
-
-@dataclass(frozen=True, eq=False)
-class Portrait:
-    """A source picture and the part of it that the networks animate."""
-
-    picture: Image  # (H, W, 3), upright
-    crop: Crop
-    stored: Image  # (S, S, 3)
-    landmarks: Array | None  # (68, 2), pixels of `picture`; None where no face was found
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,70 +27,6 @@ class DrivingVideo:
     def frames(self) -> Iterator[Image]:
         """Yield the frames at 25 fps as the networks take them, (S, S, 3), one at a time."""
         return (cut_whole(picture, self.crop) for picture in read_video(self.path))
-
-
-def load_portrait(path: Path, size: int, detector: Detector, framing: Framing) -> Portrait:
-    """Read a portrait of any format and size, and cut it.
-
-    Args:
-        path: a still picture; see affekt/media/video/pictures.py.
-        size: S.
-        detector: finds the face. Of several, the main one is taken, with a warning.
-        framing: `none` for a picture that is cut already: its largest centred square is taken, and
-            a face is no longer needed (landmarks are None without one).
-
-    Raises:
-        MediaError: no readable picture, or no face in it.
-    """
-    picture = enlarged(read_picture(path))
-    face = detector.detect(picture)
-    if framing == "none":
-        crop = centred_square(picture.shape[1], picture.shape[0], size)
-    elif face is None:
-        raise no_face(path)
-    else:
-        warn_of_others(path, picture, face, detector)
-        crop = _template_crop(picture, face.points, size)
-    points = None if face is None else face.points
-    return Portrait(picture, crop, cut_whole(picture, crop), points)
-
-
-def enlarged(picture: Image) -> Image:
-    """Return a tiny picture at `SMALL` pixels, others as they are."""
-    longest = max(picture.shape[:2])
-    if longest >= SMALL:
-        return picture
-    width, height = (max(1, round(side * SMALL / longest)) for side in picture.shape[1::-1])
-    large = cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(large, np.uint8)
-
-
-def cut_whole(picture: Image, crop: Crop) -> Image:
-    """Return the stored picture (S, S, 3) of an original (H, W, 3), its border carried on."""
-    width, height = crop.size
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
-    reach = crop.to_source(corners)
-    before = np.ceil(-0.5 - reach.min(axis=0) - 1e-6).clip(0).astype(int)
-    after = np.ceil(reach.max(axis=0) + 0.5 - crop.source_size - 1e-6).clip(0).astype(int)
-    if not before.any() and not after.any():
-        return cut(picture, crop)
-    (left, top), (right, bottom) = before.tolist(), after.tolist()
-    whole = cv2.copyMakeBorder(picture, top, bottom, left, right, cv2.BORDER_REPLICATE)
-    matrix = crop.matrix.copy()
-    matrix[:, 2] -= matrix[:, :2] @ before
-    moved = Crop(matrix, crop.size, (whole.shape[1], whole.shape[0]))
-    stored = cut(np.asarray(whole, np.uint8), moved)
-    return _softened(stored, crop)
-
-
-def _softened(stored: Image, crop: Crop) -> Image:
-    """Blur what lies outside the original, the more the farther: repeated borders make streaks."""
-    unit = SOFTNESS * crop.size[0]
-    ones = np.ones(crop.source_size[::-1], np.uint8)
-    outside = 1 - cv2.warpAffine(ones, crop.matrix, crop.size, flags=cv2.INTER_NEAREST)
-    share = (cv2.distanceTransform(outside, cv2.DIST_L2, 5) / (2 * unit)).clip(0, 1)[..., None]
-    blurred = cv2.GaussianBlur(stored, (0, 0), unit)
-    return np.asarray(np.rint(stored + share * (blurred.astype(np.float32) - stored)), np.uint8)
 
 
 def load_driving(
@@ -152,11 +59,7 @@ def align_per_frame(path: Path, landmarks: Array, size: int) -> Iterator[Image]:
     """
     frames = itertools.islice(read_video(path), len(landmarks))
     for picture, points in zip(frames, landmarks, strict=True):
-        yield cut_whole(picture, _template_crop(picture, points, size))
-
-
-def _template_crop(picture: Image, points: Array, size: int) -> Crop:
-    return choose_crop("eamm", points, (picture.shape[1], picture.shape[0]), size)
+        yield cut_whole(picture, template_crop(picture, points, size))
 
 
 def _first_crop(path: Path, size: int, detector: Detector, framing: Framing) -> Crop:
@@ -166,7 +69,7 @@ def _first_crop(path: Path, size: int, detector: Detector, framing: Framing) -> 
         face = detector.detect(picture)
         if face is not None:
             warn_of_others(path, picture, face, detector)
-            return _template_crop(picture, face.points, size)
+            return template_crop(picture, face.points, size)
     raise no_face(path)
 
 
@@ -180,29 +83,3 @@ def _best(path: Path, crop: Crop, detector: Detector, like: Array) -> Image:
     if best is None:
         raise no_face(path)
     return best
-
-
-def warn_of_others(path: Path, picture: Image, face: Detection, detector: Detector) -> None:
-    """Warn where the picture shows another face than this one."""
-    hidden = picture.copy()
-    margin = HIDDEN * np.ptp(face.points, axis=0).max()
-    low = np.floor(face.points.min(axis=0) - margin).clip(0).astype(int)
-    high = np.ceil(face.points.max(axis=0) + margin).clip(0).astype(int)
-    hidden[low[1] : high[1], low[0] : high[0]] = picture.mean(axis=(0, 1)).astype(np.uint8)
-    if detector.detect(hidden) is None:
-        return
-    x, y = face.points.mean(axis=0)
-    log.warning(
-        "%s shows several faces; the largest and most central one is taken, %d px wide at (%d, %d):"
-        " cut the picture around another one to have that",
-        *(path, round(float(np.ptp(face.points[:, 0]))), round(float(x)), round(float(y))),
-    )
-
-
-def no_face(path: Path) -> MediaError:
-    """Return the error for a source without a face."""
-    return MediaError(
-        "no_face",
-        f"{path}: no face was found; wanted a frontal face that is at least a tenth of the picture "
-        "wide (one that is cut already goes with --crop none, a driving video --driving-crop none)",
-    )

@@ -22,8 +22,10 @@ from typing import Self
 from affekt.arrays import Array, Image
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.face3d.model import load_face_model
+from affekt.media.faces.compose import FrameComposer, output_rows
 from affekt.media.faces.crop import EAMM_SIZE, Crop
 from affekt.media.faces.detector import make_detector
+from affekt.media.faces.portrait import Portrait, load_portrait
 from affekt.media.faces.track import FaceTrack, FaceTracker, FramesConfig
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import is_picture
@@ -38,7 +40,6 @@ from affekt.runtime.devices import pick_device
 from eamm.fomm.animate import Animator
 from eamm.fomm.fast.fast import FastFomm
 from eamm.fomm.keypoints import Keypoints
-from eamm.inference.compose import FrameComposer, output_rows
 from eamm.inference.emotion import (
     EmotionClip,
     EmotionSource,
@@ -47,7 +48,7 @@ from eamm.inference.emotion import (
     source_frames,
 )
 from eamm.inference.fomm_pipeline import RenderOptions
-from eamm.inference.inputs import DrivingVideo, Portrait, align_per_frame, load_portrait
+from eamm.inference.inputs import DrivingVideo, align_per_frame
 from eamm.inference.keypoints import (
     KEYPOINT_FILTER,
     EammRuns,

@@ -11,9 +11,9 @@ import numpy as np
 from affekt.arrays import Array
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import read_audio
+from affekt.media.emotion_track import read_track
 from affekt.media.emotions import NEUTRAL
 from evp.inference.emotion_codes import EmotionCodes, at_length, load_codes, sound_codes
-from evp.inference.emotion_track import read_track
 from evp.landmark_space import unflatten
 from evp.networks.audio2lm import Predictor, predict_landmarks
 

@@ -2,13 +2,13 @@
 
 import pytest
 
+from affekt.media.emotion_track import read_track
 from affekt.media.emotions import EMOTIONS
 from affekt.runtime.csv_files import read_csv, write_csv
 from affekt.runtime.manifest import read_manifest
 from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.clips.layouts.listing import find_sources
 from data_prep.sentences import read_table
-from evp.inference.emotion_track import read_track
 
 TEXT = "speaker,name\r\nAnna,Zoë\r\n\r\n ,last\r\n"
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.media.faces.compose import LONGEST, FrameComposer
 from affekt.media.faces.crop import square_crop
+from affekt.media.faces.portrait import Portrait, cut_whole
 from affekt.media.video.pictures import reduced
 from affekt.media.video.tensors import from_tensor, to_tensor
 from eamm.fomm.animate import Animator, AnimatorOptions, Transfer
 from eamm.fomm.generator import Generator
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.transfer import hull_area, movement_scale, pose_distance, relative
-from eamm.inference.compose import LONGEST, FrameComposer
-from eamm.inference.inputs import Portrait, cut_whole
 from tests.corpora.drawn_face import draw_face, talking
 from tests.corpora.tiny_fomm import SIZE, tiny_fomm
 

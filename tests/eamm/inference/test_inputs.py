@@ -10,9 +10,10 @@ from PIL import Image
 from affekt.media.faces.crop import EAMM_TEMPLATE, centred_square, choose_crop, cut
 from affekt.media.faces.detector import Detection, make_detector
 from affekt.media.faces.points import RIGID
+from affekt.media.faces.portrait import cut_whole, load_portrait
 from affekt.media.video.container import MediaError
 from affekt.media.video.pictures import BACKGROUND, is_picture, read_picture
-from eamm.inference.inputs import cut_whole, load_driving, load_portrait
+from eamm.inference.inputs import load_driving
 from tests.corpora.drawn_face import draw_face, talking_clip
 
 RNG = np.random.default_rng(0)

@@ -11,8 +11,8 @@ import numpy as np
 from affekt.arrays import Image
 from affekt.media.faces.crop import Crop
 from affekt.media.faces.paste import border_mask, paste
+from affekt.media.faces.portrait import Portrait
 from affekt.media.video.pictures import reduced, resized
-from eamm.inference.inputs import Portrait
 
 LONGEST = 1920  # pixels of the longer side of a video of the whole portrait
 

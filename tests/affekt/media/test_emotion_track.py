@@ -5,8 +5,8 @@ import pytest
 
 from affekt.media.audio.mfcc import sound_windows
 from affekt.media.audio.reader import write_wav
+from affekt.media.emotion_track import EmotionTrack, frame_times, read_track
 from evp.inference.emotion_codes import load_codes
-from evp.inference.emotion_track import EmotionTrack, frame_times, read_track
 from evp.inference.landmarks import Emotion, audio_to_landmarks, emotion_code
 from evp.networks.audio2lm import load_predictor
 from tests.corpora.spoken_corpus import make_corpus
