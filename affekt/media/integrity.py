@@ -2,7 +2,8 @@
 
     corpus.json   "lists": lines and SHA-256 of manifest.jsonl and quarantine.jsonl
     clip.json     "files": size and SHA-256 of the files of the clip that prepare writes
-    pose.json     the same of pose.npy, which the pose step writes, and flow.json of flow.pngs
+    pose.json     the same of pose.npy, which the pose step writes; flow.json of flow.pngs, mel.json
+                  of mel.npy, expression.json of expression.npy
 
 They end in a seal, the SHA-256 of their own text before it. Opening a corpus checks corpus.json and
 the manifest; the first look into a clip, its clip.json and the sizes of its files; `python -m
@@ -21,12 +22,18 @@ from affekt.runtime.files import TEMPORARY, DamagedFileError, read_json, sha256,
 Row = dict[str, tp.Any]
 
 CORPUS, CLIP, POSE, FLOW = "corpus.json", "clip.json", "pose.json", "flow.json"
+MEL, EXPRESSION = "mel.json", "expression.json"
 MANIFEST, QUARANTINE = "manifest.jsonl", "quarantine.jsonl"
 # The key without which a file is of before.
-SEALED_BY = {CORPUS: "lists", CLIP: "files", POSE: "files", FLOW: "files"}
+SEALED_BY = {CORPUS: "lists"} | dict.fromkeys((CLIP, POSE, FLOW, MEL, EXPRESSION), "files")
 SEAL = ',\n  "seal": "'  # the beginning of the last entry
 PREPARE = "run python -m data_prep.prepare"
-MAKERS = {POSE: "run python -m data_prep.pose", FLOW: "run python -m data_prep.flow"}
+MAKERS = {
+    POSE: "run python -m data_prep.pose",
+    FLOW: "run python -m data_prep.flow",
+    MEL: "run python -m data_prep.mel",
+    EXPRESSION: "run python -m data_prep.expression",
+}
 ANEW = "remove the clip's folder, then run the same data_prep.prepare, which makes it anew"
 
 
