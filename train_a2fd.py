@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.validation import ValConfig, evenly_spread
 from affekt.media.video.tensors import float_pictures
+from affekt.nets.fingerprint import fingerprint
 from affekt.nets.perceptual import Vgg, VggConfig
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
@@ -38,7 +39,6 @@ from eamm.a2fd.network import (
     A2fd,
     check_fomm,
     config_for,
-    fingerprint,
     load_a2fd,
     lsuv_init,
     save_a2fd_description,

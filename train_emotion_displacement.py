@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import float_pictures
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.command import run_stage
 from affekt.runtime.config import ConfigError, load_config
 from affekt.runtime.files import replacing
 from affekt.runtime.run import Run, RunConfig
 from affekt.runtime.training.optim import OptimConfig, make_optimizer, set_learning_rate
-from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
+from eamm.a2fd.network import A2fd, check_fomm, load_a2fd
 from eamm.augment import AugmentConfig
 from eamm.displacement.data import DisplacementDataConfig, EmotionClips, cached_keypoints
 from eamm.displacement.keypoint_choice import FILE, read_choice

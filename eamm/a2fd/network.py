@@ -16,12 +16,12 @@ Dimension letters in this file:
     C, h, w  channels and pixels of a feature map; H, W pixels of a picture
 """
 
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.config import ConfigError, dump_config
 from eamm.a2fd.layers import (
     AUDIO_CELLS,
@@ -205,19 +205,6 @@ def _unit_variance(layers: nn.Sequential, numbers_NF: Tensor) -> None:
 def flat(keypoints: Keypoints) -> Tensor:
     """Return the numbers of keypoints (B, K, ...) as (B, 6 K): values, then jacobians."""
     return torch.cat([part.flatten(1) for part in keypoints], dim=1)
-
-
-def fingerprint(network: nn.Module) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of a network's weights and sizes.
-
-    That of its detector names a FOMM: keypoints mean nothing to another one of the same sizes.
-    """
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        if not name.endswith("num_batches_tracked"):
-            digest.update(f"{name} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def check_fomm(config: A2fdConfig, fomm: FommConfig, detector: KeypointDetector) -> None:

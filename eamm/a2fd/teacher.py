@@ -32,6 +32,7 @@ from affekt.arrays import Array, Image
 from affekt.media.corpus import Clip
 from affekt.media.video.pictures import resized
 from affekt.media.video.tensors import to_tensor
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.files import (
     DamagedFileError,
     load_npy,
@@ -43,7 +44,7 @@ from affekt.runtime.files import (
     write_json,
 )
 from eamm.a2fd.layers import NormStats
-from eamm.a2fd.network import fingerprint, flat
+from eamm.a2fd.network import flat
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm
 

@@ -20,10 +20,11 @@ from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.video.tensors import channels_first, unit_range
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.weights.tensor_files import load_tensors, save_tensors
 from eamm.a2fd.data import PROFILE, clip_frames, neutral_clips, neutral_picture
-from eamm.a2fd.network import A2fd, fingerprint
+from eamm.a2fd.network import A2fd
 from eamm.a2fd.teacher import teacher_keypoints
 from eamm.augment import AugmentConfig, augment
 from eamm.fomm.keypoints import Keypoints

@@ -39,12 +39,12 @@ from affekt.arrays import Array
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.points import MOUTH_CORNERS, mouth_opening
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.command import CommandParser, add_device, user_errors
 from affekt.runtime.config import ConfigError
 from affekt.runtime.devices import pick_device
 from affekt.runtime.files import read_json, write_json
 from eamm.a2fd.data import neutral_clips
-from eamm.a2fd.network import fingerprint
 from eamm.a2fd.teacher import teacher_keypoints
 from eamm.displacement.data import emotional_clips
 from eamm.fomm.keypoints import KeypointDetector

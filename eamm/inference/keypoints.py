@@ -17,8 +17,9 @@ from affekt.media.audio.mfcc import windows as windows_of_mfcc
 from affekt.media.constants import SAMPLES_PER_FRAME
 from affekt.media.faces.one_euro import one_euro
 from affekt.media.video.tensors import to_tensor
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.config import ConfigError
-from eamm.a2fd.network import A2fd, check_fomm, fingerprint, load_a2fd
+from eamm.a2fd.network import A2fd, check_fomm, load_a2fd
 from eamm.displacement.network import Displacement, DisplacementDescription, load_displacement
 from eamm.fomm.keypoints import Keypoints
 from eamm.fomm.model import Fomm, load_fomm

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.config import build
 from affekt.runtime.weights.convert import (
     ImportReport,
@@ -180,7 +181,7 @@ def build_models(released: Released, options: Options) -> Models:
             whole = fomm.Fomm(config)
             released.fill(whole, "fomm", "generator", "kp_detector")
         models["fomm"] = config, whole
-        teacher = a2fd.fingerprint(whole.detector)
+        teacher = fingerprint(whole.detector)
     # Its discriminator
     if "discriminator" in states:
         with released.naming_file("discriminator"):

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import torch
 
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.training import checkpoint
 from eamm.a2fd.layers import A2fdWidths
-from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
+from eamm.a2fd.network import A2fd, config_for, save_a2fd_description
 from eamm.displacement.network import DisplacementConfig, ExtractorConfig
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.model import Fomm, save_fomm_description

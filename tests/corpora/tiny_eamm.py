@@ -4,9 +4,10 @@ import torch
 from safetensors.torch import save_file
 
 from affekt.media.face3d.model import save_face_model
+from affekt.nets.fingerprint import fingerprint
 from eamm.a2fd import network as a2fd
 from eamm.a2fd.layers import A2fdWidths
-from eamm.a2fd.network import A2fd, config_for, fingerprint, save_a2fd_description
+from eamm.a2fd.network import A2fd, config_for, save_a2fd_description
 from eamm.displacement import network as displacement
 from eamm.displacement.network import (
     Displacement,

@@ -11,9 +11,9 @@ import torch
 from affekt.media.faces.detector import Detection
 from affekt.media.faces.points import BROWS
 from affekt.media.video.video import probe
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.training import checkpoint
-from eamm.a2fd.network import fingerprint
 from eamm.analysis import supplement
 from eamm.analysis.networks import (
     LIDS,

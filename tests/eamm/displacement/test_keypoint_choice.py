@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.config import ConfigError
-from eamm.a2fd.network import fingerprint
 from eamm.displacement.keypoint_choice import (
     FILE,
     REACH,

@@ -12,11 +12,11 @@ import train_emotion_displacement
 from affekt.media.corpus import Corpus
 from affekt.media.validation import ValConfig
 from affekt.media.video.tensors import channels_first, float_pictures, unit_range
+from affekt.nets.fingerprint import fingerprint
 from affekt.runtime.config import ConfigError
 from affekt.runtime.files import write_json
 from affekt.runtime.training.optim import OptimConfig
 from eamm.a2fd.data import clip_frames
-from eamm.a2fd.network import fingerprint
 from eamm.augment import MOUTH_ONLY, NOTHING, AugmentConfig
 from eamm.displacement.data import (
     DisplacementDataConfig,

@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from affekt.nets.fingerprint import fingerprint
 from eamm.a2fd.layers import A2fdConfig
-from eamm.a2fd.network import AUDIO_GAIN, fingerprint, load_a2fd
+from eamm.a2fd.network import AUDIO_GAIN, load_a2fd
 from eamm.displacement.network import RELEASED_GAINS, ExtractorConfig, load_displacement
 from eamm.fomm.discriminator import DiscriminatorConfig
 from eamm.fomm.model import FommConfig, load_discriminator, load_fomm
