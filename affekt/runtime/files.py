@@ -352,6 +352,8 @@ def _read_npy(path: Path) -> Array | None:
             length = begin[len(VERSION_1) :]
             header = length + file.read(int.from_bytes(length, "little"))
             shape, by_columns, dtype = _npy_header(header)
+            if any(size < 0 for size in shape):  # numpy takes it for "as many as there are"
+                raise ValueError(f"its header says the shape {shape}")
             if not (by_columns or dtype.hasobject):
                 return np.fromfile(file, dtype, math.prod(shape)).reshape(shape)
     array: Array = np.load(path, allow_pickle=False)

@@ -276,7 +276,9 @@ def refuses(folder: Path, name: str) -> Finding:
         named = path.name in text or path.parent.name in text or str(folder) in text
         plain = not isinstance(error, UnicodeDecodeError | json.JSONDecodeError)
         return Finding(one_line and named and plain, f"{type(error).__name__}: {text[:200]}")
-    return Finding(not name.startswith(("bomb", "code", "claims")), f"read: {type(found).__name__}")
+    return Finding(
+        not name.startswith(("bomb", "code", "claims", "negative")), f"read: {type(found).__name__}"
+    )
 
 
 PART = Part(

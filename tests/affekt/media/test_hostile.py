@@ -14,7 +14,14 @@ from tests.soak import documents, media, playlists
     "name",
     [
         *("bomb_wide.png", "claims.png", "noisy.tiff", "claims.npy", "claims.npz", "torn.npz"),
-        *("claims.h5", "half.mat", "code_inside.pt", "deep.jsonl", "deep_landmarks.json"),
+        *(
+            "negative.npy",
+            "claims.h5",
+            "half.mat",
+            "code_inside.pt",
+            "deep.jsonl",
+            "deep_landmarks.json",
+        ),
     ],
 )
 def test_hostile_files_are_refused_in_one_line_that_names_them(tmp_path, name):
