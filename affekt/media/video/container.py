@@ -19,6 +19,7 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from affekt.media.constants import FRAME_RATE
+from affekt.media.video.cut_off import is_cut_off
 
 Reason = tp.Literal[
     "missing",  # no such file
@@ -38,15 +39,6 @@ Reason = tp.Literal[
     "timeout",  # it took longer to read than a clip may take
     "failed",  # none of these: a fault of the program or of a library
 ]
-# Top-level boxes of MP4 and MOV (ISO/IEC 14496-12, QuickTime); others are not checked.
-BOXES = (b"ftyp", b"styp", b"free", b"skip", b"wide", b"uuid", b"meta", b"sidx", b"pdin")
-MEDIA_BOXES = (b"moov", b"mdat", b"moof", b"mfra")
-STREAMED_RIFF = 0x7FFF_F000  # sizes from here on mean that the writer had none yet
-# Of WMV and WMA (Advanced Systems Format): the first bytes, and those of the object with the size
-ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-ASF_BROADCAST, ASF_HEADER = 1, 1 << 16  # the flag of a live stream; bytes that are searched
-RIFF_SLACK = 8  # bytes that careless writers count too much
 # FFmpeg's names of what is read. None of them opens a second file: playlists, numbered pictures and
 # descriptions of streams do. A format that is not listed is refused before its reader starts.
 FORMATS = (
@@ -250,7 +242,7 @@ def open_media(path: Path) -> Media:
         raise MediaError("missing", f"{path} does not exist or is no file")
     if not path.stat().st_size:
         raise MediaError("empty", f"{path} is empty (0 bytes)")
-    if _is_cut_off(path):
+    if is_cut_off(path):
         raise MediaError("truncated", f"{path} ends before its contents do: a partial copy")
     try:
         container = av.open(f"file:{path}", options=OPTIONS)
@@ -304,43 +296,3 @@ def _lasts(frame: tp.Any, stream: tp.Any) -> float:
     if frame.duration:
         return float(frame.duration * frame.time_base)
     return 1 / float(stream.average_rate or stream.guessed_rate or FRAME_RATE)
-
-
-def _is_cut_off(path: Path) -> bool:
-    """Return whether an MP4, MOV, WAV, AVI or WMV file is shorter than its headers declare.
-
-    FFmpeg calls a cut MP4 invalid data or stops early, and reads a cut WAV or WMV without an error.
-    """
-    with path.open("rb") as file:
-        header = file.read(ASF_HEADER)
-        total = path.stat().st_size
-        if header[4:8] == b"ftyp":
-            return _ends_inside_a_box(file, total)
-        if header.startswith(ASF):
-            return _asf_size(header) > total
-        size = int.from_bytes(header[4:8], "little")
-        streamed = size >= STREAMED_RIFF
-        return header[:4] == b"RIFF" and not streamed and total < size + 8 - RIFF_SLACK
-
-
-def _asf_size(header: bytes) -> int:
-    """Return the bytes that an ASF file declares (2.2 and 3.2 of its specification), 0 if none."""
-    properties = header[header.find(ASF_PROPERTIES) :][:92] if ASF_PROPERTIES in header else b""
-    if len(properties) < 92 or properties[88] & ASF_BROADCAST:
-        return 0
-    return int.from_bytes(properties[40:48], "little")
-
-
-def _ends_inside_a_box(file: tp.BinaryIO, total: int) -> bool:
-    """Walk the top-level boxes: a 32-bit size, a name and, where that size is 1, a 64-bit size."""
-    position = 0
-    while position < total:
-        file.seek(position)
-        header = file.read(16)
-        size, name = int.from_bytes(header[:4], "big"), header[4:8]
-        if size == 1:
-            size = int.from_bytes(header[8:], "big")
-        if name not in BOXES + MEDIA_BOXES or size < 8:  # junk; size 0 means: up to the end
-            return False
-        position += size
-    return position > total

@@ -3,8 +3,11 @@
 import av
 import numpy as np
 import pytest
+import soundfile
 
-from affekt.media.video.container import ASF_PROPERTIES, MediaError
+from affekt.media.audio.reader import read_audio
+from affekt.media.video.container import MediaError
+from affekt.media.video.cut_off import ASF_PROPERTIES
 from affekt.media.video.video import read_video
 from tests.corpora import clapper
 from tests.soak import documents, media, playlists
@@ -53,6 +56,27 @@ def test_damage_that_decoders_paint_over_is_refused(tmp_path, name, reason):
     assert reason in reasons
     passed, text = media.refused(tmp_path, name, write, (reason,))
     assert passed, text
+
+
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "W64", "AIFF", "AU", "CAF"])
+def test_half_a_sound_is_no_shorter_sound(tmp_path, kind):
+    path = tmp_path / "a.sound"
+    soundfile.write(path, np.zeros(16000, np.float32), 16000, "PCM_16", format=kind)
+    assert len(read_audio(path)) == 16000
+    path.write_bytes(path.read_bytes()[:16000])
+    with pytest.raises(MediaError, match="a partial copy") as error:
+        read_audio(path)
+    assert error.value.reason == "truncated"
+
+
+@pytest.mark.parametrize(("kind", "place"), [("WAV", 4), ("W64", 16), ("AU", 8)])
+def test_a_sound_whose_writer_had_no_size_yet_is_read(tmp_path, kind, place):
+    path = tmp_path / "a.sound"
+    soundfile.write(path, np.zeros(16000, np.float32), 16000, "PCM_16", format=kind)
+    data = bytearray(path.read_bytes())
+    data[place : place + (8 if kind == "W64" else 4)] = b"\xff" * (8 if kind == "W64" else 4)
+    path.write_bytes(data)
+    assert len(read_audio(path)) == 16000
 
 
 def test_a_live_wmv_declares_no_size(tmp_path):
