@@ -203,6 +203,7 @@ def train(cfg: Config) -> None:
         if val_set is not None and phase.level == 0 and run.due(cfg.val.every):
             ema.module.eval()
             rendered = render_val(ema.module, val_set)
+            generator.train()  # without an average it is ema.module
             run.log_now(**frame_metrics(rendered, val_set))
             run.picture("val", plot_samples(val_set.guidance, rendered, val_set.frames))
 

@@ -93,25 +93,30 @@ class Ema(AveragedModel):
 
         ema <- d ema + (1 - d) weights,   d = min(decay, (1 + n) / (EMA_WARM_UP + n)) at update n
 
-    Call `update_parameters(network)` after every step. Decay 0 copies the last weights. Buffers
-    (batch norm's statistics) are copied. All weights go through one call: on a GPU a copy for each
-    of them costs more than the arithmetic. The number of updates stays on the CPU.
+    Call `update_parameters(network)` after every step. With decay 0 there is no average: `module`
+    is the network itself, and nothing is copied; checkpoints hold the same. Buffers (batch norm's
+    statistics) are copied. All weights go through one call: on a GPU a copy for each of them costs
+    more than the arithmetic. The number of updates stays on the CPU.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         super().__init__(network)
         self.decay = decay
+        if not decay:
+            self.module = network  # in the place of the copy
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
         """Move the average towards the weights of `model`."""
+        updates = int(self.n_averaged)
+        self.n_averaged += 1
+        if not self.decay:
+            return
         averages: list[Tensor] = [*self.module.parameters()]
         weights: list[Tensor] = [*model.parameters()]
-        updates = int(self.n_averaged)
         kept = min(self.decay, (1 + updates) / (EMA_WARM_UP + updates)) if updates else 0.0
         if kept:
             weights = list(torch._foreach_lerp(weights, averages, kept))
         torch._foreach_copy_(averages, weights)
         for average, now in zip(self.module.buffers(), model.buffers(), strict=True):
             average.copy_(now)
-        self.n_averaged += 1

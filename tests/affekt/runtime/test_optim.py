@@ -147,14 +147,13 @@ def test_the_average_is_the_same_to_the_bit_as_weight_by_weight(decay):
         assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
-def test_an_average_that_is_off_is_one_copy_of_all_weights():
+def test_an_average_that_is_off_copies_nothing():
     network = nn.Sequential(*(nn.Linear(2, 2) for _ in range(64)))  # 128 weights
     ema = Ema(network, 0.0)
-    for _ in range(3):
-        with CountedOperations() as counted:
-            ema.update_parameters(network)
-        assert counted.names.count("aten._foreach_copy_.default") == 1
-        assert len(counted.names) < 10
+    with CountedOperations() as counted:
+        ema.update_parameters(network)
+    assert counted.names == ["aten._local_scalar_dense.default", "aten.add_.Tensor"]  # their count
+    assert {id(each) for each in ema.parameters()} == {id(each) for each in network.parameters()}
 
 
 class CountedOperations(TorchDispatchMode):
