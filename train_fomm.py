@@ -133,7 +133,10 @@ def train(cfg: Config) -> None:
                 discriminator.requires_grad_(False)
                 place = keypoints.value.detach()
                 fake = discriminator(made, place)
-                terms |= generator_loss(discriminator(real, place), fake)
+                # The truth once, for both losses; but spectral norm's weights change at every use
+                discriminator.requires_grad_(not cfg.discriminator.spectral_norm)
+                on_real = discriminator(real, place)
+                terms |= generator_loss(on_real, fake)
 
         # One step of generator and detector
         terms["total"] = weighted_sum(terms, cfg.loss)
@@ -149,8 +152,10 @@ def train(cfg: Config) -> None:
             discriminator.requires_grad_(True)
             with run.autocast():
                 detached = {factor: frames.detach() for factor, frames in made.items()}
-                outputs = discriminator(real, place), discriminator(detached, place)
-                terms["discriminator"] = discriminator_loss(*outputs)
+                if cfg.discriminator.spectral_norm:
+                    on_real = discriminator(real, place)
+                fake = discriminator(detached, place)
+                terms["discriminator"] = discriminator_loss(on_real, fake)
             run.backward(terms["discriminator"], discriminator_optimizer)
             terms["discriminator_grad_norm"] = run.take_step(
                 discriminator_optimizer, cfg.discriminator_optim.clip_norm

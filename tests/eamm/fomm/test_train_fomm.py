@@ -13,7 +13,7 @@ from affekt.runtime.config import ConfigError
 from affekt.runtime.training.optim import OptimConfig
 from eamm.fomm.blocks import HourglassConfig
 from eamm.fomm.data import FrameDataConfig, JitterConfig
-from eamm.fomm.discriminator import DiscriminatorConfig
+from eamm.fomm.discriminator import Discriminator, DiscriminatorConfig
 from eamm.fomm.generator import GeneratorConfig
 from eamm.fomm.keypoints import KeypointConfig
 from eamm.fomm.model import FommConfig, load_fomm
@@ -21,7 +21,7 @@ from eamm.fomm.motion import MotionConfig
 from eamm.fomm.validation import ValClip, frame_val_set, reenactment_metrics
 from tests.corpora.portrait_corpus import rows_of
 from tests.corpora.prepared import write_clip, write_corpus
-from tests.corpora.short_run import resumed, same, short_run
+from tests.corpora.short_run import parts_of, resumed, same, short_run
 from train_fomm import Config, LossConfig, train
 
 SIZE = 32
@@ -122,6 +122,24 @@ def test_the_discriminator_learns_only_in_the_game(config, tmp_path):
             now, then = last[name], first[name]
             moved[out, name] = any(not torch.equal(then[key], now[key]) for key in weights)
     assert moved == {(out, name): (out, name) != ("plain", "discriminator") for out, name in moved}
+
+
+def test_the_discriminator_sees_the_truth_once_a_step_for_both_losses(config, monkeypatch):
+    """Where its weights stay: with spectral norm each use moves the estimate of their norm."""
+    seen = []
+    monkeypatch.setattr("eamm.fomm.discriminator.spectral_norm", lambda layer: layer)
+    see = Discriminator.forward
+    monkeypatch.setattr(Discriminator, "forward", lambda *given: (seen.append(1), see(*given))[1])
+    folders = {}
+    for again in (True, False):  # as with spectral norm, as without; there is none in either
+        discriminator = replace(config.discriminator, spectral_norm=again)
+        run = replace(config.run, steps=4, out=config.run.out / str(again))
+        train(replace(config, loss=ADVERSARIAL, discriminator=discriminator, run=run))
+        folders[again] = run.out
+        assert len(seen) == (16 if again else 16 + 12)
+    assert rows_of(folders[True]) == rows_of(folders[False])
+    one, two = parts_of(folders[True]), parts_of(folders[False])
+    assert all(same(one[name], two[name]) for name in ("generator", "detector", "discriminator"))
 
 
 def test_vgg_stays_as_it_is(config, monkeypatch):
