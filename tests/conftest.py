@@ -10,6 +10,9 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
+from affekt.runtime.run import Run
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,3 +31,21 @@ def media_root():
     if not (root / "MANIFEST.json").exists():
         pytest.skip(f"no real sample media at {root}; set AFFEKT_MEDIA to their folder")
     return root
+
+
+@pytest.fixture
+def in_float64(monkeypatch):
+    """Let a run's networks, batches, losses and logs be float64."""
+    move, place = nn.Module.to, Run._placed
+
+    def moved(network, *given, **options):
+        network = move(network, *given, **options)
+        return network.double() if given == (torch.device("cpu"),) else network  # as a run does
+
+    def placed(run, value):
+        value = place(run, value)
+        return value.double() if value.is_floating_point() else value
+
+    monkeypatch.setattr(nn.Module, "to", moved)
+    monkeypatch.setattr(Run, "_placed", placed)
+    monkeypatch.setattr(Tensor, "float", Tensor.double)

@@ -12,12 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor, nn
 
 import train_disentangle
 from affekt.runtime.command import run_stage
-from affekt.runtime.run import Run
 from tests.corpora.portrait_corpus import rows_of
 from tests.corpora.short_run import parts_of, same
 from tests.corpora.stages import STAGES, train_stage, write_corpora
@@ -29,24 +26,6 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return write_corpora(tmp_path_factory.mktemp("stages"))
-
-
-@pytest.fixture
-def in_float64(monkeypatch):
-    """Let networks, batches, losses and logs be float64."""
-    move, place = nn.Module.to, Run._placed
-
-    def moved(network, *given, **options):
-        network = move(network, *given, **options)
-        return network.double() if given == (torch.device("cpu"),) else network  # as a run does
-
-    def placed(run, value):
-        value = place(run, value)
-        return value.double() if value.is_floating_point() else value
-
-    monkeypatch.setattr(nn.Module, "to", moved)
-    monkeypatch.setattr(Run, "_placed", placed)
-    monkeypatch.setattr(Tensor, "float", Tensor.double)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -83,7 +83,7 @@ def test_without_discriminators_the_generator_learns_alone(config):
         assert not {"gan", "discriminator", "discriminator_grad_norm"} & set(row)
 
 
-def test_accumulated_batches_are_one_large_one(config):
+def test_accumulated_batches_are_one_large_one(config, in_float64):
     """Generator and discriminators, both of instance norm: six sequences, and three times two."""
     run = replace(config.run, steps=5, batch_size=6)
     whole = replace(config, run=run, loss=replace(config.loss, gan_from=2))
@@ -91,5 +91,21 @@ def test_accumulated_batches_are_one_large_one(config):
     train(whole)
     train(replace(whole, run=parts))
     for one, other in zip(rows_of(run.out), rows_of(parts.out), strict=True):
-        assert one == pytest.approx(other, rel=1e-4)
+        assert one == pytest.approx(other, rel=1e-9)
     assert "discriminator_grad_norm" in one
+
+
+def test_without_an_average_validation_leaves_the_generator_in_training(config):
+    batch_norm = replace(config.generator, norm="batch")
+    plain = replace(config, ema_decay=0.0, generator=batch_norm)
+    train(plain)
+    out = config.run.out.with_name("validated")
+    train(replace(plain, val=ValConfig(every=1), run=replace(config.run, out=out)))
+    trained = [row for row in rows_of(out) if "total" in row]
+    assert trained == rows_of(config.run.out)
+    parts = parts_of(out)
+    assert all(
+        torch.equal(parts["ema"][f"module.{key}"], parts["generator"][key])
+        for key in parts["generator"]
+    )
+    assert parts["ema"]["n_averaged"] == 10
