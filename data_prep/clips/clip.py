@@ -66,7 +66,7 @@ STAGES = {
 # The only files of a clip's folder that data_prep makes, and so removes.
 OWN = re.compile(
     r"(audio\.wav|mfcc\.npy|landmarks(3d)?\.npy|frames\.(jpegs|npy|mp4)|flow\.(pngs|json)"
-    rf"|(clip|crop)\.json|pose\.(npy|json)|{UNFINISHED.pattern})"
+    rf"|(clip|crop)\.json|(pose|mel|expression)\.(npy|json)|{UNFINISHED.pattern})"
 )
 # To be raised with every change of the code after which a clip's arrays or frames are others: a
 # corpus is of one version, as it is of one setting. The detector has a version of its own.
