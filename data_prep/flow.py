@@ -36,12 +36,12 @@ from tqdm import tqdm
 
 from affekt.arrays import Image
 from affekt.media.corpus import Clip, Corpus
-from affekt.media.integrity import FLOW, PREPARE, described, write_sealed
+from affekt.media.integrity import FLOW, PREPARE, described, read_sealed, write_sealed
 from affekt.media.video.flow import ABSOLUTE, RELATIVE, Estimator, Method, confident, make_estimator
 from affekt.media.video.flow_store import FILE, PNGS, FlowStore, flow_writer
 from affekt.media.video.frames import FrameStore
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import is_disk_error, read_json, write_json
+from affekt.runtime.files import is_disk_error
 from affekt.runtime.parallel import Loss, parallel_map
 from affekt.runtime.shards import in_shard, parse_shard
 
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 Row = dict[str, tp.Any]
 Outcome = tuple[str, str]  # clip id, why it has no flow, or ""
 
-RECORD = "flow.json"
+DAMAGED = "make the flow anew with --replace"
 AT_ONCE = 16  # frames read in a row: at random, a video's are decoded many times over
 
 
@@ -69,7 +69,7 @@ class Config:
     def __post_init__(self) -> None:
         if parse_shard(self.shard) and self.replace:
             raise ValueError(
-                f"a shard cannot replace: remove {self.corpus}/{RECORD} and {FILE} of all clips"
+                f"a shard cannot replace: remove {self.corpus}/{FLOW} and {FILE} of all clips"
             )
 
 
@@ -120,7 +120,7 @@ def make_flow(config: Config) -> Flows:
             else:
                 flows.made.append(clip_id)
     if shard is None:
-        write_json(config.corpus / RECORD, origin | {"clips": flows.total, "failed": flows.failed})
+        write_sealed(config.corpus / FLOW, origin | {"clips": flows.total, "failed": flows.failed})
     return flows
 
 
@@ -138,20 +138,22 @@ def _origin(method: Method, estimator: Estimator) -> Row:
 
 def _claim(config: Config, clips: Sequence[Clip], origin: Row) -> None:
     """Record how the corpus' flow is made; refuse to mix it with another."""
-    path = config.corpus / RECORD
-    there: Row | None = read_json(path) if path.is_file() and not config.replace else None
+    path = config.corpus / FLOW
+    there: Row | None = (
+        read_sealed(path, DAMAGED) if path.is_file() and not config.replace else None
+    )
     if there is None and config.shard:  # other shares may be at work: nothing is discarded
         unknown = [clip.folder / FILE for clip in clips if (clip.folder / FILE).exists()]
         if unknown and not path.is_file():
             raise ValueError(f"{unknown[0]} is of an unknown method; remove {FILE} of all clips")
         if not path.is_file():
-            write_json(path, origin)
-        there = read_json(path)
+            write_sealed(path, origin)
+        there = read_sealed(path, DAMAGED)
     if there is None:  # flow of an unknown method is discarded
         path.unlink(missing_ok=True)
         for clip in clips:
             _remove(clip.folder)
-        write_json(path, origin)
+        write_sealed(path, origin)
         return
     if there.get("settings_sha256") != origin["settings_sha256"]:
         raise ValueError(

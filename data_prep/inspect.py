@@ -8,8 +8,9 @@ The sheet has a row for each speaker and a column for each emotion: the middle f
 clip, with its landmarks. It is the quickest way to see a wrong crop, wrong colours, or landmarks
 that do not sit. A corpus of sounds has no sheet. Of many speakers, 50 are shown, evenly spread.
 
---verify reads every byte of the corpus instead, names each file that is not as `prepare` wrote it,
-and ends with an error if there is one (affekt/media/integrity.py).
+--verify reads every byte of the corpus instead, poses, flow and pairs included, names each file
+that is not as it was written, and ends with an error if there is one (affekt/media/integrity.py).
+Shards are corpora of their own.
 """
 
 import os
@@ -28,11 +29,11 @@ from affekt.markdown import markdown_table
 from affekt.media.constants import FRAME_RATE
 from affekt.media.corpus import SPLITS, Clip, Corpus, by_speaker
 from affekt.media.faces.points import POLYLINES
-from affekt.media.integrity import ANEW, CLIP, QUARANTINE, check_list, clip_faults, whole_record
+from affekt.media.integrity import ANEW, CLIP, clip_faults, corpus_faults, whole_record
 from affekt.media.plots import write_png
 from affekt.media.validation import evenly_spread
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import DamagedFileError, read_json, read_jsonl
+from affekt.runtime.files import read_json, read_jsonl
 
 CELL = 256  # pixels of a picture in the sheet
 MARGIN = 96  # pixels at the left, for the speakers' names
@@ -138,11 +139,7 @@ def verify(corpus: Corpus, workers: int = 0, progress: bool = True) -> tuple[lis
         workers: threads, which read side by side; 0: one for each core.
         progress: a bar.
     """
-    faults: list[str] = []
-    try:
-        check_list(corpus.root, corpus.info, QUARANTINE)
-    except DamagedFileError as error:
-        faults.append(str(error))
+    faults = corpus_faults(corpus.root, corpus.info)
     clips, unchecked = corpus.clips(), 0
     with ThreadPool(workers or os.cpu_count() or 1) as pool:
         found = pool.imap(_faults, clips, chunksize=8)

@@ -28,8 +28,10 @@ from tqdm import tqdm
 
 from affekt.media.integrity import (
     CORPUS,
+    MAKERS,
     MANIFEST,
     QUARANTINE,
+    SHARD,
     check_list,
     read_sealed,
     whole_record,
@@ -38,11 +40,11 @@ from affekt.media.integrity import (
 )
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import differences
-from affekt.runtime.files import read_json, read_jsonl, replacing_folder
+from affekt.runtime.files import read_jsonl, replacing_folder
 from affekt.runtime.lock import locked
 from affekt.runtime.shards import FOLDER
 from data_prep.clips.clip import OWN, remove_unfinished_clips
-from data_prep.clips.lists import SHARD, Result
+from data_prep.clips.lists import Result
 from data_prep.prepare import summary
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def _read(root: Path) -> _Part:
         check_list(root, info, name)
         if not (root / name).is_file():
             raise ValueError(f"{root} is not finished; run the same data_prep.prepare again")
-    shard = read_json(root / SHARD) if (root / SHARD).is_file() else None
+    shard = read_sealed(root / SHARD, MAKERS[SHARD]) if (root / SHARD).is_file() else None
     return _Part(root, info, read_jsonl(root / MANIFEST), read_jsonl(root / QUARANTINE), shard)
 
 

@@ -2,7 +2,7 @@
 
     python -m data_prep.pairs data/mini
     python -m data_prep.pairs data/mine --table sentences.csv
-    python -m data_prep.pairs data/mead --reference neutral --max-cost 0.6
+    python -m data_prep.pairs data/mead --reference neutral --max-cost 0.6 --workers 8
     python -m data_prep.pairs data/mead --aligner dtw --no-energy --max-cost 150
     python -m data_prep.pairs data/mead --aligner dtw --backend dtw-python
 
@@ -13,9 +13,14 @@ recording breaks off, or with --aligner dtw as EVP's release does. Writes
 emotion: <emotion>_2.npy), and pairs/pairs.jsonl, a line each: speaker, sentence, emotion, reference
 (its emotion), clip and reference_clip (ids), split, aligner (`speech` or `dtw`), matched (rows of
 the reference that this clip holds), rows (of the file: those that all clips of the sentence hold),
-cost (of a step of the path; 0 for the reference), file (relative to pairs/). What was left out, and
-why, stands in pairs/left_out.jsonl. Clips of different splits are never paired; training reads the
-rows whose split is `train`. A second run makes only what is missing or made with other settings.
+cost (of a step of the path; 0 for the reference), file (relative to pairs/), its size and SHA-256.
+What was left out, and why, stands in pairs/left_out.jsonl, checksums of both lists in
+pairs/pairs.json. Clips of different splits are never paired; training reads the rows whose split is
+`train`. A second run makes only what is missing, damaged or made with other settings.
+
+A clip above --longest seconds is no sentence, and is left out: time and memory of aligning grow
+with the square of its length. With --workers, a sentence that takes longer than --seconds is left
+out, too.
 
 Where a corpus numbers its files differently from emotion to emotion, --table names a CSV file with
 the columns speaker, emotion, number, sentence (not where data_prep.prepare had the table already,
@@ -24,6 +29,7 @@ aligning every clip to every other, with a warning (data_prep.sentences). --max-
 pairs that align badly. Needs a prepared corpus (data_prep.prepare).
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -40,11 +46,23 @@ from affekt.arrays import Array
 from affekt.media.audio.mfcc import WINDOW_ROWS
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.emotions import EMOTIONS
+from affekt.media.integrity import (
+    LEFT_OUT,
+    PAIR_FOLDER,
+    PAIR_LIST,
+    PAIRS,
+    described,
+    read_sealed,
+    write_lists,
+    write_sealed,
+)
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import read_jsonl, save_npy, write_jsonl
+from affekt.runtime.files import DamagedFileError, read_jsonl, save_npy, sha256
+from affekt.runtime.lock import locked
+from affekt.runtime.parallel import Loss, parallel_map
 from data_prep.alignment.dtw import Backend, Metric, dtw_path, warp
 from data_prep.alignment.speech import align_speech
-from data_prep.sentences import Group, Take, emotion_order, sentence_groups
+from data_prep.sentences import LONGEST, Group, Take, emotion_order, sentence_groups
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +82,13 @@ class PairsConfig:
     table: Path | None = None  # CSV: which file numbers are the same sentence
     max_cost: float | None = None  # per step of the path; None keeps every pair
     backend: Backend = "numba"  # of `dtw`: dtw-python finds the same path and cost, slower
+    longest: float = LONGEST  # seconds of a clip; a longer one is no sentence
+    workers: int = 0  # processes; 0: this one, which no `seconds` can end
+    seconds: float = 3600.0  # that the clips of a sentence may take, else they are left out
 
     def __post_init__(self) -> None:
+        if min(self.longest, self.seconds) <= 0:
+            raise ValueError("--longest and --seconds must be above 0")
         if self.backend != "numba" and self.aligner != "dtw":
             raise ValueError(f"--backend {self.backend} computes plain DTW: add --aligner dtw")
 
@@ -111,42 +134,81 @@ def make_pairs(root: Path, config: PairsConfig, progress: bool = True) -> Pairs:
     """
     corpus = Corpus(root)
     order = emotion_order(corpus, config.reference)
-    pairs, folder = Pairs(), root / "pairs"
-    groups = sentence_groups(corpus, config.table, order, pairs.leave_out)
-    at_hand = _at_hand(folder)
-    for group in tqdm(sorted(groups), desc="pairs", unit="sentence", disable=not progress):
-        takes = sorted(groups[group], key=lambda take: order.index(take.clip.emotion))
-        _pair(group, takes, config, folder, at_hand, pairs)
-    labels = corpus.emotions.index
-    pairs.rows.sort(
-        key=lambda row: (row["speaker"], row["sentence"], labels(row["emotion"]), row["file"])
-    )
-    write_jsonl(folder / "pairs.jsonl", pairs.rows)
-    write_jsonl(folder / "left_out.jsonl", pairs.left_out)
+    pairs, folder = Pairs(), root / PAIR_FOLDER
+    groups = sentence_groups(corpus, config.table, order, pairs.leave_out, config.longest)
+    with locked(folder, "pairing"):
+        at_hand = _at_hand(folder)
+        tasks: list[_Task] = []
+        for group in sorted(groups):
+            takes = sorted(groups[group], key=lambda take: order.index(take.clip.emotion))
+            own = [row for take in takes for row in at_hand.get(take.clip.id, ())]
+            tasks.append(_Task(len(tasks), group, takes, own))
+        # In worker processes, whose answers come in any order
+        pair = functools.partial(_pair, config, folder)
+        found = parallel_map(pair, tasks, config.workers, lost=_lost, seconds=config.seconds)
+        shown = tqdm(found, "pairs", len(tasks), unit="sentence", disable=not progress)
+        for _, one in sorted(shown, key=lambda answer: answer[0]):
+            pairs.rows += one.rows
+            pairs.left_out += one.left_out
+            pairs.kept += one.kept
+        labels = corpus.emotions.index
+        pairs.rows.sort(
+            key=lambda row: (row["speaker"], row["sentence"], labels(row["emotion"]), row["file"])
+        )
+        _write_lists(folder, pairs)
     return pairs
 
 
-def _at_hand(folder: Path) -> dict[str, Row]:
-    """Return the lines of an earlier run whose files are still there, by what they were made of."""
-    index = folder / "pairs.jsonl"
-    rows = read_jsonl(index) if index.is_file() else []
-    return {row["made_from"]: row for row in rows if (folder / row["file"]).is_file()}
+def _write_lists(folder: Path, pairs: Pairs) -> None:
+    try:
+        read_sealed(folder / PAIRS)
+    except (FileNotFoundError, DamagedFileError):
+        write_sealed(folder / PAIRS, {})
+    write_lists(folder, {PAIR_LIST: pairs.rows, LEFT_OUT: pairs.left_out}, PAIRS)
 
 
-def _pair(
-    group: Group,
-    takes: Sequence[Take],
-    config: PairsConfig,
-    folder: Path,
-    at_hand: dict[str, Row],
-    pairs: Pairs,
-) -> None:
+def _at_hand(folder: Path) -> dict[str, list[Row]]:
+    """Return the lines of an earlier run whose files are still there and whole, by clip."""
+    found: dict[str, list[Row]] = {}
+    try:
+        rows = read_jsonl(folder / PAIR_LIST)
+    except FileNotFoundError:
+        return {}
+    except DamagedFileError as error:
+        log.warning("all pairs are made anew: %s", error)
+        return {}
+    for row in rows:
+        path = folder / row["file"]
+        if path.is_file() and row.get("sha256", "") in ("", sha256(path)):
+            found.setdefault(row["clip"], []).append(row)
+    return found
+
+
+class _Task(tp.NamedTuple):
+    """The clips of a sentence, and what an earlier run made of them."""
+
+    number: int
+    group: Group
+    takes: Sequence[Take]
+    at_hand: Sequence[Row]
+
+
+def _lost(task: _Task, loss: Loss) -> tuple[int, Pairs]:
+    pairs = Pairs()
+    for take in task.takes:
+        log.warning("%s is left out: %s", take.clip.id, loss)
+        pairs.leave_out(take.clip, f"its sentence: {loss}")
+    return task.number, pairs
+
+
+def _pair(config: PairsConfig, folder: Path, task: _Task) -> tuple[int, Pairs]:
     """Align the clips of one sentence to the first of them that can be read."""
     # Align every readable clip that no earlier run aligned.
-    readable = _read(takes, pairs)
+    pairs, at_hand = Pairs(), {row["made_from"]: row for row in task.at_hand}
+    readable = _read(task.takes, pairs)
     near: list[tuple[Clip, Row, Array | None]] = []  # None: the file is at hand
     for take, mfcc in readable:
-        row = _row(group, take, mfcc, readable[0], config)
+        row = _row(task.group, take, mfcc, readable[0], config)
         old, warped = at_hand.get(row["made_from"]), None
         if old is None:
             warped, row["cost"], row["matched"] = _aligned(mfcc, readable[0][1], config)
@@ -159,7 +221,7 @@ def _pair(
     if len({clip.emotion for clip, _, _ in near}) < 2:
         for clip, _, _ in near:
             pairs.leave_out(clip, "its sentence has no other emotion in this split")
-        return
+        return task.number, pairs
     # Write the rows that all clips of the sentence hold.
     common = min(row["matched"] for _, row, _ in near)
     mfcc_of = {take.clip.id: mfcc for take, mfcc in readable}
@@ -169,7 +231,9 @@ def _pair(
         pairs.kept += warped is None
         if warped is not None:
             save_npy(folder / row["file"], warped[:common])
-        pairs.rows.append(row | {"rows": common})
+        size, digest = described(folder, row["file"])[row["file"]]
+        pairs.rows.append(row | {"rows": common, "size": size, "sha256": digest})
+    return task.number, pairs
 
 
 def _too_far(row: Row, rows: int, config: PairsConfig) -> str | None:
@@ -252,6 +316,11 @@ def _config_from_argv() -> tuple[Path, PairsConfig]:
     add("--no-energy", dest="energy", action="store_false", help="dtw: 12 columns, not all 13")
     add("--table", type=Path, help="CSV of speaker, emotion, number, sentence")
     add("--max-cost", type=float, help="leave out pairs above it, per step")
+    text = "seconds of a clip; a longer one is no sentence (default: %(default)g)"
+    add("--longest", type=float, default=LONGEST, help=text)
+    add("--workers", type=int, default=0, help="processes (default: this one)")
+    text = "that a sentence may take in a worker process (default: %(default)g)"
+    add("--seconds", type=float, default=PairsConfig.seconds, help=text)
     add("--backend", choices=tp.get_args(Backend), default="numba", help="dtw: the same path")
     settings = vars(parser.parse_args())
     try:

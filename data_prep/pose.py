@@ -32,7 +32,7 @@ from affekt.media.face3d.model import FaceModel, load_face_model
 from affekt.media.integrity import POSE, described, read_sealed, write_sealed
 from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
-from affekt.runtime.files import is_disk_error, save_npy, sha256, write_json
+from affekt.runtime.files import is_disk_error, save_npy, sha256
 from affekt.runtime.parallel import Loss, parallel_map
 from affekt.runtime.shards import in_shard, parse_shard
 
@@ -115,7 +115,7 @@ def _write_summary(config: Config, origin: Row, poses: Poses) -> None:
         "flagged": poses.flagged(config.most_residual),
         "failed": poses.failed,
     }
-    write_json(config.corpus / "pose.json", origin | counts)
+    write_sealed(config.corpus / POSE, origin | counts)
 
 
 Outcome = tuple[str, float | None, str]  # clip id, median residual at 256, why there is none

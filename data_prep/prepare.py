@@ -49,6 +49,7 @@ from affekt.media.integrity import (
     CLIP,
     CORPUS,
     QUARANTINE,
+    SHARD,
     check_list,
     read_sealed,
     whole_record,
@@ -56,7 +57,7 @@ from affekt.media.integrity import (
 )
 from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import differences, plain
-from affekt.runtime.files import DamagedFileError, is_disk_error, read_jsonl, write_json
+from affekt.runtime.files import DamagedFileError, is_disk_error, read_jsonl
 from affekt.runtime.lock import locked
 from affekt.runtime.shards import FOLDER, parse_shard
 from data_prep.clips.clip import (
@@ -76,7 +77,6 @@ from data_prep.clips.dry_run import Plan, report
 from data_prep.clips.layouts.config import SENTENCES, CorpusConfig, Listing, Source
 from data_prep.clips.layouts.listing import find_sources
 from data_prep.clips.lists import (
-    SHARD,
     Result,
     list_clips,
     missing,
@@ -170,7 +170,7 @@ def prepare(config: Config) -> Result:
         finally:
             result = list_clips(job, listing, splits, refused, made)
         if config.shard:
-            write_json(config.out / SHARD, shard_record(config.shard, listing, whole))
+            write_sealed(config.out / SHARD, shard_record(config.shard, listing, whole))
     return result
 
 

@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array
-from affekt.media.corpus import Clip, Corpus
+from affekt.media.constants import FRAME_RATE
+from affekt.media.corpus import Clip, Corpus, by_speaker
 from affekt.media.emotions import canonical
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.csv_files import read_csv, write_csv
@@ -39,6 +40,7 @@ MEAD_SENTENCES = Path(__file__).parents[1] / "configs/data/mead_sentences.csv"
 # Of a step. On four speakers of Emo-DB nine in ten pairs of one sentence cost less, and nine in ten
 # clips cost more beside the nearest clip of any other sentence.
 MAX_COST = 0.48
+LONGEST = 60.0  # seconds of a sentence; aligning two of a minute takes 1 GB
 
 Key = tuple[str, str, str]  # speaker, emotion, number
 Table = dict[Key, str]  # -> sentence, or text
@@ -136,14 +138,26 @@ def emotion_order(corpus: Corpus, reference: str | None) -> list[str]:
 
 
 def sentence_groups(
-    corpus: Corpus, table_path: Path | None, order: Sequence[str], leave_out: LeaveOut
+    corpus: Corpus,
+    table_path: Path | None,
+    order: Sequence[str],
+    leave_out: LeaveOut,
+    longest: float = LONGEST,
 ) -> dict[Group, list[Take]]:
-    """Collect the clips by speaker, sentence and split; of each emotion, the strongest level."""
+    """Collect the clips by speaker, sentence and split; of each emotion, the strongest level.
+
+    A clip above `longest` seconds is left out, and aligned to none.
+    """
     table = None if table_path is None else read_table(table_path)
-    known = _sentences(corpus, table, order)
+    clips = [clip for clip in corpus.clips() if clip.frames <= longest * FRAME_RATE]
+    known = _sentences(corpus, clips, table, order)
+    short = {clip.id for clip in clips}
     groups: dict[Group, list[Take]] = defaultdict(list)
     takes: dict[tuple[str, str, str], list[Clip]] = defaultdict(list)
     for clip in sorted(corpus.clips(), key=lambda clip: (-clip.level, clip.id)):
+        if clip.id not in short:
+            leave_out(clip, f"it is longer than {longest:g} s: no sentence (--longest)")
+            continue
         sentence = known.get(clip.id)
         if not sentence:
             leave_out(clip, "no known sentence")
@@ -157,11 +171,13 @@ def sentence_groups(
     return groups
 
 
-def _sentences(corpus: Corpus, table: Table | None, order: Sequence[str]) -> dict[str, str]:
+def _sentences(
+    corpus: Corpus, clips: Sequence[Clip], table: Table | None, order: Sequence[str]
+) -> dict[str, str]:
     """Return the sentence of each clip's id: of the table, of the manifest, or found by cost."""
     found, shared = {}, set()
     emotions: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for clip in corpus.clips():
+    for clip in clips:
         number = clip.speaker, clip.emotion, plain_number(clip.sentence)
         sentence = clip.sentence if table is None else table.get(number)
         if sentence:
@@ -171,10 +187,9 @@ def _sentences(corpus: Corpus, table: Table | None, order: Sequence[str]) -> dic
                 shared.add(clip.speaker)
     if table is not None and not found:
         raise ValueError(f"the table names no clip of {corpus.root}")
-    for speaker in corpus.speakers:
-        clips = corpus.clips(speaker=speaker)
-        if speaker not in shared and len({clip.emotion for clip in clips}) > 1:
-            found |= match_by_cost(clips, order)
+    for speaker, own in by_speaker(clips).items():
+        if speaker not in shared and len({clip.emotion for clip in own}) > 1:
+            found |= match_by_cost(own, order)
     return found
 
 

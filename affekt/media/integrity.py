@@ -4,11 +4,14 @@
     clip.json     "files": size and SHA-256 of the files of the clip that prepare writes
     pose.json     the same of pose.npy, which the pose step writes; flow.json of flow.pngs, mel.json
                   of mel.npy, expression.json of expression.npy
+    pairs.json    "lists" of pairs.jsonl, whose lines have size and SHA-256 of their files, and of
+                  left_out.jsonl; all in pairs/
 
-They end in a seal, the SHA-256 of their own text before it. Opening a corpus checks corpus.json and
-the manifest; the first look into a clip, its clip.json and the sizes of its files; `python -m
-data_prep.inspect CORPUS --verify`, everything. A corpus prepared before there were seals has none
-of the keys above: it is read as it was.
+They end in a seal, the SHA-256 of their own text before it; so do pose.json and flow.json of the
+corpus, and shard.json, whose "files" are none. Opening a corpus checks corpus.json and the
+manifest; the first look into a clip, its clip.json and the sizes of its files; reading pairs, their
+list; `python -m data_prep.inspect CORPUS --verify`, everything. A corpus prepared before there were
+seals has none of the keys above: it is read as it was.
 """
 
 import hashlib
@@ -17,15 +20,25 @@ import typing as tp
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from affekt.runtime.files import TEMPORARY, DamagedFileError, read_json, sha256, write_text
+from affekt.runtime.files import (
+    TEMPORARY,
+    DamagedFileError,
+    read_json,
+    read_jsonl,
+    sha256,
+    write_text,
+)
 
 Row = dict[str, tp.Any]
 
 CORPUS, CLIP, POSE, FLOW = "corpus.json", "clip.json", "pose.json", "flow.json"
 MEL, EXPRESSION = "mel.json", "expression.json"
+SHARD, PAIRS = "shard.json", "pairs.json"
 MANIFEST, QUARANTINE = "manifest.jsonl", "quarantine.jsonl"
+PAIR_FOLDER, PAIR_LIST, LEFT_OUT = "pairs", "pairs.jsonl", "left_out.jsonl"
 # The key without which a file is of before.
-SEALED_BY = {CORPUS: "lists"} | dict.fromkeys((CLIP, POSE, FLOW, MEL, EXPRESSION), "files")
+SEALED_BY = dict.fromkeys((CORPUS, PAIRS), "lists")
+SEALED_BY |= dict.fromkeys((CLIP, POSE, FLOW, MEL, EXPRESSION, SHARD), "files")
 SEAL = ',\n  "seal": "'  # the beginning of the last entry
 PREPARE = "run python -m data_prep.prepare"
 MAKERS = {
@@ -33,19 +46,23 @@ MAKERS = {
     FLOW: "run python -m data_prep.flow",
     MEL: "run python -m data_prep.mel",
     EXPRESSION: "run python -m data_prep.expression",
+    SHARD: "run the same data_prep.prepare",
 }
+AGAIN = "run the same data_prep.prepare, which writes it anew"
+PAIRS_AGAIN = "run the same data_prep.pairs, which writes it anew"
 ANEW = "remove the clip's folder, then run the same data_prep.prepare, which makes it anew"
 
 
 def write_sealed(path: Path, record: Row) -> None:
     """Write a record as indented JSON whose last entry is the SHA-256 of all text before it."""
     record = {key: value for key, value in record.items() if key != "seal"}
+    record.setdefault(SEALED_BY[path.name], {})
     text = json.dumps(record, indent=2, allow_nan=False).removesuffix("\n}")
     write_text(path, f'{text}{SEAL}{_digest(text.encode())}"\n}}\n')
 
 
 def read_sealed(path: Path, remedy: str = PREPARE) -> Row:
-    """Read corpus.json or clip.json and check its seal; one of before has none.
+    """Read one of the files that end in a seal and check it; one of before has none.
 
     Raises:
         FileNotFoundError: no such file; `remedy` is appended.
@@ -66,14 +83,19 @@ def read_sealed(path: Path, remedy: str = PREPARE) -> Row:
     return tp.cast(Row, record)
 
 
-def write_lists(root: Path, lists: Mapping[str, Sequence[Row]]) -> None:
-    """Write manifest and quarantine of a corpus, and their entries in corpus.json.
+def write_lists(root: Path, lists: Mapping[str, Sequence[Row]], record: str = CORPUS) -> None:
+    """Write lists, such as manifest and quarantine of a corpus, and their entries in corpus.json.
 
     A reader finds each list old or new, never mixed, and so does the next run where this one is
-    killed midway: corpus.json accepts both while they are replaced. Lists that are as they should
+    killed midway: the record accepts both while they are replaced. Lists that are as they should
     be are not touched.
+
+    Args:
+        root: of the corpus, or of its pairs.
+        lists: lines by file name.
+        record: the sealed file, which is there, that holds their entries.
     """
-    info = read_sealed(root / CORPUS)
+    info = read_sealed(root / record)
     texts = {
         name: "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         for name, rows in lists.items()
@@ -86,14 +108,14 @@ def write_lists(root: Path, lists: Mapping[str, Sequence[Row]]) -> None:
     if known == there == new:
         return
     both = {name: [*(known.get(name) or there.get(name, [])), *new[name]] for name in lists}
-    write_sealed(root / CORPUS, info | {"lists": both})
+    write_sealed(root / record, info | {"lists": both})
     for name, text in texts.items():
         write_text(root / name, text)
-    write_sealed(root / CORPUS, info | {"lists": new})
+    write_sealed(root / record, info | {"lists": new})
 
 
-def check_list(root: Path, info: Row, name: str) -> None:
-    """Refuse a list of a corpus that is not as it was written; `info` is its corpus.json.
+def check_list(root: Path, info: Row, name: str, remedy: str = AGAIN) -> None:
+    """Refuse a list that is not as it was written; `info` is the record with its entry.
 
     Two entries are accepted while a list is replaced, the old one and the new one.
 
@@ -104,13 +126,13 @@ def check_list(root: Path, info: Row, name: str) -> None:
     if accepted is None:
         return
     if not (root / name).is_file():
-        raise DamagedFileError(f"{root / name} is missing; {PREPARE}")
+        raise DamagedFileError(f"{root / name} is missing; {remedy}")
     found = _list_entry((root / name).read_bytes())
     if found not in accepted:
         wanted = " or ".join(str(entry["lines"]) for entry in accepted)
         raise DamagedFileError(
             f"{root / name} is damaged: it has {found['lines']} lines, wanted {wanted}, or was "
-            "changed; run the same data_prep.prepare, which writes it anew"
+            f"changed; {remedy}"
         )
 
 
@@ -155,6 +177,46 @@ def clip_faults(folder: Path) -> list[str]:
     return faults
 
 
+def corpus_faults(root: Path, info: Row) -> list[str]:
+    """Return what is damaged or missing beside the clips, a line a file; `info` is corpus.json.
+
+    Corpus.json and the manifest were checked when the corpus was opened.
+    """
+    faults: list[str] = []
+    for name, maker in MAKERS.items():
+        if (root / name).is_file():
+            faults += _faults_of(root, name, f"remove it, then {maker}")
+    try:
+        check_list(root, info, QUARANTINE)
+    except DamagedFileError as error:
+        faults.append(str(error))
+    if (root / PAIR_FOLDER / PAIRS).is_file():
+        faults += _pair_faults(root / PAIR_FOLDER)
+    return faults
+
+
+def check_pairs(root: Path) -> list[Row]:
+    """Return the lines of a corpus' pairs.jsonl, which is there, and check it if it can be.
+
+    Raises:
+        DamagedFileError: it is not as data_prep.pairs wrote it.
+    """
+    folder = root / PAIR_FOLDER
+    if (folder / PAIRS).is_file():
+        check_list(folder, read_sealed(folder / PAIRS, PAIRS_AGAIN), PAIR_LIST, PAIRS_AGAIN)
+    return read_jsonl(folder / PAIR_LIST)
+
+
+def _pair_faults(folder: Path) -> list[str]:
+    try:
+        rows = check_pairs(folder.parent)
+        check_list(folder, read_sealed(folder / PAIRS), LEFT_OUT, PAIRS_AGAIN)
+    except DamagedFileError as error:
+        return [str(error)]
+    files = {row["file"]: (row["size"], row["sha256"]) for row in rows}
+    return list(_file_faults(folder, files, PAIRS_AGAIN))
+
+
 def _faults_of(folder: Path, described_by: str, remedy: str) -> Iterator[str]:
     """Yield what is damaged or missing of the files that one of a clip's records describes."""
     try:
@@ -162,8 +224,12 @@ def _faults_of(folder: Path, described_by: str, remedy: str) -> Iterator[str]:
     except (OSError, DamagedFileError) as error:
         yield str(error)
         return
-    yield from _wrong_sizes(folder, record)
-    for name, (size, digest) in record.get("files", {}).items():
+    yield from _file_faults(folder, record.get("files", {}), remedy)
+
+
+def _file_faults(folder: Path, files: Mapping[str, tuple[int, str]], remedy: str) -> Iterator[str]:
+    yield from _wrong_sizes(folder, {"files": files})
+    for name, (size, digest) in files.items():
         path = folder / name
         try:
             if path.stat().st_size == size and sha256(path) != digest:

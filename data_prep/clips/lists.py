@@ -15,8 +15,6 @@ from data_prep.clips.layouts.config import Listing, Refusal, Source
 
 Row = dict[str, tp.Any]
 
-SHARD = "shard.json"  # in the folder of a share
-
 
 @dataclass(frozen=True)
 class Result:

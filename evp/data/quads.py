@@ -21,8 +21,9 @@ from torch.utils.data import Dataset
 from affekt.arrays import Array
 from affekt.media.audio.mfcc import CEPSTRA, WINDOW_ROWS, WINDOW_STEP
 from affekt.media.corpus import Corpus
+from affekt.media.integrity import check_pairs
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import load_npy, read_jsonl
+from affekt.runtime.files import load_npy
 from evp.data.speech import every_row, label_of, window_at
 
 log = logging.getLogger(__name__)
@@ -223,7 +224,7 @@ def read_sentences(
     path = _pairs_file(corpus)
     # Recordings by sentence and emotion, aligned to one reference by DTW
     groups: dict[tuple[str, str, str], dict[int, list[Recording]]] = {}
-    for row in read_jsonl(path):
+    for row in check_pairs(corpus.root):
         if row["split"] != split:
             continue
         label = label_of(row["emotion"], corpus)
@@ -258,7 +259,7 @@ def check_aligner(corpus: Corpus, wanted: Aligner | None) -> str:
         ConfigError: they are known to be of another aligner than `wanted`.
     """
     path = _pairs_file(corpus)
-    found = ", ".join(sorted({row.get("aligner", UNKNOWN) for row in read_jsonl(path)}))
+    found = ", ".join(sorted({row.get("aligner", UNKNOWN) for row in check_pairs(corpus.root)}))
     if wanted is None or found == wanted:
         return found
     again = f"{PAIRS} {corpus.root} --aligner {wanted}"

@@ -1,9 +1,14 @@
 """A face drawn with ellipses that detectors find, and videos of it, for tests."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 
+from affekt.media.faces.track import FramesConfig
 from affekt.media.video.video import write_video
+from data_prep.clips.layouts.config import CorpusConfig
+from data_prep.prepare import Config
 
 
 def draw_face(size=256, center=(0.5, 0.5), height=0.62, mouth=0.3, background=(70, 90, 110)):
@@ -58,3 +63,12 @@ def talking_clip(path, frames=12, size=256, sound=True, **face):
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, talking(frames, size, **face), tone(frames) if sound else None)
     return path
+
+
+def folder_config(root, out, **changes):
+    """Return how a folder of clips named speaker_emotion_number is prepared in this process."""
+    corpus = CorpusConfig(
+        "folder", root, pattern=r"(?P<speaker>[a-z]+)_(?P<emotion>[a-z]+)_(?P<number>\w+)"
+    )
+    config = Config(corpus, frames=FramesConfig(size=64), out=out, workers=0, progress=False)
+    return dataclasses.replace(config, **changes)

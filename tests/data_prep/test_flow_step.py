@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from affekt.media.corpus import Corpus
-from affekt.media.integrity import clip_faults
+from affekt.media.integrity import FLOW, clip_faults, write_sealed
 from affekt.media.video.flow import Dis, confident
 from affekt.media.video.flow_store import FILE, resized
 from affekt.runtime.files import read_json, write_json
@@ -124,7 +124,7 @@ def test_two_methods_or_versions_are_never_mixed(tmp_path, monkeypatch, capsys):
     assert run(root, "--method", "raft_small") == 0  # and may be continued
     with pytest.raises(SystemExit):
         run(root)
-    write_json(root / "flow.json", record | {"version": 0, "settings_sha256": "0" * 64})
+    write_sealed(root / "flow.json", record | {"version": 0, "settings_sha256": "0" * 64})
     with pytest.raises(SystemExit, match=re.escape("raft_small (version 0")):
         run(root, "--method", "raft_small")
 
@@ -226,8 +226,8 @@ def test_the_help_shows_the_command_and_what_the_methods_need(capsys):
 
 def test_shares_made_apart_are_the_flow_of_one_run(root):
     assert run(root) == 0
-    alone = {path: path.read_bytes() for path in files(root)}, (root / step.RECORD).read_bytes()
-    for path in (root / step.RECORD, *files(root)):
+    alone = {path: path.read_bytes() for path in files(root)}, (root / FLOW).read_bytes()
+    for path in (root / FLOW, *files(root)):
         path.unlink()
     made = []
     for index in range(2):
@@ -239,10 +239,10 @@ def test_shares_made_apart_are_the_flow_of_one_run(root):
     assert states(root) == before
     assert (
         {path: path.read_bytes() for path in files(root)},
-        (root / step.RECORD).read_bytes(),
+        (root / FLOW).read_bytes(),
     ) == alone
     # A share neither discards nor keeps what nobody knows
-    (root / step.RECORD).unlink()
+    (root / FLOW).unlink()
     with pytest.raises(SystemExit, match="unknown method"):
         run(root, "--shard", "0/2")
     with pytest.raises(SystemExit, match="a shard cannot replace"):

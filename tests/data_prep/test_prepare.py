@@ -30,20 +30,12 @@ from data_prep.clips.layouts.config import CorpusConfig, Source
 from data_prep.clips.layouts.listing import find_sources
 from data_prep.clips.splits import SplitConfig, split_of, splits_of
 from data_prep.prepare import Config, main, prepare
-from tests.corpora.drawn_face import draw_face, talking, talking_clip, tone
+from tests.corpora.drawn_face import draw_face, folder_config, talking, talking_clip, tone
 
 SIZE = 128
 
 
 pytestmark = pytest.mark.usefixtures("one_detector")
-
-
-def folder_config(root, out, **changes):
-    corpus = CorpusConfig(
-        "folder", root, pattern=r"(?P<speaker>[a-z]+)_(?P<emotion>[a-z]+)_(?P<number>\w+)"
-    )
-    config = Config(corpus, frames=FramesConfig(size=64), out=out, workers=0, progress=False)
-    return dataclasses.replace(config, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -16,25 +16,16 @@ from affekt.runtime.files import DamagedFileError
 from data_prep import inspect
 from data_prep import prepare as prepare_module
 from data_prep.clips import clip as clip_module
-from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.clips.lists import is_current
 from data_prep.clips.splits import SplitConfig
-from data_prep.prepare import Config, prepare
-from tests.corpora.drawn_face import talking_clip
+from data_prep.prepare import prepare
+from tests.corpora.drawn_face import folder_config, talking_clip
 
 pytestmark = pytest.mark.usefixtures("one_detector")
 
 SIZE = 128
 NAMES = ("ann_happy_1", "ann_neutral_2", "ann_sad_1")
 LEFT = ".affekt-1x2y_3z4"  # as tempfile names folders
-
-
-def folder_config(root, out, **changes):
-    corpus = CorpusConfig(
-        "folder", root, pattern=r"(?P<speaker>[a-z]+)_(?P<emotion>[a-z]+)_(?P<number>\w+)"
-    )
-    config = Config(corpus, frames=FramesConfig(size=64), out=out, workers=0, progress=False)
-    return dataclasses.replace(config, **changes)
 
 
 @pytest.fixture(scope="module")

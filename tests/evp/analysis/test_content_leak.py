@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import evp.analysis.content_leak as module
+from affekt.media.integrity import LEFT_OUT, PAIRS, write_lists
 from affekt.runtime.files import read_jsonl, write_jsonl
 from evp.analysis.content_leak import codes_at_equal_timing, content_leaks, main, summary, trainings
 from evp.data.speech import labels_of
@@ -42,7 +43,7 @@ def corpus(tmp_path):
     kept = read_jsonl(pairs)
     for row in kept:
         row["split"] = "test_sentence" if row["sentence"] in held_out else "train"
-    write_jsonl(pairs, kept)
+    write_lists(pairs.parent, {pairs.name: kept, LEFT_OUT: []}, PAIRS)
     spoken = {}
     for row in kept:
         clip = corpus.clip(row["clip"])
