@@ -4,9 +4,8 @@ import argparse
 import typing as tp
 from pathlib import Path
 
-from affekt.media.faces.detector import DetectorDevice, DetectorName
 from affekt.media.faces.portrait import Framing
-from affekt.runtime.command import add_device
+from affekt.media.faces.portrait_options import add_portrait_options, portrait_options
 from affekt.runtime.manifest import Column
 from eamm.fomm.animate import AnimatorOptions
 from eamm.fomm.fast.fast import Precision
@@ -66,27 +65,8 @@ def job_of(args: argparse.Namespace) -> FommJob:
 
 def add_render_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of how pictures are cut, rendered and written, which FOMM and EAMM share."""
+    add_portrait_options(parser)
     add = parser.add_argument
-    text = "cut the portrait around its face, or take its largest centred square as it is"
-    add("--crop", choices=tp.get_args(Framing), default="eamm", help=text)
-
-    # What is written
-    size = parser.add_mutually_exclusive_group()
-    text = "put the result back into the whole portrait"
-    size.add_argument("--paste", action="store_true", help=text)
-    text = "pixels a side of the written crop, such as a truth's; default: as rendered"
-    size.add_argument("--size", type=int, metavar="N", help=text)
-    add(
-        "--comparison",
-        action="store_true",
-        help="also write OUT_comparison.mp4: inputs and results side by side",
-    )
-
-    # What it is made with
-    add("--detector", choices=tp.get_args(DetectorName), default="mediapipe", help="of faces")
-    text = "of face_alignment (default: --device); mediapipe runs on the CPU"
-    add("--detector-device", choices=tp.get_args(DetectorDevice), help=text)
-    add_device(parser)
     text = "of the rendering; bfloat16 is for a GPU, or a CPU with AMX or AVX-512's bf16"
     add("--precision", choices=tp.get_args(Precision), default="float32", help=text)
     text = "rendering processes, 1 GB each at 256 px; CPU only"
@@ -99,6 +79,6 @@ def render_options(args: argparse.Namespace) -> RenderOptions:
     Raises:
         ValueError: no worker, or a size that no video can have.
     """
-    animator = AnimatorOptions(args.precision, args.workers)
-    pictures = args.crop, args.paste, args.size, args.comparison
-    return RenderOptions(*pictures, args.detector, args.detector_device, args.device, animator)
+    return RenderOptions(
+        **portrait_options(args), animator=AnimatorOptions(args.precision, args.workers)
+    )

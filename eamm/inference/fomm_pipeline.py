@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Self
 
 from affekt.media.faces.compose import FrameComposer, output_rows
-from affekt.media.faces.detector import Detector, DetectorDevice, DetectorName, make_detector
+from affekt.media.faces.detector import Detector, make_detector
 from affekt.media.faces.portrait import Framing, load_portrait
+from affekt.media.faces.portrait_options import PortraitOptions
 from affekt.media.video.result import (
     Progress,
     no_progress,
@@ -34,26 +35,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class RenderOptions:
+class RenderOptions(PortraitOptions):
     """How pictures are cut, rendered and written; shared with EAMM."""
 
-    crop: Framing = "eamm"  # of the portrait
-    paste: bool = False  # write the whole portrait, not its crop alone
-    size: int | None = None  # pixels a side of the written crop; None: as the networks render it
-    comparison: bool = False  # also write OUT_comparison.mp4: inputs and results
-    detector: DetectorName = "mediapipe"
-    detector_device: DetectorDevice | None = None  # of face_alignment; none: `device`
-    device: DetectorDevice = "auto"
     animator: AnimatorOptions = field(default_factory=AnimatorOptions)
-
-    @property
-    def chosen_detector(self) -> tuple[DetectorName, DetectorDevice]:
-        """The landmark detector, and the device that it runs on."""
-        return self.detector, self.detector_device or self.device
-
-    def __post_init__(self) -> None:
-        if self.size is not None and (self.size < 2 or self.size % 2):
-            raise ValueError(f"--size is {self.size}, wanted an even number of pixels")
 
 
 @dataclass(frozen=True)
