@@ -11,9 +11,11 @@ import yaml
 from affekt.runtime.config import dump_config, load_config
 
 ROOT = Path(__file__).parent.parent
-# Protocols have no script of their own; test_protocols.py reads them.
+# Protocols and prompts have no script of their own; test_protocols.py, test_prompts.py read them.
 FILES = sorted(
-    path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "protocols"
+    path
+    for path in (ROOT / "configs").rglob("*.yaml")
+    if path.parent.name != "protocols" and path.name != "prompts.yaml"
 )
 COMMAND = re.compile(r"python (?:-m |test\.py )?([\w./]+?)(?:\.py)? (configs/[\w./]+\.yaml)")
 MODULES = {"ablate": "affekt.evaluation.ablation"}  # commands of test.py that read a YAML file

@@ -1,0 +1,1 @@
+"""Prompts and datasets of emospace's stages."""
