@@ -1,0 +1,126 @@
+"""Losses of emospace: pure functions of tensors; weights live in the configurations.
+
+AME: the paper aligns text, pictures and sound in one space and prints no loss that is at hand; the
+choices and where they come from stand at each function.
+
+Dimension letters in this file:
+    B  clips of a batch
+    N  codes: those of all modalities one below the other
+    C  numbers of an emotion code
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LEVELS_APART = 2  # between the weakest and the strongest level of MEAD
+
+
+@dataclass(frozen=True)
+class EmotionSpaceLossConfig:
+    """Weights, where 0 switches a term off, and the temperature of the contrastive ones."""
+
+    contrastive: float = 1.0  # see supervised_contrastive
+    own_pair: float = 0.0  # see own_pair; CLIP's
+    cosine: float = 0.0  # see one_minus_cosine
+    temperature: float = 0.1  # C-MET's; where it is learned, what it begins with
+    learn_temperature: bool = False  # as CLIP does, down to 0.01
+    graded: bool = False  # positives of other levels count less; see level_weights
+
+    def __post_init__(self) -> None:
+        weights = (self.contrastive, self.own_pair, self.cosine)
+        if min(weights) < 0 or not any(weights):
+            raise ValueError(f"weights are {weights}, wanted none below 0 and one above")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature is {self.temperature}, wanted above 0")
+
+
+# AME
+
+
+def emotion_space_losses(
+    codes: Mapping[str, Tensor],
+    labels_B: Tensor,
+    levels_B: Tensor,
+    loss: EmotionSpaceLossConfig,
+    scale: Tensor | float,
+) -> dict[str, Tensor]:
+    """Return the terms whose weight is not 0, unweighted.
+
+    Args:
+        codes: unit codes (B, C) by modality, all of the same clips.
+        labels_B: emotions.
+        levels_B: MEAD's, 1 to 3.
+        loss: which terms, and whether positives are graded.
+        scale: 1 / temperature.
+    """
+    terms = {}
+    if loss.contrastive:
+        together_NC = torch.cat([*codes.values()])
+        labels_N, levels_N = labels_B.repeat(len(codes)), levels_B.repeat(len(codes))
+        weights_NN = level_weights(labels_N, levels_N, loss.graded)
+        terms["contrastive"] = supervised_contrastive(together_NC, weights_NN, scale)
+    if loss.own_pair:
+        pairs = [own_pair(one, other, scale) for one, other in combinations(codes.values(), 2)]
+        terms["own_pair"] = torch.stack(pairs).mean()
+    if loss.cosine:
+        pairs = [one_minus_cosine(one, other) for one, other in combinations(codes.values(), 2)]
+        terms["cosine"] = torch.stack(pairs).mean()
+    return terms
+
+
+def level_weights(labels_N: Tensor, levels_N: Tensor, graded: bool) -> Tensor:
+    """Return how much each pair of codes is a positive, (N, N): 1 of the same emotion, 0 of others.
+
+    Graded (ours): 1 of the same level, 1/2 of the next one, 0 of the weakest with the strongest.
+    """
+    same_NN = (labels_N[:, None] == labels_N).float()
+    if not graded:
+        return same_NN
+    apart_NN = (levels_N[:, None] - levels_N).abs().float()
+    return same_NN * (1 - apart_NN / LEVELS_APART).clamp(min=0)
+
+
+def supervised_contrastive(codes_NC: Tensor, weights_NN: Tensor, scale: Tensor | float) -> Tensor:
+    """Return the supervised contrastive loss over codes of all modalities together.
+
+        L = mean_i  - sum_p w_ip log(exp(z_i z_p / t) / sum_{a != i} exp(z_i z_a / t)) / sum_p w_ip
+
+    over all p != i (Khosla et al., arXiv:2004.11362, eq. 2, with weights; C-MET puts the codes of
+    two modalities together in the same way). An anchor without a positive has no term.
+
+    Args:
+        codes_NC: of unit length.
+        weights_NN: see `level_weights`; the diagonal is ignored.
+        scale: 1 / t.
+    """
+    itself_NN = torch.eye(len(codes_NC), dtype=torch.bool, device=codes_NC.device)
+    logits_NN = (scale * codes_NC @ codes_NC.T).masked_fill(itself_NN, -torch.inf)
+    log_share_NN = logits_NN.log_softmax(dim=1).masked_fill(itself_NN, 0.0)
+    weights_NN = weights_NN.masked_fill(itself_NN, 0.0)
+    whole_N = weights_NN.sum(dim=1)
+    each_N = -(weights_NN * log_share_NN).sum(dim=1) / whole_N.clamp(min=1e-6)
+    return each_N.sum() / (whole_N > 0).sum().clamp(min=1)
+
+
+def own_pair(one_BC: Tensor, other_BC: Tensor, scale: Tensor | float) -> Tensor:
+    """Return CLIP's loss: of all codes of the other modality, that of the same clip is right.
+
+    The mean of both directions (arXiv:2103.00020, Fig. 3). Clips of the same emotion repel each
+    other here, so it is an ablation.
+    """
+    logits_BB = scale * one_BC @ other_BC.T
+    right_B = torch.arange(len(one_BC), device=one_BC.device)
+    return (F.cross_entropy(logits_BB, right_B) + F.cross_entropy(logits_BB.T, right_B)) / 2
+
+
+def one_minus_cosine(one_BC: Tensor, other_BC: Tensor) -> Tensor:
+    """Return the mean of 1 - cos between two codes of the same clip. Ours, as an ablation.
+
+    It closes the gap between modalities by drawing all codes together, other emotions' as well.
+    """
+    return (1 - (one_BC * other_BC).sum(dim=1)).mean()
