@@ -128,5 +128,5 @@ def test_terms_are_those_with_a_weight_over_all_pairs_of_modalities():
 def test_weights_that_teach_nothing_are_refused(weights):
     with pytest.raises(ValueError, match="wanted none below 0 and one above"):
         EmotionSpaceLossConfig(*weights)
-    with pytest.raises(ValueError, match="temperature is 0.0"):
+    with pytest.raises(ValueError, match=r"temperature is 0\.0"):
         EmotionSpaceLossConfig(temperature=0.0)

@@ -84,7 +84,7 @@ def test_a_bank_is_written_and_read_back_and_cut_to_a_corpus_own_emotions(tmp_pa
     assert few.names == ("sad", "angry")
     save_bank(few, tmp_path / "bank.yaml")
     assert load_bank(tmp_path / "bank.yaml") == few
-    with pytest.raises(ConfigError, match="no emotion 'bored'.*name the copy in `prompts`"):
+    with pytest.raises(ConfigError, match=r"no emotion 'bored'.*name the copy in `prompts`"):
         BANK.for_emotions(("sad", "bored"))
 
 
