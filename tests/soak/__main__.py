@@ -5,12 +5,13 @@
                                                      one part, ten of its cases
 
 A case that is done is not run again, so that the same command goes on after a stop; --again
-forgets what is known of the parts named. OUT holds soak.txt and soak.json, the table; PART.jsonl, a
+begins the parts named from nothing. OUT holds soak.txt and soak.json, the table; PART.jsonl, a
 line a case; and PART/cases/CASE.log, all that a case printed.
 """
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -32,7 +33,7 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(names) + "; default all")
     parser.add_argument("--count", type=int, help="cases of each part; default: all")
     parser.add_argument("--out", type=Path, default=Path("runs/soak"), help="default runs/soak")
-    parser.add_argument("--again", action="store_true", help="forget earlier records of the parts")
+    parser.add_argument("--again", action="store_true", help="begin the parts from nothing")
     args = parser.parse_args()
     unknown = set(args.parts) - set(names)
     if unknown:
@@ -42,6 +43,7 @@ def main() -> int:
         if part.name in (args.parts or names):
             if args.again:
                 (out / f"{part.name}.jsonl").unlink(missing_ok=True)
+                shutil.rmtree(out / part.name, ignore_errors=True)
             since = time.monotonic()
             runner.run(part, out, args.count or part.asked)
             print(f"{part.name}: {time.monotonic() - since:.0f} s", flush=True)
