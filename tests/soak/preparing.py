@@ -1,4 +1,8 @@
-"""Preparations that are killed and started again: the tree is that of one never stopped."""
+"""Preparations that are killed and started again: the tree is that of one never stopped.
+
+Every third one works in two processes, which the kill of their parent must end before the next one
+begins to write.
+"""
 
 import hashlib
 import os
@@ -58,7 +62,8 @@ def cases(shared: Path, count: int) -> Iterator[Case]:
 
 def resumes(folder: Path, shared: Path, seconds: float, seed: int) -> Finding:
     """Kill a preparation twice, finish it, and compare all files with those of an unstopped one."""
-    work = partial(prepare_tree, shared / "sources", folder / "corpus")
+    workers = 2 if seed % 3 == 2 else 0
+    work = partial(prepare_tree, shared / "sources", folder / "corpus", workers)
     rng, killed = random.Random(seed), []
     for _ in range(2):
         end = time.monotonic() + rng.uniform(0.05, 0.9) * seconds
