@@ -60,13 +60,16 @@ class Config:
 
     corpus: Path  # a prepared corpus
     method: Method = "dis"
-    workers: int = 0  # processes; 0: this one
+    workers: int = 0  # processes; 0: this one, which no clip_seconds can end
+    clip_seconds: float = 3600.0  # that the flow of a clip may take, else it has none
     device: str = "cpu"  # of RAFT: cpu, cuda
     replace: bool = False  # remove the flow that is there first
     shard: str = ""  # i/n: the share i, from 0, of n; empty: all
     progress: bool = True
 
     def __post_init__(self) -> None:
+        if self.clip_seconds <= 0:
+            raise ValueError(f"--clip-seconds is {self.clip_seconds}, wanted more than 0")
         if parse_shard(self.shard) and self.replace:
             raise ValueError(
                 f"a shard cannot replace: remove {self.corpus}/{FLOW} and {FILE} of all clips"
@@ -109,7 +112,7 @@ def make_flow(config: Config) -> Flows:
     flows = Flows(len(clips) - len(missing))
     # Computed in worker processes; a clip that cannot be read is named
     make, start = functools.partial(_make, config), functools.partial(_start, config)
-    outcomes = parallel_map(make, missing, config.workers, start, _lost)
+    outcomes = parallel_map(make, missing, config.workers, start, _lost, config.clip_seconds)
     bar = tqdm(total=len(missing), desc="flow", unit="clip", disable=not config.progress)
     with bar:
         for clip_id, reason in outcomes:
@@ -242,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     methods = "DIS, or RAFT, which needs weights (default: dis)"
     add("--method", choices=tp.get_args(Method), default=Config.method, help=methods)
     add("--workers", type=int, default=0, help="processes (default: this one)")
+    text = "that a clip may take in a worker process (default: %(default)g)"
+    add("--clip-seconds", type=float, default=Config.clip_seconds, metavar="S", help=text)
     add("--device", choices=("cpu", "cuda"), default="cpu", help="of RAFT")
     add("--replace", action="store_true", help="remove the flow there is, first")
     add("--shard", metavar="I/N", default="", help="work on the share I of N of the clips alone")

@@ -49,12 +49,15 @@ class Config:
     model: Path  # a face model that affekt.media.face3d.model reads
     fit: FitConfig = field(default_factory=FitConfig)
     most_residual: float = 5.0  # pixels at 256; a clip whose median is above is flagged
-    workers: int = 0  # processes; 0: this one
+    workers: int = 0  # processes; 0: this one, which no clip_seconds can end
+    clip_seconds: float = 3600.0  # that fitting a clip may take, else it has no pose
     shard: str = ""  # i/n: the share i, from 0, of n; empty: all
     progress: bool = True
 
     def __post_init__(self) -> None:
         parse_shard(self.shard)
+        if self.clip_seconds <= 0:
+            raise ValueError(f"clip_seconds is {self.clip_seconds}, wanted more than 0")
 
 
 @dataclass
@@ -91,7 +94,7 @@ def fit_corpus(config: Config) -> Poses:
     # Fit the rest in worker processes; a clip that cannot be fitted is named
     missing = [clip for clip in clips if clip.id not in poses.residuals]
     fit = functools.partial(_fit, config, origin)
-    found = parallel_map(fit, missing, config.workers, lost=_lost)
+    found = parallel_map(fit, missing, config.workers, lost=_lost, seconds=config.clip_seconds)
     bar = tqdm(total=len(missing), desc="pose", unit="clip", disable=not config.progress)
     with bar:
         for clip_id, residual, message in found:

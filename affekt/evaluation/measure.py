@@ -135,6 +135,7 @@ def measure_all(
     job: Job,
     cache: Cache,
     workers: int,
+    seconds: float | None = None,
 ) -> Iterator[Outcome]:
     """Yield every clip's outcome, in any order; what was measured goes into the cache.
 
@@ -144,6 +145,7 @@ def measure_all(
         job: how.
         cache: of figures.
         workers: processes; 0: in this one.
+        seconds: that a clip may take in a worker process.
     """
     # Clips whose figures are all cached are done; of the others, what is missing
     left = []
@@ -158,7 +160,7 @@ def measure_all(
         else:
             yield Outcome(task, {})
     # The rest in worker processes
-    for outcome in parallel_map(_measure, left, workers, partial(_start, job), _lost):
+    for outcome in parallel_map(_measure, left, workers, partial(_start, job), _lost, seconds):
         for name, rows in outcome.found.items():
             cache.add(outcome.task.pair.id, name, outcome.task.keys[name], rows)
         yield outcome
@@ -243,4 +245,5 @@ def _failed(task: Task, error: Exception) -> Outcome:
 
 
 def _lost(task: Task, loss: Loss) -> Outcome:
-    return Outcome(task, {}, "died", f"{task.pair.id}: {loss}")
+    reason = "timeout" if isinstance(loss, TimeoutError) else "died"
+    return Outcome(task, {}, reason, f"{task.pair.id}: {loss}")

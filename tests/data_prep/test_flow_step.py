@@ -247,3 +247,14 @@ def test_shares_made_apart_are_the_flow_of_one_run(root):
         run(root, "--shard", "0/2")
     with pytest.raises(SystemExit, match="a shard cannot replace"):
         run(root, "--shard", "0/2", "--replace")
+
+
+def test_a_clip_whose_flow_takes_too_long_has_none(root):
+    manifest = root / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().splitlines(True)[0])
+    (clip,) = Corpus(root).clips()
+    flows = step.make_flow(step.Config(root, workers=1, clip_seconds=1e-3, progress=False))
+    assert flows.failed == {clip.id: "it took longer than 0.001 s"}
+    assert not (clip.folder / FILE).exists()
+    with pytest.raises(ValueError, match="wanted more than 0"):
+        step.Config(root, clip_seconds=0)

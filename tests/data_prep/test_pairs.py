@@ -1,5 +1,6 @@
 """data_prep.pairs on a made-up prepared corpus: only what the pairs need is on disk."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -355,3 +356,37 @@ def test_the_command_prints_counts_and_names_what_is_missing(root, tmp_path):
     assert failed.returncode == 1
     assert "no manifest.jsonl" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_processes_make_the_same_pairs(root):
+    make_pairs(root, PairsConfig(), progress=False)
+    names = ["pairs.jsonl", "left_out.jsonl", "pairs.json", *(r["file"] for r in rows_of(root))]
+    alone = [(root / "pairs" / name).read_bytes() for name in names]
+    shutil.rmtree(root / "pairs")
+    assert make_pairs(root, PairsConfig(workers=2), progress=False).kept == 0
+    assert [(root / "pairs" / name).read_bytes() for name in names] == alone
+
+
+def test_a_sentence_that_takes_too_long_is_left_out(root):
+    write_manifest(root, [c for c in read_jsonl(root / "manifest.jsonl") if c["speaker"] == "M901"])
+    made = make_pairs(root, PairsConfig(workers=1, seconds=1e-3), progress=False)
+    assert made.rows == []
+    assert [row["clip"] for row in made.left_out] == [
+        *("M901_angry_001", "M901_happy_001", "M901_sad_001")
+    ]
+    assert {row["reason"] for row in made.left_out} == {"its sentence: it took longer than 0.001 s"}
+
+
+@pytest.mark.parametrize("speaker", ["M901", "W777"])  # in a group, and matched by cost
+def test_a_clip_of_minutes_is_no_sentence_and_is_not_aligned(root, speaker):
+    """Of ten minutes it would take 100 times the time and memory of one of a minute."""
+    for emotion in ("disgusted", "neutral"):
+        add_clip(root, f"{speaker}_{emotion}_001", 20 if emotion == "neutral" else 40)
+    config = PairsConfig(longest=39 / 25)
+    made = make_pairs(root, config, progress=False)
+    left_out = {row["clip"]: row["reason"] for row in made.left_out}
+    reason = "it is longer than 1.56 s: no sentence (--longest)"
+    assert left_out[f"{speaker}_disgusted_001"] == reason
+    assert [name for name, why in left_out.items() if why == reason] == [f"{speaker}_disgusted_001"]
+    with pytest.raises(ValueError, match="--longest and --seconds must be above 0"):
+        PairsConfig(longest=0)

@@ -306,3 +306,14 @@ def test_the_commands_say_what_is_missing(tmp_path, capsys):
     assert "--model" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="no prepared corpus"):
         pose_step.main(["--corpus", str(tmp_path), "--model", str(tmp_path / "x.npz")])
+
+
+def test_a_clip_whose_fit_takes_too_long_has_no_pose(fitted):
+    config = fitted[1]
+    manifest = config.corpus / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().splitlines(True)[0])
+    poses = pose_step.fit_corpus(replace(config, workers=1, clip_seconds=1e-3))
+    assert [*poses.failed.values()] == ["it took longer than 0.001 s"]
+    assert not list(config.corpus.glob("clips/*/*/pose.npy"))
+    with pytest.raises(ValueError, match="clip_seconds is 0, wanted more than 0"):
+        replace(config, clip_seconds=0)

@@ -77,6 +77,8 @@ def add_shared(parser: argparse.ArgumentParser) -> None:
     add("--min-coverage", type=float, help="share; default: the protocol's")
     # How they are measured.
     add("--workers", type=int, default=0, help="processes (default: this one)")
+    add("--clip-seconds", type=float, default=3600.0, metavar="S",
+        help="that a clip may take in a worker process (default: %(default)g)")  # fmt: skip
     add("--cache", type=Path, help="folder of found faces; default: cache/ next to --out")
     add("--emotion-classifier", type=Path, metavar="RUN", help="of affekt.metrics.emotion.train")
     add("--syncnet", type=Path, metavar="RUN",
@@ -107,7 +109,7 @@ def measured(
     job = Job(protocol, networks, faces, controls, args.detector_device or args.device)
     if args.limit is not None:
         pairing = replace(pairing, pairs=pairing.pairs[: args.limit], missing=[], extra=[])
-    record = run_evaluation(pairing, job, args.out, name, args.workers)
+    record = run_evaluation(pairing, job, args.out, name, args.workers, args.clip_seconds)
     # What has no figures, the tables, and how much was covered.
     report_problems(record)
     print_tables(args.out, protocol.tables)
@@ -122,7 +124,7 @@ def measured(
 
 def check_options(args: argparse.Namespace) -> None:
     """Refuse numbers out of range, absent devices and an --out that cannot be written."""
-    for name, least in (("limit", 1), ("workers", 0), ("min_coverage", 0)):
+    for name, least in (("limit", 1), ("workers", 0), ("min_coverage", 0), ("clip_seconds", 1)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise ValueError(f"--{name.replace('_', '-')} is {value}, wanted {least} or more")
@@ -172,7 +174,14 @@ def _warn(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def run_evaluation(pairing: Pairing, job: Job, out: Path, name: str, workers: int = 0) -> Record:
+def run_evaluation(
+    pairing: Pairing,
+    job: Job,
+    out: Path,
+    name: str,
+    workers: int = 0,
+    seconds: float | None = None,
+) -> Record:
     """Measure what is not cached yet of every clip, and write scores.jsonl and evaluation.json.
 
     Args:
@@ -181,6 +190,7 @@ def run_evaluation(pairing: Pairing, job: Job, out: Path, name: str, workers: in
         out: the evaluation's folder.
         name: of the method.
         workers: processes; 0: in this one.
+        seconds: that a clip may take in a worker process.
 
     Returns:
         What evaluation.json holds.
@@ -197,7 +207,7 @@ def run_evaluation(pairing: Pairing, job: Job, out: Path, name: str, workers: in
     planned = list(plan(pairing.pairs, pairing.truths, measures, job, finder))
     tasks = [each for each in planned if isinstance(each, Task)]
     failed = [each for each in planned if isinstance(each, Outcome)]
-    outcomes = measure_all(tasks, measures, job, cache, workers)
+    outcomes = measure_all(tasks, measures, job, cache, workers, seconds)
     for outcome in tqdm(outcomes, "measure", len(tasks), unit="clip"):
         failed += [outcome] if outcome.reason else []
     # A clip counts only if all its measures succeeded

@@ -5,7 +5,6 @@
 (n_fft 800, hop 200, 80 bins at 16 kHz).
 """
 
-import librosa
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike
@@ -25,6 +24,8 @@ def log_mel(samples: ArrayLike) -> Array:
 
     Row r is centred on sample 200 r; the sound is taken to be silent before and after.
     """
+    import librosa  # here, so that corpora are opened without it
+
     sound = np.asarray(samples, np.float32)
     rows = 1 + len(sound) // HOP
     mel = librosa.feature.melspectrogram(
