@@ -35,7 +35,7 @@ def test_two_processes_have_the_losses_of_one_with_the_same_batch(root, in_float
     assert in_two(lambda rank: train_stage(root, name, two, steps=3)) == [0, 0]
     assert [row["step"] for row in rows_of(two)] == [1, 2, 3]
     for expected, found in zip(rows_of(root / "one" / name), rows_of(two), strict=True):
-        assert found == pytest.approx(expected, rel=1e-7)
+        assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_torchrun_continues_a_run_of_two_processes_to_the_bit(root, capfd):
