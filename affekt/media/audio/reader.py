@@ -205,7 +205,8 @@ def _compressed(media: Media, stream: tp.Any) -> Iterator[tuple[Array, int]]:
     """Decode a stream; its first frame gives the rate, each frame its layout."""
     rate = 0
     written = 0  # samples
-    for start, _, frame in media.timed(stream):
+    end = 0.0
+    for start, end, frame in media.timed(stream):  # noqa: B007 - the last `end` is that of the sound
         rate = rate or frame.sample_rate
         piece = mixed(_floats(frame), frame.layout)
         if frame.sample_rate != rate:
@@ -218,6 +219,8 @@ def _compressed(media: Media, stream: tp.Any) -> Iterator[tuple[Array, int]]:
             written += max(0, hole)
         yield piece, rate
         written += len(piece)
+    if media.container.format.name.startswith("matroska"):  # others estimate it by their bit rate
+        media.check_end(stream, end)
 
 
 def _floats(frame: av.AudioFrame) -> Array:

@@ -53,6 +53,7 @@ DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(FORMATS), **DECODER_OPTIONS}
 # Decoders that paint over what is damaged unless they are told to stop. Broadcast streams go on.
 STRICT = ("h264", "hevc")
+TRUNCATED_BY = 0.5  # seconds that may be missing from a stream's declared length
 JUMP_BACK = 0.5  # seconds: more than decoders reorder, less than any file worth joining
 JUMP_AHEAD = 10.0  # seconds: longer than any pause in front of a camera
 
@@ -147,6 +148,17 @@ class Media:
         if not stream.duration:
             return None
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base) - self.zero
+
+    def check_end(self, stream: tp.Any, end: float) -> None:
+        """Refuse a stream whose last frame ends well before the stream does by its declaration.
+
+        Raises:
+            MediaError: truncated.
+        """
+        declared = self.end(stream)
+        if declared is not None and end < declared - TRUNCATED_BY:
+            text = f"stops at {end:.2f} s, though it declares {declared:.2f} s"
+            raise MediaError("truncated", f"{self.path} {text}")
 
     def timed(self, stream: tp.Any) -> Iterator[tuple[float, float, tp.Any]]:
         """Yield (start, end, frame) of one stream, decoded, in seconds from zero.

@@ -33,7 +33,6 @@ from affekt.runtime.files import replacing
 log = logging.getLogger(__name__)
 
 
-TRUNCATED_BY = 0.5  # seconds that may be missing from a stream's declared length
 # glibc's numbers (malloc.h) and our limits: pictures of up to 16 MB come from memory that is kept
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT, PICTURE = 64 << 20, 16 << 20  # bytes
@@ -254,12 +253,7 @@ def _timed(media: Media, stream: tp.Any) -> Iterator[tuple[float, float, tp.Any]
         yield start, end, frame
     if not found:
         raise MediaError("no_video", f"{media.path} has a video stream without a single frame")
-    # A file that ends well before its declared end is a partial copy
-    declared = media.end(stream)
-    if declared is not None and end < declared - TRUNCATED_BY:
-        raise MediaError(
-            "truncated", f"{media.path} stops at {end:.2f} s, though it declares {declared:.2f} s"
-        )
+    media.check_end(stream, end)
 
 
 def _constant_rate(timed: Iterable[tuple[float, float, tp.Any]], stream: tp.Any) -> Iterator[Image]:

@@ -69,6 +69,17 @@ def test_half_a_sound_is_no_shorter_sound(tmp_path, kind):
     assert error.value.reason == "truncated"
 
 
+@pytest.mark.parametrize("end", ["mkv", "webm"])
+def test_half_of_a_film_has_no_whole_sound(tmp_path, end):
+    video, audio = {"mkv": ("libx264", "aac"), "webm": ("libvpx", "libopus")}[end]
+    path = clapper.write(tmp_path / f"a.{end}", 3.0, video=video, audio=audio)
+    assert len(read_audio(path)) >= 48000
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MediaError, match=r"stops at 1\..* though it declares 3\.0") as error:
+        read_audio(path)
+    assert error.value.reason == "truncated"
+
+
 @pytest.mark.parametrize(("kind", "place"), [("WAV", 4), ("W64", 16), ("AU", 8)])
 def test_a_sound_whose_writer_had_no_size_yet_is_read(tmp_path, kind, place):
     path = tmp_path / "a.sound"
