@@ -4,9 +4,10 @@ AME: the paper aligns text, pictures and sound in one space and prints no loss t
 choices and where they come from stand at each function.
 
 Dimension letters in this file:
-    B  clips of a batch
+    B  clips or windows of a batch
     N  codes: those of all modalities one below the other
     C  numbers of an emotion code
+    T  frames of a window, E expression modes, P points of a face
 """
 
 from collections.abc import Mapping
@@ -124,3 +125,69 @@ def one_minus_cosine(one_BC: Tensor, other_BC: Tensor) -> Tensor:
     It closes the gap between modalities by drawing all codes together, other emotions' as well.
     """
     return (1 - (one_BC * other_BC).sum(dim=1)).mean()
+
+
+# EAC
+
+
+@dataclass(frozen=True)
+class ExpressionLossConfig:
+    """Weights of EAC's terms, where 0 switches one off. Ours: the supplement prints no loss."""
+
+    coefficients: float = 1.0  # see coefficient_distance
+    landmarks: float = 5.0  # see landmark_displacement, whose errors are hundredths of a unit
+    velocity: float = 0.5  # of the coefficients; see coefficient_velocity
+
+    def __post_init__(self) -> None:
+        weights = (self.coefficients, self.landmarks, self.velocity)
+        if min(weights) < 0 or not any(weights):
+            raise ValueError(f"weights are {weights}, wanted none below 0 and one above")
+
+
+def expression_losses(
+    predicted_BTE: Tensor,
+    truth_BTE: Tensor,
+    std_E: Tensor,
+    modes_EP3: Tensor | None,
+    loss: ExpressionLossConfig,
+) -> dict[str, Tensor]:
+    """Return the terms whose weight is not 0, unweighted.
+
+    Args:
+        predicted_BTE, truth_BTE: expression coefficients of B windows of T frames, E modes.
+        std_E: deviations of the coefficients over the training frames, floored.
+        modes_EP3: the face model's expression modes of P points; None where `landmarks` is 0.
+        loss: the weights.
+    """
+    terms = {}
+    if loss.coefficients:
+        terms["coefficients"] = coefficient_distance(predicted_BTE, truth_BTE, std_E)
+    if loss.landmarks and modes_EP3 is not None:
+        terms["landmarks"] = landmark_displacement(predicted_BTE, truth_BTE, modes_EP3)
+    if loss.velocity:
+        terms["velocity"] = coefficient_velocity(predicted_BTE, truth_BTE, std_E)
+    return terms
+
+
+def coefficient_distance(predicted_BTE: Tensor, truth_BTE: Tensor, std_E: Tensor) -> Tensor:
+    """Return mean |p - t| / std over coefficients, frames and windows. Ours."""
+    return ((predicted_BTE - truth_BTE) / std_E).abs().mean()
+
+
+def coefficient_velocity(predicted_BTE: Tensor, truth_BTE: Tensor, std_E: Tensor) -> Tensor:
+    """Return `coefficient_distance` of the steps from frame to frame; 0 of single frames. Ours."""
+    if truth_BTE.shape[1] < 2:
+        return torch.zeros((), device=truth_BTE.device)
+    return coefficient_distance(predicted_BTE.diff(dim=1), truth_BTE.diff(dim=1), std_E)
+
+
+def landmark_displacement(predicted_BTE: Tensor, truth_BTE: Tensor, modes_EP3: Tensor) -> Tensor:
+    """Return the mean distance of the faces' points in 3D, in the face model's unit. Ours.
+
+        mean over points n of | sum_e (p_e - t_e) b_en |
+
+    Mean shape, identity and pose are the same on both sides and fall out. It weighs modes by what
+    they move, where `coefficient_distance` weighs them all alike.
+    """
+    shift_BTP3 = torch.einsum("bte,epx->btpx", predicted_BTE - truth_BTE, modes_EP3)
+    return shift_BTP3.norm(dim=3).mean()
