@@ -1,0 +1,1 @@
+"""From emotion, sound and portrait to emospace's video."""
