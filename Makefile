@@ -2,7 +2,7 @@
 # make demo-eamm   the same for EAMM; its figures and videos join the report; 20 minutes
 # make demo-full   after both (run if they are missing): metric networks, ablation, every table; 50 minutes more
 # make test        sets up .venv, lints, checks types, tests
-# make soak        kills, damaged and hostile files, full disks, by the hundred; 60 minutes; goes on after a stop
+# make soak        kills, damaged and hostile files, full disks, by the hundred; 10 minutes of processor time; goes on after a stop
 PYTHON ?= python3
 BIN := .venv/bin
 CODE := affekt evp eamm data_prep benchmarks $(wildcard *.py)

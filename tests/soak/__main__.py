@@ -1,6 +1,6 @@
 """The long proof that nothing is lost, nothing is read wrongly and nothing hostile gets in.
 
-    make soak                                        all parts; at most 60 minutes on two cores
+    make soak                                        all parts; 10 minutes of processor time
     python -m tests.soak kills --count 10 --out /tmp/soak
                                                      one part, ten of its cases
 
