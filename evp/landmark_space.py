@@ -35,8 +35,8 @@ from affekt.media.emotions import NEUTRAL
 from affekt.media.faces.geometry import FACE_SIZE, View, align_2d, align_3d
 from affekt.media.faces.schemes import Scheme, scheme_of
 from affekt.runtime.config import ConfigError
-from affekt.runtime.files import DamagedFileError, replacing
-from affekt.runtime.npz_files import load_npz
+from affekt.runtime.files import DamagedFileError
+from affekt.runtime.npz_files import load_npz, save_npz
 
 log = logging.getLogger(__name__)
 
@@ -214,15 +214,14 @@ def training_neutral(
 
 def save_space(space: LandmarkSpace, path: Path) -> None:
     """Write the space as .npz, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            speakers=np.array(space.speakers),
-            neutral=space.neutral,
-            average=space.average,
-            basis=space.basis,
-            deviation=space.deviation,
-        )
+    save_npz(
+        path,
+        speakers=np.array(space.speakers),
+        neutral=space.neutral,
+        average=space.average,
+        basis=space.basis,
+        deviation=space.deviation,
+    )
 
 
 def load_space(path: Path) -> LandmarkSpace:

@@ -13,6 +13,7 @@ import abc
 import json
 import logging
 import typing as tp
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -270,9 +271,8 @@ class Cache:
     def add(self, clip: str, measure: str, key: str, rows: dict[str, Scores]) -> None:
         """Append the figures of a clip."""
         self._scores[clip, measure, key] = rows
-        line = json.dumps(
-            {"clip": clip, "measure": measure, "key": key, "rows": rows}, allow_nan=False
-        )
+        found = {"clip": clip, "measure": measure, "key": key, "rows": rows}
+        line = json.dumps(found | {"crc": _crc(found)}, allow_nan=False)
         start = "" if self._whole else "\n"  # ends a line that a stopped run left half written
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
@@ -286,8 +286,15 @@ class Cache:
         for line in filter(str.strip, text.split("\n")):
             try:
                 found = json.loads(line)
+                if found.pop("crc", None) not in (None, _crc(found)):  # of before it has none
+                    raise ValueError("the checksum is another")
                 self._scores[found["clip"], found["measure"], found["key"]] = found["rows"]
             except (ValueError, KeyError, TypeError):
                 bad += 1
         if bad:
             log.warning("%s: %d damaged lines are left out and measured again", self.path, bad)
+
+
+def _crc(found: dict[str, tp.Any]) -> int:
+    """Return the CRC-32 of a line's text without it."""
+    return zlib.crc32(json.dumps(found).encode())

@@ -23,7 +23,8 @@ from affekt.media.faces.detector import Detector
 from affekt.media.faces.points import COUNT
 from affekt.media.video.container import MediaError
 from affekt.media.video.video import VideoInfo, probe, read_video
-from affekt.runtime.files import BROKEN_ARRAY, save_npy, sha256
+from affekt.runtime.files import DamagedFileError, sha256
+from affekt.runtime.npz_files import load_npz, save_npz
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +109,12 @@ class VideoView(abc.ABC):
 def _kept(path: Path) -> Array | None:
     """Return kept landmarks, with NaN where there is no face; None: they are to be found anew."""
     try:
-        found: Array = np.load(path, allow_pickle=False)
+        return load_npz(path, "it is made anew")["points"]
     except FileNotFoundError:
         return None
-    except BROKEN_ARRAY as error:
-        log.warning("%s is damaged and made anew: %s", path, error)
+    except (DamagedFileError, KeyError) as error:
+        log.warning("%s", error)
         return None
-    return found
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ class FaceFinder:
             key: of the content.
             frames: gives the frames; called only if the landmarks are not cached yet.
         """
-        path = self.folder / digest(self.detector.version) / f"{key}.npy"
+        path = self.folder / digest(self.detector.version) / f"{key}.npz"
         found = _kept(path)
         if found is None:
             found = np.stack([self._points(frame) for frame in frames()]).astype(np.float32)
-            save_npy(path, found)
+            save_npz(path, points=found)
         # Without the third coordinate where the detector gives none.
         has_face = np.isfinite(found[..., 0])
         return (found if np.isfinite(found[has_face]).all() else found[..., :2]).astype(float)

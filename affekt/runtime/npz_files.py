@@ -1,4 +1,4 @@
-"""Read .npz files that may come from others: checksums compared, room made for what is there."""
+"""Write .npz files, and read those that may come from others: checksums compared, sizes limited."""
 
 import zipfile
 import zlib
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from affekt.arrays import Array
-from affekt.runtime.files import BROKEN_ARRAY, DamagedFileError
+from affekt.runtime.files import BROKEN_ARRAY, DamagedFileError, replacing
 
 LARGEST = 2**29  # bytes of all arrays together: a dense face model has 150 MB, a bomb any number
 BROKEN = (*BROKEN_ARRAY, zipfile.BadZipFile, zlib.error, NotImplementedError)
@@ -35,3 +35,9 @@ def load_npz(path: Path, what: str) -> dict[str, Array]:
     except BROKEN as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DamagedFileError(f"{path} is damaged, or no .npz file ({reason}); {what}") from None
+
+
+def save_npz(path: Path, **arrays: Array) -> None:
+    """Write arrays with a checksum each; the file appears whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)

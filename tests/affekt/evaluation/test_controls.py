@@ -97,6 +97,19 @@ def test_landmarks_are_found_once_and_kept(truth, tmp_path, monkeypatch):
     assert BarDetector.seen == 0
 
 
+def test_kept_landmarks_with_a_flipped_byte_are_found_anew(truth, tmp_path, monkeypatch, caplog):
+    first = truth.landmarks()
+    (path,) = (tmp_path / "faces").rglob("*.npz")
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    monkeypatch.setattr(BarDetector, "seen", 0)
+    again = VideoFile(truth.path, FaceFinder(BarDetector(), tmp_path / "faces"))
+    assert (again.landmarks() == first).all()
+    assert BarDetector.seen == truth.length
+    assert "damaged" in caplog.text
+
+
 def test_another_speaker_depends_on_the_two_clips_alone_and_is_not_always_the_same():
     cases = [ClipPair(f"{who}{k}", Path(), None, who, ("sad", "happy")[k % 2])
              for who in "abc" for k in range(8)]  # fmt: skip
