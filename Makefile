@@ -5,7 +5,7 @@
 # make soak        kills, damaged and hostile files, full disks, by the hundred; 10 minutes of processor time; goes on after a stop
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := affekt evp eamm data_prep benchmarks $(wildcard *.py)
+CODE := affekt evp eamm emospace data_prep benchmarks $(wildcard *.py)
 ## One thread a process: two small thread pools on two cores fight, and tests repeat exactly.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1

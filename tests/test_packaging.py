@@ -43,7 +43,7 @@ def imported(nodes_of):
 
 
 def test_the_papers_and_what_they_share_are_installed_and_nothing_else():
-    assert {"affekt", "evp", "eamm", "data_prep"} == TOP
+    assert {"affekt", "evp", "eamm", "emospace", "data_prep"} == TOP
 
 
 def test_every_folder_with_modules_is_a_package():

@@ -16,10 +16,14 @@ NEEDED = (
 )
 OPTIONAL = {  # what each one is for; imported only where it is chosen
     "face_alignment": "the detector face_alignment",
-    "librosa": "the audio reader librosa",
+    "librosa": "the log-mel of emospace, and the audio reader librosa",
     "python_speech_features": "the MFCC backend python_speech_features",
     "dtw": "the DTW backend dtw-python",
     "ray": "data_prep.prepare --ray",
+    "transformers": "emospace's text tower minilm",
+    "tokenizers": "emospace's text tower minilm",
+    "timm": "emospace's picture tower effnet_lite0",
+    "open_clip": "emospace's clip towers",
 }
 SYSTEM_PACKAGES = {
     "libGL.so.1": "libgl1",

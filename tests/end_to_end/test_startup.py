@@ -14,6 +14,7 @@ SLOW = {
     *("torchvision", "torch._dynamo", "sympy", "triton", "torch_fidelity"),
     *("tensorboard", "scipy.stats", "scipy.signal", "sklearn", "pandas", "matplotlib", "skimage"),
     *("mediapipe", "face_alignment", "librosa", "dtw", "python_speech_features"),
+    *("transformers", "tokenizers", "timm", "open_clip"),
 }
 TOP = ("generate.py --help", "test.py --help", "demo.py --help", "test.py weights --help")
 TYPOS = ("generate.py evpp", "test.py rum", "demo.py")
@@ -29,7 +30,7 @@ SUBCOMMANDS = (
 
 def modules():
     """Every module with a command line of its own, as `python -m` names it."""
-    for package in ("data_prep", "evp", "eamm", "affekt"):
+    for package in ("data_prep", "evp", "eamm", "emospace", "affekt"):
         for path in sorted((ROOT / package).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
             if '__name__ == "__main__"' in text and path.stem != "doctor":

@@ -1,0 +1,195 @@
+"""Validation of emospace's stages during training: metrics of held-out clips, and plots.
+
+Letters: N clips, K emotions, C numbers of an emotion code, R mel rows.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from affekt.arrays import Array, Image
+from affekt.media.corpus import Clip
+from affekt.media.emotions import NEUTRAL
+from emospace.data.emotions import clip_pictures
+from emospace.data.prompts import Kind
+from emospace.networks.emotion_space import EmotionSpace
+
+VAL_PICTURES = 3  # of each clip; their mean code is the clip's
+COMPOUND = "a {} and {} person"  # an unseen style by words; ours
+MEL_HEIGHT, MEL_WIDTH = 160, 640  # pixels of a plotted sound
+ATTENTION = (230, 159, 0)  # RGB
+
+
+@dataclass(frozen=True)
+class SpaceValSet:
+    """Held-out clips: their sounds, pictures and labels."""
+
+    mels: list[Array]  # each (R, 80)
+    pictures: Image  # (N x VAL_PICTURES, H, W, 3)
+    labels: Array  # (N,)
+    levels: Array  # (N,)
+
+
+def space_val_set(clips: Sequence[Clip], emotions: Sequence[str]) -> SpaceValSet:
+    """Read held-out clips; pictures of all clips are kept as they are stored."""
+    return SpaceValSet(
+        [clip.mel() for clip in clips],
+        np.concatenate([clip_pictures(clip, VAL_PICTURES) for clip in clips]),
+        np.array([list(emotions).index(clip.emotion) for clip in clips]),
+        np.array([clip.level for clip in clips]),
+    )
+
+
+def space_metrics(space: EmotionSpace, val_set: SpaceValSet) -> dict[str, float]:
+    """Return nearest-text accuracy of sound and picture, of unseen prompts, and cosines.
+
+    audio_accuracy and image_accuracy also by level; prompt_accuracy of held-out templates and
+    prompt_synonyms of held-out words; same_minus_other of sound and text (see `cosines`).
+    """
+    with absolute(space):
+        centres = text_centres(space)
+        audio, image = val_codes(space, val_set)
+        figures = by_level("audio_accuracy", nearest(audio, centres), val_set)
+        figures |= by_level("image_accuracy", nearest(image, centres), val_set)
+        figures |= prompt_metrics(space, centres)
+        texts = centres[val_set.labels]
+        table = cosines({"text": texts, "image": image, "audio": audio}, val_set.labels)
+    same, other = table["audio", "text"]
+    return figures | {"same_minus_other": same - other}
+
+
+@contextlib.contextmanager
+def absolute(space: EmotionSpace) -> Iterator[None]:
+    """Keep codes from being relative to neutral, whose own code is 0 then."""
+    config = space.config
+    space.config = replace(config, relative=False)
+    yield
+    space.config = config
+
+
+def text_centres(space: EmotionSpace, kind: Kind = "training") -> Tensor:
+    """Return the code (K, C) of each emotion: the mean of its prompts' codes, of unit length.
+
+    An emotion that training left out has its prompts all the same.
+    """
+    centres = []
+    for emotion in space.emotions:
+        centres.append(space.text_codes(space.bank.prompts(emotion, kind)).mean(dim=0))
+    return F.normalize(torch.stack(centres), dim=1)
+
+
+def val_codes(space: EmotionSpace, val_set: SpaceValSet) -> tuple[Tensor, Tensor]:
+    """Return the codes of the clips' sounds and pictures, (N, C) each."""
+    image = space.image_codes(val_set.pictures).unflatten(0, (-1, VAL_PICTURES)).mean(dim=1)
+    return space.audio_codes(val_set.mels), F.normalize(image, dim=1)
+
+
+def nearest(codes: Tensor, centres: Tensor) -> Array:
+    """Return which centre has the largest cosine with each code, (N,)."""
+    return (codes @ centres.T).argmax(dim=1).numpy()
+
+
+def by_level(name: str, guesses: Array, val_set: SpaceValSet) -> dict[str, float]:
+    """Return the share of right guesses over all clips, and for each level `name`_level_<n>."""
+    right = guesses == val_set.labels
+    figures = {name: float(right.mean())}
+    for level in np.unique(val_set.levels):
+        figures[f"{name}_level_{level}"] = float(right[val_set.levels == level].mean())
+    return figures
+
+
+def prompt_metrics(space: EmotionSpace, centres: Tensor) -> dict[str, float]:
+    """Return the share of held-out prompts whose nearest centre is their own, mean over emotions.
+
+    prompt_accuracy: trained words in held-out templates; prompt_synonyms: held-out words in
+    trained templates. A bank without the one or the other has no such figure.
+    """
+    figures = {}
+    kinds: tuple[tuple[str, Kind], ...] = (
+        ("prompt_accuracy", "templates"),
+        ("prompt_synonyms", "words"),
+    )
+    for name, kind in kinds:
+        shares = []
+        for label, emotion in enumerate(space.emotions):
+            prompts = space.bank.prompts(emotion, kind)
+            if prompts:
+                guesses = nearest(space.text_codes(prompts), centres)
+                shares.append(float((guesses == label).mean()))
+        if shares:
+            figures[name] = float(np.mean(shares))
+    return figures
+
+
+def cosines(
+    codes: Mapping[str, Tensor], labels: Array
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Return the mean cosine between clips of the same emotion and of others, by two modalities.
+
+    Args:
+        codes: unit codes (N, C) by modality.
+        labels: (N,).
+
+    Returns:
+        By the two names in alphabetical order; a clip with itself is left out within a modality.
+    """
+    same = torch.from_numpy(labels[:, None] == labels)
+    itself = torch.eye(len(labels), dtype=torch.bool)
+    found = {}
+    for one, other in [*combinations(sorted(codes), 2), *((name, name) for name in codes)]:
+        table = codes[one] @ codes[other].T
+        wanted = same & ~itself if one == other else same
+        found[one, other] = (float(table[wanted].mean()), float(table[~same].mean()))
+    return found
+
+
+def compound_metrics(space: EmotionSpace) -> dict[str, float]:
+    """Return how often the code of two emotions is nearest to those two, over all pairs.
+
+    By words ("a sad and angry person", the first word of each) and by the mean of the two
+    emotions' codes; both without neutral. *_one: at least one of the two is the nearest.
+    """
+    with absolute(space):
+        centres = text_centres(space)
+        chosen = [k for k, emotion in enumerate(space.emotions) if emotion != NEUTRAL]
+        pairs = [*combinations(chosen, 2)]
+        if not pairs:
+            return {}
+        first = [space.bank.of(emotion).words[0] for emotion in space.emotions]
+        words = space.text_codes([COMPOUND.format(first[a], first[b]) for a, b in pairs])
+    means = F.normalize(torch.stack([centres[a] + centres[b] for a, b in pairs]), dim=1)
+    figures = {}
+    for name, codes in (("words", words), ("mean", means)):
+        order = (codes @ centres.T).argsort(dim=1, descending=True)[:, :2].tolist()
+        both = [{*two} == {*pair} for two, pair in zip(order, pairs, strict=True)]
+        one = [two[0] in pair for two, pair in zip(order, pairs, strict=True)]
+        figures[f"compound_{name}"] = float(np.mean(both))
+        figures[f"compound_{name}_one"] = float(np.mean(one))
+    return figures
+
+
+# Plots
+
+
+def plot_attention(mel: Array, attention: Array) -> Image:
+    """Plot a log-mel (R, 80), low bins below, and what CLS attends to over it (supplement Fig. 4a).
+
+    Args:
+        attention: (N,), one weight a token; the plot is scaled to the largest.
+    """
+    low, high = np.percentile(mel, (1, 99))
+    grey = np.clip((mel.T[::-1] - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    size = (MEL_WIDTH, MEL_HEIGHT)
+    canvas = cv2.cvtColor(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
+    x = (np.arange(len(attention)) + 0.5) * MEL_WIDTH / len(attention)
+    y = MEL_HEIGHT - 1 - attention / attention.max() * (MEL_HEIGHT - 8)
+    line = np.rint(np.stack([x, y], axis=1) * 8).astype(np.int32)
+    cv2.polylines(canvas, [line], False, ATTENTION, 2, cv2.LINE_AA, shift=3)
+    return canvas
