@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from affekt.media.emotions import EMOTIONS
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.points import EMOTION, GROUPS, mouth_opening
 from affekt.media.video.video import probe, read_frames
+from affekt.runtime.config import load_config
 from data_prep.mini import clip, render
 from data_prep.mini.clip import ClipName, Settings
 from data_prep.mini.head.head import make_head
@@ -21,10 +23,12 @@ from data_prep.mini.speakers import make_speaker
 from data_prep.mini.voice import speech, visemes, voices
 from data_prep.mini.voice.speech import SENTENCES, Phoneme, Prosody
 from data_prep.mini_corpus import Extent, clip_names, main, make_corpus
+from data_prep.prepare import Config as PrepareConfig
 
 SMALL = Settings(size=64)
 TWO = Extent(speakers=1, sentences=1, emotions=("neutral", "happy"), levels=(3,), lively=1)
 FULL = Settings()
+TRAINED = (3, 4, 5, 8, 9, 10, 11, 12, 13, 16, 17, 18)  # of emospace's demo
 AH = "\u0251"  # IPA: the vowel of "father"
 
 
@@ -170,6 +174,49 @@ def test_neutral_has_one_level_and_lively_clips_their_own_names():
     assert [n.emotion for n in names if n.view == "lively"][:3] == ["neutral", "sad", "neutral"]
 
 
+def test_by_turns_few_clips_hold_every_sentence_and_none_goes_with_an_emotion():
+    extent = Extent(sentences=20, levels=(1, 2, 3), lively=0, numbers=TRAINED, rotate=True)
+    names = list(clip_names(extent))
+    assert len(names) == len(set(names)) == 12 * 24
+    for speaker in TRAINED:
+        assert {n.number for n in names if n.speaker == speaker} == set(range(1, 21))
+    for emotion in EMOTIONS:
+        said = [n.number for n in names if n.emotion == emotion]
+        assert len(said) == 36
+        assert len(set(said)) >= 18
+        assert max(map(said.count, said)) <= 3
+    said = [[n.number for n in names if n.speaker == speaker] for speaker in TRAINED]
+    assert len({tuple(numbers) for numbers in said}) == 12
+    assert {n.level for n in names if n.emotion == "neutral"} == {1}
+    # Whoever else is asked for, and in whatever levels
+    alone = dataclasses.replace(extent, numbers=(10,), levels=(2,), emotions=("sad",))
+    assert set(clip_names(alone)) <= set(names)
+
+
+def test_later_sentences_are_held_out_by_their_own_numbers():
+    extent = Extent(2, 4, levels=(1, 3), lively=0, first_speaker=6, first_sentence=21, rotate=True)
+    numbers = [n.number for n in clip_names(extent)]
+    assert len(numbers) == 2 * 16
+    assert set(numbers) == {21, 22, 23, 24}
+    plain = Extent(1, 2, ("sad",), lively=0, first_sentence=21)
+    assert [n.number for n in clip_names(plain)] == [21, 22]
+
+
+def test_the_unseen_people_of_the_demo_have_two_voices_of_nobody_else_and_mixed_hair():
+    config = load_config(PrepareConfig, Path("configs/demo/emospace/prepare.yaml"))
+    people = {make_speaker(0, k).name: make_speaker(0, k) for k in range(3, 21)}
+    unseen = config.split.test_speakers
+    assert set(config.corpus.speakers) == people.keys() > set(unseen)
+    trained = [people[name] for name in people if name not in unseen]
+    assert [one.name for one in trained] == [make_speaker(0, k).name for k in TRAINED]
+    own = {one.voice for one in trained}
+    assert len(own) == 6
+    new = [name for name in unseen if people[name].voice not in own]
+    assert sorted(new) == ["M907", "M915", "W908", "W916"]
+    assert len({people[name].style for name in unseen}) >= 4
+    assert config.split.test_sentences == ("021", "022", "023", "024")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -184,6 +231,9 @@ def test_neutral_has_one_level_and_lively_clips_their_own_names():
         (["--first-speaker", "-1"], "wanted at least 0"),
         (["--first-speaker", "98"], "at most 97"),
         (["--first-speaker", "96", "--speakers", "3"], "speakers 96 to 98: there are 0 to 97"),
+        (["--people", "3", "98"], "speakers 3 to 98: there are 0 to 97"),
+        (["--first-sentence", "22", "--sentences", "4"], "sentences 22 to 25: there are 1 to 24"),
+        (["--rotate", "--sentences", "2"], "wanted at least 3"),
     ],
 )
 def test_a_bad_option_is_refused_before_anything_is_written(tmp_path, capsys, arguments, message):
