@@ -142,6 +142,14 @@ def _bfm_landmarks(folder: Path, V: int) -> dict[int, int]:
     return {point: int(front[vertex]) for point, vertex in enumerate(marks)}
 
 
+def mat_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the arrays of a .mat file of MATLAB's versions 4 to 7."""
+    try:
+        return tuple(name for name, _, _ in whosmat(path))
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is not readable: {error}; wanted a MATLAB file") from None
+
+
 def read_mat(path: Path, keys: tuple[str, ...]) -> dict[str, Array]:
     """Return the arrays `keys` of a .mat file of MATLAB's versions 4 to 7, which hold no code."""
     wanted = f"wanted a MATLAB file that holds {', '.join(keys)}"
