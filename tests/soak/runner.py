@@ -175,5 +175,5 @@ def _record(one: _Running, status: int, usage: resource.struct_rusage, part: Par
     if passed:  # what failed is looked at
         shutil.rmtree(one.folder, ignore_errors=True)
     return Record(
-        one.case.name, bool(passed), text, round(seconds, 1), round(cpu, 1), round(megabytes)
+        one.case.name, bool(passed), text, round(seconds, 1), round(cpu, 2), round(megabytes)
     )
