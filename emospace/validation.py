@@ -1,9 +1,11 @@
 """Validation of emospace's stages during training: metrics of held-out clips, and plots.
 
-Letters: N clips, K emotions, C numbers of an emotion code, R mel rows.
+Letters: N clips, K emotions, C numbers of an emotion code, R mel rows, T frames, E expression
+modes.
 """
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -15,10 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from affekt.arrays import Array, Image
-from affekt.media.corpus import Clip
+from affekt.media.corpus import Clip, Corpus, by_speaker
 from affekt.media.emotions import NEUTRAL
-from emospace.data.emotions import clip_pictures
+from affekt.media.face3d.coefficients import CorpusExpression
+from affekt.media.face3d.model import FaceModel
+from affekt.media.faces.points import MOUTH, mouth_opening
+from affekt.metrics.landmark import correlation
+from affekt.runtime.config import ConfigError
+from emospace.data.emotions import clip_pictures, intensity_of
 from emospace.data.prompts import Kind
+from emospace.inference.expression import ExpressionPredictor
 from emospace.networks.emotion_space import EmotionSpace
 
 VAL_PICTURES = 3  # of each clip; their mean code is the clip's
@@ -175,6 +183,123 @@ def compound_metrics(space: EmotionSpace) -> dict[str, float]:
     return figures
 
 
+# EAC: faces in front view, in the face model's unit, the distance of the outer eye corners
+
+
+@dataclass(frozen=True, eq=False)
+class ExpressionValItem:
+    """A held-out clip, and what its expression is predicted from."""
+
+    clip: Clip
+    mel: Array  # (R, 80)
+    other_mel: Array  # (R, 80), another clip's sound, repeated or cut to this one's length
+    truth: Array  # (T, E)
+    reference: Array  # (E,), the first frame of another neutral clip of the speaker
+    mean: Array  # (E,), the speaker's mean in training, of a new speaker everybody's
+    code: Array  # (C,)
+    identity: Array  # the speaker's coefficients
+
+
+def expression_val_set(
+    clips: Sequence[Clip], corpus: Corpus, codes: Mapping[str, Array], shared: CorpusExpression
+) -> list[ExpressionValItem]:
+    """Return held-out clips with their baselines.
+
+    Args:
+        clips: two or more.
+        corpus: theirs.
+        codes: of each emotion, (C,).
+        shared: the corpus' face model and identities.
+
+    Raises:
+        ConfigError: fewer than two clips, or a speaker without another neutral clip.
+    """
+    if len(clips) < 2:
+        raise ConfigError(f"{len(clips)} validation clips, wanted 2 or more; set val.split")
+    means = training_means(corpus)
+    items = []
+    for place, clip in enumerate(clips):
+        neutral = [each for each in corpus.clips(None, clip.speaker, NEUTRAL) if each != clip]
+        if not neutral:
+            raise ConfigError(
+                f"{clip.speaker} of split {clip.split!r} has no neutral clip besides {clip.id} to "
+                "take a reference expression from; prepare one, or set val.split"
+            )
+        mel = clip.mel()
+        other = _with_another_sentence(clips, place).mel()
+        items.append(
+            ExpressionValItem(
+                clip,
+                mel,
+                np.resize(other, mel.shape),
+                clip.expression(),
+                neutral[0].expression()[0],
+                means.get(clip.speaker, means[""]),
+                codes[clip.emotion],
+                shared.identity_of(clip.speaker),
+            )
+        )
+    return items
+
+
+def training_means(corpus: Corpus) -> dict[str, Array]:
+    """Return the mean expression (E,) of each speaker's training frames, and "" for everybody's."""
+    means = {}
+    for speaker, clips in by_speaker(corpus.clips("train")).items():
+        means[speaker] = np.concatenate([clip.expression() for clip in clips]).mean(axis=0)
+    return means | {"": np.mean([*means.values()], axis=0)}
+
+
+def expression_metrics(
+    predictor: ExpressionPredictor, items: Sequence[ExpressionValItem], face: FaceModel
+) -> dict[str, float]:
+    """Return how held-out clips are predicted from their sound, code, level and reference.
+
+    coefficient_mouth_r     correlation of the mouth's opening with the truth, median over clips
+    coefficient_mouth_size  its standard deviation over the true one's, sums over clips
+    landmark_ratio          error of 68 points over that of the mean expression, sums over frames
+    mouth_ratio             the same of the mouth's 20 points
+    shuffled_ratio          error over that with another clip's sound; shuffled_mouth_ratio of mouth
+    """
+    errors: dict[str, list[Array]] = defaultdict(list)
+    openings: list[tuple[Array, Array]] = []
+    for item in items:
+        given = item.code, intensity_of(item.clip), item.reference
+        still = np.broadcast_to(item.mean, item.truth.shape)
+        truth = front_view(face, item.identity, item.truth)
+        ours = front_view(face, item.identity, predictor.predict(item.mel, *given))
+        wrong = front_view(face, item.identity, predictor.predict(item.other_mel, *given))
+        mean = front_view(face, item.identity, still)
+        for name, faces in (("ours", ours), ("wrong", wrong), ("mean", mean)):
+            apart = np.linalg.norm(faces - truth, axis=2)
+            errors[name].append(apart.mean(axis=1))
+            errors[f"{name}_mouth"].append(apart[:, list(MOUTH)].mean(axis=1))
+        openings.append((mouth_opening(ours), mouth_opening(truth)))
+    total = {name: float(np.concatenate(each).mean()) for name, each in errors.items()}
+    spread, wanted = np.sum([[each.std() for each in pair] for pair in openings], axis=0)
+    return {
+        "coefficient_mouth_r": float(np.nanmedian([correlation(*pair) for pair in openings])),
+        "coefficient_mouth_size": float(spread / wanted),
+        "landmark_error": total["ours"],
+        "landmark_ratio": total["ours"] / total["mean"],
+        "mouth_ratio": total["ours_mouth"] / total["mean_mouth"],
+        "shuffled_ratio": total["ours"] / total["wrong"],
+        "shuffled_mouth_ratio": total["ours_mouth"] / total["wrong_mouth"],
+    }
+
+
+def front_view(face: FaceModel, identity: Array, expression: Array) -> Array:
+    """Return faces (..., 68, 2) of expressions (..., E) without any pose."""
+    return face.shapes(identity, expression)[..., :2]
+
+
+def _with_another_sentence(clips: Sequence[Clip], place: int) -> Clip:
+    """Return the next clip that says something else, or the next one where none does."""
+    following = [*clips[place + 1 :], *clips[:place]]
+    others = [clip for clip in following if clip.sentence != clips[place].sentence]
+    return (others or following)[0]
+
+
 # Plots
 
 
@@ -193,3 +318,15 @@ def plot_attention(mel: Array, attention: Array) -> Image:
     line = np.rint(np.stack([x, y], axis=1) * 8).astype(np.int32)
     cv2.polylines(canvas, [line], False, ATTENTION, 2, cv2.LINE_AA, shift=3)
     return canvas
+
+
+def plot_weights(weights: Array, size: int = 8) -> Image:
+    """Plot attention (N, N) in grey, a square of `size` pixels a weight (supplement Fig. 4b).
+
+    Rows are scaled together to the largest weight but for token 0 looking at itself.
+    """
+    shown = np.array(weights, float)
+    shown[0, 0] = 0.0
+    grey = np.clip(255 * shown / max(shown.max(), 1e-9), 0, 255).astype(np.uint8)
+    large = grey.repeat(size, axis=0).repeat(size, axis=1)
+    return np.repeat(large[:, :, None], 3, axis=2)

@@ -1,0 +1,1 @@
+"""Analyses of emospace's networks, and the figures of its supplement."""
