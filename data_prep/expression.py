@@ -46,7 +46,6 @@ from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import is_disk_error, replacing, sha256
 from affekt.runtime.parallel import Loss, parallel_map
-from affekt.runtime.shards import in_shard, parse_shard
 from data_prep.clips.artefact import CLIP_ERRORS, Artefact, Results, make_missing
 from data_prep.clips.identity import (
     Identity,
@@ -57,6 +56,7 @@ from data_prep.clips.identity import (
     speaker_identities,
     write_corpus_record,
 )
+from data_prep.clips.shards import in_shard, parse_shard
 from data_prep.face_formats import coefficients as coefficient_import
 
 ARTEFACT = Artefact("expression", "expression.npy", EXPRESSION)

@@ -43,7 +43,7 @@ from affekt.media.video.frames import FrameStore
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import is_disk_error
 from affekt.runtime.parallel import Loss, parallel_map
-from affekt.runtime.shards import in_shard, parse_shard
+from data_prep.clips.shards import in_shard, parse_shard
 
 log = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.integrity import MEL, PREPARE, Row
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.files import write_json
-from affekt.runtime.shards import in_shard, parse_shard
 from data_prep.clips.artefact import Artefact, Results, make_missing
+from data_prep.clips.shards import in_shard, parse_shard
 
 ARTEFACT = Artefact("log-mel", "mel.npy", MEL)
 SETTINGS: Row = {

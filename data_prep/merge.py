@@ -42,9 +42,9 @@ from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.config import differences
 from affekt.runtime.files import read_jsonl, replacing_folder
 from affekt.runtime.lock import locked
-from affekt.runtime.shards import FOLDER
 from data_prep.clips.clip import OWN, remove_unfinished_clips
 from data_prep.clips.lists import Result
+from data_prep.clips.shards import FOLDER
 from data_prep.prepare import summary
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import is_disk_error, save_npy, sha256
 from affekt.runtime.parallel import Loss, parallel_map
-from affekt.runtime.shards import in_shard, parse_shard
+from data_prep.clips.shards import in_shard, parse_shard
 
 log = logging.getLogger(__name__)
 

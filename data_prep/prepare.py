@@ -59,7 +59,6 @@ from affekt.runtime.command import config_from_argv
 from affekt.runtime.config import differences, plain
 from affekt.runtime.files import DamagedFileError, is_disk_error, read_jsonl
 from affekt.runtime.lock import locked
-from affekt.runtime.shards import FOLDER, parse_shard
 from data_prep.clips.clip import (
     CONTENTS_VERSION,
     AudioConfig,
@@ -84,6 +83,7 @@ from data_prep.clips.lists import (
     refusal_row,
     shard_record,
 )
+from data_prep.clips.shards import FOLDER, parse_shard
 from data_prep.clips.splits import SplitConfig, numbered, splits_of
 
 log = logging.getLogger(__name__)

@@ -25,12 +25,11 @@ from affekt.runtime.lock import FolderLock
 from affekt.runtime.parallel import end_with_parent
 from affekt.runtime.training import checkpoint, ranks
 from affekt.runtime.training.batch_norm import synchronise
-from affekt.runtime.training.metric_log import MetricLogger
+from affekt.runtime.training.metric_log import GRAD_NORM, MetricLogger, StepValues
 from affekt.runtime.training.provenance import add_to_provenance, write_provenance
 from affekt.runtime.training.run_config import RunConfig as RunConfig
 from affekt.runtime.training.run_config import StageConfig, claim_folder, corpora_of
 from affekt.runtime.training.signals import StoppedBySignal, StopRequest, leave_to_parent
-from affekt.runtime.training.step_values import GRAD_NORM, StepValues
 
 log = logging.getLogger(__name__)
 

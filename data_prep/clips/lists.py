@@ -1,6 +1,6 @@
 """Which clips of a prepared corpus are there, refused or missing: manifest and quarantine.
 
-A share of a corpus (affekt/runtime/shards.py) has lists of its own, and shard.json says of what.
+A share of a corpus (data_prep/clips/shards.py) has lists of its own, and shard.json says of what.
 """
 
 import hashlib
@@ -9,9 +9,9 @@ import typing as tp
 from dataclasses import asdict, dataclass, replace
 
 from affekt.media.integrity import MANIFEST, QUARANTINE, whole_record, write_lists
-from affekt.runtime.shards import Shard, parse_shard
 from data_prep.clips.clip import ClipOutcome, PrepareJob, clip_folder, stamp
 from data_prep.clips.layouts.config import Listing, Refusal, Source
+from data_prep.clips.shards import Shard, parse_shard
 
 Row = dict[str, tp.Any]
 

@@ -9,9 +9,9 @@ import pytest
 
 from affekt.media.audio.reader import write_wav
 from affekt.media.corpus import Corpus
-from affekt.runtime.shards import Shard, parse_shard
 from data_prep import merge as merge_module
 from data_prep.clips.layouts.config import CorpusConfig
+from data_prep.clips.shards import Shard, parse_shard
 from data_prep.clips.splits import SplitConfig
 from data_prep.merge import main, merge
 from data_prep.prepare import Config, prepare
