@@ -26,9 +26,8 @@ from affekt.arrays import Array
 from affekt.media.audio import mel
 from affekt.media.constants import SAMPLE_RATE, SAMPLES_PER_FRAME
 from affekt.media.corpus import Clip, Corpus
-from affekt.media.integrity import MEL, PREPARE, Row
+from affekt.media.integrity import MEL, PREPARE, Row, write_sealed
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import write_json
 from data_prep.clips.artefact import Artefact, Results, make_missing
 from data_prep.clips.shards import in_shard, parse_shard
 
@@ -70,7 +69,7 @@ def make_mel(config: Config) -> Results:
     found = make_missing(ARTEFACT, clips, origins, clip_mel, config.workers, config.progress)
     if shard is None:
         counts = {"clips": len(found.records), "failed": found.failed}
-        write_json(config.corpus / MEL, {"settings": SETTINGS} | counts)
+        write_sealed(config.corpus / MEL, {"settings": SETTINGS} | counts)
     return found
 
 

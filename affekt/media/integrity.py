@@ -7,8 +7,9 @@
     pairs.json    "lists" of pairs.jsonl, whose lines have size and SHA-256 of their files, and of
                   left_out.jsonl; all in pairs/
 
-They end in a seal, the SHA-256 of their own text before it; so do pose.json and flow.json of the
-corpus, and shard.json, whose "files" are none. Opening a corpus checks corpus.json and the
+They end in a seal, the SHA-256 of their own text before it; so do pose.json, flow.json, mel.json of
+the corpus and shard.json, whose "files" are none, and its expression.json, whose "files" are what
+the coefficients of all clips share. Opening a corpus checks corpus.json and the
 manifest; the first look into a clip, its clip.json and the sizes of its files; reading pairs, their
 list; `python -m data_prep.inspect CORPUS --verify`, everything. A corpus prepared before there were
 seals has none of the keys above: it is read as it was.

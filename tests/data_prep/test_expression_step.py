@@ -13,7 +13,7 @@ from affekt.media.face3d.coefficients import IDENTITIES, MODEL, open_expression
 from affekt.media.face3d.fit import fit_clip
 from affekt.media.face3d.model import project, save_face_model
 from affekt.media.faces.points import EMOTION
-from affekt.media.integrity import clip_faults, write_sealed
+from affekt.media.integrity import clip_faults, corpus_faults, write_sealed
 from affekt.runtime.files import save_npy, sha256
 from data_prep import expression as step
 from data_prep.face_model import ModesConfig, learn_face_model
@@ -80,6 +80,13 @@ def test_every_clip_has_coefficients_of_its_speakers_identity_and_the_corpus_the
     assert (record["clips"], record["speakers"], record["modes"]) == (8, 3, 5)
     assert record["median_residual_px"] < 1.0
     assert (root / MODEL).read_bytes() == (root / "model.npz").read_bytes()
+    # A flipped byte of what the clips share is found
+    assert corpus_faults(root, {}) == []
+    content = bytearray((root / IDENTITIES).read_bytes())
+    content[-1] ^= 1
+    (root / IDENTITIES).write_bytes(content)
+    (fault,) = corpus_faults(root, {})
+    assert re.search(r"identities\.npz is damaged.*run python -m data_prep\.expression", fault)
 
 
 def test_an_identity_is_the_mean_over_the_speakers_neutral_training_clips(corpus):

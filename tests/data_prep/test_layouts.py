@@ -4,8 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from affekt.runtime.config import load_config
 from data_prep.clips.layouts.config import CorpusConfig
 from data_prep.clips.layouts.listing import find_sources
+from data_prep.clips.splits import splits_of
+from data_prep.prepare import Config
+from tests.test_configs import ROOT
 
 CALM = ("angry", "calm", "disgusted", "fear", "happy", "neutral", "sad", "surprised")
 
@@ -193,3 +197,34 @@ def test_what_a_copy_of_mead_lacks_is_named(tmp_path):
         ("001 (1).mp4", "bad_name"),
     }
     assert "speakers without a clip of this layout: M025, W009" in listing.notes
+
+
+def test_mead_for_emospace_has_three_levels_of_the_front_view_and_the_four_unseen_people(tmp_path):
+    root = touched(
+        tmp_path,
+        *(f"{name}/video/front/sad/level_{k}/001.mp4" for name in ("M003", "M005") for k in (1, 3)),
+        "M005/video/left_30/sad/level_2/001.mp4",
+        "M005/video/front/sad/level_2/001.mp4",
+        "W009/video/front/neutral/level_1/012.mp4",
+    )
+    path = ROOT / "configs/data/mead_emospace.yaml"
+    config = load_config(Config, path, [f"corpus.root={root}"])
+    sources = find_sources(config.corpus).sources
+    assert splits_of(sources, config.split) == {
+        "M003_sad_1_001": "test_speaker",
+        "M003_sad_3_001": "test_speaker",
+        "M005_sad_1_001": "train",
+        "M005_sad_2_001": "train",
+        "M005_sad_3_001": "train",
+        "W009_neutral_1_012": "test_speaker",
+    }
+    assert (config.frames.profile, config.frames.size) == ("eamm", 256)
+
+
+def test_every_actor_of_ravdess_is_for_testing_in_emospaces_table(tmp_path):
+    files = (f"Actor_{k:02d}/01-01-02-01-01-01-{k:02d}.mp4" for k in range(1, 25))
+    root = touched(tmp_path, *files)
+    path = ROOT / "configs/data/ravdess_video.yaml"
+    config = load_config(Config, path, [f"corpus.root={root}"])
+    splits = splits_of(find_sources(config.corpus).sources, config.split)
+    assert list(splits.values()) == ["test_speaker"] * 24
