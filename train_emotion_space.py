@@ -65,7 +65,8 @@ def train(cfg: Config) -> None:
     clips = training_clips(corpus, cfg.data)
     bank = load_bank(cfg.prompts)
     held_out = val_clips(corpus, cfg.val)
-    val_set = space_val_set(held_out, corpus.emotions) if held_out else None
+    pictures = cfg.space.image.kind != "none"
+    val_set = space_val_set(held_out, corpus.emotions, pictures) if held_out else None
     run = Run(cfg)
     space = EmotionSpace(cfg.space, corpus.emotions, bank, cfg.data.adverbs).to(run.device)
     space.set_temperature(cfg.loss.temperature)
@@ -139,8 +140,10 @@ def prompt_inputs(space: EmotionSpace, cfg: Config) -> dict[tuple[int, int], Ten
 
 def picture_inputs(
     space: EmotionSpace, corpus: Corpus, clips: list[Clip], cfg: Config
-) -> Tensor | int:
+) -> Tensor | int | None:
     """Return a frozen picture tower's features (clips, K, D); of a trained one its pixels."""
+    if "image" not in space.towers:
+        return None
     tower, count = space.towers["image"], cfg.data.frames
     if "image" not in space.frozen:
         return cfg.space.image.size

@@ -40,16 +40,19 @@ class SpaceValSet:
     """Held-out clips: their sounds, pictures and labels."""
 
     mels: list[Array]  # each (R, 80)
-    pictures: Image  # (N x VAL_PICTURES, H, W, 3)
+    pictures: Image | None  # (N x VAL_PICTURES, H, W, 3); None of a corpus of sound alone
     labels: Array  # (N,)
     levels: Array  # (N,)
 
 
-def space_val_set(clips: Sequence[Clip], emotions: Sequence[str]) -> SpaceValSet:
-    """Read held-out clips; pictures of all clips are kept as they are stored."""
+def space_val_set(
+    clips: Sequence[Clip], emotions: Sequence[str], pictures: bool = True
+) -> SpaceValSet:
+    """Read held-out clips; pictures, where wanted, are kept as the corpus stores them."""
+    frames = [clip_pictures(clip, VAL_PICTURES) for clip in clips] if pictures else []
     return SpaceValSet(
         [clip.mel() for clip in clips],
-        np.concatenate([clip_pictures(clip, VAL_PICTURES) for clip in clips]),
+        np.concatenate(frames) if pictures else None,
         np.array([list(emotions).index(clip.emotion) for clip in clips]),
         np.array([clip.level for clip in clips]),
     )
@@ -63,12 +66,12 @@ def space_metrics(space: EmotionSpace, val_set: SpaceValSet) -> dict[str, float]
     """
     with absolute(space):
         centres = text_centres(space)
-        audio, image = val_codes(space, val_set)
-        figures = by_level("audio_accuracy", nearest(audio, centres), val_set)
-        figures |= by_level("image_accuracy", nearest(image, centres), val_set)
+        codes = val_codes(space, val_set)
+        figures: dict[str, float] = {}
+        for name, code in codes.items():
+            figures |= by_level(f"{name}_accuracy", nearest(code, centres), val_set)
         figures |= prompt_metrics(space, centres)
-        texts = centres[val_set.labels]
-        table = cosines({"text": texts, "image": image, "audio": audio}, val_set.labels)
+        table = cosines({"text": centres[val_set.labels], **codes}, val_set.labels)
     same, other = table["audio", "text"]
     return figures | {"same_minus_other": same - other}
 
@@ -93,10 +96,13 @@ def text_centres(space: EmotionSpace, kind: Kind = "training") -> Tensor:
     return F.normalize(torch.stack(centres), dim=1)
 
 
-def val_codes(space: EmotionSpace, val_set: SpaceValSet) -> tuple[Tensor, Tensor]:
-    """Return the codes of the clips' sounds and pictures, (N, C) each."""
-    image = space.image_codes(val_set.pictures).unflatten(0, (-1, VAL_PICTURES)).mean(dim=1)
-    return space.audio_codes(val_set.mels), F.normalize(image, dim=1)
+def val_codes(space: EmotionSpace, val_set: SpaceValSet) -> dict[str, Tensor]:
+    """Return the unit codes (N, C) of the clips' sounds, and of their pictures if there are any."""
+    codes = {"audio": space.audio_codes(val_set.mels)}
+    if val_set.pictures is not None:
+        each = space.image_codes(val_set.pictures).unflatten(0, (-1, VAL_PICTURES))
+        codes["image"] = F.normalize(each.mean(dim=1), dim=1)
+    return codes
 
 
 def nearest(codes: Tensor, centres: Tensor) -> Array:

@@ -76,7 +76,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         prompts: Mapping[tuple[int, int], Tensor],
         config: EmotionDataConfig,
         seed: int,
-        images: Tensor | int = 48,
+        images: Tensor | int | None = 48,
     ) -> None:
         """Read the mels, where there are few enough of them.
 
@@ -87,7 +87,7 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
                 WITHOUT_LEVEL serves all.
             config: how an item is made.
             seed: of its choices.
-            images: features (clips, K, D), or the pixels S of a side.
+            images: features (clips, K, D), or the pixels S of a side; None: items without pictures.
 
         Raises:
             FileNotFoundError: a clip has no mel.npy; the message names the command.
@@ -109,10 +109,10 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         mel, rows = self._sound(clip.mel() if self.mels is None else self.mels[place], rng)
         prompts = self.prompts.get((label, clip.level))
         prompts = self.prompts[label, WITHOUT_LEVEL] if prompts is None else prompts
-        return {
+        image = {} if self.images is None else {"image": self._picture(place, self.images, rng)}
+        return image | {
             "mel": torch.from_numpy(mel),
             "rows": torch.tensor(rows),
-            "image": self._picture(place, rng),
             "text": prompts[int(rng.integers(len(prompts)))],
             "label": torch.tensor(label),
             "level": torch.tensor(clip.level),
@@ -140,13 +140,13 @@ class EmotionClips(Dataset[dict[str, Tensor]]):
         silence = np.full((self.rows - len(crop), BINS), np.log(FLOOR), np.float32)
         return np.concatenate([crop, silence]), len(crop)
 
-    def _picture(self, place: int, rng: np.random.Generator) -> Tensor:
-        if isinstance(self.images, Tensor):
-            features = self.images[place]
+    def _picture(self, place: int, images: Tensor | int, rng: np.random.Generator) -> Tensor:
+        if isinstance(images, Tensor):
+            features = images[place]
             return features[int(rng.integers(len(features)))]
         chosen = spread_frames(self.clips[place], self.config.frames)
         frame = int(rng.choice(chosen))
-        picture = resized(np.asarray(self.clips[place].store()[frame : frame + 1]), self.images)[0]
+        picture = resized(np.asarray(self.clips[place].store()[frame : frame + 1]), images)[0]
         config = self.config
         changed = picture_jitter(picture, config.brightness, config.shift, rng)
         if config.flip and rng.random() < 0.5:

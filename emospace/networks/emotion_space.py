@@ -42,6 +42,7 @@ DESCRIPTION, BANK = "emotion_space.yaml", "prompts.yaml"  # in a run folder
 AT_ONCE = 32  # items encoded in one go
 MOST_KEPT = 20_000  # texts whose features are kept: 31 MB of MiniLM's
 HOTTEST = 100.0  # the largest 1 / temperature, CLIP's (arXiv:2103.00020, Sec. 2.5)
+VERBATIM = 0.99  # cosine from which a text is a phrase of the bank, its own negation included
 ORIGIN_MOMENTUM = 0.01  # of the mean codes of neutral, per batch
 
 
@@ -91,12 +92,15 @@ class EmotionSpace(nn.Module):
         self.audio = AudioEncoder(config.audio, C)
         text, image = make_text_tower(config.text, C), make_image_tower(config.image, C)
         self.text_head = _head(text, config.text.kind, C, config.text.adapter)
-        self.image_head = _head(image, config.image.kind, C, config.image.adapter)
+        if image is not None:
+            self.image_head = _head(image, config.image.kind, C, config.image.adapter)
         self.log_scale = nn.Parameter(torch.tensor(0.0))  # ln(1 / temperature), where it is learned
         for modality in MODALITIES:
             self.register_buffer(f"origin_{modality}", torch.zeros(C))  # mean code of neutral
         # What is frozen stays out of the module's parts: its weights are those of a file
-        self.towers: dict[str, nn.Module] = {"text": text, "image": image}
+        self.towers: dict[str, nn.Module] = {"text": text}
+        if image is not None:
+            self.towers["image"] = image
         self.frozen = {name for name in self.towers if getattr(config, name).learn == "frozen"}
         for name, tower in self.towers.items():
             if name in self.frozen:
@@ -124,11 +128,11 @@ class EmotionSpace(nn.Module):
             batch: mel (B, R, 80) and rows (B,); text: tokens, or features of a frozen tower; image:
                 pixels uint8, or features of a frozen tower.
         """
-        return {
-            "text": self.encode("text", batch["text"]),
-            "image": self.encode("image", batch["image"]),
-            "audio": F.normalize(self.audio(batch["mel"], batch["rows"]), dim=1),
-        }
+        codes: dict[Modality, Tensor] = {"text": self.encode("text", batch["text"])}
+        if "image" in self.towers:
+            codes["image"] = self.encode("image", batch["image"])
+        codes["audio"] = F.normalize(self.audio(batch["mel"], batch["rows"]), dim=1)
+        return codes
 
     def encode(self, modality: tp.Literal["text", "image"], inputs: Tensor) -> Tensor:
         """Return unit codes (N, C) of tokens or pixels, which are integers, or of features."""
@@ -181,7 +185,16 @@ class EmotionSpace(nn.Module):
         return self._codes("text", some, len(texts))
 
     def image_codes(self, frames: Image) -> Tensor:
-        """Return the codes (N, C) of RGB frames (N, H, W, 3) uint8, float32 on the CPU."""
+        """Return the codes (N, C) of RGB frames (N, H, W, 3) uint8, float32 on the CPU.
+
+        Raises:
+            ValueError: the space was trained without pictures.
+        """
+        if "image" not in self.towers:
+            raise ValueError(
+                "this emotion space was trained without pictures (space.image.kind=none); give a "
+                "text or a sound, or a run with a picture tower"
+            )
         tower = tp.cast(tp.Any, self.towers["image"])
 
         def some(start: int, stop: int) -> Tensor:
@@ -221,7 +234,7 @@ class EmotionSpace(nn.Module):
                 "show little, or another emotion"
             )
         word = self.bank.negation(text)
-        if word:
+        if word and cosine < VERBATIM:
             found.append(f"{text!r} is taken as if {word!r} were not there: negations are not read")
         return found
 

@@ -79,9 +79,9 @@ class TextTowerConfig:
 
 @dataclass(frozen=True)
 class ImageTowerConfig:
-    """Which picture tower, and what is trained of it."""
+    """Which picture tower, and what is trained of it; `none` serves corpora of sound alone."""
 
-    kind: tp.Literal["clip", "effnet_lite0", "mini"] = "clip"
+    kind: tp.Literal["clip", "effnet_lite0", "mini", "none"] = "clip"
     learn: Learn = "frozen"
     clip: ClipWeights = "openai"
     adapter: int = 0  # as of the text tower
@@ -115,14 +115,16 @@ def make_text_tower(config: TextTowerConfig, code_dim: int) -> nn.Module:
     return tower.requires_grad_(config.learn == "finetune")
 
 
-def make_image_tower(config: ImageTowerConfig, code_dim: int) -> nn.Module:
-    """Return a picture tower; see `ImageTower`.
+def make_image_tower(config: ImageTowerConfig, code_dim: int) -> nn.Module | None:
+    """Return a picture tower, see `ImageTower`; None of the kind "none".
 
     Raises:
         FileNotFoundError: as `make_text_tower`.
     """
     if config.kind == "mini":
         return MiniImage(code_dim, config.size)
+    if config.kind == "none":
+        return None
     effnet = config.kind == "effnet_lite0"
     tower = EffnetLite0(config.size) if effnet else ClipImage(config.clip)
     return tower.requires_grad_(config.learn == "finetune")

@@ -66,7 +66,7 @@ def test_it_learns_sounds_and_pictures_of_held_out_sentences_and_people(config, 
     for split in ("test_sentence", "test_speaker"):
         clips = corpus.clips(split)
         val_set = space_val_set(clips, corpus.emotions)
-        audio, _ = val_codes(space, val_set)
+        audio = val_codes(space, val_set)["audio"]
         accuracy = float((nearest(audio, text_centres(space)) == val_set.labels).mean())
         assert accuracy > mean_mel_accuracy(corpus, clips) + 0.05
         if split == val.split:
@@ -155,6 +155,18 @@ def test_mistakes_of_a_user_end_in_one_line(config, corpus, tmp_path):
     (other.clips("train")[0].folder / "mel.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"mel\.npy is missing; run python -m data_prep"):
         train(replace(config, corpus=other.root))
+
+
+def test_a_corpus_of_sound_alone_teaches_text_and_sound(config, corpus, monkeypatch):
+    monkeypatch.setattr("affekt.media.corpus.Clip.store", None)
+    space = replace(MINI, image=ImageTowerConfig("none"))
+    run = replace(config.run, steps=2, save_every=2)
+    train(replace(config, run=run, space=space, val=ValConfig(every=2)))
+    figures = rows_of(run.out)[-1]
+    assert "val_audio_accuracy" in figures
+    assert not [name for name in figures if "image" in name]
+    with pytest.raises(ValueError, match=r"trained without pictures \(space\.image\.kind=none\)"):
+        load_emotion_space(run.out).image_codes(np.zeros((1, 32, 32, 3), np.uint8))
 
 
 def test_codes_do_not_depend_on_what_stands_beside_them(config, corpus):

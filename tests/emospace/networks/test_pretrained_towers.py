@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from affekt.media.emotions import EMOTIONS
 from affekt.media.validation import ValConfig
 from affekt.nets.efficientnet import WEIGHTS, EfficientNetLite0
 from affekt.runtime.files import sha256
@@ -138,7 +139,7 @@ def test_codes_of_frozen_towers_are_kept_in_the_run_folder_under_the_towers_hash
 def test_unseen_words_are_understood_by_a_tower_that_knows_the_language(minilm):
     plain = replace(SPACE, code_dim=384, text=TextTowerConfig("minilm"))
     plain = replace(plain, image=ImageTowerConfig("mini", "finetune", size=32))
-    space = EmotionSpace(plain, load_bank(PROMPTS).names, load_bank(PROMPTS)).eval()
+    space = EmotionSpace(plain, EMOTIONS, load_bank(PROMPTS)).eval()
     figures = prompt_metrics(space, text_centres(space))
     assert figures["prompt_accuracy"] > 0.9
     assert figures["prompt_synonyms"] > 0.6  # chance is 1 / 8
