@@ -1,14 +1,17 @@
-"""Losses of adversarial training with discriminators at several scales: least squares (LSGAN) and
-feature matching.
+"""Losses of adversarial training.
 
-Each function returns a loss for every scale, (scales,): papers sum or average over scales and
-weigh them differently, which their own loss functions state.
+With discriminators at several scales: least squares (LSGAN) and feature matching. Each function
+returns a loss for every scale, (scales,): papers sum or average over scales and weigh them
+differently, which their own loss functions state.
+
+With one logit a picture: the non-saturating loss and R1, as StyleGAN2 has them.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -53,3 +56,22 @@ def feature_matching(
         pairs = zip(one.features, other.features, strict=True)
         losses.append(torch.stack([(a.detach() - b).abs().float().mean() for a, b in pairs]).sum())
     return torch.stack(losses)
+
+
+def non_saturating_generator(fake_B1: Tensor) -> Tensor:
+    """Return E[softplus(-D(G(z)))] (Goodfellow et al., arXiv:1406.2661, Sec. 3)."""
+    return F.softplus(-fake_B1.float()).mean()
+
+
+def non_saturating_discriminator(real_B1: Tensor, fake_B1: Tensor) -> Tensor:
+    """Return E[softplus(-D(x))] + E[softplus(D(G(z)))]; `fake` must come from detached pictures."""
+    return F.softplus(-real_B1.float()).mean() + F.softplus(fake_B1.float()).mean()
+
+
+def r1_penalty(real_B1: Tensor, pictures_BCHW: Tensor) -> Tensor:
+    """Return E[|grad_x D(x)|^2] at the real pictures, which must require a gradient.
+
+    R1 of Mescheder et al. (arXiv:1801.04406, eq. 9) without its factor gamma / 2.
+    """
+    (gradient,) = torch.autograd.grad(real_B1.sum(), pictures_BCHW, create_graph=True)
+    return gradient.float().square().flatten(1).sum(dim=1).mean()

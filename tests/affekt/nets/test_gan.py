@@ -1,5 +1,8 @@
 """Adversarial losses against numbers worked out by hand."""
 
+import math
+
+import pytest
 import torch
 
 from affekt.nets.gan import (
@@ -7,6 +10,9 @@ from affekt.nets.gan import (
     feature_matching,
     lsgan_discriminator,
     lsgan_generator,
+    non_saturating_discriminator,
+    non_saturating_generator,
+    r1_penalty,
 )
 
 
@@ -36,3 +42,27 @@ def test_feature_matching_sums_the_mean_distances_of_layers_and_moves_the_fake_o
     loss.sum().backward()
     assert all(value.grad is None for scale in one for value in scale)
     torch.testing.assert_close(other[0][0].grad, torch.tensor([[0.5, -0.5]]))
+
+
+def test_the_non_saturating_losses_by_hand():
+    real, fake = torch.tensor([[0.0], [math.log(3)]]), torch.tensor([[0.0], [-math.log(7)]])
+    # softplus(log a) = log(1 + a)
+    generator = (math.log(2) + math.log(8)) / 2
+    discriminator = (math.log(2) + math.log(4 / 3)) / 2 + (math.log(2) + math.log(8 / 7)) / 2
+    assert float(non_saturating_generator(fake)) == pytest.approx(generator)
+    assert float(non_saturating_discriminator(real, fake)) == pytest.approx(discriminator)
+
+
+def test_r1_of_a_linear_discriminator_is_the_squared_length_of_its_weights():
+    weight = torch.tensor([[3.0, -4.0, 0.0, 1.0]], requires_grad=True)
+    pictures = torch.rand(5, 1, 2, 2, requires_grad=True)
+    penalty = r1_penalty(pictures.flatten(1) @ weight.T, pictures)
+    assert float(penalty) == pytest.approx(26)
+    penalty.backward()
+    torch.testing.assert_close(weight.grad, 2 * weight.detach())
+
+
+def test_r1_of_a_square_is_the_mean_of_four_times_the_squared_lengths():
+    pictures = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 3.0]]]], requires_grad=True)
+    outputs = pictures.square().sum(dim=(1, 2, 3))[:, None]
+    assert float(r1_penalty(outputs, pictures)) == pytest.approx(4 * (5 + 9) / 2)

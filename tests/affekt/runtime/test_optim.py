@@ -40,6 +40,16 @@ def test_a_constant_rate_stays():
     assert {rate_factor(OptimConfig(), step, 10) for step in range(1, 11)} == {1.0}
 
 
+def test_a_warm_up_rises_to_what_the_schedule_says():
+    config = OptimConfig(warm_up=3)
+    rates = [rate_factor(config, step, 6) for step in range(1, 7)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
+    linear = OptimConfig(warm_up=1, schedule="linear")
+    halved = rate_factor(OptimConfig(schedule="linear"), 1, 5) / 2
+    assert rate_factor(linear, 1, 5) == pytest.approx(halved)
+    assert rate_factor(linear, 5, 5) == pytest.approx(0.1)
+
+
 def test_the_default_optimizer_is_the_supplements_adam():
     start = torch.randn(5)
     weights = [torch.nn.Parameter(start.clone()) for _ in range(2)]
