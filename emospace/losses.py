@@ -8,17 +8,26 @@ Dimension letters in this file:
     N  codes: those of all modalities one below the other
     C  numbers of an emotion code
     T  frames of a window, E expression modes, P points of a face
+    N  landmarks; S  pixels of the finest picture's side; h, w of another one (HEF)
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from affekt.nets.places import bumps
+from affekt.nets.precision import in_float32
+
+Pyramid = dict[int, Tensor]  # pictures by the factor that they are smaller by
+
 LEVELS_APART = 2  # between the weakest and the strongest level of MEAD
+BUMP = 0.035  # deviation of a landmark's weight, a share of the picture's side
+BUMP_SIZE = 64  # pixels a side at which those weights are computed, and interpolated above
 
 
 @dataclass(frozen=True)
@@ -191,3 +200,116 @@ def landmark_displacement(predicted_BTE: Tensor, truth_BTE: Tensor, modes_EP3: T
     """
     shift_BTP3 = torch.einsum("bte,epx->btpx", predicted_BTE - truth_BTE, modes_EP3)
     return shift_BTP3.norm(dim=3).mean()
+
+
+# HEF
+
+
+@dataclass(frozen=True)
+class RendererLossConfig:
+    """Weights, where 0 switches a term off, and what the terms compare.
+
+    All ours: neither the paper's abstract nor its supplement prints a loss of HEF. L1, perceptual
+    and adversarial terms (affekt/nets/gan.py) are those of LIA (arXiv:2203.09043), the terms of the
+    warped portrait are PIRenderer's (arXiv:2109.08379).
+    """
+
+    pixels: float = 1.0  # L1, a mean over the scales
+    at_landmarks: float = 0.0  # how much more than others the pixels there count
+    in_mouth: float = 0.0  # and those inside the driving frame's inner lips
+    warped: float = 0.0  # L1 of the warped portrait, a mean over the levels
+    anchors: float = 0.0  # see flow_anchors; a mean over the levels
+    perceptual: float = 1.0  # of the drawn picture
+    warped_perceptual: float = 0.5  # of the warped portrait, which teaches the flow
+    features: Literal["vgg", "effnet_lite0"] = "vgg"  # whose the perceptual terms compare
+    gan: float = 0.0
+    r1: float = 10.0  # gamma
+    r1_every: int = 16  # steps; the penalty then counts as many times (StyleGAN2's lazy form)
+    scales: tuple[int, ...] = (1, 2, 4)  # by how much the compared pictures are made smaller
+
+
+def pyramid(pictures_BCSS: Tensor, factors: Sequence[int]) -> Pyramid:
+    """Return pictures by the factor that they are smaller by, means of factor x factor pixels."""
+    return {factor: F.avg_pool2d(pictures_BCSS, factor) for factor in factors}
+
+
+def pixel_weights(
+    landmarks_BN2: Tensor, mouth_B1SS: Tensor, at_landmarks: float, in_mouth: float
+) -> Tensor:
+    """Return how much a pixel counts, (B, 1, S, S): 1, and more at landmarks and inside the lips.
+
+    1 + at_landmarks max_n exp(-r_n^2 / 2 sigma^2) + in_mouth [inside]. The mouth's interior is a
+    hundredth of a picture: without a weight of its own it stays stretched lips.
+
+    Args:
+        landmarks_BN2: of the driving frame, (x, y) in [-1, 1].
+        mouth_B1SS: 1 inside its inner lips, else 0.
+        at_landmarks, in_mouth: what is added there.
+    """
+    S = mouth_B1SS.shape[-1]
+    size = min(S, BUMP_SIZE)
+    near = bumps(landmarks_BN2, (size, size), BUMP).amax(dim=1, keepdim=True)
+    if size < S:
+        near = F.interpolate(near, size=(S, S), mode="bilinear", align_corners=False)
+    return 1 + at_landmarks * near + in_mouth * mouth_B1SS
+
+
+def pixel_distance(prediction: Pyramid, target: Pyramid, weights: Pyramid | None = None) -> Tensor:
+    """Return mean |prediction - target| w, a mean over scales, of pictures (B, 3, h, w)."""
+    terms = []
+    for factor, pictures in prediction.items():
+        differences = (pictures - target[factor]).abs().float()
+        terms.append((differences if weights is None else differences * weights[factor]).mean())
+    return torch.stack(terms).mean()
+
+
+def warped_distance(
+    warped: Sequence[Tensor], target_B3SS: Tensor, weights_B1SS: Tensor | None = None
+) -> Tensor:
+    """Return mean |warped source - target| w, a mean over the levels, each at its own size.
+
+    The flow's own term: it learns where things went while the drawn picture is still grey.
+
+    Args:
+        warped: (B, 3, h, w) of the levels that have a flow.
+        target_B3SS: the driving frame, at the finest size.
+        weights_B1SS: of `pixel_weights`.
+    """
+    terms = []
+    for pictures in warped:
+        size = pictures.shape[-2], pictures.shape[-1]
+        differences = (pictures - F.adaptive_avg_pool2d(target_B3SS, size)).abs().float()
+        if weights_B1SS is not None:
+            differences = differences * F.adaptive_avg_pool2d(weights_B1SS, size)
+        terms.append(differences.mean())
+    return torch.stack(terms).mean()
+
+
+@in_float32
+def flow_anchors(flow_B2hw: Tensor, driving_BN2: Tensor, source_BN2: Tensor) -> Tensor:
+    """Return mean |flow(l_d) - (l_s - l_d)| over the landmarks, in half sides of the picture.
+
+    A backward flow, read at the driving frame's landmarks, should lead to the source's. Ours.
+    """
+    grid_BN12 = driving_BN2[:, :, None]
+    read = F.grid_sample(flow_B2hw, grid_BN12, padding_mode="border", align_corners=False)
+    found_BN2 = read[..., 0].transpose(1, 2)
+    return (found_BN2 - (source_BN2 - driving_BN2)).abs().mean()
+
+
+def perceptual_distance(
+    features: Callable[[Tensor], list[Tensor]], prediction: Pyramid, target: Pyramid
+) -> Tensor:
+    """Return sum over layers, mean over scales, of mean |phi_i(prediction) - phi_i(target)|.
+
+    Johnson et al., arXiv:1603.08155, on the feature maps of a frozen network of pictures in [0, 1].
+    """
+    terms = []
+    for factor, pictures in prediction.items():
+        with torch.no_grad():
+            wanted = features(target[factor])
+        pairs = zip(features(pictures), wanted, strict=True)
+        terms.append(
+            torch.stack([(one - other).abs().float().mean() for one, other in pairs]).sum()
+        )
+    return torch.stack(terms).mean()
