@@ -8,6 +8,8 @@
         --driving head.mp4 --relative --adapt-scale --best-frame --out moved.mp4
     python generate.py eamm --run runs/demo/eamm --source portrait.png --audio speech.wav \\
         --pose head.mp4 --emotion happy.mp4 --out happy.mp4
+    python generate.py emospace --run runs/demo/emospace --source portrait.png \\
+        --audio speech.wav --emotion-text "a slightly furious man" --out furious.mp4
     python generate.py evp --run runs/demo --manifest clips.csv --out results/videos
 
 A manifest is a CSV file with a column clip_id and of source, audio, pose, emotion and target those
@@ -87,6 +89,10 @@ PIPELINES = {
     ),
     "fomm": ("eamm.inference.fomm_cli", "a portrait moves as the head in a video does"),
     "eamm": ("eamm.inference.cli", "a portrait talks with your audio, a head pose and an emotion"),
+    "emospace": (
+        "emospace.inference.cli",
+        "a portrait talks with your audio in an emotion of words, a face or a voice",
+    ),
 }
 
 
