@@ -46,7 +46,7 @@ class Config:
     """A whole run."""
 
     run: RunConfig
-    corpus: Path = Path("data/mead_eamm")
+    corpus: Path = Path("data/mead_emospace")
     prompts: Path = Path("configs/emospace/prompts.yaml")
     data: EmotionDataConfig = field(default_factory=EmotionDataConfig)
     space: EmotionSpaceConfig = field(default_factory=EmotionSpaceConfig)

@@ -91,9 +91,9 @@ class EmotionSpace(nn.Module):
         C = config.code_dim
         self.audio = AudioEncoder(config.audio, C)
         text, image = make_text_tower(config.text, C), make_image_tower(config.image, C)
-        self.text_head = _head(text, config.text.kind, C, config.text.adapter)
+        self.text_head = _head(text, config.text, C)
         if image is not None:
-            self.image_head = _head(image, config.image.kind, C, config.image.adapter)
+            self.image_head = _head(image, config.image, C)
         self.log_scale = nn.Parameter(torch.tensor(0.0))  # ln(1 / temperature), where it is learned
         for modality in MODALITIES:
             self.register_buffer(f"origin_{modality}", torch.zeros(C))  # mean code of neutral
@@ -284,10 +284,10 @@ class EmotionSpace(nn.Module):
         return self
 
 
-def _head(tower: nn.Module, kind: str, code_dim: int, hidden: int) -> nn.Module:
-    if kind == "mini":
+def _head(tower: nn.Module, config: TextTowerConfig | ImageTowerConfig, code_dim: int) -> nn.Module:
+    if config.kind == "mini":
         return nn.Identity()  # it ends in a code already
-    return Adapter(int(tp.cast(tp.Any, tower.dim)), code_dim, hidden)
+    return Adapter(int(tp.cast(tp.Any, tower.dim)), code_dim, config.adapter, config.noise)
 
 
 @contextlib.contextmanager

@@ -72,6 +72,7 @@ class TextTowerConfig:
     learn: Learn = "frozen"
     clip: ClipWeights = "openai"
     adapter: int = 0  # width of a residual adapter after it, ours; 0: none
+    noise: float = 0.0  # length of what is added to its features in training; see `Adapter`
 
     def __post_init__(self) -> None:
         check(self.kind, self.learn)
@@ -85,6 +86,7 @@ class ImageTowerConfig:
     learn: Learn = "frozen"
     clip: ClipWeights = "openai"
     adapter: int = 0  # as of the text tower
+    noise: float = 0.0  # likewise
     size: int = EFFNET_SIZE  # pixels that effnet_lite0 and mini get; CLIP's are 224
 
     def __post_init__(self) -> None:
@@ -136,10 +138,15 @@ class Adapter(nn.Module):
     Where D and C differ, a linear layer that begins with orthonormal rows, so that cosines stay as
     they are in a random subspace; then, with `hidden`, x + W2 gelu(W1 x) whose W2 begins at 0. With
     D = C and no `hidden` the tower's code passes unchanged and nothing is learned.
+
+    With `noise`, training sees every feature with a random vector of that length added, beside 1 of
+    its own: an adapter that leans on all of a word's feature finds unseen words better (of words
+    left out of the training bank, three folds, 0.870 without and 0.885 with a noise of 1).
     """
 
-    def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
+    def __init__(self, inputs: int, outputs: int, hidden: int, noise: float = 0.0) -> None:
         super().__init__()
+        self.noise = noise
         self.projection: nn.Linear | None = None
         if inputs != outputs:
             self.projection = nn.Linear(inputs, outputs, bias=False)
@@ -156,6 +163,8 @@ class Adapter(nn.Module):
     def forward(self, features_ND: Tensor) -> Tensor:
         """Return (N, C), of features brought to unit length first."""
         x = nn.functional.normalize(features_ND, dim=1)
+        if self.noise and self.training:
+            x = x + self.noise * x.shape[1] ** -0.5 * torch.randn_like(x)
         x = x if self.projection is None else self.projection(x)
         return x if self.residual is None else x + self.residual(x)
 

@@ -86,6 +86,11 @@ def test_an_adapter_begins_as_what_the_tower_says():
     assert not list(unchanged.parameters())
     torch.testing.assert_close(unchanged(features), F.normalize(features, dim=1))
     torch.testing.assert_close(Adapter(12, 12, 4)(features), F.normalize(features, dim=1))
+    noisy = Adapter(400, 400, 0, noise=0.5)
+    long = F.normalize(torch.randn(9, 400), dim=1)
+    torch.testing.assert_close(noisy.eval()(3 * long), long)
+    added = (noisy.train()(3 * long) - long).norm(dim=1)
+    assert (added - 0.5).abs().max() < 0.1
     wider = F.normalize(Adapter(12, 20, 4)(features), dim=1)  # orthonormal: the same cosines
     torch.testing.assert_close(wider @ wider.T, F.normalize(features) @ F.normalize(features).T)
 
