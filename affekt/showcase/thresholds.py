@@ -4,6 +4,7 @@ import html
 import math
 import operator
 import typing as tp
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affekt.runtime.config import flat
@@ -148,8 +149,10 @@ def without_nan(figures: Results) -> Results:
     }
 
 
-def format_value(value: float | None) -> str:
-    """Return a figure as the report prints it."""
+def format_value(value: float | Sequence[float] | None) -> str:
+    """Return a figure, or those of several seeds, as the report prints it."""
+    if isinstance(value, Sequence):
+        return ", ".join(map(format_value, value))
     if value is None or math.isnan(value):
         return "n/a"
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"

@@ -6,7 +6,7 @@ from affekt.runtime.files import write_json
 from affekt.showcase.full_figures import EDITING, measure
 from affekt.showcase.plans import EAMM_TABLES, ROWS, eamm_results, row_results, scores_of
 from affekt.showcase.report import full_sections
-from affekt.showcase.thresholds import FULL_THRESHOLDS, look_up, thresholds_of
+from affekt.showcase.thresholds import FULL_THRESHOLDS, look_up, rows, thresholds_of
 from tests.corpora.scored_evaluations import lines, write_evaluation
 
 
@@ -24,16 +24,16 @@ def out(tmp_path):
     write_evaluation(tmp_path / "evp", right)
     write_json(tmp_path / "syncnet/sync.json", {"exact": 0.99})
     write_json(tmp_path / "emotion_of_truth.json", {"truth": {"accuracy": 0.975}})
-    rows = {name: {"m_ld": [2.6, 2.7]} for name in ("full", "no_cross")}
+    table = {name: {"m_ld": [2.6, 2.7]} for name in ("full", "no_cross")}
     steadier = {"warp_ratio": 0.93, "ssim_change": 0.004, "warp_ratio_softened": 0.97}
     errors = {"warp_error_with": 4.9, "frozen": {"warp_error": 7.0}}
     write_json(tmp_path / "temporal/figures.json", steadier | errors)
-    leak = {"equal_timing": {"median": 0.25, "fourth": 0.27}}
+    leak = {"equal_timing": {"median": 0.25, "fourth": 0.27, "shares": [0.2, 0.25, 0.312]}}
     write_json(tmp_path / "content_leak/content_leak.json", leak)
     followed = dict.fromkeys(EDITING, 0.95) | {"gone": [0, 1]}
     editing = {"blends": followed, "intensity": followed, "pairs": {}}
     write_json(tmp_path / "editing/editing.json", editing)
-    write_json(tmp_path / "ablation/table2.json", {"rows": rows, "controls": {}, "notes": []})
+    write_json(tmp_path / "ablation/table2.json", {"rows": table, "controls": {}, "notes": []})
     return tmp_path
 
 
@@ -48,6 +48,8 @@ def test_figures_are_the_shares_of_each_evaluation(out):
     assert all(threshold.row(results).met for threshold in FULL_THRESHOLDS)
     assert look_up(results, "full.lag_exact") == 0.99
     assert look_up(results, "full.editing_blends.rank") == 0.95
+    values = {row.key: row.value for row in rows(results)}
+    assert values["full.content_leak.equal_timing.shares"] == "0.2, 0.25, 0.312"
     figures["temporal"]["warp_error_with"] = 7.5  # a frozen frame would win
     figures["temporal"]["warp_ratio"] = 0.96
     missed = [threshold.key for threshold in FULL_THRESHOLDS if not threshold.row(results).met]
