@@ -141,7 +141,7 @@ class Adapter(nn.Module):
 
     With `noise`, training sees every feature with a random vector of that length added, beside 1 of
     its own: an adapter that leans on all of a word's feature finds unseen words better (of words
-    left out of the training bank, three folds, 0.870 without and 0.885 with a noise of 1).
+    left out of the training bank, three folds, 0.870 are right without and 0.902 with 1.5).
     """
 
     def __init__(self, inputs: int, outputs: int, hidden: int, noise: float = 0.0) -> None:
