@@ -14,6 +14,7 @@ from torch import nn
 from affekt.media.emotions import EMOTIONS
 from affekt.media.validation import ValConfig
 from affekt.nets.efficientnet import WEIGHTS, EfficientNetLite0
+from affekt.runtime.config import load_config
 from affekt.runtime.files import sha256
 from affekt.runtime.weights import packaged, registry
 from emospace.data.emotions import EmotionDataConfig
@@ -139,6 +140,17 @@ def test_codes_of_frozen_towers_are_kept_in_the_run_folder_under_the_towers_hash
     monkeypatch.undo()
     train(replace(config, run=replace(run, steps=6), data=config.data))
     assert sorted((config.run.out / "codes").iterdir()) == files
+
+
+def test_the_space_of_the_papers_size_takes_a_step(config, tmp_path):
+    path = PROMPTS.parent / "ablations/emotion_space_packaged.yaml"
+    small = "run.device=cpu run.steps=1 run.batch_size=4 run.workers=0 run.progress=false"
+    small += " val.split=none data.seconds=0.4 data.frames=1"
+    places = [f"run.out={tmp_path}", f"corpus={config.corpus}", f"prompts={PROMPTS}"]
+    train(load_config(Config, path, [*small.split(), *places]))
+    space = load_emotion_space(tmp_path)
+    assert sum(each.numel() for each in space.audio.parameters()) == 3_373_568
+    assert space.text_codes(["a furious man"]).shape == (1, 512)
 
 
 def test_unseen_words_are_understood_by_a_tower_that_knows_the_language(minilm):
