@@ -48,7 +48,7 @@ class Config:
     """A whole run."""
 
     run: RunConfig
-    corpus: Path = Path("data/mead_eamm")
+    corpus: Path = Path("data/mead_emospace")
     emotion_space: Path = Path("runs/emospace/emotion_space")  # whose codes are given
     data: ExpressionDataConfig = field(default_factory=ExpressionDataConfig)
     model: ExpressionNetConfig = field(default_factory=ExpressionNetConfig)

@@ -8,8 +8,9 @@
 What emospace predicts (EAC) and renders (HEF). The face model is fitted to landmarks.npy twice: to
 the neutral clips of each speaker, whose mean identity the speaker keeps
 (data_prep/clips/identity.py), then to every clip with that identity held. data_prep.pose fits an
-identity to each clip and leaves emotion in it: of the mini corpus, that identity alone tells the
-emotion, and brows and mouth corners move less.
+identity to each clip and leaves emotion in it: of 120 detected clips of the mini corpus (6 people)
+that identity alone tells the eight emotions at .98 (chance .13), and brows, lids and mouth corners
+of a surprised face move .018 eye distances in place of .039, of an angry one .013 in place of .019.
 
 Writes into each clip's folder expression.npy, (T, 6 + E) float32: head pose as in pose.npy, and the
 E expression coefficients, in the units of the face model; and expression.json: model, settings,

@@ -1,6 +1,6 @@
 """Does EAC do what a code and an intensity ask for: swaps, sizes and paths between emotions.
 
-    python -m emospace.analysis.expression RUN --space RUN [--corpus data/mead_eamm]
+    python -m emospace.analysis.expression RUN --space RUN [--corpus data/mead_emospace]
 
 Reads a run of train_expression.py and prints one JSON object over the clips of a split:
 
