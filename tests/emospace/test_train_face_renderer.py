@@ -147,6 +147,14 @@ def test_perceptual_terms_compare_drawn_and_warped_portraits(config):
     assert {"perceptual", "warped_perceptual"} <= rows_of(config.run.out)[0].keys()
 
 
+def test_efficientnets_stages_are_a_named_choice(config):
+    pytest.importorskip("timm")
+    loss = replace(LOSS, perceptual=1.0, features="effnet_lite0")
+    train(replace(config, loss=loss, run=replace(config.run, steps=2)))
+    first, second = (row["perceptual"] for row in rows_of(config.run.out))
+    assert first > 0 < second
+
+
 @pytest.mark.parametrize("change", [{"residual": False}, {"hierarchical": False, "flow_size": 16}])
 def test_the_ablations_train(config, change):
     renderer = replace(config.renderer, prior=False, blend_picture=False, **change)
