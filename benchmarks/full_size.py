@@ -6,12 +6,14 @@ python -m benchmarks.full_size --corpus data/mini --speaker M901 --eamm-corpus d
 python -m benchmarks.full_size --corpus data/mini --speaker M901 --only edge2video --json
 python -m benchmarks.full_size --eamm-corpus data/mini_eamm --only fomm a2fd displacement
 python -m benchmarks.full_size --eamm-corpus data/mini_eamm --device cuda --batch 8
+python -m benchmarks.full_size --emospace-corpus data/mini_emospace --only renderer
 
 Each step is taken by the stage's own script on the paper's own YAML, in a process of its own.
-Pretrained parts are left out and VGG-19 has random weights: neither changes size or speed. EAMM's
-batches (40 pairs, 8 and 16 clips of 16 frames) are cut to `--batch`, since they need a GPU's
-memory. Seconds are those from the first step's end to the second's; memory is the process's peak,
-which holds what is on the CPU alone.
+Pretrained parts are left out and VGG-19 has random weights: neither changes size or speed. Frozen
+towers of emospace are those inside packages, whose codes are kept as CLIP's are. EAMM's batches (40
+pairs, 8 and 16 clips of 16 frames) and the 12 pairs of emospace's renderer are cut to `--batch`,
+since they need a GPU's memory. Seconds are those from the first step's end to the second's; memory
+is the process's peak, which holds what is on the CPU alone.
 """
 
 import argparse
@@ -30,6 +32,8 @@ from affekt.runtime.training import checkpoint
 from benchmarks.harness import machine
 
 FRESH = ("content_from=null", "emotion_from=null")
+FILES = {"fomm": "fomm_vox256", "renderer": "renderer_256"}  # YAMLs named otherwise than stages
+TOWERS = ("space.text.kind=minilm", "space.image.kind=effnet_lite0")
 RUN = ("run.steps=2", "run.workers=0", "run.log_every=1", "run.progress=false")
 
 
@@ -55,13 +59,23 @@ def commands(args: argparse.Namespace, runs: Path) -> dict[str, list[str]]:
         "a2fd": ("train_a2fd", batch, random, eamm, fomm),
         "displacement": ("train_emotion_displacement", batch, eamm, fomm, a2fd, *keypoints),
     }
-    allowed = (evp if args.corpus else {}) | (portraits if args.eamm_corpus else {})
+    emospace = f"corpus={args.emospace_corpus}"
+    spaces = {
+        "emotion_space": ("train_emotion_space", emospace, *TOWERS),
+        "expression": ("train_expression", emospace, f"emotion_space={runs / 'emotion_space'}"),
+        "renderer": ("train_face_renderer", emospace, batch, random),
+    }
+    papers = {
+        "evp": evp if args.corpus else {},
+        "eamm": portraits if args.eamm_corpus else {},
+        "emospace": spaces if args.emospace_corpus else {},
+    }
     found = {}
-    for name, (script, *data) in allowed.items():
-        paper = "evp" if name in evp else "eamm"
-        file = f"configs/{paper}/{'fomm_vox256' if name == 'fomm' else name}.yaml"
-        run = (*RUN, f"run.device={args.device}", f"run.out={runs / name}", "val.split=none")
-        found[name] = [sys.executable, f"{script}.py", file, *data, *run]
+    for paper, stages in papers.items():
+        for name, (script, *data) in stages.items():
+            file = f"configs/{paper}/{FILES.get(name, name)}.yaml"
+            run = (*RUN, f"run.device={args.device}", f"run.out={runs / name}", "val.split=none")
+            found[name] = [sys.executable, f"{script}.py", file, *data, *run]
     return found
 
 
@@ -106,7 +120,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add("--speaker", default="M901", help="whose portrait edge2video draws")
     add("--eamm-corpus", type=Path, help="prepared, profile eamm, with poses: for EAMM's stages")
-    add("--batch", type=int, default=1, help="pairs or clips a step of EAMM's stages")
+    add(
+        "--emospace-corpus",
+        type=Path,
+        help="prepared, with log-mel and expression coefficients: for emospace's stages",
+    )
+    add("--batch", type=int, default=1, help="pairs or clips a step, see above")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where the steps are taken")
     add("--size", type=int, help="pixels a side of edge2video's frames; default: its YAML's 512")
     add("--only", nargs="+", metavar="STAGE", help="default: all that the corpora allow")
@@ -116,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         allowed = commands(args, Path(folder))
         names = args.only or list(allowed)
         if not allowed or set(names) - set(allowed):
-            parser.error("EVP's stages need --corpus, EAMM's --eamm-corpus")
+            parser.error("EVP's stages need --corpus, EAMM's and emospace's a corpus of their own")
         costs = [measure(name, allowed[name], Path(folder)) for name in names]
     for cost in costs:
         parts = ", ".join(f"{part} {n / 1e6:.2f} M" for part, n in cost["parameters"].items())

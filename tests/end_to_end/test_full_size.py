@@ -8,6 +8,7 @@ import torch
 
 from affekt.runtime.files import read_jsonl
 from benchmarks.full_size import commands, measure
+from tests.corpora.emotion_space_corpus import make_emotion_corpus
 from tests.corpora.emotional_corpus import make_emotional_corpus
 from tests.corpora.portrait_corpus import write_flow, write_portraits
 from tests.corpora.spoken_corpus import make_corpus
@@ -23,17 +24,21 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fomm": ("emotional", ()),
     "a2fd": ("emotional", ("fomm",)),
     "displacement": ("emotional", ("fomm", "a2fd")),
+    "emotion_space": ("emospace", ()),
+    "expression": ("emospace", ("emotion_space",)),
+    "renderer": ("emospace", ()),
 }
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    """A corpus of sound and landmarks, one of portraits with flow, one of EAMM's profile."""
+    """A corpus of sound and landmarks, one of portraits with flow, EAMM's and emospace's."""
     root = tmp_path_factory.mktemp("full_size")
     make_corpus(root / "spoken")
     write_portraits(root / "portraits")
     write_flow(root / "portraits")
     make_emotional_corpus(root / "emotional", frames=24)
+    make_emotion_corpus(root / "emospace", frames=50, size=64)
     return root
 
 
@@ -45,9 +50,11 @@ def take_steps(name, root, device):
     runs = root / device
     if not (runs / name).is_dir():
         runs.mkdir(exist_ok=True)
-        evp = None if kind == "emotional" else root / kind
+        evp = root / kind if kind in ("spoken", "portraits") else None
         eamm = root / kind if kind == "emotional" else None
-        settings = {"corpus": evp, "eamm_corpus": eamm, "speaker": "M901", "batch": 2, "size": None}
+        emospace = root / kind if kind == "emospace" else None
+        settings = {"corpus": evp, "eamm_corpus": eamm, "emospace_corpus": emospace}
+        settings |= {"speaker": "M901", "batch": 2, "size": None}
         wanted = argparse.Namespace(**settings, device=device)
         measure(name, commands(wanted, runs)[name], runs)
     return runs / name
@@ -64,7 +71,7 @@ def test_a_stage_of_the_papers_size_takes_steps_on_a_gpu(name, corpora, monkeypa
 
 
 def test_every_training_script_is_among_them(tmp_path):
-    folders = {"corpus": tmp_path, "eamm_corpus": tmp_path}
+    folders = dict.fromkeys(("corpus", "eamm_corpus", "emospace_corpus"), tmp_path)
     rest = {"speaker": "", "batch": 1, "size": None, "device": "cuda"}
     found = commands(argparse.Namespace(**folders, **rest), tmp_path)
     assert found.keys() == STAGES.keys()
