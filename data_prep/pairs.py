@@ -51,13 +51,14 @@ from affekt.media.integrity import (
     PAIR_FOLDER,
     PAIR_LIST,
     PAIRS,
+    check_pairs,
     described,
     read_sealed,
     write_lists,
     write_sealed,
 )
 from affekt.runtime.command import CommandParser, user_errors
-from affekt.runtime.files import DamagedFileError, read_jsonl, save_npy, sha256
+from affekt.runtime.files import DamagedFileError, save_npy, sha256
 from affekt.runtime.lock import locked
 from affekt.runtime.parallel import Loss, parallel_map
 from data_prep.alignment.dtw import Backend, Metric, dtw_path, warp
@@ -171,7 +172,7 @@ def _at_hand(folder: Path) -> dict[str, list[Row]]:
     """Return the lines of an earlier run whose files are still there and whole, by clip."""
     found: dict[str, list[Row]] = {}
     try:
-        rows = read_jsonl(folder / PAIR_LIST)
+        rows = check_pairs(folder.parent)  # else what is damaged in a line would be kept
     except FileNotFoundError:
         return {}
     except DamagedFileError as error:

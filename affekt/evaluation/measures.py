@@ -289,7 +289,7 @@ class Cache:
                 if found.pop("crc", None) not in (None, _crc(found)):  # of before it has none
                     raise ValueError("the checksum is another")
                 self._scores[found["clip"], found["measure"], found["key"]] = found["rows"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 bad += 1
         if bad:
             log.warning("%s: %d damaged lines are left out and measured again", self.path, bad)

@@ -82,6 +82,7 @@ def test_every_line_says_which_aligner_made_it_and_a_second_run_mends_older_file
         assert {row["aligner"] for row in rows_of(root)} == {aligner}
     old = [{k: v for k, v in row.items() if k != "aligner"} for row in rows_of(root)]
     write_jsonl(root / "pairs/pairs.jsonl", old)
+    (root / "pairs/pairs.json").unlink()
     assert make_pairs(root, PairsConfig("dtw"), progress=False).kept == len(old)
     assert {row["aligner"] for row in rows_of(root)} == {"dtw"}
 

@@ -96,9 +96,12 @@ def test_a_damaged_list_of_pairs_is_not_learned_from(root):
     path.write_bytes(good.splitlines(True)[0])
     with pytest.raises(DamagedFileError, match=r"has 1 lines, wanted 2, .*data_prep\.pairs"):
         check_pairs(root)
-    path.write_bytes(good[:-3])
-    assert make_pairs(root, PairsConfig(), progress=False).kept in (0, 1)
-    assert path.read_bytes() == good
+    changed = good.replace(b'"split": "train"', b'"split": "tra9n"')
+    assert changed != good
+    for bad in (good[:-3], changed):  # nothing of it is taken over
+        path.write_bytes(bad)
+        assert make_pairs(root, PairsConfig(), progress=False).kept == 0
+        assert path.read_bytes() == good
 
 
 def test_pairs_and_sums_of_before_there_were_checksums_are_read_as_they_are(root):

@@ -357,9 +357,9 @@ def test_damaged_lines_of_the_cache_are_measured_again(script, folders, caplog, 
         text[k] = text[k][: len(text[k]) // 2]
     flipped = next(k for k, line in enumerate(text) if k not in (0, 4) and re.search(r"\.\d", line))
     text[flipped] = re.sub(r"\.(\d)", lambda d: f".{9 - int(d[1])}", text[flipped], count=1)
-    cache.write_text("\n".join(text) + '\n{"clip": "a_010"}\n[1]\nhalf a li')
+    cache.write_text("\n".join(text) + '\n{"clip": "a_010"}\n[1]\n7\nhalf a li')
     assert run(script, folders) == 0
-    assert "6 damaged lines are left out" in caplog.text
+    assert "7 damaged lines are left out" in caplog.text
     assert lines_of(folders) == whole
     monkeypatch.setattr(measuring, "_measure", None)  # what would measure a clip: all is known now
     assert run(script, folders) == 0
