@@ -66,7 +66,7 @@ class Config:
     """A whole run."""
 
     run: RunConfig
-    corpus: Path = Path("data/mead_hef")
+    corpus: Path = Path("data/mead_emospace")
     data: PortraitDataConfig = field(default_factory=PortraitDataConfig)
     renderer: RendererConfig = field(default_factory=RendererConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
