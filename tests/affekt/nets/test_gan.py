@@ -57,7 +57,7 @@ def test_r1_of_a_linear_discriminator_is_the_squared_length_of_its_weights():
     weight = torch.tensor([[3.0, -4.0, 0.0, 1.0]], requires_grad=True)
     pictures = torch.rand(5, 1, 2, 2, requires_grad=True)
     penalty = r1_penalty(pictures.flatten(1) @ weight.T, pictures)
-    assert float(penalty) == pytest.approx(26)
+    assert penalty.item() == pytest.approx(26)
     penalty.backward()
     torch.testing.assert_close(weight.grad, 2 * weight.detach())
 
@@ -65,4 +65,4 @@ def test_r1_of_a_linear_discriminator_is_the_squared_length_of_its_weights():
 def test_r1_of_a_square_is_the_mean_of_four_times_the_squared_lengths():
     pictures = torch.tensor([[[[1.0, 2.0]]], [[[0.0, 3.0]]]], requires_grad=True)
     outputs = pictures.square().sum(dim=(1, 2, 3))[:, None]
-    assert float(r1_penalty(outputs, pictures)) == pytest.approx(4 * (5 + 9) / 2)
+    assert r1_penalty(outputs, pictures).item() == pytest.approx(4 * (5 + 9) / 2)
