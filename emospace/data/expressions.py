@@ -54,6 +54,10 @@ class ExpressionDataConfig:
     # Share of items without a code. The network then has a prediction without emotion, too, from
     # which `guidance` leads away at inference.
     code_dropout: float = 0.1
+    # Share of items whose code and intensity are of another emotion, and whose expression is moved
+    # by the difference of the two emotions' mean displacements (`displacements`): where the sound
+    # tells the emotion, too, nothing else teaches the network to follow the code against it.
+    swapped: float = 0.0
     # Every item's sound in another loudness and through another equaliser, standard deviations in
     # dB: timbre tells the emotion too, and what the sound tells needs no code. 0: as it is.
     gain: float = 0.0
@@ -69,10 +73,15 @@ class ExpressionDataConfig:
             raise ValueError(
                 f"gain is {self.gain} and equaliser {self.equaliser}, wanted 0 dB or more"
             )
-        if not self.codes_from or self.pictures < 1 or not 0 <= self.code_dropout < 1:
+        if not self.codes_from or self.pictures < 1:
             raise ValueError(
-                f"codes_from is {self.codes_from}, pictures {self.pictures} and code_dropout "
-                f"{self.code_dropout}; wanted a modality, a picture at least, and 0 to below 1"
+                f"codes_from is {self.codes_from} and pictures {self.pictures}, wanted a modality "
+                "and a picture at least"
+            )
+        if not 0 <= self.code_dropout < 1 or not 0 <= self.swapped <= 1:
+            raise ValueError(
+                f"code_dropout is {self.code_dropout} and swapped {self.swapped}, wanted shares: 0 "
+                "to below 1, and 0 to 1"
             )
 
 
@@ -129,6 +138,7 @@ class ExpressionWindows(Dataset[dict[str, Tensor]]):
         for place, clip in enumerate(clips):
             self.by_emotion[clip.emotion].append(place)
         self.references = reference_clips(clips)
+        self.displacements = displacements(clips, self.expressions) if config.swapped else {}
         self.items = [place for place, others in enumerate(self.references) if others]
 
     def __len__(self) -> int:
@@ -141,15 +151,18 @@ class ExpressionWindows(Dataset[dict[str, Tensor]]):
         start = int(rng.integers(max(clip.frames - T, 0) + 1))
         chosen = np.minimum(np.arange(start, start + T), clip.frames - 1)
         mel = clip.mel() if self.mels is None else self.mels[place]
+        # The clip that shows the item's emotion: as a rule the item's own
+        swapped = bool(rng.random() < self.config.swapped)
+        shown = self._of_another_emotion(place, rng) if swapped else place
         arrays = {
             "mel": self._heard(mel_windows(mel, self.rows)[chosen], rng),
-            "expression": self.expressions[place][chosen],
+            "expression": self.expressions[place][chosen] + self._moved(place, shown),
             "reference": self._reference(place, rng),
-            "code": self._code(place, rng),
+            "code": self._code(shown, rng),
         }
         return {name: torch.from_numpy(np.array(a, np.float32)) for name, a in arrays.items()} | {
-            "intensity": torch.tensor(intensity_of(clip), dtype=torch.float32),
-            "known": torch.tensor(bool(rng.random() >= self.config.code_dropout)),
+            "intensity": torch.tensor(intensity_of(self.clips[shown]), dtype=torch.float32),
+            "known": torch.tensor(swapped or bool(rng.random() >= self.config.code_dropout)),
         }
 
     def stats(self) -> tuple[Stats, Stats]:
@@ -172,6 +185,23 @@ class ExpressionWindows(Dataset[dict[str, Tensor]]):
         """Return a frame of another neutral clip of the speaker, (E,)."""
         expression = self.expressions[int(rng.choice(self.references[place]))]
         return expression[int(rng.integers(len(expression)))]
+
+    def _of_another_emotion(self, place: int, rng: np.random.Generator) -> int:
+        """Return the place of a clip of another emotion, each emotion as likely as any other."""
+        others = sorted(self.by_emotion.keys() - {self.clips[place].emotion})
+        if not others:
+            return place
+        return int(rng.choice(self.by_emotion[others[int(rng.integers(len(others)))]]))
+
+    def _moved(self, place: int, shown: int) -> Array | float:
+        """Return how far a clip's expression is moved to show another one's emotion, (E,)."""
+        if shown == place:
+            return 0.0
+        own, other = self.clips[place], self.clips[shown]
+        return (
+            intensity_of(other) * self.displacements[other.emotion]
+            - intensity_of(own) * self.displacements[own.emotion]
+        )
 
     def _code(self, place: int, rng: np.random.Generator) -> Array:
         """Return a code (C,) of the clip's emotion, from text, picture or sound."""
@@ -219,6 +249,27 @@ def reference_clips(clips: Sequence[Clip]) -> list[list[int]]:
             ", ".join(alone[:NAMED]),
         )
     return found
+
+
+def displacements(clips: Sequence[Clip], expressions: Sequence[Array]) -> dict[str, Array]:
+    """Return how an emotion at intensity 1 moves a face on average from neutral, (E,) each. Ours.
+
+    Over the clips of an emotion, with intensity s, mean expression x and the mean n of the
+    speaker's neutral clips, the d that makes the sum of |x - n - s d|^2 least; 0 of neutral.
+    """
+    neutral: dict[str, list[Array]] = defaultdict(list)
+    for clip, expression in zip(clips, expressions, strict=True):
+        if clip.emotion == NEUTRAL:
+            neutral[clip.speaker].append(expression)
+    rest = {speaker: np.concatenate(own).mean(axis=0) for speaker, own in neutral.items()}
+    sums: dict[str, Array] = defaultdict(lambda: np.zeros(expressions[0].shape[1]))
+    squares: dict[str, float] = defaultdict(float)
+    for clip, expression in zip(clips, expressions, strict=True):
+        intensity = intensity_of(clip)
+        sums[clip.emotion] += intensity * (expression.mean(axis=0) - rest[clip.speaker])
+        squares[clip.emotion] += intensity**2
+    found = {emotion: total / squares[emotion] for emotion, total in sums.items()}
+    return found | {NEUTRAL: np.zeros(expressions[0].shape[1])}
 
 
 def floored(std: Array) -> Array:

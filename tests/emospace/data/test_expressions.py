@@ -8,17 +8,19 @@ import torch
 
 from affekt.media.audio.mel import mel_windows
 from affekt.runtime.config import ConfigError
+from emospace.data.emotions import intensity_of
 from emospace.data.expressions import (
     FLOOR,
     LIMIT,
     EmotionCodes,
     ExpressionDataConfig,
     ExpressionWindows,
+    displacements,
     expression_stats,
     floored,
     reference_clips,
 )
-from tests.corpora.emotion_space_corpus import make_emotion_corpus
+from tests.corpora.emotion_space_corpus import FACES, make_emotion_corpus
 
 C, P = 6, 2
 CONFIG = ExpressionDataConfig(window=10, overlap=3, pictures=P)
@@ -110,6 +112,33 @@ def test_equal_indices_are_equal_items_and_epochs_differ(clips):
         assert not all(torch.equal(one[name], each[name]) for each in later), name
 
 
+def test_the_displacement_of_an_emotion_is_what_its_clips_were_made_with(clips):
+    found = displacements(clips, [clip.expression() for clip in clips])
+    for emotion, made in FACES.items():
+        if emotion in found:  # the corpus' noise moves a clip's mean by some hundredths
+            np.testing.assert_allclose(found[emotion][1:6], made, atol=0.12)
+    assert not found["neutral"].any()
+
+
+def test_a_swapped_item_shows_the_emotion_that_its_code_says(clips):
+    items = windows_of(clips, swapped=1.0, codes_from=("audio",), codes_of="own")
+    d = items.displacements
+    for index in range(2 * len(items)):
+        clip, item = clips[index % len(items)], items[index]
+        other = clips[int(item["code"][1])]
+        assert other.emotion != clip.emotion
+        assert item["known"]
+        s, t = (intensity_of(each) for each in (clip, other))
+        assert item["intensity"] == pytest.approx(t)
+        moved = t * d[other.emotion] - s * d[clip.emotion]
+        before, expression = item["expression"].numpy() - moved, clip.expression()
+        assert any(np.allclose(expression[k : k + 10], before, atol=1e-5) for k in range(3))
+    some = windows_of(clips, swapped=0.3, codes_from=("audio",), code_dropout=0.0)
+    places = [int(some[k]["code"][1]) for k in range(20 * len(some))]
+    swaps = [clips[n].emotion != clips[k % len(some)].emotion for k, n in enumerate(places)]
+    assert np.mean(swaps) == pytest.approx(0.3, abs=0.06)
+
+
 def test_an_equaliser_changes_a_whole_item_bin_by_bin_and_silence_stays(clips):
     plain, items = windows_of(clips), windows_of(clips, gain=3.0, equaliser=3.0)
     shifts = []
@@ -186,7 +215,8 @@ def test_speakers_without_another_neutral_clip_are_told(clips, caplog):
         ({"codes_from": ()}, "codes_from is"),
         ({"pictures": 0}, "pictures 0"),
         ({"gain": -1.0}, "gain is -1.0"),
-        ({"code_dropout": 1.0}, "code_dropout 1.0"),
+        ({"swapped": 1.5}, "swapped 1.5"),
+        ({"code_dropout": 1.0}, "code_dropout is 1.0"),
     ],
 )
 def test_settings_without_sense_are_refused(change, message):

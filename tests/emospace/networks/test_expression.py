@@ -124,6 +124,15 @@ def test_attention_is_the_mean_over_heads_of_every_layer():
     torch.testing.assert_close(maps[0], by_hand, atol=1e-5, rtol=1e-4)
 
 
+def test_a_step_of_the_full_size_network_reaches_every_part_of_it():
+    model = ExpressionTransformer(ExpressionNetConfig(), 512, 64)
+    torch.nn.init.normal_(model.head.weight, std=0.02)
+    given = torch.randn(2, 25, 16, 80), torch.randn(2, 512), torch.rand(2), torch.randn(2, 64)
+    model(*given, torch.tensor([True, False])).square().mean().backward()
+    without = [name for name, each in model.named_parameters() if not each.grad.abs().sum()]
+    assert without == []
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
