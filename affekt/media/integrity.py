@@ -211,10 +211,12 @@ def check_pairs(root: Path) -> list[Row]:
 def _pair_faults(folder: Path) -> list[str]:
     try:
         rows = check_pairs(folder.parent)
-        check_list(folder, read_sealed(folder / PAIRS), LEFT_OUT, PAIRS_AGAIN)
-    except DamagedFileError as error:
+        check_list(folder, read_sealed(folder / PAIRS, PAIRS_AGAIN), LEFT_OUT, PAIRS_AGAIN)
+        files = {row["file"]: (row["size"], row["sha256"]) for row in rows}
+    except (OSError, DamagedFileError) as error:
         return [str(error)]
-    files = {row["file"]: (row["size"], row["sha256"]) for row in rows}
+    except KeyError as error:  # of a run that was killed while it replaced the lists
+        return [f"{folder / PAIR_LIST} has a line without {error}; {PAIRS_AGAIN}"]
     return list(_file_faults(folder, files, PAIRS_AGAIN))
 
 

@@ -51,8 +51,8 @@ STAGE_ERRORS = (
 # name: this module does not wait for torch.
 GPU = (
     "the GPU's memory is full",
-    "make run.batch_size smaller (and run.accumulate larger: the same batch in parts), or take "
-    "another --device; nvidia-smi shows what else is on it",
+    "in training make run.batch_size smaller (and run.accumulate larger: the same batch in parts); "
+    "else take another device (run.device, --device); nvidia-smi shows what else is on it",
 )
 SHARED = (
     "shared memory (/dev/shm) is full",

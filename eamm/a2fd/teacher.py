@@ -112,7 +112,8 @@ def cache_targets(fomm: Fomm, clips: Sequence[Clip], folder: Path) -> CachedTarg
     starts = np.cumsum([0, *(clip.frames for clip in clips)]).tolist()
     key = {"detector": fingerprint(fomm.detector), "clips": [[c.id, c.frames] for c in clips]}
     known = _known(folder / SEAL)
-    if known | key != known or CHECKSUMS not in known:
+    there = (folder / CHECKSUMS).is_file()
+    if not there or known | key != known or CHECKSUMS not in known:
         log.info("detecting the keypoints of %d frames of %d clips", starts[-1], len(clips))
         with replacing_folder(folder, OWN) as temporary:
             _write_targets(fomm, clips, temporary)
