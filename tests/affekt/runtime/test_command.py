@@ -87,7 +87,7 @@ def shortage_of(error, capsys):
 )
 def test_a_full_gpu_is_one_line_that_says_what_to_do(error, capsys):
     line = shortage_of(error, capsys)
-    assert "the GPU's memory is full: make run.batch_size smaller" in line
+    assert "the GPU's memory is full: in training make run.batch_size smaller" in line
     assert str(error).splitlines()[0] in line
     with pytest.raises(SystemExit, match="the GPU's memory is full"), user_errors():
         raise error
