@@ -45,4 +45,4 @@ def test_grid_names_its_speaker_by_the_folder(media_root):
     listing = find_sources(CorpusConfig("grid", media_root / "grid_s1"))
     assert len(listing.sources) == 66
     assert {source.speaker for source in listing.sources} == {"s1"}
-    assert any(".align 66" in note for note in listing.notes)
+    assert any("clips without words: 66" in note and "Git LFS" in note for note in listing.notes)
