@@ -42,13 +42,14 @@ from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.coefficients import IDENTITIES, MODEL
 from affekt.media.face3d.fit import FitConfig, fit_clip, px_at_256
 from affekt.media.face3d.model import FaceModel, load_face_model
-from affekt.media.integrity import EXPRESSION, Row
+from affekt.media.integrity import Row
 from affekt.runtime.command import config_from_argv, user_errors
 from affekt.runtime.config import plain
 from affekt.runtime.files import is_disk_error, replacing, sha256
 from affekt.runtime.parallel import Loss, parallel_map
-from data_prep.clips.artefact import CLIP_ERRORS, Artefact, Results, make_missing
+from data_prep.clips.artefact import CLIP_ERRORS, Results, make_missing
 from data_prep.clips.identity import (
+    ARTEFACT,
     Identity,
     Outcome,
     identity_lines,
@@ -60,7 +61,6 @@ from data_prep.clips.identity import (
 from data_prep.clips.shards import in_shard, parse_shard
 from data_prep.face_formats import coefficients as coefficient_import
 
-ARTEFACT = Artefact("expression", "expression.npy", EXPRESSION)
 SHOWN = 20  # clips to look at
 
 

@@ -30,7 +30,9 @@ from affekt.media.integrity import EXPRESSION, Row, described, write_sealed
 from affekt.media.validation import evenly_spread
 from affekt.runtime.files import replacing
 from affekt.runtime.npz_files import load_npz
+from data_prep.clips.artefact import Artefact
 
+ARTEFACT = Artefact("expression", "expression.npy", EXPRESSION)  # of a clip
 SHOWN = 20  # names in a summary
 
 Outcome = tuple[str, Array | None, str]  # clip id, its own identity (K,), why it has none

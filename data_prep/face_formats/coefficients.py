@@ -32,11 +32,12 @@ from affekt.media.corpus import POSE as MAKE_POSE
 from affekt.media.corpus import Clip, Corpus
 from affekt.media.face3d.coefficients import IDENTITIES, MODEL
 from affekt.media.face3d.model import of_shape
-from affekt.media.integrity import EXPRESSION, Row
+from affekt.media.integrity import Row
 from affekt.runtime.command import CommandParser, user_errors
 from affekt.runtime.npz_files import load_npz
-from data_prep.clips.artefact import CLIP_ERRORS, Artefact, Results, make_missing
+from data_prep.clips.artefact import CLIP_ERRORS, Results, make_missing
 from data_prep.clips.identity import (
+    ARTEFACT,
     Identity,
     Outcome,
     identity_lines,
@@ -46,8 +47,6 @@ from data_prep.clips.identity import (
     write_corpus_record,
 )
 from data_prep.face_formats.readers import mat_names, read_mat
-
-ARTEFACT = Artefact("expression", "expression.npy", EXPRESSION)
 
 
 class Format(tp.NamedTuple):

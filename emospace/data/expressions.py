@@ -28,14 +28,12 @@ from affekt.media.corpus import Clip
 from affekt.media.emotions import NEUTRAL
 from affekt.runtime.config import ConfigError
 from emospace.data.emotions import DECIBEL, intensity_of, spectrum_jitter
+from emospace.data.motions import floored, refuse_outliers
 
 log = logging.getLogger(__name__)
 
 Modality = Literal["text", "image", "audio"]
 
-FLOOR = 0.05  # of the largest mode's deviation: what a mode's deviation counts for at least; ours
-LIMIT = 10.0  # deviations from the mean: what lies beyond is no expression
-MOST_BEYOND = 0.001  # share of frames with such numbers; more are no outliers of a fit
 MOST_KEPT = 2**31  # bytes of log-mels kept in memory: 23 hours
 NAMED = 5  # clips in a message
 
@@ -272,33 +270,13 @@ def displacements(clips: Sequence[Clip], expressions: Sequence[Array]) -> dict[s
     return found | {NEUTRAL: np.zeros(expressions[0].shape[1])}
 
 
-def floored(std: Array) -> Array:
-    """Return deviations, those below FLOOR of the largest raised to it; 1 where nothing moves.
-
-    A face model may have more modes than the data: without a floor the noise in those is blown up
-    to the size of speech, and the network learns nothing else.
-    """
-    return np.maximum(std, FLOOR * std.max() if std.max() > 0 else 1.0)
-
-
 def expression_stats(clips: Sequence[Clip], expressions: Sequence[Array]) -> Stats:
     """Return mean and floored deviation of coefficients (E,) over all frames of the clips.
 
     Raises:
-        ConfigError: more than MOST_BEYOND of the frames hold a coefficient LIMIT deviations or more
-            from the mean; the clip that holds the farthest is named.
+        ConfigError: see `refuse_outliers`.
     """
     frames = np.concatenate(expressions).astype(float)
     stats = Stats(frames.mean(axis=0), floored(frames.std(axis=0)))
-    farthest = np.abs((frames - stats.mean) / stats.std).max(axis=1)
-    share = float((farthest >= LIMIT).mean())
-    if share > MOST_BEYOND:
-        ends = np.cumsum([len(each) for each in expressions])
-        clip = clips[int(np.searchsorted(ends, farthest.argmax(), side="right"))]
-        raise ConfigError(
-            f"{100 * share:.1f} % of the frames hold an expression coefficient {LIMIT:.0f} "
-            f"deviations or more from the mean, wanted {100 * MOST_BEYOND:.1f} % at most; "
-            f"{clip.folder / 'expression.npy'} above all ({farthest.max():.0f}): look at its fit "
-            "(data_prep.expression lists residuals), or leave the clip out of the manifest"
-        )
+    refuse_outliers(clips, [(each - stats.mean) / stats.std for each in expressions])
     return stats

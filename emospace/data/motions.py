@@ -19,9 +19,6 @@ from affekt.media.face3d.crop_pose import crop_pose, picture_pose
 from affekt.media.faces.crop import Crop
 from affekt.runtime.config import ConfigError
 
-# A mode that hardly moves in the data would be blown up to the size of the others, noise and all: a
-# trial's 20 whitened coefficients of fewer real modes had a deviation of 18,677, and nothing was
-# learned.
 EXPRESSION_FLOOR = 0.05  # of the largest deviation of a mode; ours
 POSE_FLOOR = 0.01  # radians, log scale and half sides of the picture alike; ours
 LIMIT = 10.0  # of a normalised number; networks clamp what lies beyond
@@ -75,17 +72,32 @@ def motion_stats(clips: Sequence[Clip]) -> MotionStats:
     motions = [clip_motion(clip).astype(float) for clip in clips]
     every = np.concatenate(motions)
     scale = every.std(axis=0)
-    floor = EXPRESSION_FLOOR * scale[POSE_DIM:].max(initial=0.0)
     scale[:POSE_DIM] = np.maximum(scale[:POSE_DIM], POSE_FLOOR)
-    scale[POSE_DIM:] = np.maximum(scale[POSE_DIM:], floor or 1.0)
+    scale[POSE_DIM:] = floored(scale[POSE_DIM:])
     stats = MotionStats(tuple(every.mean(axis=0).tolist()), tuple(scale.tolist()))
-    check_motions(stats, clips, motions)
+    refuse_outliers(clips, [stats.normalised(each) for each in motions])
     return stats
 
 
-def check_motions(stats: MotionStats, clips: Sequence[Clip], motions: Sequence[Array]) -> None:
-    """Refuse motions that a network could not learn from; see `motion_stats`."""
-    largest = [np.abs(stats.normalised(each)).max(axis=1) for each in motions]
+def floored(std: Array) -> Array:
+    """Return deviations, those below EXPRESSION_FLOOR of the largest raised to it; 1 if none moves.
+
+    A face model may have more modes than the data. Without a floor the noise in those is blown up
+    to the size of speech: a trial's 20 coefficients of fewer real modes had a deviation of 18,677,
+    and nothing was learned.
+    """
+    largest = std.max(initial=0.0)
+    return np.maximum(std, EXPRESSION_FLOOR * largest if largest > 0 else 1.0)
+
+
+def refuse_outliers(clips: Sequence[Clip], normalised: Sequence[Array]) -> None:
+    """Refuse numbers (T, n) of clips, in deviations, that a network could not learn from.
+
+    Raises:
+        ConfigError: more than MOST_BEYOND of the frames lie LIMIT deviations away: the clip that
+            lies farthest is named.
+    """
+    largest = [np.abs(each).max(axis=1) for each in normalised]
     beyond = np.mean(np.concatenate(largest) > LIMIT)
     if beyond > MOST_BEYOND:
         farthest = int(np.argmax([each.max() for each in largest]))

@@ -6,15 +6,17 @@ from PIL import Image
 
 import generate
 from affekt.media.audio.reader import write_wav
-from affekt.media.face3d.model import save_face_model
+from affekt.media.face3d.model import project, save_face_model
 from affekt.media.faces.detector import make_detector
 from affekt.media.faces.track import FaceTracker
+from affekt.media.plots import enlarged
 from affekt.media.video.video import probe, read_frames
 from affekt.runtime.config import ConfigError
 from emospace.inference.cli import job_of
 from emospace.inference.emotion import Emotion, EmotionReader
 from emospace.inference.head_pose import moved_as
 from emospace.inference.pipeline import EmospacePipeline, EmospaceRuns
+from emospace.inference.renderer import FaceRenderer
 from tests.corpora import generate_command
 from tests.corpora.drawn_face import draw_face, talking_clip, tone
 from tests.corpora.emotion_space_corpus import emotion_model
@@ -130,6 +132,25 @@ def test_a_video_turns_the_head(inputs, tmp_path):
     assert not alike(still, made(inputs, tmp_path / "moved.mp4", pose=inputs / "head.mp4"))
     np.save(tmp_path / "pose.npy", np.tile([0, 0, 0, 3.0, 50, 50], (4, 1)))
     assert alike(still, made(inputs, tmp_path / "held.mp4", pose=tmp_path / "pose.npy"))
+
+
+def test_the_renderer_gets_the_face_as_the_crop_shows_it(inputs, tmp_path, monkeypatch):
+    """What it is told of the portrait and of every frame lies on the face found in the crop."""
+    given, poses = [], []
+    monkeypatch.setattr(FaceRenderer, "encode", lambda self, *args: given.append(args))
+    monkeypatch.setattr(
+        FaceRenderer, "render", lambda self, _, expression, pose: poses.append(pose) or iter([])
+    )
+    job = job_of(generate.parse(command(inputs, tmp_path / "a.mp4")))
+    EmospacePipeline.for_jobs([job]).run(job)
+    ((stored, expression, pose, landmarks),) = given
+    face = make_detector().detect(enlarged(stored, 256)).points * SIZE / 256
+    assert np.abs(landmarks - face).mean() < 1  # px of the crop's 32
+    model = emotion_model(MODES)
+    fitted = project(model.shapes(np.zeros(4), expression[None]), pose[None])[0]
+    assert np.abs(fitted.mean(axis=0) - landmarks.mean(axis=0)).max() < 2
+    assert np.ptp(fitted, axis=0) == pytest.approx(np.ptp(landmarks, axis=0), rel=0.2)
+    np.testing.assert_allclose(poses[0], np.tile(pose, (FRAMES, 1)), atol=1e-9)
 
 
 def test_pasted_back_the_portrait_stays_around_the_face(inputs, tmp_path):

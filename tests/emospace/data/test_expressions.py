@@ -10,16 +10,14 @@ from affekt.media.audio.mel import mel_windows
 from affekt.runtime.config import ConfigError
 from emospace.data.emotions import intensity_of
 from emospace.data.expressions import (
-    FLOOR,
-    LIMIT,
     EmotionCodes,
     ExpressionDataConfig,
     ExpressionWindows,
     displacements,
     expression_stats,
-    floored,
     reference_clips,
 )
+from emospace.data.motions import EXPRESSION_FLOOR, LIMIT, floored
 from tests.corpora.emotion_space_corpus import FACES, make_emotion_corpus
 
 C, P = 6, 2
@@ -171,7 +169,7 @@ def test_modes_that_nothing_moves_are_not_blown_up(clips):
     assert np.abs(whitened).max() < LIMIT
     assert np.abs(whitened[:, 3:]).max() < 0.01
     np.testing.assert_allclose(stats.std[:3], together[:, :3].std(axis=0))
-    np.testing.assert_allclose(stats.std[3:], FLOOR * stats.std.max())
+    np.testing.assert_allclose(stats.std[3:], EXPRESSION_FLOOR * stats.std.max())
     np.testing.assert_array_equal(floored(np.zeros(3)), np.ones(3))
     items = windows_of(clips)
     assert all(
@@ -183,7 +181,7 @@ def test_modes_that_nothing_moves_are_not_blown_up(clips):
 def test_a_failed_fit_is_named(clips):
     frames = [clip.expression().copy() for clip in clips]
     frames[4][7, 1] = 1e4
-    with pytest.raises(ConfigError, match=rf"{clips[4].id}/expression.npy above all"):
+    with pytest.raises(ConfigError, match=rf"clip {clips[4].id} above all"):
         expression_stats(clips, frames)
 
 
